@@ -1,0 +1,43 @@
+"""dalda: a few labelled pictures go in; a larger, honest folder and a better classifier come out.
+
+The flow, in the order of the folders: `data` (data set -> few-shot split), `doodles` (the embedded
+world), `guidance` (CLIP score -> lambda), `prompts` (captions), `synthesis` (plan -> images -> store),
+`trials` (mix -> classifier -> numbers), `views` (what people look at). `pipeline` joins them.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "AugmentConfig": "dalda.config",
+    "TrainConfig": "dalda.config",
+    "UserError": "dalda.errors",
+    "augment": "dalda.pipeline",
+    "preview": "dalda.pipeline",
+    "train": "dalda.pipeline",
+    "write_captions": "dalda.pipeline",
+    "draw_split": "dalda.data.fewshot",
+    "catalog_of": "dalda.pipeline",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from dalda.config import AugmentConfig as AugmentConfig
+    from dalda.config import TrainConfig as TrainConfig
+    from dalda.data.fewshot import draw_split as draw_split
+    from dalda.errors import UserError as UserError
+    from dalda.pipeline import augment as augment
+    from dalda.pipeline import catalog_of as catalog_of
+    from dalda.pipeline import preview as preview
+    from dalda.pipeline import train as train
+    from dalda.pipeline import write_captions as write_captions
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so that `import dalda` is quick."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dalda' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,85 @@
+"""Image files come from strangers: each is opened here, and becomes plain RGB or one clear sentence."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dalda.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+)
+
+MAX_PIXELS = 200_000_000
+"""600 MB as RGB: above any camera's picture, below what a small machine holds."""
+
+# Pillow only warns above its own bound (89 million pixels) and refuses at twice it.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+REMEDY = "replace it or take it out of the folder"
+
+
+def open_image(path: Path) -> Image.Image:
+    """The picture in a file, upright, as 8-bit RGB; of an animation, the first frame.
+
+    EXIF orientation is applied, transparency laid on white, grey and 16-bit values scaled to 0..255.
+    Raises UserError, with the path and the reason, for what is not a whole picture in one of FORMATS.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is an empty file: {REMEDY}")
+        with Image.open(path, formats=FORMATS) as opened:
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise UserError(_too_large(path))
+            opened.load()
+            return _as_rgb(ImageOps.exif_transpose(opened))
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise UserError(f"{path} is not a picture in a known format ({known}): {REMEDY}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(_too_large(path)) from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
+    except Exception as error:  # a decoder fed broken bytes raises anything, SyntaxError and KeyError too
+        raise UserError(f"{path} is a broken picture ({error}): {REMEDY}") from error
+
+
+def check_image(path: Path) -> None:
+    """Decodes a file to its last byte; raises UserError as `open_image` does."""
+    open_image(path)
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
+
+
+def _too_large(path: Path) -> str:
+    return f"{path} is larger than {MAX_PIXELS // 1_000_000} million pixels: make it smaller, or {REMEDY}"
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _from_deep(image)
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """Integers count to 65535, floats to 1 (or to their maximum); Pillow's `convert` would cut at 255."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=1.0, neginf=0.0)
+    full = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
+    grey = (values / full).clip(0, 1) * 255
+    return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")

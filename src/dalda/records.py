@@ -1,0 +1,139 @@
+"""The nouns. They import nothing and know nothing of how they are made."""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Example:
+    """One real image of a data set."""
+
+    path: Path
+    label: str
+    sha256: str
+    """Of the file's bytes: what the image is, wherever it lies."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one (data set, part, seed, shots), in the order of the split rule."""
+
+    dataset: str
+    root: Path
+    part: str
+    seed: int
+    shots: int | None
+    """Examples per class; None is all of them."""
+    classes: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """An image prompt's weight lambda, and the mean it was drawn around, None where there is none."""
+
+    ip_adapter_scale: float
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is needed to make one synthetic image, decided before any is made."""
+
+    source: Path
+    source_sha256: str
+    label: str
+    repeat: int
+    method: str
+    model: str
+    prompt: str
+    negative_prompt: str
+    ip_adapter_scale: float
+    ip_adapter_scale_mean: float | None
+    clip_score: float | None
+    guidance_scale: float
+    strength: float | None
+    steps: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """A hash of what decides the pixels: not of paths, of batch size or of device."""
+        inputs = [
+            self.source_sha256,
+            self.label,
+            self.repeat,
+            self.method,
+            self.model,
+            self.prompt,
+            self.negative_prompt,
+            self.ip_adapter_scale,
+            self.guidance_scale,
+            self.strength,
+            self.steps,
+            self.seed,
+        ]
+        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of one synthetic set, in the order of the split and of the repeats."""
+
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A finished job."""
+
+    path: Path
+    label: str
+    source: Path
+    source_sha256: str
+    repeat: int
+    job_id: str
+    prompt: str
+    ip_adapter_scale: float
+    clip_score: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The numbers of one trial: one classifier, trained once."""
+
+    dataset: str
+    arm: str
+    seed: int
+    shots: int | None
+    classes: tuple[str, ...]
+    accuracy: float
+    """Share of all validation images that were classified rightly, after the last epoch."""
+    class_accuracy: tuple[float, ...]
+    """The same share per class, in the order of `classes`."""
+    loss: float
+    real_images: int
+    synthetic_images: int
+    right: tuple[bool, ...]
+    """Whether each validation image, in the split's order, was classified rightly."""
+    calibration_error: float | None = None
+    """Expected calibration error over 15 bins of confidence."""
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Validation images by true class (outer) and by the class that was seen (inner)."""
+    epoch_accuracy: tuple[float, ...] = ()
+    """Accuracy after each epoch; the last is `accuracy`."""
+
+
+def as_dict(record: Example | Split | Job | Sample | Outcome) -> dict[str, object]:
+    """A record's fields as plain JSON values; paths become POSIX strings."""
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, tuple):
+        return [as_dict(item) if isinstance(item, Example) else _plain(item) for item in value]
+    return value
