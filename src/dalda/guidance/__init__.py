@@ -1,0 +1,1 @@
+"""CLIP score -> lambda: how much each picture's image prompt is trusted."""

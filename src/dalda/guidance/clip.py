@@ -1,0 +1,89 @@
+"""The CLIP score: how surely CLIP sees an image's own class among the data set's classes."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+BATCH = 64
+
+
+def probabilities(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+    """Softmax over the classes of CLIP's logits: [images, classes] from unit embeddings."""
+    return (scale * images @ texts.T).softmax(dim=-1)
+
+
+@dataclass(frozen=True)
+class ClipScorer:
+    """A CLIP model with its own preprocessing; text features are computed once per class list."""
+
+    model: Any
+    tokenizer: Any
+    processor: Any
+    device: str
+
+    @classmethod
+    def load(
+        cls, folder_or_id: str | Path, *, device: str = "cpu", revision: str | None = None
+    ) -> "ClipScorer":
+        """From a local folder or a Hub id; `doodle` models lack a processor file and get CLIP's own."""
+        model = CLIPModel.from_pretrained(folder_or_id, revision=revision, dtype=torch.float32)
+        size = model.config.vision_config.image_size
+        processor = CLIPImageProcessorPil(
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+        )
+        tokenizer = CLIPTokenizer.from_pretrained(folder_or_id, revision=revision)
+        return cls(model.eval().to(device), tokenizer, processor, device)
+
+    @torch.no_grad()
+    def text_features(self, names: Sequence[str]) -> Tensor:
+        """Unit embeddings [classes, width] of `a photo of a {name}`."""
+        prompts = [f"a photo of a {name}" for name in names]
+        parts = []
+        for start in range(0, len(prompts), BATCH):
+            tokens = self.tokenizer(
+                prompts[start : start + BATCH], padding=True, truncation=True, return_tensors="pt"
+            ).to(self.device)
+            states = self.model.text_model(**tokens).pooler_output
+            parts.append(F.normalize(self.model.text_projection(states), dim=-1))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def image_features(self, images: Sequence[Image.Image]) -> Tensor:
+        """Unit embeddings [images, width]."""
+        pixels = self.processor(list(images), return_tensors="pt")["pixel_values"].to(self.device)
+        states = self.model.vision_model(pixel_values=pixels).pooler_output
+        return F.normalize(self.model.visual_projection(states), dim=-1)
+
+    def scores(
+        self,
+        images: Iterable[tuple[Path, str]],
+        names: Sequence[str],
+        open_image: Callable[[Path], Image.Image],
+    ) -> Iterator[float]:
+        """The score of each (image, class name), in order, rounded to 5 decimals."""
+        texts = self.text_features(names)
+        scale = self.model.logit_scale.exp().item()
+        place = {name: index for index, name in enumerate(names)}
+        for batch in _batches(images, BATCH):
+            seen = self.image_features([open_image(path) for path, _ in batch])
+            chances = probabilities(seen, texts, scale)
+            for row, (_, name) in zip(chances, batch, strict=True):
+                yield round(float(row[place[name]]), 5)
+
+
+def _batches(items: Iterable[tuple[Path, str]], size: int) -> Iterator[list[tuple[Path, str]]]:
+    batch: list[tuple[Path, str]] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

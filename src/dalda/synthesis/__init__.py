@@ -1,0 +1,1 @@
+"""Plan -> images -> store: from decisions to finished pictures."""

@@ -1,0 +1,97 @@
+"""A weight per image for the image prompt: IP-Adapter's attention with lambda as a tensor.
+
+In every cross-attention layer, hidden = text_attention + lambda * image_attention
+(IP-Adapter, arXiv 2308.06721). Stock diffusers keeps lambda as one Python float for a whole batch;
+here it travels with each call as a tensor of shape [batch, 1, 1], through the UNet's
+`cross_attention_kwargs={"ip_adapter_scale": ...}`, so nothing is stored in the model.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from diffusers.models.attention_processor import (
+    Attention,
+    AttnProcessor2_0,
+    IPAdapterAttnProcessor2_0,
+)
+from torch import Tensor, nn
+
+
+def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Multi-head attention of [batch, length, channels] tensors."""
+    batch, _, channels = query.shape
+    heads = attn.heads
+
+    def split(states: Tensor) -> Tensor:
+        return states.view(batch, -1, heads, channels // heads).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(split(query), split(key), split(value))
+    return mixed.transpose(1, 2).reshape(batch, -1, channels)
+
+
+class TextAttention(nn.Module):
+    """Stock attention that lets the weight of the image prompt pass by."""
+
+    def __init__(self, stock: AttnProcessor2_0) -> None:
+        super().__init__()
+        self.stock = stock
+
+    def __call__(
+        self, attn: Attention, *args: Any, ip_adapter_scale: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        result: Tensor = self.stock(attn, *args, **kwargs)
+        return result
+
+
+class TextAndImageAttention(nn.Module):
+    """Cross-attention to the text, plus the image prompt's times its weight.
+
+    Uses the weights of the stock processor it is made from, which it does not change.
+    """
+
+    def __init__(self, stock: IPAdapterAttnProcessor2_0) -> None:
+        super().__init__()
+        if len(stock.to_k_ip) != 1:
+            raise ValueError(f"one image prompt adapter is supported, {len(stock.to_k_ip)} are loaded")
+        self.stock = stock
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: tuple[Tensor, list[Tensor]],
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        ip_adapter_scale: Tensor | None = None,
+    ) -> Tensor:
+        if ip_adapter_scale is None:
+            raise ValueError("cross_attention_kwargs must hold ip_adapter_scale, of shape [batch, 1, 1]")
+        text, (image,) = encoder_hidden_states
+        # One reference each: [batch, 1, tokens, channels] or, from stock projections, without the 1.
+        image = image.flatten(1, -2)
+        query = attn.to_q(hidden_states)
+        mixed = _attend(attn, query, attn.to_k(text), attn.to_v(text))
+        to_key, to_value = self.stock.to_k_ip[0], self.stock.to_v_ip[0]
+        mixed = mixed + ip_adapter_scale * _attend(attn, query, to_key(image), to_value(image))
+        out: Tensor = attn.to_out[1](attn.to_out[0](mixed))
+        return out
+
+
+def install(unet: Any) -> dict[str, Any]:
+    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `remove` needs."""
+    stock = dict(unet.attn_processors)
+    if not any(isinstance(processor, IPAdapterAttnProcessor2_0) for processor in stock.values()):
+        raise ValueError("no image prompt adapter is loaded into this model")
+    unet.set_attn_processor({name: _wrapped(processor) for name, processor in stock.items()})
+    return stock
+
+
+def remove(unet: Any, stock: dict[str, Any]) -> None:
+    """Puts back the processors that `install` returned."""
+    unet.set_attn_processor(dict(stock))
+
+
+def _wrapped(processor: Any) -> nn.Module:
+    if isinstance(processor, IPAdapterAttnProcessor2_0):
+        return TextAndImageAttention(processor)
+    return TextAttention(processor)
