@@ -1,0 +1,61 @@
+"""The data set `doodles`: a narrow few-shot part to learn from and the whole world to be tested on.
+
+As in real few-shot sets, each class was seen in one place and in two colours only. Pictures are
+drawn on demand, each from its own seed, and kept as a folder of class folders.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
+from dalda.seeding import generator_of, seed_of
+
+VERSION = 1
+SEED = 2409_16949
+SIZES = {"train": 40, "val": 200}
+"""Pictures per class and part; the reference's split rule uses half of each."""
+
+
+def default_root() -> Path:
+    """The user's cache folder for the drawn data set, by DALDA_CACHE or XDG_CACHE_HOME."""
+    cache = os.environ.get("DALDA_CACHE")
+    if cache:
+        return Path(cache) / f"doodles-v{VERSION}"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "dalda" / f"doodles-v{VERSION}"
+
+
+def doodle_of(part: str, name: str, number: int) -> tuple[Doodle, np.random.Generator]:
+    """What picture `number` of a class shows, and the generator that draws it."""
+    rng = generator_of(SEED, part, name, number)
+    if part != "train":
+        return random_doodle(rng, name), rng
+    habits = np.random.default_rng(seed_of(SEED, "habits", name))
+    place = str(habits.choice(list(BACKGROUNDS)))
+    colours = habits.choice(list(COLOURS), 2, replace=False)
+    return Doodle(name, str(rng.choice(colours)), place, str(rng.choice(FACINGS))), rng
+
+
+def draw_dataset(root: Path) -> Path:
+    """Draws what is missing under `root` as PART/CLASS/NUMBER.png; returns `root`."""
+    for part, count in SIZES.items():
+        for name in CLASSES:
+            folder = root / part / name
+            folder.mkdir(parents=True, exist_ok=True)
+            there = {path.name for path in folder.glob("*.png")}
+            for number in range(count):
+                path = folder / f"{number:04}.png"
+                if path.name not in there:
+                    _write(path, Image.fromarray(draw(*doodle_of(part, name, number))))
+    return root
+
+
+def _write(path: Path, picture: Image.Image) -> None:
+    """Atomically, and safely beside another process that draws the same picture."""
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    picture.save(partial, format="PNG")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""How the doodle models were made; run by tools/train_doodles.py."""

@@ -1,0 +1,285 @@
+"""The doodle UNet and its IP-Adapter, trained together from nothing.
+
+Two processes of one thread each share every batch: on a few cores that is faster than one process
+of many threads, and other work on the machine slows it only in proportion.
+Each step draws its pictures and noise from (seed, step), so a stopped run goes on where it was.
+"""
+
+import json
+import math
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from dalda.synthesis.attention import install, remove
+from dalda.synthesis.autoencoder import PatchAutoencoder
+from doodle_training.clip import PROJECTION, WIDTH, pixels
+
+TOKENS = 4
+RATE = 1.2e-3
+TEXT_ONLY = 0.45
+"""Share of samples without an image prompt; the others see the picture itself at lambda 1."""
+NO_CAPTION = 0.10
+NO_IMAGE = 0.07
+"""Shares with an empty caption, and with the image embedding zeroed, for guidance."""
+EMA = 0.998
+SAVE_EVERY = 200
+
+
+@dataclass(frozen=True)
+class Budget:
+    batch: int
+    steps: int
+    seed: int
+    processes: int
+
+    def rate(self, step: int) -> float:
+        """Warm-up, flat for 30 %, then cosine to nearly zero."""
+        done = step / self.steps
+        tail = 1.0 if done < 0.3 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.3) / 0.7)
+        return RATE * min(1.0, (step + 1) / 150) * tail + 2e-6
+
+
+def new_scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
+
+
+def new_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=12,
+        out_channels=12,
+        block_out_channels=(64, 112),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def add_adapter(unet: UNet2DConditionModel) -> None:
+    """An untrained IP-Adapter, exactly as diffusers would have loaded it."""
+    processors = {}
+    for name, old in unet.attn_processors.items():
+        if name.endswith("attn2.processor"):
+            size = unet.get_submodule(name.removesuffix(".processor")).to_q.in_features
+            processors[name] = IPAdapterAttnProcessor2_0(size, WIDTH, num_tokens=(TOKENS,))
+        else:
+            processors[name] = AttnProcessor2_0() if old is not None else None
+    unet.set_attn_processor(processors)
+    projection = ImageProjection(PROJECTION, WIDTH, TOKENS)
+    unet.encoder_hid_proj = MultiIPAdapterImageProjection([projection])
+    unet.config.encoder_hid_dim_type = "ip_image_proj"
+
+
+def adapter_file(unet: UNet2DConditionModel) -> dict[str, Tensor]:
+    """The adapter's weights under the names of h94/IP-Adapter's files."""
+    weights = {}
+    for index, processor in enumerate(unet.attn_processors.values()):
+        if isinstance(processor, IPAdapterAttnProcessor2_0):
+            weights[f"ip_adapter.{index}.to_k_ip.weight"] = processor.to_k_ip[0].weight
+            weights[f"ip_adapter.{index}.to_v_ip.weight"] = processor.to_v_ip[0].weight
+    projection = unet.encoder_hid_proj.image_projection_layers[0]
+    for name, weight in projection.state_dict().items():
+        weights["image_proj." + name.replace("image_embeds", "proj")] = weight
+    return {name: weight.detach().contiguous().clone() for name, weight in weights.items()}
+
+
+def prepare(data: Path, clip: Path, vae: Path, cache: Path, processes: int) -> None:
+    """Latents and image embeddings of all pictures, computed once; fits the autoencoder."""
+    pictures = np.load(data)["pictures"]
+    autoencoder = PatchAutoencoder()
+    autoencoder.fit(_scaled(pictures[:4000]))
+    autoencoder.save_pretrained(vae)
+    parts = np.array_split(pictures, len(pictures) // 500)
+    factor = autoencoder.config.scaling_factor
+    latents = [(autoencoder.encode(_scaled(part)).latents * factor).half() for part in parts]
+    with ProcessPoolExecutor(processes, mp.get_context("spawn")) as pool:
+        embeds = list(pool.map(_embed, [clip] * len(parts), parts))
+    partial = cache.with_suffix(".partial")
+    stored = {"latents": torch.cat(latents), "embeds": torch.from_numpy(np.concatenate(embeds))}
+    save_file({name: tensor.contiguous() for name, tensor in stored.items()}, partial)
+    partial.rename(cache)
+
+
+def _scaled(pictures: np.ndarray) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@lru_cache
+def _encoder(clip: Path) -> CLIPVisionModelWithProjection:
+    torch.set_num_threads(1)
+    return CLIPVisionModelWithProjection.from_pretrained(clip).eval()
+
+
+@torch.no_grad()
+def _embed(clip: Path, pictures: np.ndarray) -> np.ndarray:
+    embeds: np.ndarray = _encoder(clip)(pixel_values=pixels(pictures)).image_embeds.numpy()
+    return embeds
+
+
+class Batches:
+    """Batch number `step`, share `rank`: a pure function of the seed."""
+
+    def __init__(self, data: Path, clip: Path, cache: Path, budget: Budget, rank: int) -> None:
+        stored = load_file(cache)
+        self.latents, self.embeds = stored["latents"], stored["embeds"]
+        self.captions = np.load(data)["captions"]
+        self.tokenizer = CLIPTokenizer.from_pretrained(clip)
+        self.text_encoder = CLIPTextModel.from_pretrained(clip).eval()
+        self.budget, self.rank = budget, rank
+        self.size = budget.batch // budget.processes
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([self.budget.seed, step, self.rank])
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        chosen = rng.integers(len(self.latents), size=self.size)
+        spoken = self.captions[chosen, rng.integers(self.captions.shape[1], size=self.size)]
+        spoken = np.where(rng.random(self.size) < NO_CAPTION, "", spoken)
+        embeds = self.embeds[chosen].clone()
+        embeds[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
+        latents = self.latents[chosen].float()
+        return {
+            "latents": latents,
+            "noise": torch.randn(latents.shape, generator=noise),
+            "times": torch.from_numpy(rng.integers(1000, size=self.size)),
+            "text": self.texts(list(spoken)),
+            "image": embeds,
+            "scale": torch.from_numpy(rng.random(self.size) >= TEXT_ONLY).float()[:, None, None],
+        }
+
+    def texts(self, captions: list[str]) -> Tensor:
+        distinct, place = np.unique(captions, return_inverse=True)
+        tokens = self.tokenizer(list(distinct), padding="max_length", truncation=True, return_tensors="pt")
+        states: Tensor = self.text_encoder(tokens.input_ids)[0]
+        return states[torch.from_numpy(place)]
+
+
+def loss_of(unet: UNet2DConditionModel, scheduler: DDIMScheduler, batch: dict[str, Tensor]) -> Tensor:
+    noisy = scheduler.add_noise(batch["latents"], batch["noise"], batch["times"])
+    velocity = scheduler.get_velocity(batch["latents"], batch["noise"], batch["times"])
+    guess = unet(
+        noisy,
+        batch["times"],
+        batch["text"],
+        added_cond_kwargs={"image_embeds": [batch["image"][:, None]]},
+        cross_attention_kwargs={"ip_adapter_scale": batch["scale"]},
+    ).sample
+    return F.mse_loss(guess, velocity)
+
+
+def _share_gradients(parameters: list[nn.Parameter]) -> None:
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    start = 0
+    for parameter in parameters:
+        count = parameter.numel()
+        parameter.grad = flat[start : start + count].view_as(parameter)
+        start += count
+
+
+def _save_state(path: Path, state: dict[str, object]) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.rename(path)
+
+
+def _work(rank: int, data: Path, clip: Path, folder: Path, budget: Budget) -> None:
+    torch.set_num_threads(1)
+    store = folder.resolve() / "rendezvous"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=budget.processes)
+    torch.manual_seed(budget.seed)
+    scheduler, unet = new_scheduler(), new_unet().train()
+    add_adapter(unet)
+    install(unet)
+    parameters = list(unet.parameters())
+    average = [parameter.detach().clone() for parameter in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
+    batches = Batches(data, clip, folder / "cache.safetensors", budget, rank)
+    state, first = folder / "state.pt", 0
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        unet.load_state_dict(kept["unet"])
+        optimizer.load_state_dict(kept["optimizer"])
+        average, first = kept["average"], kept["step"]
+    dist.barrier()
+    started, losses = time.time(), []
+    for step in range(first, budget.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate(step)
+        loss = loss_of(unet, scheduler, batches(step))
+        optimizer.zero_grad()
+        loss.backward()
+        _share_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        keep = min(EMA, (1 + step) / (20 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(average, parameters, 1 - keep)
+        losses.append(loss.item())
+        done = step + 1
+        if rank == 0 and (done % SAVE_EVERY == 0 or done == budget.steps):
+            pace = (time.time() - started) / (done - first)
+            line = {
+                "step": done,
+                "of": budget.steps,
+                "loss": sum(losses[-SAVE_EVERY:]) / len(losses[-SAVE_EVERY:]),
+            }
+            print(json.dumps({**line, "eta_seconds": round(pace * (budget.steps - done))}), flush=True)
+            kept = {"unet": unet.state_dict(), "optimizer": optimizer.state_dict()}
+            _save_state(state, {**kept, "average": average, "step": done})
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def train_denoiser(data: Path, clip: Path, folder: Path, budget: Budget) -> None:
+    """Trains, or goes on training, until `budget.steps`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "cache.safetensors").exists():
+        prepare(data, clip, folder / "vae", folder / "cache.safetensors", budget.processes)
+    (folder / "rendezvous").unlink(missing_ok=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    mp.spawn(_work, (data, clip, folder, budget), nprocs=budget.processes)
+
+
+def averaged(folder: Path) -> UNet2DConditionModel:
+    """The UNet with its adapter as of the last saved step, with averaged weights."""
+    unet = new_unet()
+    add_adapter(unet)
+    stock = install(unet)
+    kept = torch.load(folder / "state.pt", weights_only=True)
+    with torch.no_grad():
+        for parameter, value in zip(unet.parameters(), kept["average"], strict=True):
+            parameter.copy_(value)
+    remove(unet, stock)
+    return unet.eval()

@@ -1,0 +1,99 @@
+"""Makes the doodle models again: `python tools/train_doodles.py --work DIR [--out DIR]`.
+
+Every stage leaves its result in the work folder and is skipped when that is there, and the long
+stage saves its state, so a stopped run goes on where it was. Figures go to DIR/metrics.json.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from dalda.synthesis.autoencoder import PatchAutoencoder
+from doodle_training.clip import measure_clip, train_clip
+from doodle_training.denoiser import Budget, adapter_file, averaged, new_scheduler, new_unet, train_denoiser
+from doodle_training.pictures import make_pictures
+from doodle_training.tokenizer import make_tokenizer
+
+TRAIN_SEED, TEST_SEED = 1_000_000, 9_000_000
+SHIPPED = Path(__file__).parent.parent / "src/dalda/doodles/weights"
+
+PARTS = {
+    "_class_name": "StableDiffusionPipeline",
+    "vae": ["dalda.synthesis.autoencoder", "PatchAutoencoder"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "safety_checker": [None, None],
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+}
+"""The model index of a diffusers folder."""
+
+
+def export(work: Path, out: Path) -> None:
+    """Writes the models as a Stable Diffusion folder, a CLIP and an IP-Adapter, in half precision."""
+    unet = averaged(work / "denoiser")
+    (out / "ip_adapter/models").mkdir(parents=True, exist_ok=True)
+    adapter = {name: weight.half() for name, weight in adapter_file(unet).items()}
+    save_file(adapter, out / "ip_adapter/models/ip-adapter_doodle.safetensors")
+    plain: UNet2DConditionModel = new_unet()
+    missing = plain.load_state_dict(unet.state_dict(), strict=False).missing_keys
+    if missing:
+        raise ValueError(f"the trained model lacks {missing}")
+    plain.half().save_pretrained(out / "model/unet")
+    new_scheduler().save_pretrained(out / "model/scheduler")
+    PatchAutoencoder.from_pretrained(work / "denoiser/vae").save_pretrained(out / "model/vae")
+    clip = CLIPModel.from_pretrained(work / "clip").half()
+    clip.save_pretrained(out / "clip")
+    vision = CLIPVisionModelWithProjection.from_pretrained(work / "clip").half()
+    vision.save_pretrained(out / "ip_adapter/models/image_encoder")
+    CLIPTextModel.from_pretrained(work / "clip").half().save_pretrained(out / "model/text_encoder")
+    tokenizer = CLIPTokenizer.from_pretrained(work / "clip")
+    for folder in ("clip", "model/tokenizer"):
+        tokenizer.save_pretrained(out / folder)
+    (out / "model/model_index.json").write_text(json.dumps(PARTS, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="where unfinished stages are kept")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="where the models go")
+    parser.add_argument("--pictures", type=int, default=80_000)
+    parser.add_argument("--clip-samples", type=int, default=115_200)
+    parser.add_argument("--denoiser-samples", type=int, default=230_400)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--export-only", action="store_true", help="write out what the last save holds")
+    asked = parser.parse_args()
+    work: Path = asked.work
+    work.mkdir(parents=True, exist_ok=True)
+    train, test, clip = work / "train.npz", work / "test.npz", work / "clip"
+    if not asked.export_only:
+        if not train.exists():
+            make_pictures(train, asked.pictures, TRAIN_SEED)
+        if not test.exists():
+            make_pictures(test, 4000, TEST_SEED, uniform=True)
+        if not (clip / "config.json").exists():
+            torch.set_num_threads(asked.processes)
+            tokenizer = make_tokenizer(work / "tokenizer")
+            train_clip(train, clip, tokenizer, asked.clip_samples, asked.seed)
+        steps = asked.denoiser_samples // asked.batch
+        budget = Budget(asked.batch, steps, asked.seed, asked.processes)
+        train_denoiser(train, clip, work / "denoiser", budget)
+    export(work, asked.out)
+    metrics = measure_clip(clip, test)
+    (work / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    shutil.copy(work / "metrics.json", asked.out / "metrics.json")
+    print(json.dumps(metrics))
+
+
+if __name__ == "__main__":
+    main()
