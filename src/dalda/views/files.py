@@ -1,0 +1,26 @@
+"""Writing what people look at: whole or not at all, and never over something else."""
+
+from pathlib import Path
+
+from dalda.errors import UserError
+
+
+def write_new(path: Path, content: bytes) -> Path:
+    """Writes a file that is not there yet; finding the very same content there is as good.
+
+    Raises UserError when another file has that name, or when it cannot be written.
+    """
+    try:
+        if path.is_file() and path.read_bytes() == content:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except FileExistsError as error:
+        raise UserError(
+            f"'{error.filename}' is there already and is not overwritten; move it or choose another name"
+        ) from None
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be written ({error.strerror}); choose another place") from error
+    with file:
+        file.write(content)
+    return path
