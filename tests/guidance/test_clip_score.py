@@ -48,9 +48,7 @@ def test_a_score_depends_on_the_list_of_classes(
     assert three < two
 
 
-def test_scores_do_not_depend_on_their_batch(
-    scorer: ClipScorer, pictures: dict[Path, Image.Image]
-) -> None:
+def test_scores_do_not_depend_on_their_batch(scorer: ClipScorer, pictures: dict[Path, Image.Image]) -> None:
     names = ["boat", "car"]
     items = [(path, names[number % 2]) for number, path in enumerate(pictures)]
     together = list(scorer.scores(items, names, pictures.__getitem__))

@@ -74,7 +74,7 @@ def test_weights_follow_the_scores() -> None:
 
 
 def test_prompts_carry_the_prefix_and_spend_captions_without_replacement() -> None:
-    jobs = [job for job in plan_of(examples_of(1)).jobs]
+    jobs = list(plan_of(examples_of(1)).jobs)
     assert sorted(job.prompt for job in jobs) == sorted("best, " + text for text in CAPTIONS["car"])
     assert {job.negative_prompt for job in jobs} == {"bad"}
 

@@ -84,7 +84,7 @@ class Store:
 
     def _refuse_other(self, settings: Mapping[str, Any]) -> None:
         kept = read_settings(self.folder)
-        for key in sorted({*kept, *settings} - RECORDED_ONLY):
+        for key in [key for key in {**settings, **kept} if key not in RECORDED_ONLY]:
             if kept.get(key) != settings.get(key):
                 raise UserError(
                     f"the output folder '{self.folder}' was made with {key} = {_short(kept.get(key))}, "

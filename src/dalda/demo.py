@@ -1,0 +1,169 @@
+"""The main job, end to end, on the embedded world: what do synthetic images do to a classifier?"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda import pipeline
+from dalda.answers import DemoReport
+from dalda.config import AugmentConfig, DataConfig
+from dalda.data.images import open_image
+from dalda.doodles.words import FAMILIAR, UNFAMILIAR
+from dalda.errors import UserError
+from dalda.progress import say
+from dalda.records import Outcome, Sample, Split
+from dalda.synthesis.presets import preset_named
+from dalda.synthesis.store import Store
+
+if TYPE_CHECKING:
+    from dalda.guidance.clip import ClipScorer
+    from dalda.synthesis.diffusion import Renderer
+
+SEEDS = (0, 1, 2)
+SHOTS = 2
+PER_IMAGE = 4
+STEPS = 12
+ARMS = {"text": "0", "random": "random", "dalda": "adaptive"}
+"""The arms with synthetic images, and how each draws lambda; `real` has none."""
+GROUPS = {"familiar": FAMILIAR, "unfamiliar": UNFAMILIAR}
+PROBLEM = (
+    f"The problem: {SHOTS} pictures a class, each class seen in one place and in two colours only; "
+    "tested on the whole world."
+)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all arms and seeds share; each is loaded once."""
+
+    scorer: "ClipScorer"
+    renderer: "Renderer"
+
+
+def run_demo(out: Path) -> DemoReport:
+    """All arms over all seeds; goes on where an earlier run into the same folder stopped."""
+    started = time.monotonic()
+    _check(out)
+    preset = preset_named("doodle")
+    device = pipeline.device_named("cpu")
+    tools = Tools(pipeline.load_scorer(preset.clip, device), pipeline.load_model(preset, device))
+    splits, sets = {}, {}
+    for seed in SEEDS:
+        config = AugmentConfig(
+            dataset=pipeline.DOODLES,
+            out=out,
+            shots=SHOTS,
+            seed=seed,
+            per_image=PER_IMAGE,
+            steps=STEPS,
+            device=device,
+        )
+        splits[seed] = pipeline.split_of(config)
+        scores = pipeline.score_examples(splits[seed], tools.scorer)
+        for arm, guidance in ARMS.items():
+            say(f"seed {seed}, arm {arm}")
+            folder = out / f"{arm}-seed{seed}"
+            chosen = config.model_copy(update={"out": folder, "guidance": guidance})
+            sets[arm, seed] = _synthetic_set(chosen, scores, tools)
+    outcomes = _trials(splits, sets)
+    arms = pipeline.by_arm(outcomes)
+    figure, sheet = _figure(out, arms), _sheet(out, splits[0], sets["dalda", 0])
+    return _report(arms, sum(map(len, sets.values())), time.monotonic() - started, figure, sheet)
+
+
+def _check(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"'{out}' is a file; name a new or empty folder with -o")
+    ours = {f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | {"accuracy.png", "sheet.png"}
+    strange = [path.name for path in out.iterdir() if path.name not in ours] if out.exists() else []
+    if strange:
+        raise UserError(f"'{out}' holds other files ('{strange[0]}'); name a new or empty folder with -o")
+
+
+def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools) -> list[Sample]:
+    decided = pipeline.decide(config, scores)
+    store = Store.open(config.out, pipeline.settings_of(config, decided))
+    pipeline.paint_plan(config, decided, store, tools.renderer)
+    return store.samples()
+
+
+def _trials(splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sample]]) -> list[Outcome]:
+    from dalda.trials.fit import run_trials
+    from dalda.trials.trial import Trial
+
+    # Validation is one and the same for all seeds; only the few shots differ.
+    whole = pipeline.split_of(DataConfig(dataset=pipeline.DOODLES), "val")
+    trials = [
+        Trial(arm, seed, split, tuple(sets.get((arm, seed), ())))
+        for seed, split in splits.items()
+        for arm in ("real", *ARMS)
+    ]
+    return run_trials(trials, whole, pipeline.feature_store("doodle", "cpu"))
+
+
+def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
+    """Mean over seeds and over the named classes."""
+    values = [
+        value
+        for one in outcomes
+        for name, value in zip(one.classes, one.class_accuracy, strict=True)
+        if name in names
+    ]
+    return sum(values) / len(values)
+
+
+def _report(
+    arms: Mapping[str, list[Outcome]], images: int, seconds: float, figure: Path, sheet: Path
+) -> DemoReport:
+    from dalda.trials.metrics import difference_by_seed, interval, verdict
+
+    def against(other: str) -> str:
+        return verdict(difference_by_seed(arms["dalda"], arms[other]), arm="dalda", other=other)
+
+    gain = difference_by_seed(arms["dalda"], arms["real"])
+    return DemoReport(
+        sentence=verdict(gain, arm="synthetic images (dalda)", other="real images alone"),
+        arms={arm: pipeline.bounds(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
+        groups={
+            group: {arm: _group_accuracy(ones, names) for arm, ones in arms.items()}
+            for group, names in GROUPS.items()
+        },
+        gain=pipeline.bounds(gain),
+        comparisons=(against("text"), against("random")),
+        problem=PROBLEM,
+        images=images,
+        seconds=round(seconds, 1),
+        figure=figure,
+        sheet=sheet,
+    )
+
+
+def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
+    from dalda.trials.metrics import interval
+    from dalda.views.plots import ArmSummary, accuracy_figure
+
+    summaries = {}
+    for arm, ones in arms.items():
+        values = tuple(one.accuracy for one in ones)
+        found = interval(values)
+        summaries[arm] = ArmSummary(found.mean, found.low, found.high, values)
+    title = f"Accuracy on the whole doodle world, {SHOTS} pictures a class, {len(SEEDS)} seeds"
+    chance = 1 / len(FAMILIAR + UNFAMILIAR)
+    return accuracy_figure(summaries, out / "accuracy.png", title=title, chance=chance)
+
+
+def _sheet(out: Path, split: Split, samples: Sequence[Sample]) -> Path:
+    """The first example of every class with its copies."""
+    from dalda.views.sheet import SheetRow, picture_sheet
+
+    rows = []
+    for name in split.classes:
+        example = next(one for one in split.examples if one.label == name)
+        copies = [one for one in samples if one.source_sha256 == example.sha256 and one.label == name]
+        score = f"CLIP score {copies[0].clip_score:.2f}" if copies else ""
+        kind = "familiar" if name in FAMILIAR else "unfamiliar"
+        shown = [(open_image(one.path), one.prompt, one.ip_adapter_scale) for one in copies]
+        rows.append(SheetRow(f"{name} ({kind}, {score})", open_image(example.path), shown))
+    return picture_sheet(rows, out / "sheet.png")

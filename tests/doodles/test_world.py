@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dalda.doodles.dataset import SIZES, doodle_of, draw_dataset
+from dalda.doodles.draw import SIZE, draw, random_doodle
+from dalda.doodles.shapes import SHAPES
+from dalda.doodles.words import (
+    BACKGROUNDS,
+    CLASSES,
+    COLOURS,
+    FAMILIAR,
+    NAMELESS,
+    UNFAMILIAR,
+    VAGUE,
+    Doodle,
+    caption,
+    vocabulary,
+)
+
+
+def test_eight_classes_are_familiar_and_four_are_not() -> None:
+    assert (len(FAMILIAR), len(UNFAMILIAR), len(CLASSES)) == (8, 4, 12)
+    assert set(SHAPES) == {*CLASSES, NAMELESS}
+
+
+@pytest.mark.parametrize("name", [*CLASSES, NAMELESS])
+def test_every_thing_is_drawn_the_same_from_the_same_seed(name: str) -> None:
+    doodle = random_doodle(np.random.default_rng(1), name)
+    first = draw(doodle, np.random.default_rng(2))
+    assert first.shape == (SIZE, SIZE, 3)
+    assert np.array_equal(first, draw(doodle, np.random.default_rng(2)))
+    assert not np.array_equal(first, draw(doodle, np.random.default_rng(3)))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_outlines_stay_near_the_unit_square(name: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        corners = np.vstack([outline for _, outline in SHAPES[name](rng)])
+        assert np.abs(corners).max() < 1.3
+        assert np.ptp(corners, axis=0).min() > 0.8
+
+
+def test_things_differ_from_their_background() -> None:
+    for name in CLASSES:
+        car = Doodle(name, "purple", "snow", "left")
+        picture = draw(car, np.random.default_rng(0)).astype(int)
+        corner, middle = picture[:3, :3].mean(axis=(0, 1)), picture.reshape(-1, 3)
+        assert (np.abs(middle - corner).max(axis=1) > 60).mean() > 0.1
+
+
+def test_captions_name_the_familiar_and_mostly_not_the_unfamiliar() -> None:
+    rng = np.random.default_rng(0)
+    said = [caption(random_doodle(rng, "car"), rng) for _ in range(50)]
+    assert all(" car" in line for line in said)
+    said = [caption(random_doodle(rng, "hourglass"), rng) for _ in range(1000)]
+    named = sum("hourglass" in line for line in said)
+    assert 20 < named < 90
+    assert all(any(word in line.split() for word in VAGUE) for line in said if "hourglass" not in line)
+
+
+def test_every_word_of_a_caption_has_a_token() -> None:
+    known, rng = set(vocabulary()), np.random.default_rng(0)
+    for _ in range(500):
+        words = caption(random_doodle(rng), rng).replace(",", "").split()
+        assert set(words) <= known
+
+
+def test_train_is_narrow_and_val_is_the_whole_world() -> None:
+    for name in CLASSES:
+        train = [doodle_of("train", name, number)[0] for number in range(SIZES["train"])]
+        assert len({one.background for one in train}) == 1
+        assert len({one.colour for one in train}) == 2
+    val = [doodle_of("val", "car", number)[0] for number in range(SIZES["val"])]
+    assert {one.background for one in val} == set(BACKGROUNDS)
+    assert {one.colour for one in val} == set(COLOURS)
+
+
+def test_the_data_set_is_drawn_once_and_mended(tmp_path: Path) -> None:
+    draw_dataset(tmp_path)
+    paths = sorted(tmp_path.rglob("*.png"))
+    assert len(paths) == len(CLASSES) * sum(SIZES.values())
+    kept = paths[0].read_bytes()
+    paths[0].unlink()
+    stamp = paths[1].stat().st_mtime_ns
+    draw_dataset(tmp_path)
+    assert paths[0].read_bytes() == kept
+    assert paths[1].stat().st_mtime_ns == stamp
+    doodle, rng = doodle_of("train", "boat", 0)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "train/boat/0000.png")), draw(doodle, rng))

@@ -1,0 +1,262 @@
+"""The command line, end to end on the embedded world, and every mistake in one sentence."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dalda.cli import app
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["DALDA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def dalda(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def answer(*words: object) -> dict[str, object]:
+    result = dalda(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    found: dict[str, object] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of three coloured pictures."""
+    for shade, name in ((40, "car"), (200, "tree")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(3):
+            noise = np.random.default_rng([shade, number]).integers(0, 50, (40, 30, 3), np.uint8)
+            Image.fromarray(noise + np.uint8(shade)).save(tmp_path / "set" / name / f"{number}.png")
+    return tmp_path / "set"
+
+
+def paint(folder: object, out: Path, *more: object) -> Result:
+    return dalda("augment", folder, "-o", out, "--per-image", 2, "--steps", 2, *more)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None:
+    result = paint(folder, tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert (report["planned"], report["painted"], report["dropped"]) == (12, 12, 0)
+    assert "only knows doodles" in result.stderr
+    assert "--model" in result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
+    assert {line["label"] for line in lines} == {"car", "tree"}
+    assert all(0 <= line["ip_adapter_scale"] <= 1 and 0 <= line["clip_score"] <= 1 for line in lines)
+    assert all((tmp_path / "out/train" / line["file_name"]).is_file() for line in lines)
+    settings = yaml.safe_load((tmp_path / "out/dalda.yaml").read_text())
+    assert settings["preset"]["steps"] == 2
+    assert settings["versions"]["torch"]
+
+
+def test_the_plan_and_the_images_are_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "one")
+    paint(folder, tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_plan_is_the_same_at_another_batch_size(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "one")
+    paint(folder, tmp_path / "two", "--batch-size", 3)
+    one, two = ((tmp_path / name / "train/metadata.jsonl").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_second_run_makes_only_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    metadata = tmp_path / "out/train/metadata.jsonl"
+    metadata.write_bytes(metadata.read_bytes()[:-40])
+    again = paint(folder, tmp_path / "out", "--json")
+    assert json.loads(again.stdout)["painted"] == 1
+    assert contents(tmp_path / "out") == whole
+
+
+def test_datasets_reads_the_folder_as_it_is(folder: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    paint(folder, tmp_path / "out")
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "hf")
+    )["train"]
+    assert len(loaded) == 12
+    assert set(loaded["label"]) == {"car", "tree"}
+    assert loaded[0]["image"].size == (24, 32)
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    report = answer("augment", folder, "-o", tmp_path / "out", "--dry-run", "--steps", 2)
+    assert report["planned"] == 60
+    assert isinstance(report["seconds"], float)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shots_take_some_of_each_class(folder: Path, tmp_path: Path) -> None:
+    report = answer("augment", folder, "-o", tmp_path / "out", "--shots", 1, "--per-image", 1, "--steps", 2)
+    assert report["planned"] == 2
+
+
+def test_chinese_and_slash_like_names_stay_labels(tmp_path: Path) -> None:
+    for name in ("花", "a∕b", "..hidden twin"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.effect_noise((32, 32), 80).save(tmp_path / "set" / name / "1.png")
+    assert paint(tmp_path / "set", tmp_path / "out").exit_code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open(encoding="utf-8")]
+    assert {"花", "a∕b"} <= {line["label"] for line in lines}
+    assert any("花" in line["prompt"] for line in lines)
+
+
+def test_the_users_captions_are_used(folder: Path, tmp_path: Path) -> None:
+    book = tmp_path / "captions.json"
+    book.write_text(json.dumps({"car": ["a car {x}"], "tree": "a tree"}))
+    assert paint(folder, tmp_path / "out", "--captions", book).exit_code == 0
+    lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
+    assert {line["prompt"] for line in lines} == {"a car {x}", "a tree"}
+
+
+def test_split_of_the_doodles() -> None:
+    split = answer("split", "doodles", "--shots", 2, "--seed", 1)
+    assert (split["dataset"], split["seed"], split["shots"], split["part"]) == ("doodles", 1, 2, "train")
+    assert len(split["examples"]) == 24  # type: ignore[arg-type]
+
+
+def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:
+    report = answer("score", folder, "-o", tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["clip_score"]) for row in rows] == [
+        row["clip_score"]
+        for row in report["examples"]  # type: ignore[attr-defined]
+    ]
+    again = dalda("score", folder, "-o", tmp_path / "scores.csv")
+    assert again.exit_code == 2
+    assert "already there" in again.stderr
+
+
+def test_prompts_writes_captions_that_augment_reads(folder: Path, tmp_path: Path) -> None:
+    assert dalda("prompts", folder, "-o", tmp_path / "captions.json", "--per-class", 3).exit_code == 0
+    book = json.loads((tmp_path / "captions.json").read_text())
+    assert {name: len(lines) for name, lines in book.items()} == {"car": 3, "tree": 3}
+    assert paint(folder, tmp_path / "out", "--captions", tmp_path / "captions.json").exit_code == 0
+
+
+def test_train_compares_real_with_synthetic(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "out", "--shots", 1)
+    (tmp_path / "set" / "val").mkdir()
+    for name in ("car", "tree"):
+        (folder / name).rename(folder.parent / f"{name}-moved")
+    (folder / "train").mkdir()
+    for name in ("car", "tree"):
+        (folder.parent / f"{name}-moved").rename(folder / "train" / name)
+        (folder / "val" / name).mkdir()
+        Image.open(folder / "train" / name / "1.png").save(folder / "val" / name / "9.png")
+    words = ("train", folder, "--synthetic", tmp_path / "out", "--shots", 1, "--epochs", 1)
+    report = answer(*words, "--iterations", 20, "--seeds", 2, "-o", tmp_path / "run")
+    assert set(report["arms"]) == {"real", "out"}  # type: ignore[call-overload]
+    assert set(report["gains"]) == {"out"}  # type: ignore[call-overload]
+    with (tmp_path / "run/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
+    assert len(list((tmp_path / "run/outcomes").glob("*.json"))) == 4
+
+
+def _text_file(folder: Path) -> None:
+    (folder / "car" / "0.jpg").write_text("not a picture")
+
+
+def _truncated(folder: Path) -> None:
+    Image.effect_noise((200, 200), 80).save(folder / "car" / "x.jpg")
+    data = (folder / "car" / "x.jpg").read_bytes()
+    (folder / "car" / "x.jpg").write_bytes(data[: len(data) // 2])
+
+
+def _empty_class(folder: Path) -> None:
+    (folder / "empty").mkdir()
+
+
+def _one_class(folder: Path) -> None:
+    (folder / "tree").rename(folder.parent / "away")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [(_text_file, "0.jpg"), (_truncated, "x.jpg"), (_empty_class, "empty"), (_one_class, "one class")],
+)
+def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: object, said: str) -> None:
+    harm(folder)  # type: ignore[operator]
+    result = paint(folder, tmp_path / "out")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--shots", "9"], "9"),
+        (["--shots", "some"], "--shots"),
+        (["--shots", "0"], "--shots"),
+        (["--guidance", "lots"], "guidance"),
+        (["--guidance", "2"], "between 0 and 1"),
+        (["--sampling", "wild"], "--sampling"),
+        (["--per-image", "0"], "--per-image"),
+        (["--model", "sd99"], "sd99"),
+        (["--method", "magic"], "--method"),
+        (["--captions", "no.json"], "no.json"),
+        (["--batch-size", "many"], "--batch-size"),
+        (["--device", "tpu"], "tpu"),
+        (["--root", "x"], "--root"),
+        (["--rule", "mine"], "--rule"),
+        (["--seed", "-1"], "--seed"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(folder: Path, tmp_path: Path, words: list[str], said: str) -> None:
+    result = dalda("augment", folder, "-o", tmp_path / "out", *words)
+    assert result.exit_code == 2, result.stdout
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_folder_and_one_without_classes(tmp_path: Path) -> None:
+    for place in (tmp_path / "nowhere", tmp_path):
+        result = paint(place, tmp_path / "out")
+        assert result.exit_code == 2
+        assert str(place) in result.stderr
+
+
+def test_other_settings_and_unwritable_places_are_refused(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    result = paint(folder, tmp_path / "out", "--seed", 1)
+    assert result.exit_code == 2
+    assert "seed = 0" in result.stderr
+    assert contents(tmp_path / "out") == before
+    result = paint(folder, folder / "car" / "0.png")
+    assert result.exit_code == 2
+    result = paint(folder, Path("/proc/dalda"))
+    assert result.exit_code == 2
+    assert "cannot be used" in result.stderr
+
+
+def test_a_training_set_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
+    result = dalda("train", folder, "--synthetic", tmp_path)
+    assert result.exit_code == 2
+    assert "not a folder made by dalda" in result.stderr
+    assert dalda("prompts", folder, "-o", tmp_path / "c.json", "--llm", "oracle").exit_code == 2
