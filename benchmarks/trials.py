@@ -1,0 +1,116 @@
+"""Trials on features against the reference's loop: the same schedule, one machine, one run.
+
+    python benchmarks/trials.py --json
+
+Doodles, 8 shots and 10 copies each; the copies are drawn, not generated, for it is the trials that are
+measured. The reference's loop draws fresh views at every step and 200 x 32 validation images with
+replacement after every epoch (METHOD of the paper: 50 epochs x 200 steps x 32 images).
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.words import CLASSES
+from dalda.records import Example, Outcome, Sample, Split
+from dalda.seeding import generator_of
+from dalda.trials.backbones import load_backbone
+from dalda.trials.exact import exact_steps, head_for
+from dalda.trials.features import FeatureStore
+from dalda.trials.fit import run_trials
+from dalda.trials.trial import Schedule, Trial, labels_of, picture_of
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
+
+
+def open_image(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def drawn(folder: Path, part: str, name: str, number: int) -> Example:
+    rng = generator_of(0, "benchmark", part, name, number)
+    path = folder / part / name / f"{number}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(random_doodle(rng, name), rng)).save(path)
+    return Example(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def world(folder: Path, shots: int, copies: int, held_out: int) -> tuple[Split, tuple[Sample, ...], Split]:
+    """A few-shot split, its copies, and a validation split."""
+    train = [drawn(folder, "train", name, number) for name in CLASSES for number in range(shots)]
+    split = Split("doodles", folder, "train", 0, shots, CLASSES, tuple(train))
+    samples = []
+    for place, example in enumerate(train):
+        for repeat in range(copies):
+            made = drawn(folder, "synthetic", example.label, place * copies + repeat)
+            name = f"{place}-{repeat}"
+            samples.append(
+                Sample(made.path, made.label, example.path, example.sha256, repeat, name, "", 0.5, None)
+            )
+    rest = [drawn(folder, "val", name, number) for name in CLASSES for number in range(held_out)]
+    return split, tuple(samples), replace(split, part="val", shots=None, examples=tuple(rest))
+
+
+def reference(trial: Trial, validation: Split, store: FeatureStore, schedule: Schedule) -> float:
+    """Trains and validates as the reference does; the accuracy on every validation image at the end."""
+    head = head_for(trial, store, schedule)
+    truth = torch.from_numpy(labels_of(validation.examples, validation.classes))
+    generator = generator_of(trial.seed, "validation draws")
+    steps = exact_steps(trial, store, schedule, store.backbone, head)
+    for step, _ in enumerate(steps, 1):
+        if step % schedule.iterations:
+            continue
+        for _ in range(schedule.iterations):
+            batch = generator.integers(len(truth), size=schedule.batch)
+            images = [open_image(validation.examples[number].path) for number in batch]
+            with torch.no_grad():
+                (head(store.backbone.features(images)).argmax(1) == truth[batch]).double().mean()
+    with torch.no_grad():
+        faces = torch.from_numpy(store.plain([picture_of(example) for example in validation.examples]))
+        return float((head(faces).argmax(1) == truth).double().mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--small", action="store_true", help="a minute instead of most of an hour")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the doodle CLIP")
+    options = parser.parse_args()
+    schedule = Schedule(2, 10) if options.small else Schedule()
+    backbone = load_backbone("doodle", folder=options.weights)
+    with tempfile.TemporaryDirectory() as folder:
+        shape = (2, 3, 20) if options.small else (8, 10, 100)
+        split, samples, validation = world(Path(folder), *shape)
+        trials = [Trial("benchmark", seed, split, samples) for seed in range(3)]
+        started = time.perf_counter()
+        ours: list[Outcome] = run_trials(trials, validation, FeatureStore(backbone, open_image), schedule)
+        middle = time.perf_counter()
+        theirs = [
+            reference(trial, validation, FeatureStore(backbone, open_image), schedule) for trial in trials
+        ]
+        ended = time.perf_counter()
+    found = {
+        "ours_seconds": round(middle - started, 2),
+        "reference_seconds": round(ended - middle, 2),
+        "speedup": round((ended - middle) / (middle - started), 1),
+        "ours_accuracy": [round(one.accuracy, 4) for one in ours],
+        "reference_accuracy": [round(one, 4) for one in theirs],
+        "difference_points": round(100 * (np.mean([one.accuracy for one in ours]) - np.mean(theirs)), 2),
+    }
+    print(
+        json.dumps(found) if options.json else "\n".join(f"{key}: {value}" for key, value in found.items())
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dalda.errors import UserError
+from dalda.records import Outcome
+from dalda.trials.metrics import (
+    Interval,
+    calibration_error,
+    compare,
+    confusion,
+    difference,
+    difference_by_image,
+    difference_by_seed,
+    interval,
+    macro,
+    micro,
+    per_class,
+    verdict,
+)
+
+
+def outcome(seed: int, accuracy: float, images: int = 100) -> Outcome:
+    hits = round(accuracy * images)
+    right = (True,) * hits + (False,) * (images - hits)
+    return Outcome("colours", "arm", seed, 2, ("red", "blue"), hits / images, (1.0, 1.0), 0.1, 4, 0, right)
+
+
+def test_accuracies_of_an_uneven_set() -> None:
+    right, truth = [True, True, False, True], [0, 0, 0, 1]
+    assert micro(right) == 0.75
+    assert macro(right, truth, 3) == pytest.approx((2 / 3 + 1) / 2)
+    np.testing.assert_allclose(per_class(right, truth, 3), [2 / 3, 1, np.nan])
+
+
+def test_the_interval_is_students() -> None:
+    values = [0.7, 0.8, 0.75, 0.9]
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    found = interval(values)
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(values), low, high))
+
+
+def test_one_seed_tells_no_interval() -> None:
+    assert interval([0.4]) == Interval(0.4, -np.inf, np.inf)
+    assert verdict(interval([0.04])).startswith("One seed tells no interval")
+
+
+def test_pairing_by_seed_removes_what_the_seeds_share() -> None:
+    ours = [outcome(seed, base + 0.1) for seed, base in enumerate((0.3, 0.5, 0.7))]
+    theirs = [outcome(seed, base) for seed, base in enumerate((0.3, 0.5, 0.7))]
+    found = difference_by_seed(ours, theirs[::-1])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_arms_with_other_seeds_or_images_cannot_be_compared() -> None:
+    with pytest.raises(UserError, match="same seeds"):
+        difference_by_seed([outcome(0, 0.5)], [outcome(1, 0.5)])
+    with pytest.raises(UserError, match="same validation images"):
+        difference_by_seed([outcome(0, 0.5)], [outcome(0, 0.5, images=50)])
+
+
+def test_pairing_by_image() -> None:
+    generator = np.random.default_rng(0)
+    other = generator.random((3, 400)) < 0.6
+    right = other | (generator.random((3, 400)) < 0.2)
+    found, no_gain = difference_by_image(right, other, np.random.default_rng(1))
+    gain = right.mean() - other.mean()
+    spread = (right.astype(float) - other).mean(0).std(ddof=1) / 20
+    assert found.mean == pytest.approx(gain)
+    assert found.low == pytest.approx(gain - 1.96 * spread, abs=0.004)
+    assert found.high == pytest.approx(gain + 1.96 * spread, abs=0.004)
+    assert no_gain == 0.0
+    same, chance = difference_by_image(other, other, np.random.default_rng(1))
+    assert (same, chance) == (Interval(0.0, 0.0, 0.0), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (Interval(0.05, 0.01, 0.09), "Synthetic images gained 5.0 points of accuracy"),
+        (Interval(-0.05, -0.09, -0.01), "Synthetic images lost 5.0 points of accuracy"),
+        (Interval(0.05, -0.01, 0.11), "No measurable difference between synthetic images and real"),
+        (Interval(0.0, 0.0, 0.0), "No measurable difference"),
+    ],
+)
+def test_a_gain_is_one_only_when_its_interval_excludes_zero(difference: Interval, said: str) -> None:
+    assert verdict(difference).startswith(said)
+
+
+def test_confusion_counts_true_by_seen() -> None:
+    assert confusion([0, 1, 1, 2], [0, 0, 1, 1], 3).tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_calibration_error() -> None:
+    # Always 80 % sure and right in 3 of 4: off by 5 points. In two cells: the gaps add up.
+    said = np.array([[0.8, 0.2]] * 4)
+    assert calibration_error(said, [0, 0, 0, 1]) == pytest.approx(0.05)
+    mixed = np.array([[0.8, 0.2]] * 2 + [[0.4, 0.6]] * 2)
+    assert calibration_error(mixed, [0, 0, 0, 0]) == pytest.approx((0.2 + 0.6) / 2)
+
+
+def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
+    generator = np.random.default_rng(0)
+    right = generator.random((3, 50)) < 0.8
+    other = generator.random((3, 50)) < 0.6
+    gain = right.astype(float) - other
+    found = difference(right, other)
+    total = ((gain - gain.mean()) ** 2).sum()
+    of_seeds = 50 * ((gain.mean(1) - gain.mean()) ** 2).sum()
+    of_images = 3 * ((gain.mean(0) - gain.mean()) ** 2).sum()
+    squares = np.array([of_seeds / 2, of_images / 49, (total - of_seeds - of_images) / 98])
+    variance = max(squares @ [1, 1, -1], squares[:2].min()) / 150
+    degrees = max(2 / 3 * variance**2 / ((squares / 150) ** 2 / [2, 49, 98]).sum(), 2)
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(variance)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (gain.mean(), gain.mean() - half, gain.mean() + half)
+    )
+    assert difference(right, right) == Interval(0.0, 0.0, 0.0)
+    assert difference(right[:1], other[:1]).high == np.inf
+
+
+def test_a_comparison_says_all_there_is() -> None:
+    ours = [outcome(seed, 0.9 + 0.01 * seed) for seed in range(3)]
+    theirs = [replace(outcome(seed, 0.6), arm="real") for seed in range(3)]
+    found = compare(ours, theirs)
+    assert found.by_seed == difference_by_seed(ours, theirs)
+    assert found.overall.mean == pytest.approx(0.31) == found.by_image.mean
+    assert found.chance_of_no_gain == 0
+    assert found.sentence.startswith("Arm gained 31.0 points of accuracy against real")
+    assert compare(ours, theirs) == found

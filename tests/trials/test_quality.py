@@ -1,0 +1,105 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dalda.errors import UserError
+from dalda.records import Sample, Split
+from dalda.trials.backbones import Backbone
+from dalda.trials.features import FeatureStore
+from dalda.trials.quality import (
+    clip_measures,
+    cmmd,
+    density_and_coverage,
+    kid,
+    measure,
+    quality,
+    vendi_score,
+)
+
+RNG = np.random.default_rng(0)
+REAL = RNG.normal(size=(40, 8))
+MADE = RNG.normal(size=(30, 8)) * 0.8 + 0.3
+LABELS = np.zeros(30, dtype=np.int64)
+
+
+def test_density_and_coverage_are_prdcs() -> None:
+    prdc = pytest.importorskip("prdc")
+    wanted = prdc.compute_prdc(REAL, MADE, nearest_k=5)
+    assert density_and_coverage(REAL, MADE) == pytest.approx((wanted["density"], wanted["coverage"]))
+
+
+def test_vendi_score_is_vendi_scores() -> None:
+    vendi = pytest.importorskip("vendi_score.vendi")
+    assert vendi_score(MADE) == pytest.approx(vendi.score_dual(MADE))
+    assert vendi_score(MADE[:5]) == pytest.approx(vendi.score_dual(MADE[:5]))
+    assert vendi_score(np.tile(MADE[:1], (6, 1))) == pytest.approx(1)
+    assert vendi_score(np.eye(7)) == pytest.approx(7)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:torchmetrics.*")
+def test_kid_is_torchmetrics() -> None:
+    module = pytest.importorskip("torchmetrics.image.kid")
+    rows = torch.nn.Identity()
+    rows.num_features = 8  # type: ignore[assignment]
+    metric = module.KernelInceptionDistance(feature=rows, subsets=1, subset_size=30)
+    metric.fake_features = [torch.from_numpy(MADE)]
+    metric.real_features = [torch.from_numpy(REAL[:30])]
+    assert kid(REAL[:30], MADE) == pytest.approx(float(metric.compute()[0]), rel=1e-5)
+
+
+def test_cmmd_is_its_definition() -> None:
+    def unit(row: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float]:
+        return list(row / np.sqrt((row**2).sum()))
+
+    def mean(first: list[list[float]], second: list[list[float]]) -> float:
+        values = [
+            np.exp(-sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) / 200)
+            for x in first
+            for y in second
+        ]
+        return float(np.mean(values))
+
+    real, made = [unit(row) for row in REAL[:6]], [unit(row) for row in MADE[:4]]
+    wanted = 1000 * (mean(real, real) + mean(made, made) - 2 * mean(real, made))
+    assert cmmd(REAL[:6], MADE[:4]) == pytest.approx(wanted)
+
+
+def test_the_same_images_are_faithful_copies() -> None:
+    found = measure(REAL, REAL, np.zeros(40, np.int64), None)
+    assert found.cmmd == pytest.approx(0, abs=1e-9)
+    assert (found.near_copies, found.coverage) == (1.0, 1.0)
+    far = measure(REAL, REAL + 100, np.zeros(40, np.int64), None)
+    assert far.kid > found.kid + 1
+    assert (far.coverage, far.near_copies) == (0.0, 0.0)
+
+
+def test_strays_are_images_in_which_clip_sees_another_class() -> None:
+    texts = np.eye(3)
+    unit = np.array([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
+    score, stray = clip_measures(unit, np.array([0, 0, 2]), texts)
+    assert (score, stray) == pytest.approx((2.5 * (1 + 0.6 + 1) / 3, 1 / 3))
+
+
+def test_a_set_is_measured_overall_and_by_class(
+    backbone: Backbone,
+    open_image: Callable[[Path], Image.Image],
+    make_split: Callable[..., Split],
+    make_samples: Callable[..., tuple[Sample, ...]],
+) -> None:
+    split, store = make_split("train", 7), FeatureStore(backbone, open_image)
+    samples = make_samples(split, 2)
+    overall, classes = quality(split, samples, store)
+    assert list(classes) == ["red", "green", "blue"]
+    assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
+    assert overall.off_target == pytest.approx(np.mean([one.off_target for one in classes.values()]))
+    few, _ = quality(make_split("train", 1), samples[:1], store)
+    assert np.isnan([few.kid, few.density, few.mean_distance]).all()
+    with pytest.raises(UserError, match="no synthetic images"):
+        quality(split, [], store)
+    with pytest.raises(UserError, match="has not \\(grey\\)"):
+        quality(split, [replace(samples[0], label="grey")], store)
