@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment when it is missing or out of date.
 # Another Python: make test PYTHON=python3.12
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 # Two test processes, one computing thread each: two OpenMP pools on the same cores slow each other tenfold.

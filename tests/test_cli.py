@@ -1,6 +1,7 @@
 """The command line, end to end on the embedded world, and every mistake in one sentence."""
 
 import csv
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tests.synthesis.tiny import save_tiny
 from typer.testing import CliRunner, Result
 
 from dalda.cli import app
@@ -66,8 +68,9 @@ def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None
 
 
 def test_the_plan_and_the_images_are_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "one")
-    paint(folder, tmp_path / "two")
+    assert paint(folder, tmp_path / "one").exit_code == 0
+    assert paint(folder, tmp_path / "two").exit_code == 0
+    assert len(contents(tmp_path / "one")) == 12 + 2
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -127,6 +130,56 @@ def test_the_users_captions_are_used(folder: Path, tmp_path: Path) -> None:
     assert paint(folder, tmp_path / "out", "--captions", book).exit_code == 0
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
     assert {line["prompt"] for line in lines} == {"a car {x}", "a tree"}
+
+
+def test_any_diffusers_folder_with_an_adapter_paints(folder: Path, tmp_path: Path) -> None:
+    model, adapter = save_tiny(tmp_path / "tiny")
+    words = ("--model", model, "--adapter", f"{adapter}:tiny.safetensors", "--guidance", "random")
+    result = paint(folder, tmp_path / "out", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "only knows doodles" not in result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
+    assert all(line["prompt"].startswith("best quality, high quality, ") for line in lines)
+
+
+def test_a_run_that_was_stopped_at_its_very_end_is_put_in_order(folder: Path, tmp_path: Path) -> None:
+    paint(folder, tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    metadata = tmp_path / "out/train/metadata.jsonl"
+    metadata.write_text("".join(reversed(metadata.read_text().splitlines(keepends=True))))
+    metadata.with_name("metadata.jsonl.partial").write_text("half")
+    assert paint(folder, tmp_path / "out").exit_code == 0
+    assert contents(tmp_path / "out") == whole
+
+
+def test_the_embedded_world_needs_no_network(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise AssertionError("no network was asked for")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    assert paint(folder, tmp_path / "out").exit_code == 0
+
+
+def test_long_prompts_are_not_cut_in_silence(folder: Path, tmp_path: Path) -> None:
+    book = tmp_path / "captions.json"
+    book.write_text(json.dumps({"car": ["a car " + "on grass " * 50], "tree": ["a tree"]}))
+    result = paint(folder, tmp_path / "out", "--captions", book)
+    assert result.exit_code == 0
+    assert "1 prompts are longer than 77 tokens" in result.stderr
+
+
+def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x.png")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        result = paint(folder, tmp_path / "out")
+    assert result.exit_code == 2
+    assert "No space left" in result.stderr
+    assert paint(folder, tmp_path / "out").exit_code == 0
 
 
 def test_split_of_the_doodles() -> None:
@@ -209,7 +262,7 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--shots", "9"], "9"),
+        (["--shots", "9"], "than the 9"),
         (["--shots", "some"], "--shots"),
         (["--shots", "0"], "--shots"),
         (["--guidance", "lots"], "guidance"),
@@ -224,6 +277,9 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
         (["--root", "x"], "--root"),
         (["--rule", "mine"], "--rule"),
         (["--seed", "-1"], "--seed"),
+        (["--steps", "1001"], "--steps"),
+        (["--guidance-scale", "inf"], "--guidance-scale"),
+        (["--device", "cpu:x"], "cpu:x"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(folder: Path, tmp_path: Path, words: list[str], said: str) -> None:

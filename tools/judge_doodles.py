@@ -8,6 +8,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 from dalda.config import DataConfig
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle, article
-from dalda.pipeline import load_model, split_of
+from dalda.loading import load_model, load_scorer
+from dalda.pipeline import score_examples, split_of
 from dalda.progress import progress
 from dalda.records import Job
 from dalda.seeding import seed_of
@@ -109,8 +111,6 @@ def shares(judge: Judge, asked: Asked) -> dict[str, float]:
 
 def low_scores() -> dict[str, float]:
     """Shares of the few-shot examples (16 shots, seed 0) whose CLIP score is at most 0.3."""
-    from dalda.pipeline import load_scorer, score_examples
-
     split = split_of(DataConfig(dataset="doodles", shots=16))
     scores = np.array(score_examples(split, load_scorer(preset_named("doodle").clip, "cpu")))
     unfamiliar = np.array([one.label in UNFAMILIAR for one in split.examples])
@@ -136,12 +136,10 @@ def main() -> None:
         train_judge(weights)
     judge = load_judge(weights)
     preset = preset_named("doodle")
-    from dataclasses import replace
-
     preset = replace(
         preset,
         steps=asked.steps or preset.steps,
-        guidance_scale=asked.guidance_scale or preset.guidance_scale,
+        guidance_scale=preset.guidance_scale if asked.guidance_scale is None else asked.guidance_scale,
     )
     renderer = load_model(preset, "cpu")
     fresh, truth = drawings(4_000_000, 2000)

@@ -50,6 +50,7 @@ def export(work: Path, out: Path) -> None:
     plain.half().save_pretrained(out / "model/unet")
     new_scheduler().save_pretrained(out / "model/scheduler")
     PatchAutoencoder.from_pretrained(work / "denoiser/vae").save_pretrained(out / "model/vae")
+    forget_origin(out / "model/vae/config.json")
     clip = CLIPModel.from_pretrained(work / "clip").half()
     clip.save_pretrained(out / "clip")
     vision = CLIPVisionModelWithProjection.from_pretrained(work / "clip").half()
@@ -61,13 +62,20 @@ def export(work: Path, out: Path) -> None:
     (out / "model/model_index.json").write_text(json.dumps(PARTS, indent=2) + "\n")
 
 
+def forget_origin(config: Path) -> None:
+    """Takes the folder out in which a model was trained."""
+    settings = json.loads(config.read_text())
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="where unfinished stages are kept")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the models go")
     parser.add_argument("--pictures", type=int, default=80_000)
     parser.add_argument("--clip-samples", type=int, default=115_200)
-    parser.add_argument("--denoiser-samples", type=int, default=230_400)
+    parser.add_argument("--denoiser-samples", type=int, default=192_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -81,7 +89,7 @@ def main() -> None:
             make_pictures(train, asked.pictures, TRAIN_SEED)
         if not test.exists():
             make_pictures(test, 4000, TEST_SEED, uniform=True)
-        if not (clip / "config.json").exists():
+        if not (clip / "tokenizer.json").exists():
             torch.set_num_threads(asked.processes)
             tokenizer = make_tokenizer(work / "tokenizer")
             train_clip(train, clip, tokenizer, asked.clip_samples, asked.seed)

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "AugmentConfig": "dalda.config",
+    "CaptionConfig": "dalda.config",
     "TrainConfig": "dalda.config",
     "UserError": "dalda.errors",
     "augment": "dalda.pipeline",
@@ -24,6 +25,7 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from dalda.config import AugmentConfig as AugmentConfig
+    from dalda.config import CaptionConfig as CaptionConfig
     from dalda.config import TrainConfig as TrainConfig
     from dalda.data.fewshot import draw_split as draw_split
     from dalda.errors import UserError as UserError

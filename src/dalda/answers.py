@@ -1,9 +1,14 @@
 """What each verb answers: as one JSON object, and as lines for a person."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dalda.prompts.write import CaptionReport
+    from dalda.trials.metrics import Interval
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,13 @@ class Bounds:
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, found: "Interval") -> "Bounds":
+        """An interval as it is answered: an infinite one has no bounds."""
+        if not math.isfinite(found.low):
+            return cls(found.mean, None, None)
+        return cls(found.mean, found.low, found.high)
+
     def text(self, sign: str = "") -> str:
         middle = f"{self.mean * 100:{sign}.1f}"
         if self.low is None or self.high is None:
@@ -110,10 +122,12 @@ class DemoReport:
     gain: Bounds
     comparisons: tuple[str, ...]
     problem: str
-    images: int
-    seconds: float
     figure: Path
     sheet: Path
+    zero_shot: float = 0.0
+    """Accuracy of CLIP's own zero-shot classifier, which no picture of the few shots has touched."""
+    images: int = 0
+    seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         arms = {
@@ -124,6 +138,7 @@ class DemoReport:
             "arms": arms,
             "gain": asdict(self.gain),
             "groups": self.groups,
+            "zero_shot": self.zero_shot,
             "images": self.images,
             "seconds": self.seconds,
             "figure": str(self.figure),
@@ -144,6 +159,8 @@ class DemoReport:
             "",
             *self.comparisons,
             self.problem,
+            f"CLIP without training is right in {self.zero_shot * 100:.1f} %: it saw this world before,",
+            "and a head that is trained on a few narrow pictures unlearns some of that.",
             f"{self.images} pictures painted; {self.seconds:.0f} s in all",
             f"figure: {self.figure}",
             f"sheet: {self.sheet}",
@@ -154,3 +171,28 @@ def table(rows: Mapping[str, str], heading: str) -> list[str]:
     """Named rows under a heading, aligned."""
     width = max(len(name) for name in [*rows, "arm"]) + 2
     return [f"{'arm':<{width}}{heading}", *(f"{name:<{width}}{text}" for name, text in rows.items())]
+
+
+def caption_lines(report: "CaptionReport", sample: int) -> list[str]:
+    """What came of writing captions, what is missing and why, and some for the eye."""
+    count = sum(len(captions) for captions in report.book.values())
+    lines = [f"{count} captions for {len(report.book)} classes, by {report.author}: {report.path}"]
+    if report.questions:
+        spent = f"{report.tokens_in} tokens in, {report.tokens_out} out"
+        lines.append(f"{report.questions} questions asked, {spent}; answers on disk cost nothing again")
+    if report.tokens_estimated and report.author != "grammar":
+        lines.append("the text encoder's limit was checked by estimate, since its tokenizer is not on disk")
+    quality = report.summary
+    if quality.distinct_2 is not None and quality.similarity is not None:
+        alike = f"similarity within a class {quality.similarity:.2f}"
+        lines.append(f"distinct-2 {quality.distinct_2:.2f}, {alike}")
+    if quality.rejected:
+        told = ", ".join(f"{reason} ({number})" for reason, number in quality.rejected.items())
+        lines.append(f"rejected: {told}")
+    for name, captions in report.sample(sample).items() if sample else ():
+        lines += [f"{name}: {caption}" for caption in captions]
+    for one in report.missing:
+        lines.append(f"missing: {one.label} has {one.captions} of {one.wanted} ({one.reason})")
+    if report.stopped:
+        lines.append(f"stopped: {report.stopped}")
+    return lines

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -36,6 +37,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 def main() -> None:
     """The entry point of `dalda`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A class name in any script must not end a run on a terminal that cannot show it.
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -50,8 +55,17 @@ def _command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
             except UserError as error:
                 print(f"dalda: {error}", file=sys.stderr)
                 raise typer.Exit(2) from None
+            except BrokenPipeError:
+                raise typer.Exit(1) from None
+            except OSError as error:
+                place = f" '{error.filename}'" if error.filename else ""
+                reason = error.strerror or str(error).splitlines()[0]
+                print(f"dalda: {reason}{place}; mend that and run the same command again", file=sys.stderr)
+                raise typer.Exit(2) from None
             except KeyboardInterrupt:
-                print("dalda: stopped; run the same command again to go on", file=sys.stderr)
+                print(
+                    "dalda: stopped; what is finished is kept, run the same command again", file=sys.stderr
+                )
                 raise typer.Exit(130) from None
 
         app.command(name)(run)
@@ -83,7 +97,7 @@ def _whole_number(option: str, text: str | None, other: str) -> int | None:
 
 
 def _print(as_json: bool, answer: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(lines))
+    print(json.dumps(answer) if as_json else "\n".join(lines))
 
 
 @_command("demo")
@@ -151,21 +165,70 @@ def score(
 
 @_command("prompts")
 def prompts(
-    dataset: DataSet,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A new caption file, JSON.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A caption file, JSON; one begun here goes on.")],
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="[DATASET]", help="As for the other verbs.")
+    ] = None,
     root: Root = None,
-    llm: Annotated[str, typer.Option(help="Who writes: grammar.")] = "grammar",
-    per_class: Annotated[int, typer.Option(min=1, help="Captions per class.")] = 10,
+    classes: Annotated[
+        Path | None, typer.Option(help="A list in place of a data set, one name a line.")
+    ] = None,
+    llm: Annotated[
+        str,
+        typer.Option(
+            help="Who writes: grammar, local, openai:MODEL, azure:DEPLOYMENT, transformers:ID_OR_FOLDER."
+        ),
+    ] = "grammar",
+    base_url: Annotated[str | None, typer.Option(help="A server that speaks OpenAI's protocol.")] = None,
+    per_class: Annotated[int, typer.Option(help="Captions per class.")] = 10,
+    about: Annotated[str | None, typer.Option(help="What the pictures are, in one line.")] = None,
+    model: Annotated[str, typer.Option(help="The image model that will read them.")] = "sd15",
+    concurrency: Annotated[int, typer.Option(help="Questions that are asked at a time.")] = 4,
+    max_tokens_total: Annotated[
+        int | None, typer.Option(help="Stop before more than these are used.")
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Print some captions of each class.")] = 0,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write captions for every class of a data set."""
+    """Write captions for every class; what is there is kept, and no answer is paid for twice."""
     from dalda import pipeline
+    from dalda.answers import caption_lines
+    from dalda.config import CaptionConfig
 
-    book = pipeline.write_captions(dataset, out, root=root, author=llm, per_class=per_class, seed=seed)
-    count = sum(map(len, book.values()))
-    answer = {"captions": str(out), "classes": len(book), "count": count, "author": llm}
-    _print(as_json, answer, [f"{count} captions for {len(book)} classes in {out}"])
+    config = _config(
+        CaptionConfig,
+        **{
+            "out": out,
+            "dataset": dataset,
+            "root": root,
+            "classes": classes,
+            "llm": llm,
+            "base_url": base_url,
+        },
+        **{"per_class": per_class, "about": about, "model": model, "concurrency": concurrency},
+        **{"max_tokens_total": max_tokens_total, "seed": seed},
+    )
+    report = pipeline.write_captions(config)
+    _print(as_json, report.as_dict(), caption_lines(report, sample))
+    if report.missing:
+        raise typer.Exit(1)
+
+
+@_command("download")
+def download(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="pets, flowers102 or caltech101.")],
+    root: Annotated[Path, typer.Option(help="The folder it goes to.")],
+    mirror: Annotated[str | None, typer.Option(help="Another address that serves the same files.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a published data set, check it and unpack it; nothing that is there is overwritten."""
+    from dalda.data.download import download as fetch
+
+    catalog = fetch(dataset, root, mirror)
+    counts = {part: sum(map(len, files.values())) for part, files in catalog.parts.items()}
+    answer = {"dataset": dataset, "root": str(root), "classes": len(catalog.classes), "images": counts}
+    _print(as_json, answer, [f"{dataset}: {len(catalog.classes)} classes in {root}"])
 
 
 @_command("augment")

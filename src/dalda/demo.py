@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalda import pipeline
-from dalda.answers import DemoReport
+from dalda.answers import Bounds, DemoReport
 from dalda.config import AugmentConfig, DataConfig
 from dalda.data.images import open_image
 from dalda.doodles.words import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
+from dalda.loading import device_named, load_features, load_model, load_scorer
 from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 from dalda.synthesis.presets import preset_named
 from dalda.synthesis.store import Store
+from dalda.trials.outcomes import by_arm
 
 if TYPE_CHECKING:
     from dalda.guidance.clip import ClipScorer
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 SEEDS = (0, 1, 2)
 SHOTS = 2
 PER_IMAGE = 4
-STEPS = 12
 ARMS = {"text": "0", "random": "random", "dalda": "adaptive"}
 """The arms with synthetic images, and how each draws lambda; `real` has none."""
 GROUPS = {"familiar": FAMILIAR, "unfamiliar": UNFAMILIAR}
@@ -47,8 +48,8 @@ def run_demo(out: Path) -> DemoReport:
     started = time.monotonic()
     _check(out)
     preset = preset_named("doodle")
-    device = pipeline.device_named("cpu")
-    tools = Tools(pipeline.load_scorer(preset.clip, device), pipeline.load_model(preset, device))
+    device = device_named("cpu")
+    tools = Tools(load_scorer(preset.clip, device), load_model(preset, device))
     splits, sets = {}, {}
     for seed in SEEDS:
         config = AugmentConfig(
@@ -57,7 +58,6 @@ def run_demo(out: Path) -> DemoReport:
             shots=SHOTS,
             seed=seed,
             per_image=PER_IMAGE,
-            steps=STEPS,
             device=device,
         )
         splits[seed] = pipeline.split_of(config)
@@ -67,10 +67,15 @@ def run_demo(out: Path) -> DemoReport:
             folder = out / f"{arm}-seed{seed}"
             chosen = config.model_copy(update={"out": folder, "guidance": guidance})
             sets[arm, seed] = _synthetic_set(chosen, scores, tools)
-    outcomes = _trials(splits, sets)
-    arms = pipeline.by_arm(outcomes)
+    outcomes, zero_shot = _trials(splits, sets)
+    arms = by_arm(outcomes)
     figure, sheet = _figure(out, arms), _sheet(out, splits[0], sets["dalda", 0])
-    return _report(arms, sum(map(len, sets.values())), time.monotonic() - started, figure, sheet)
+    return replace(
+        _report(arms, figure, sheet),
+        zero_shot=zero_shot,
+        images=sum(map(len, sets.values())),
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def _check(out: Path) -> None:
@@ -89,9 +94,12 @@ def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools)
     return store.samples()
 
 
-def _trials(splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sample]]) -> list[Outcome]:
+def _trials(
+    splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sample]]
+) -> tuple[list[Outcome], float]:
+    """The outcomes of all arms and seeds, and the accuracy of CLIP without any training."""
     from dalda.trials.fit import run_trials
-    from dalda.trials.trial import Trial
+    from dalda.trials.trial import Schedule, Trial
 
     # Validation is one and the same for all seeds; only the few shots differ.
     whole = pipeline.split_of(DataConfig(dataset=pipeline.DOODLES), "val")
@@ -100,7 +108,10 @@ def _trials(splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sam
         for seed, split in splits.items()
         for arm in ("real", *ARMS)
     ]
-    return run_trials(trials, whole, pipeline.feature_store("doodle", "cpu"))
+    store = load_features("doodle", "cpu")
+    outcomes = run_trials(trials, whole, store)
+    (untrained,) = run_trials([Trial("zero-shot", 0, splits[0])], whole, store, Schedule(epochs=0))
+    return outcomes, untrained.accuracy
 
 
 def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
@@ -114,9 +125,7 @@ def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
     return sum(values) / len(values)
 
 
-def _report(
-    arms: Mapping[str, list[Outcome]], images: int, seconds: float, figure: Path, sheet: Path
-) -> DemoReport:
+def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> DemoReport:
     from dalda.trials.metrics import difference_by_seed, interval, verdict
 
     def against(other: str) -> str:
@@ -125,16 +134,14 @@ def _report(
     gain = difference_by_seed(arms["dalda"], arms["real"])
     return DemoReport(
         sentence=verdict(gain, arm="synthetic images (dalda)", other="real images alone"),
-        arms={arm: pipeline.bounds(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
+        arms={arm: Bounds.of(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
         groups={
             group: {arm: _group_accuracy(ones, names) for arm, ones in arms.items()}
             for group, names in GROUPS.items()
         },
-        gain=pipeline.bounds(gain),
+        gain=Bounds.of(gain),
         comparisons=(against("text"), against("random")),
         problem=PROBLEM,
-        images=images,
-        seconds=round(seconds, 1),
         figure=figure,
         sheet=sheet,
     )

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,31 +11,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.answers import AugmentReport, Bounds, Preview, TrainReport
-from dalda.config import AugmentConfig, DataConfig, TrainConfig
+from dalda.config import AugmentConfig, CaptionConfig, DataConfig, TrainConfig
 from dalda.data.catalog import Catalog, caption_name, read_catalog, read_folder
 from dalda.data.fewshot import draw_split
 from dalda.data.images import check_image, open_image
 from dalda.errors import UserError
 from dalda.guidance.policy import policy_named
+from dalda.loading import device_named, load_features, load_model, load_scorer, token_counter
 from dalda.progress import progress, say
-from dalda.prompts.book import assign_captions, read_book, write_book
+from dalda.prompts.book import assign_captions, read_book
 from dalda.prompts.grammar import grammar_captions
 from dalda.prompts.words import DOODLES as DOODLE_WORDS
 from dalda.prompts.words import PHOTOS
 from dalda.records import Job, Outcome, Plan, Split
 from dalda.synthesis.plan import Recipe, make_plan
-from dalda.synthesis.presets import Preset, located, preset_named
+from dalda.synthesis.presets import Preset, preset_named
 from dalda.synthesis.store import Store
 
 if TYPE_CHECKING:
     from dalda.guidance.clip import ClipScorer
+    from dalda.prompts.write import CaptionReport
     from dalda.synthesis.diffusion import Renderer
-    from dalda.trials.features import FeatureStore
-    from dalda.trials.metrics import Interval
 
 DOODLES = "doodles"
 WORDS = {"photos": PHOTOS, "doodles": DOODLE_WORDS}
 CAPTIONS_PER_CLASS = 10
+TEXT_TOKENS = 77
+"""What CLIP's text encoders read, begin and end included."""
 _VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
 
 
@@ -46,7 +46,9 @@ def catalog_of(dataset: str, root: Path | None = None) -> Catalog:
     if dataset == DOODLES:
         from dalda.doodles.dataset import default_root, draw_dataset
 
-        return read_folder(draw_dataset(root or default_root()), DOODLES, halved=True)
+        if root is not None:
+            raise UserError("--root does not go with doodles: they are drawn into the cache; leave it out")
+        return read_folder(draw_dataset(default_root()), DOODLES, halved=True)
     return read_catalog(dataset, root)
 
 
@@ -71,6 +73,8 @@ def checked(split: Split) -> Split:
 
 def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
     """Path, class and CLIP score of each example; written as a new CSV file where one is named."""
+    if out is not None:
+        new_file(out)
     split = checked(split_of(config))
     scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
     rows: list[dict[str, Any]] = [
@@ -80,42 +84,61 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
     if out is not None:
         import csv
 
-        with new_file(out).open("x", newline="", encoding="utf-8") as file:
+        with out.open("x", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["path", "label", "clip_score"])
             writer.writeheader()
             writer.writerows(rows)
     return rows
 
 
-def write_captions(
-    dataset: str,
-    out: Path,
-    *,
-    root: Path | None = None,
-    author: str = "grammar",
-    per_class: int = 10,
-    seed: int = 0,
-) -> dict[str, list[str]]:
-    """Captions for every class of a data set, written to a new file."""
-    if author != "grammar":
-        raise UserError(f"there is no author '{author}'; --llm grammar writes offline")
-    catalog = catalog_of(dataset, root)
-    words = WORDS["doodles" if dataset == DOODLES else "photos"]
-    names = {name: caption_name(catalog.dataset, name) for name in catalog.classes}
-    book = grammar_captions(catalog.classes, per_class, seed, words=words, names=names)
-    write_book(out, book, {"author": author, "seed": seed, "per_class": per_class})
-    return book
+def write_captions(config: CaptionConfig) -> "CaptionReport":
+    """Captions for every class of a data set or of a list, by the grammar or a language model."""
+    from dalda.prompts.write import write_captions as write
+
+    preset = preset_named(config.model)
+    dataset, classes = config.dataset or "", classes_in(config)
+    return write(
+        classes,
+        config.out,
+        llm=config.llm,
+        base_url=config.base_url,
+        per_class=config.per_class,
+        about=config.about,
+        dataset=dataset,
+        names={name: caption_name(dataset, name) for name in classes},
+        words=WORDS["doodles" if dataset == DOODLES else "photos"],
+        seed=config.seed,
+        concurrency=config.concurrency,
+        max_tokens_total=config.max_tokens_total,
+        prefix=preset.prompt_prefix,
+        count_tokens=None if config.llm == "grammar" else token_counter(preset),
+    )
 
 
-def new_file(path: Path) -> Path:
-    """A path that a result may be written to. Raises UserError where something is already there."""
+def classes_in(config: CaptionConfig) -> tuple[str, ...]:
+    """The classes of the data set, or the lines of the list. Raises UserError for neither or both."""
+    if (config.dataset is None) == (config.classes is None):
+        raise UserError("name either a data set or a list of classes with --classes, one of the two")
+    if config.dataset is not None:
+        return catalog_of(config.dataset, config.root).classes
+    assert config.classes is not None
+    try:
+        lines = config.classes.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise UserError(
+            f"the list of classes '{config.classes}' cannot be read; name a text file"
+        ) from None
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def new_file(path: Path) -> None:
+    """Raises UserError unless a new file may be written there."""
     if path.exists():
         raise UserError(f"'{path}' is already there; name another file, nothing is overwritten")
     if not path.parent.is_dir():
         raise UserError(
             f"there is no folder '{path.parent}' for '{path.name}'; make it or name another file"
         )
-    return path
 
 
 def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
@@ -198,16 +221,26 @@ def paint_plan(
     from dalda.synthesis.engines import automatic_batch_size, missing_jobs, paint
 
     missing = missing_jobs(decided.plan, store)
+    dropped_before = len(store.dropped())
     started = time.monotonic()
     if missing:
+        warn_of_cuts(decided.preset, missing)
         renderer = renderer or load_model(decided.preset, device_named(config.device))
         batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
         with progress("paint", len(missing)) as bar:
             paint(decided.plan, missing, store, renderer.render, open_image, batch_size, bar)
+    # Also when nothing was missing: an earlier run may have been stopped just before this.
+    store.settle(decided.plan.jobs)
     dropped = len(store.dropped())
-    there = len(decided.plan.jobs) - len(missing)
-    seconds = round(time.monotonic() - started, 2)
-    return AugmentReport(config.out, len(decided.plan.jobs), len(missing), there, dropped, seconds)
+    planned = len(decided.plan.jobs)
+    return AugmentReport(
+        out=config.out,
+        planned=planned,
+        painted=len(missing) - (dropped - dropped_before),
+        already_there=planned - len(missing) - dropped_before,
+        dropped=dropped,
+        seconds=round(time.monotonic() - started, 2),
+    )
 
 
 def preview(config: AugmentConfig) -> Preview:
@@ -247,6 +280,7 @@ def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
 def train(config: TrainConfig) -> TrainReport:
     """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier."""
     from dalda.trials.fit import run_trials
+    from dalda.trials.outcomes import save_outcomes
     from dalda.trials.trial import Schedule, Trial
 
     catalog = catalog_of(config.dataset, config.root)
@@ -256,96 +290,55 @@ def train(config: TrainConfig) -> TrainReport:
     sets = {folder.resolve().name: Store.existing(folder).samples() for folder in config.synthetic}
     if len(sets) < len(config.synthetic) or "real" in sets:
         raise UserError("two synthetic folders have the same name, or one is called 'real'; rename one")
+    bare = [name for name, samples in sets.items() if not samples]
+    if bare:
+        raise UserError(f"the synthetic folder '{bare[0]}' holds no pictures yet; run dalda augment again")
     trials = [
         Trial(arm, seed, split, tuple(samples), config.synthetic_probability)
         for arm, samples in {"real": [], **sets}.items()
         for seed in range(config.seed, config.seed + config.seeds)
     ]
-    if config.out is not None and config.out.exists():
-        raise UserError(
-            f"'{config.out}' is already there; name a new folder with -o, nothing is overwritten"
-        )
-    schedule = Schedule(config.epochs, config.iterations)
-    outcomes = run_trials(trials, validation, feature_store(config.backbone, config.device), schedule)
+    store = load_features(config.backbone, config.device)
+    if config.out is not None:
+        # Before the work, so that a place that cannot be written is known in time.
+        new_results(config.out)
+    outcomes = run_trials(trials, validation, store, Schedule(config.epochs, config.iterations))
     if config.out is not None:
         save_outcomes(config.out, outcomes)
     return compared(outcomes, len(validation.examples), config.out)
 
 
-def feature_store(backbone: str, device: str) -> "FeatureStore":
-    """A loaded backbone with an empty table of features."""
-    _hush()
-    from dalda.trials.backbones import load_backbone
-    from dalda.trials.features import FeatureStore
-
-    folder = located(preset_named("doodle").clip) if backbone == "doodle" else None
-    return FeatureStore(load_backbone(backbone, folder=folder, device=device_named(device)), open_image)
+def new_results(folder: Path) -> None:
+    """Makes the folder for results. Raises UserError where there are files already."""
+    if folder.is_file() or (folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))):
+        raise UserError(f"'{folder}' is already there; name a new folder with -o, nothing is overwritten")
+    (folder / "outcomes").mkdir(parents=True, exist_ok=True)
 
 
 def compared(outcomes: Sequence[Outcome], validation_images: int, out: Path | None) -> TrainReport:
     """Accuracy per arm, and every other arm's gain over `real`."""
     from dalda.trials.metrics import difference_by_seed, interval, verdict
+    from dalda.trials.outcomes import by_arm
 
     arms = by_arm(outcomes)
     gains = {arm: difference_by_seed(ones, arms["real"]) for arm, ones in arms.items() if arm != "real"}
     return TrainReport(
-        arms={arm: bounds(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
-        gains={arm: bounds(gain) for arm, gain in gains.items()},
+        arms={arm: Bounds.of(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
+        gains={arm: Bounds.of(gain) for arm, gain in gains.items()},
         verdicts={arm: verdict(gain, arm=arm) for arm, gain in gains.items()},
         validation_images=validation_images,
         out=out,
     )
 
 
-def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Outcomes grouped by arm, in order."""
-    arms: dict[str, list[Outcome]] = {}
-    for one in outcomes:
-        arms.setdefault(one.arm, []).append(one)
-    return arms
-
-
-def bounds(found: "Interval") -> Bounds:
-    """An interval as it is answered: an infinite one has no bounds."""
-    if not math.isfinite(found.low):
-        return Bounds(found.mean, None, None)
-    return Bounds(found.mean, found.low, found.high)
-
-
-def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """results.csv, tidy, and one JSON file per trial."""
-    import pandas as pd
-
-    from dalda.records import as_dict
-
-    (folder / "outcomes").mkdir(parents=True)
-    rows = []
-    for one in outcomes:
-        text = json.dumps(as_dict(one), ensure_ascii=False)
-        name = hashlib.sha256(text.encode()).hexdigest()[:20]
-        (folder / "outcomes" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        common = {
-            "dataset": one.dataset,
-            "arm": one.arm,
-            "seed": one.seed,
-            "shots": one.shots,
-            "epoch": "last",
-        }
-        values = {"accuracy": one.accuracy, "loss": one.loss}
-        values |= {
-            f"accuracy {name}": value for name, value in zip(one.classes, one.class_accuracy, strict=True)
-        }
-        rows += [
-            {**common, "split": "val", "metric": metric, "value": value} for metric, value in values.items()
-        ]
-    pd.DataFrame(rows).to_csv(folder / "results.csv", index=False)
-
-
 def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
     """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
     examples = [[one.label, one.sha256] for one in decided.split.examples]
-    chosen = config.model_dump(mode="json", exclude={"out", "batch_size", "device", "captions", "root"})
+    # What is in the preset, or in the examples' and captions' digests, may be spelt in several ways.
+    spelt = {"out", "batch_size", "device", "captions", "root", "steps", "guidance_scale", "adapter"}
+    chosen = config.model_dump(mode="json", exclude=spelt | {"dataset"})
     return {
+        "dataset": decided.split.dataset,
         **chosen,
         "examples": len(examples),
         "examples_sha256": _digest(examples),
@@ -365,59 +358,19 @@ def lambda_summary(jobs: Sequence[Job]) -> dict[str, float]:
     return {name: round(float(np.percentile(weights, mark)), 4) for name, mark in marks.items()}
 
 
-def load_scorer(clip: str, device: str) -> "ClipScorer":
-    """The CLIP of a preset. Raises UserError when it is not to be had."""
-    _hush()
-    from dalda.guidance.clip import ClipScorer
-
-    try:
-        return ClipScorer.load(located(clip), device=device)
-    except OSError as error:
-        raise UserError(
-            f"the CLIP model '{clip}' cannot be loaded: {str(error).splitlines()[0]}"
-        ) from error
-
-
-def load_model(preset: Preset, device: str) -> "Renderer":
-    """The preset's model, in half precision on a GPU and in single precision elsewhere."""
-    _hush()
-    import torch
-
-    from dalda.synthesis.diffusion import load_renderer
-
-    dtype = torch.float16 if device.startswith("cuda") else torch.float32
-    return load_renderer(preset, device=device, dtype=dtype)
-
-
-def device_named(device: str) -> str:
-    """`auto` is a GPU when there is one. Raises UserError for one that is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise UserError(f"there is no device '{device}'; write auto, cpu, cuda or mps")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"the device '{device}' is not on this machine; leave --device out to choose one")
-    return device
+def warn_of_cuts(preset: Preset, jobs: Sequence[Job]) -> None:
+    """Says which prompts the text encoder will not read to their end."""
+    count = token_counter(preset)
+    prompts = dict.fromkeys(job.prompt for job in jobs)
+    cut = [prompt for prompt in prompts if count is not None and count(prompt) > TEXT_TOKENS]
+    if cut:
+        say(f"note: {len(cut)} prompts are longer than {TEXT_TOKENS} tokens and are cut, as '{cut[0]}'")
 
 
 def warn_of_doodles(config: AugmentConfig) -> None:
     """Says once that the embedded model is no model for photographs."""
     if config.model == "doodle" and config.dataset != DOODLES:
         say("note: the model 'doodle' only knows doodles; for photographs choose a real one, --model sd15")
-
-
-def _hush() -> None:
-    """Keeps the libraries' loading bars and advice off the terminal; their errors still come."""
-    for library in ("TRANSFORMERS", "DIFFUSERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
 
 
 def _digest(value: object) -> str:

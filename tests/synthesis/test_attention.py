@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.synthesis.tiny import save_tiny
 
 from dalda.records import Job
 from dalda.synthesis.attention import install, remove
 from dalda.synthesis.diffusion import Renderer, load_renderer
 from dalda.synthesis.presets import Preset
-from tests.synthesis.tiny import save_tiny
 
 LAMBDAS = (0.0, 0.15, 0.5, 0.9, 1.0)
 STEPS, GUIDANCE = 3, 4.0

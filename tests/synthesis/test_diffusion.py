@@ -103,5 +103,6 @@ def test_presets_are_found_by_name_folder_or_id(tmp_path: Path) -> None:
     assert preset_named("sd14").adapter_file == "ip-adapter_sd15.bin"
     assert preset_named(str(tmp_path)).model == str(tmp_path)
     assert preset_named("somebody/a-model").vae is None
+    assert preset_named("somebody/a-model").size is None
     with pytest.raises(UserError, match="doodle, sd14, sd15"):
         preset_named("sd99")

@@ -45,6 +45,7 @@ def finish(plan: Plan, folder: Path, how: Render = render, batch_size: int = 4) 
     store = Store.open(folder, {"seed": 0})
     missing = missing_jobs(plan, store)
     paint(plan, missing, store, how, open_image, batch_size, Progress("paint", len(missing)))
+    store.settle(plan.jobs)
     return store
 
 

@@ -72,6 +72,14 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         store.finished()
 
 
+@pytest.mark.parametrize("line", ['{"file_name": "a.png"}', "[]", '{"job_id": 1}'])
+def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    (tmp_path / "out" / TRAIN / METADATA).write_text(line + "\n")
+    with pytest.raises(UserError, match="line 1"):
+        store.samples()
+
+
 def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
     store.add(job_of(0), picture())
@@ -148,7 +156,9 @@ def test_two_classes_never_share_a_folder(one: str, other: str) -> None:
         assert folder_name(one) != folder_name(other)
 
 
-@pytest.mark.parametrize("label", ["花", "a∕b", "../../etc", "<script>", "golden retriever"])
+@pytest.mark.parametrize(
+    "label", ["花", "a∕b", "../../etc", "<script>", "golden retriever", "metadata.jsonl"]
+)
 def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label: str) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
     store.add(replace(job_of(0), label=label), picture())

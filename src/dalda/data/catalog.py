@@ -28,4 +28,7 @@ def read_catalog(dataset: str, root: Path | None = None) -> Catalog:
         from dalda.data.huggingface import read_hugging_face
 
         return read_hugging_face(dataset.removeprefix(HUGGING_FACE))
-    return read_folder(Path(dataset).expanduser())
+    try:
+        return read_folder(Path(dataset).expanduser())
+    except RuntimeError:
+        raise UserError(f"there is no folder {dataset}: name a folder of class folders") from None

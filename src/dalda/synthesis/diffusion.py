@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models import AutoencoderKL
+from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessorPil
 
-from dalda.errors import UserError
+from dalda.errors import UserError, first_line
 from dalda.records import Job
 from dalda.synthesis.attention import install
 from dalda.synthesis.autoencoder import PatchAutoencoder
@@ -126,17 +127,29 @@ def load_renderer(preset: Preset, *, device: str = "cpu", dtype: torch.dtype = t
             weight_name=preset.adapter_file,
             image_encoder_folder=encoder_folder,
         )
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
         raise UserError(
-            f"the model '{preset.model}' with the adapter '{preset.adapter}' cannot be loaded: "
-            f"{str(error).splitlines()[0]}; download it or name local folders with --model and --adapter"
+            f"the model '{preset.model}' with the adapter '{preset.adapter}' cannot be loaded "
+            f"({first_line(error)}); download it or name local folders with --model and --adapter"
         ) from error
+    (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
+    if not isinstance(projection, ImageProjection):
+        raise UserError(
+            f"the adapter '{preset.adapter_file}' reads patches of its image, not one embedding; "
+            "choose a plain IP-Adapter such as ip-adapter_sd15.bin"
+        )
     side = pipeline.image_encoder.config.image_size
     pipeline.feature_extractor = CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
-    if preset.scheduler is not None:
-        pipeline.scheduler = DDIMScheduler(**preset.scheduler)
+    # Many models come with an ancestral scheduler, which draws from a global generator at every step.
+    pipeline.scheduler = (
+        DDIMScheduler.from_config(pipeline.scheduler.config)
+        if preset.scheduler is None
+        else DDIMScheduler(**preset.scheduler)
+    )
     pipeline.to(device)
     install(pipeline.unet)
     size = preset.size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor

@@ -69,7 +69,6 @@ def paint(
                 unwritten.pop(0).result()
         for future in unwritten:
             future.result()
-    store.settle(plan.jobs)
 
 
 def is_blank(picture: Image.Image) -> bool:

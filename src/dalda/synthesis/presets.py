@@ -1,4 +1,4 @@
-"""Which models there are: one row each, every field of which the user may override."""
+"""Which models there are: one row each."""
 
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -70,8 +70,8 @@ PRESETS = {
         clip=SHIPPED + "doodles/weights/clip",
         prompt_prefix="",
         negative_prompt="",
-        guidance_scale=2.0,
-        steps=20,
+        guidance_scale=3.0,
+        steps=12,
         words="doodles",
     ),
     "sd14": _SD,
@@ -87,7 +87,7 @@ def preset_named(model: str) -> Preset:
     if model in PRESETS:
         return PRESETS[model]
     if Path(model).is_dir() or model.count("/") == 1:
-        return replace(_SD, model=model, vae=None, scheduler=None)
+        return replace(_SD, model=model, vae=None, size=None, scheduler=None)
     raise UserError(
         f"there is no model '{model}'; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     )

@@ -22,6 +22,10 @@ from dalda.records import Job, Sample
 
 SETTINGS = "dalda.yaml"
 UNFINISHED = SETTINGS + ".partial"
+NEEDED = frozenset(
+    {"job_id", "label", "source", "source_sha256", "repeat", "prompt", "ip_adapter_scale", "clip_score"}
+)
+"""What a record must say of itself to be a sample."""
 RECORDED_ONLY = frozenset({"versions", "rendering"})
 """Settings that are kept for the reader, and may differ from one run to the next."""
 TRAIN = "train"
@@ -35,7 +39,7 @@ def folder_name(label: str) -> str:
     Two names that would meet in one folder are told apart by a hash of the name.
     """
     safe = re.sub(r"[^\w .,()+-]", "_", unicodedata.normalize("NFC", label)).strip(" .")
-    if safe == label and not label.startswith("-") and len(label.encode()) <= 120:
+    if safe == label and not label.startswith(("-", METADATA)) and len(label.encode()) <= 120:
         return label
     digest = hashlib.sha256(label.encode()).hexdigest()[:8]
     return f"{safe.encode()[:100].decode(errors='ignore').strip(' .') or 'class'}-{digest}"
@@ -55,9 +59,9 @@ class Store:
         and for one that cannot be written.
         """
         store = cls(folder)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
         try:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
             if not (folder / SETTINGS).exists():
                 if folder.exists() and any(path.name != UNFINISHED for path in folder.iterdir()):
                     raise UserError(
@@ -136,12 +140,10 @@ class Store:
 
     def _path(self, line: Mapping[str, Any]) -> Path:
         """Where a record's image lies; refuses a name that leads out of the folder."""
-        path = self.folder / TRAIN / str(line["file_name"])
-        if ".." in Path(str(line["file_name"])).parts or Path(str(line["file_name"])).is_absolute():
-            raise UserError(
-                f"the metadata in '{self.folder}' names a file outside it: {line['file_name']!r}"
-            )
-        return path
+        name = Path(str(line.get("file_name", "")))
+        if ".." in name.parts or name.is_absolute() or not name.parts:
+            raise UserError(f"the metadata in '{self.folder}' names a file outside it: {str(name)!r}")
+        return self.folder / TRAIN / name
 
     def add(self, job: Job, image: Image.Image) -> None:
         """Image first, atomically; then its line, flushed."""
@@ -164,7 +166,9 @@ class Store:
             if path.exists():
                 unique = {str(line["job_id"]): line for line in _read_lines(path)}
                 lines = sorted(unique.values(), key=lambda line: place.get(str(line["job_id"]), -1))
-                _write_atomically(path, "".join(_as_line(line) for line in lines))
+                text = "".join(_as_line(line) for line in lines)
+                if _unfinished(path).exists() or text != path.read_text(encoding="utf-8"):
+                    _write_atomically(path, text)
 
     def dropped(self) -> list[dict[str, Any]]:
         """The dropped jobs with their reasons."""
@@ -225,7 +229,7 @@ def _append(path: Path, record: Mapping[str, Any]) -> None:
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.endswith("\n"):
                 return
@@ -233,13 +237,17 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(text)
             except json.JSONDecodeError:
                 record = None
-            if not isinstance(record, dict):
+            if not isinstance(record, dict) or not record.keys() >= NEEDED:
                 raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
             yield record
 
 
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
 def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
+    partial = _unfinished(path)
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

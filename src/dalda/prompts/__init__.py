@@ -1,0 +1,1 @@
+"""CLASS NAMES -> CAPTIONS: grammar or language model (author), rules (acceptance), file (book)."""

@@ -1,0 +1,81 @@
+"""The seam to any language model: a question goes in, one raw answer comes out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+Wanted = Mapping[str, int]
+"""Class name to the number of captions that are asked for."""
+
+
+@dataclass(frozen=True)
+class Message:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that decides an answer; the same question always has the same address."""
+
+    author: str
+    model: str
+    messages: tuple[Message, ...]
+    wanted: tuple[tuple[str, int], ...]
+    temperature: float
+    max_tokens: int
+    """Of the answer: an upper bound that the author must keep."""
+    seed: int
+
+    @property
+    def address(self) -> str:
+        """A hash of author, model, messages and sampling settings."""
+        settings = [self.temperature, self.max_tokens, self.seed, self.wanted]
+        written = [self.author, self.model, [[m.role, m.content] for m in self.messages], settings]
+        return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+
+    @property
+    def most_tokens(self) -> int:
+        """No answer to this question can cost more: a token is at least one byte of text."""
+        overhead = 16 * (1 + len(self.messages))
+        prompt = sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
+        return overhead + prompt + self.max_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, word for word, and what it cost."""
+
+    text: str
+    finish: str
+    """`stop`, `length` (cut off), or the author's own word for another end, such as `refusal`."""
+    tokens_in: int
+    tokens_out: int
+
+
+class Unanswered(Exception):
+    """The author gave no answer although it was asked patiently; says why, without any key."""
+
+
+class Author(Protocol):
+    """A language model. `ask` may be called from several threads at once."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def completes(self) -> bool:
+        """True for a base model, which goes on with a text, one class at a time, and takes no orders."""
+        ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not reach a file, even when a server says it aloud."""
+        ...
+
+    def ask(self, question: Question) -> Answer:
+        """Raises `Unanswered`, and UserError when no question at all can be answered."""
+        ...

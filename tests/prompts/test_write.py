@@ -1,0 +1,345 @@
+"""Captions through the real SDK from a real server on loopback, good days and bad."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.prompts.chat_server import ChatServer, caption
+
+from dalda.errors import UserError
+from dalda.prompts.book import meta_path, read_book
+from dalda.prompts.write import CaptionReport, write_captions
+
+KEY = "sk-secret-of-the-test-0123456789"
+CLASSES = ["pug", "Siamese", "Maine Coon", "hard-leaved pocket orchid", "猫", "and/or", "rose"]
+
+
+def write(server: ChatServer, folder: Path, **settings: Any) -> CaptionReport:
+    usual: dict[str, Any] = {
+        "llm": "openai:tiny",
+        "base_url": server.url,
+        "per_class": 3,
+        "classes": CLASSES,
+    }
+    settings = usual | settings
+    return write_captions(settings.pop("classes"), folder / "captions.json", **settings)
+
+
+def all_text(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file())
+
+
+def test_every_class_gets_its_own_captions_and_an_account(chat_server: ChatServer, tmp_path: Path) -> None:
+    report = write(chat_server, tmp_path, about="photos of pets")
+    assert not report.missing
+    book = read_book(report.path, CLASSES)
+    assert all(len(set(book[name])) == 3 and all(name in text for text in book[name]) for name in CLASSES)
+    account = json.loads(meta_path(report.path).read_text())
+    assert (account["author"], account["model"]) == (f"openai at {chat_server.url}", "tiny")
+    assert report.questions == account["answers"] == 2
+    assert (report.tokens_in, report.tokens_out) == (200, 40 * 3 * len(CLASSES))
+    assert (account["tokens_in"], account["tokens_out"]) == (200, 40 * 3 * len(CLASSES))
+    assert "The pictures are photos of pets." in chat_server.asked()[0]["body"]["messages"][1]["content"]
+    assert chat_server.asked()[0]["body"]["response_format"]["type"] == "json_schema"
+    assert set(report.sample(2)) == set(CLASSES)
+    json.dumps(report.as_dict())
+
+
+def test_running_again_costs_nothing_and_more_costs_only_the_difference(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    first = write(chat_server, tmp_path)
+    before = (tmp_path / "captions.json").read_bytes()
+    assert write(chat_server, tmp_path).questions == 0
+    assert (tmp_path / "captions.json").read_bytes() == before
+    more = write(chat_server, tmp_path, per_class=5)
+    assert more.tokens_out == 40 * 2 * len(CLASSES)
+    assert all(list(more.book[name][:3]) == list(first.book[name]) for name in CLASSES)
+    assert write(chat_server, tmp_path, per_class=5).questions == 0
+
+
+def test_a_file_with_other_captions_is_refused_before_anything_is_paid(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    (tmp_path / "captions.json").write_text('{"pug": ["my own pug"]}')
+    with pytest.raises(UserError, match="nothing is overwritten"):
+        write(chat_server, tmp_path)
+    assert not chat_server.asked()
+    assert (tmp_path / "captions.json").read_text() == '{"pug": ["my own pug"]}'
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "headers": {"retry-after-ms": "20"}},
+        {"status": 500, "headers": {"retry-after-ms": "20"}},
+        {"status": 503, "headers": {"retry-after": "0.02"}},
+        {"drop": True},
+    ],
+)
+def test_passing_faults_are_retried(chat_server: ChatServer, tmp_path: Path, fault: dict[str, Any]) -> None:
+    chat_server.tell(faults=[fault])
+    report = write(chat_server, tmp_path, classes=["pug"])
+    assert not report.missing
+    assert len(chat_server.asked()) == 2
+    assert report.questions == 1
+
+
+def test_retry_after_is_honoured(chat_server: ChatServer, tmp_path: Path) -> None:
+    chat_server.tell(faults=[{"status": 429, "headers": {"retry-after": "1.5"}}])
+    write(chat_server, tmp_path, classes=["pug"])
+    first, second = chat_server.asked()
+    assert second["at"] - first["at"] >= 1.5
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [(401, "refuses the key"), (403, "does not let"), (404, "knows no model 'tiny'")],
+)
+def test_hopeless_faults_end_at_once(
+    chat_server: ChatServer, tmp_path: Path, status: int, sentence: str
+) -> None:
+    chat_server.tell(faults=[{"status": status}])
+    with pytest.raises(UserError, match=sentence):
+        write(chat_server, tmp_path, concurrency=1)
+    assert len(chat_server.asked()) == 1
+
+
+def test_a_used_up_quota_ends_with_a_sentence(chat_server: ChatServer, tmp_path: Path) -> None:
+    fault = {"status": 429, "code": "insufficient_quota", "headers": {"x-should-retry": "false"}}
+    chat_server.tell(faults=[fault])
+    with pytest.raises(UserError, match="quota"):
+        write(chat_server, tmp_path, classes=["pug"])
+
+
+GOOD = [caption("pug", f"own|{index}") for index in range(3)]
+BAD_ANSWERS: dict[str, dict[str, Any]] = {
+    "refusal": {"say": None, "refusal": "I cannot help with that."},
+    "empty": {"say": ""},
+    "malformed": {"say": '{"captions": [{"class": "pug", "captions": ['},
+    "not even json": {"say": "Sure! What would you like?"},
+    "unknown name": {"say": json.dumps({"poodle": GOOD})},
+    "numbers": {"say": json.dumps({"pug": [1, None, {"a": 2}, True]})},
+    "no choices": {"raw": '{"object": "chat.completion", "choices": []}'},
+    "a web page": {"raw": "<html>hello</html>", "type": "text/html"},
+    "broken body": {"raw": "{"},
+    "deep": {"say": "[" * 50_000},
+    "other class's caption": {"say": json.dumps({"pug": ["a rose in a vase on a table"] * 3})},
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_bad_answers_are_survived_and_asked_again(
+    chat_server: ChatServer, tmp_path: Path, name: str
+) -> None:
+    chat_server.tell(faults=[BAD_ANSWERS[name]])
+    report = write(chat_server, tmp_path, classes=["pug", "rose"])
+    assert not report.missing
+    assert report.questions == 2
+
+
+ODD_ANSWERS: dict[str, dict[str, Any]] = {
+    "code fence": {"dress": "```json\n$GOOD\n```"},
+    "prose": {"dress": "Here are {your} captions:\n$GOOD\nI hope that helps!"},
+    "other case": {"say": json.dumps({"ROSE": [caption("rose", str(i)) for i in range(3)], "Pug": GOOD})},
+    "nested": {"say": json.dumps({"rose": [[caption("rose", str(i))] for i in range(3)], "pug": [GOOD]})},
+    "trailing comma": {
+        "say": json.dumps({"rose": [caption("rose", str(i)) for i in range(3)], "pug": GOOD})[:-1] + ",}"
+    },
+    "lines": {
+        "say": "\n".join(
+            f"{i}. **{name}**: {caption(name, str(i))}" for name in ("rose", "pug") for i in range(3)
+        )
+    },
+    "uncounted": {"uncounted": True},
+}
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_odd_answers_are_understood(chat_server: ChatServer, tmp_path: Path, name: str) -> None:
+    chat_server.tell(faults=[ODD_ANSWERS[name]])
+    report = write(chat_server, tmp_path, classes=["pug", "rose"])
+    assert not report.missing
+    assert report.questions == 1
+    assert report.tokens_in > 0
+
+
+def test_an_answer_cut_by_length_halves_the_chunk(chat_server: ChatServer, tmp_path: Path) -> None:
+    chat_server.tell(faults=[{"say": '{"pug": ["a pu', "finish": "length"}])
+    assert not write(chat_server, tmp_path, classes=["pug", "rose", "beagle", "lotus"]).missing
+    sizes = [request["body"]["messages"][-1]["content"].count(": 3") for request in chat_server.asked()]
+    assert sizes == [4, 2, 2]
+
+
+def test_only_what_is_missing_is_asked_for_again(chat_server: ChatServer, tmp_path: Path) -> None:
+    said = {"pug": GOOD, "rose": [caption("rose", "1"), "a rose"]}
+    chat_server.tell(faults=[{"say": json.dumps(said)}])
+    report = write(chat_server, tmp_path, classes=["pug", "rose"])
+    again = chat_server.asked()[1]["body"]["messages"][-1]["content"]
+    assert "- rose: 2\n" in again
+    assert "- pug:" not in again
+    assert caption("rose", "1") in again
+    assert report.summary.rejected == {"not of 4 to 60 words": 1}
+    account = json.loads(meta_path(report.path).read_text())
+    assert account["rejected"][0]["caption"] == "a rose"
+    stored = tmp_path / "captions.answers" / account["rejected"][0]["answer"][:2]
+    assert json.loads((stored / f"{account['rejected'][0]['answer']}.json").read_text())["answer"][
+        "text"
+    ] == (json.dumps(said))
+
+
+def test_what_stays_missing_is_told_and_the_rest_is_saved(chat_server: ChatServer, tmp_path: Path) -> None:
+    stubborn = {"say": json.dumps({"pug": GOOD, "rose": ["a daffodil in a small green garden"]})}
+    chat_server.tell(faults=[stubborn] * 4)
+    report = write(chat_server, tmp_path, classes=["pug", "rose"])
+    assert [(entry.label, entry.captions, entry.wanted) for entry in report.missing] == [("rose", 0, 3)]
+    assert "does not name its class (4)" in report.missing[0].reason
+    assert json.loads(report.path.read_text()) == {"pug": GOOD}
+    assert len(chat_server.asked()) == 4
+    assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
+    assert list(read_book(report.path, ["pug", "rose"])) == ["pug", "rose"]
+
+
+def test_the_token_limit_stops_cleanly_before_it_is_passed(chat_server: ChatServer, tmp_path: Path) -> None:
+    classes = [f"class number {index}" for index in range(40)]
+    report = write(chat_server, tmp_path, classes=classes, max_tokens_total=6000, concurrency=3)
+    assert "limit of 6000 tokens" in str(report.stopped)
+    assert 0 < report.questions < 8
+    assert report.tokens_in + report.tokens_out <= 6000
+    assert len(json.loads(report.path.read_text())) + len(report.missing) == 40
+    rest = write(chat_server, tmp_path, classes=classes)
+    assert not rest.missing
+    assert len(chat_server.asked()) == report.questions + rest.questions == 8
+
+
+def test_a_dead_server_is_a_stop_and_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dalda.prompts.openai_author.RETRIES", 0)
+    monkeypatch.setattr("dalda.prompts.openai_author.openai_author.__kwdefaults__", {"retries": 0})
+    report = write_captions(
+        CLASSES, tmp_path / "captions.json", llm="openai:x", base_url="http://127.0.0.1:9/v1", per_class=1
+    )
+    assert len(report.missing) == len(CLASSES)
+    assert "no connection" in str(report.stopped)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "gone"),
+    [
+        ({"json_schema": "response_format json_schema is not supported"}, "json_schema"),
+        ({"response_format": "unknown field response_format"}, "response_format"),
+        (
+            {"max_tokens": "Unsupported parameter: 'max_tokens', use 'max_completion_tokens'"},
+            '"max_tokens"',
+        ),
+        ({"temperature": "Unsupported value: 'temperature' must be 1"}, "temperature"),
+        ({'"seed"': "unknown field seed"}, '"seed"'),
+    ],
+)
+def test_a_server_that_takes_less_is_asked_for_less(
+    chat_server: ChatServer, tmp_path: Path, refuse: dict[str, str], gone: str
+) -> None:
+    chat_server.tell(refuse=refuse)
+    assert not write(chat_server, tmp_path, concurrency=1).missing
+    assert gone not in json.dumps(chat_server.asked()[-1]["body"])
+
+
+def test_a_refused_question_shows_what_the_server_says(chat_server: ChatServer, tmp_path: Path) -> None:
+    chat_server.tell(faults=[{"status": 400, "message": "bananas are not allowed"}])
+    with pytest.raises(UserError, match="bananas are not allowed"):
+        write(chat_server, tmp_path, classes=["pug"])
+
+
+def test_a_context_too_long_halves_the_chunk(chat_server: ChatServer, tmp_path: Path) -> None:
+    chat_server.tell(faults=[{"status": 400, "code": "context_length_exceeded", "message": "too long"}])
+    assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
+    assert len(chat_server.asked()) == 3
+
+
+def test_the_key_is_sent_but_never_shown(
+    chat_server: ChatServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_LOG", "debug")
+    chat_server.tell(
+        faults=[{"dress": f"your key is {KEY} $GOOD"}, {"status": 400, "message": f"bad {KEY}"}]
+    )
+    report = write(chat_server, tmp_path, classes=["pug"])
+    with pytest.raises(UserError) as raised:
+        write(chat_server, tmp_path, classes=["pug"], per_class=4)
+    assert all(KEY in request["key"] for request in chat_server.asked())
+    shown = capfd.readouterr()
+    for text in (str(raised.value), shown.out, shown.err, all_text(tmp_path), repr(report)):
+        assert KEY not in text
+
+
+def test_a_wrong_key_is_one_sentence_without_the_key(
+    chat_server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    chat_server.tell(key="another")
+    with pytest.raises(UserError, match="OPENAI_API_KEY") as raised:
+        write(chat_server, tmp_path)
+    assert KEY not in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_azure_takes_its_settings_from_a_file(
+    chat_server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        f"AZURE_ENDPOINT=http://127.0.0.1:{chat_server.port}\nAZURE_API_KEY={KEY}\n"
+        "AZURE_API_VERSION=2024-06-01\nAZURE_MODEL=my-deployment\n"
+    )
+    for llm, deployment in (("azure", "my-deployment"), ("azure:other", "other")):
+        path = tmp_path / deployment / "captions.json"
+        assert not write_captions(["pug", "rose"], path, llm=llm, per_class=2).missing
+        asked = chat_server.asked()[-1]
+        assert f"/openai/deployments/{deployment}/chat/completions?api-version=2024-06-01" in asked["path"]
+        assert asked["key"] == KEY
+        assert KEY not in all_text(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("llm", "settings", "message"),
+    [
+        ("openai:gpt", {}, "OPENAI_API_KEY"),
+        ("openai:gpt", {"base_url": "localhost:8000"}, "http://"),
+        ("openai:", {}, "unknown author"),
+        ("azure:x", {}, "AZURE_ENDPOINT, AZURE_API_KEY, AZURE_API_VERSION"),
+        ("claude", {}, "unknown author 'claude'"),
+        ("transformers:/no/such/folder", {}, "cannot load"),
+        ("local", {"base_url": "http://x"}, "--base-url goes with"),
+        ("grammar", {"per_class": 0}, "--per-class"),
+        ("grammar", {"concurrency": 0}, "--concurrency"),
+        ("grammar", {"max_tokens_total": 0}, "--max-tokens-total"),
+    ],
+)
+def test_bad_settings_are_clear_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, llm: str, settings: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("OPENAI_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=message):
+        write_captions(["pug"], tmp_path / "captions.json", llm=llm, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lists_that_cannot_be_are_clear_sentences(tmp_path: Path) -> None:
+    for classes, message in (([], "no classes"), (["pug", "pug"], "twice"), (["pug", " "], "empty name")):
+        with pytest.raises(UserError, match=message):
+            write_captions(classes, tmp_path / "captions.json")
+
+
+def test_the_grammar_is_the_default_and_asks_nobody(tmp_path: Path) -> None:
+    report = write_captions(CLASSES, tmp_path / "captions.json", per_class=4)
+    assert not report.missing
+    assert read_book(report.path, CLASSES) == report.book
+    assert json.loads(meta_path(report.path).read_text())["author"] == "grammar"

@@ -1,0 +1,47 @@
+"""The demo, in small: the same code with fewer seeds, pictures and steps."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from dalda import demo
+from dalda.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    for name, value in {"SEEDS": (0, 1), "SHOTS": 1, "PER_IMAGE": 1}.items():
+        monkeypatch.setattr(demo, name, value)
+
+
+@pytest.mark.slow
+def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    result = CliRunner().invoke(app, ["demo", "-o", str(out), "--json"])
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert set(answer) >= {"arms", "gain", "images", "seconds", "figure", "sheet"}
+    assert list(answer["arms"]) == ["real", "text", "random", "dalda"]
+    for arm in answer["arms"].values():
+        assert arm["low"] <= arm["accuracy"] <= arm["high"]
+    gain = answer["arms"]["dalda"]["accuracy"] - answer["arms"]["real"]["accuracy"]
+    assert answer["gain"]["mean"] == pytest.approx(gain)
+    assert answer["images"] == 2 * 3 * 12
+    assert all(Image.open(answer[name]).size[0] > 400 for name in ("figure", "sheet"))
+    again = CliRunner().invoke(app, ["demo", "-o", str(out)])
+    assert again.exit_code == 0, again.stderr
+    assert "of accuracy against" in again.stdout or "No measurable difference" in again.stdout
+    assert again.stdout.index("real images alone") < again.stdout.index("accuracy, %")
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("text")
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "thesis.txt" in result.stderr
+    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "thesis.txt")])
+    assert result.exit_code == 2

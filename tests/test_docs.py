@@ -1,0 +1,73 @@
+"""What the documents say is so: examples on the embedded world run, all others name what is there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dalda.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMANDS = typer.main.get_command(app)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `dalda ...` line of a page's shell blocks, continued lines joined."""
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dalda ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_names_what_is_there(page: Path) -> None:
+    assert isinstance(COMMANDS, click.Group) or hasattr(COMMANDS, "commands")
+    for words in commands(page):
+        verb = COMMANDS.commands[words[0]]
+        known = {name for option in verb.params for name in option.opts} | {"--help"}
+        assert {word for word in words[1:] if word.startswith("-")} <= known, words
+
+
+def test_the_readme_runs_on_the_embedded_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for words in commands(ROOT / "README.md"):
+        if "doodles" in words:
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, (words, result.stderr)
+            ran += 1
+    assert ran >= 2
+
+
+def test_the_readmes_python_runs(tmp_path: Path) -> None:
+    environment = {**os.environ, "DALDA_CACHE": str(tmp_path / "cache")}
+    (body,) = blocks(ROOT / "README.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", body], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12 pictures" in done.stdout
+
+
+def test_every_link_and_picture_is_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_no_figure_was_forgotten() -> None:
+    for page in PAGES:
+        assert not re.findall(r"\b(?:DEMO|JUDGE|WEIGHTS)_[A-Z]+\b", page.read_text(encoding="utf-8")), page

@@ -1,0 +1,238 @@
+"""The house rules that can be read off the files: arrows, weight of imports, package data, documents."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+import dalda
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src/dalda"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+GROUND = {"records", "config", "errors", "seeding", "progress"}
+STAGES = {"data", "doodles", "guidance", "prompts", "synthesis", "trials", "views"}
+UPPER = ["answers", "loading", "pipeline", "demo", "cli", "__main__"]
+"""Each of these may import those before it, the stages and the ground."""
+FRONT = "__init__"
+"""The package itself: offers the public names."""
+
+NEEDED_BY = {
+    "torch": {"guidance", "loading", "prompts", "synthesis", "trials"},
+    "diffusers": {"loading", "synthesis"},
+    "transformers": {"guidance", "loading", "prompts", "synthesis", "trials"},
+    "safetensors": {"synthesis", "trials"},
+    "openai": {"prompts"},
+    "matplotlib": {"views"},
+    "pandas": {"trials", "views"},
+    "scipy": {"data", "guidance", "trials", "views"},
+    "datasets": {"data"},
+    "kornia": {"trials"},
+    "fastapi": {"views"},
+    "uvicorn": {"views"},
+}
+"""Who may import what is slow to import; the ground and the command line never may."""
+BANNED = {"torchvision", "timm", "open_clip", "torch_fidelity", "pickle", "marshal", "shelve"}
+
+
+def home_of(file: Path) -> str:
+    """The stage, or the file's own name when it lies beside the stages."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports_of(file: Path) -> Iterator[tuple[str, int]]:
+    """Every imported dotted name with its line, those inside functions included."""
+    package = ["dalda", *file.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            stem = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*stem, *([node.module] if node.module else [])])
+            for name in node.names:
+                yield f"{module}.{name.name}", node.lineno
+
+
+def target_of(name: str) -> str:
+    """The home that a dotted name inside the package belongs to."""
+    home = [*name.split("."), FRONT][1]
+    return home if (PACKAGE / home).is_dir() or (PACKAGE / f"{home}.py").is_file() else FRONT
+
+
+def may_import(home: str) -> set[str]:
+    """The homes inside the package that a file of this home may import."""
+    if home in GROUND:
+        return GROUND
+    if home in STAGES:
+        return GROUND | {home}
+    if home == FRONT:
+        return GROUND | STAGES | {"pipeline"}
+    return GROUND | STAGES | set(UPPER[: UPPER.index(home)]) | {FRONT}
+
+
+def named(file: Path) -> str:
+    return file.relative_to(PACKAGE).as_posix()
+
+
+def test_every_file_has_a_place() -> None:
+    homes = {home_of(file) for file in FILES}
+    assert homes <= GROUND | STAGES | set(UPPER) | {FRONT}
+
+
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_imports_point_one_way(file: Path) -> None:
+    allowed = may_import(home_of(file))
+    inside = [(target_of(name), line) for name, line in imports_of(file) if name.split(".")[0] == "dalda"]
+    assert not [f"{named(file)}:{line} imports {home}" for home, line in inside if home not in allowed]
+
+
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_heavy_modules_stay_where_they_are_needed(file: Path) -> None:
+    outside = {name.split(".")[0] for name, _ in imports_of(file)}
+    assert not outside & BANNED
+    wrong = {name for name in outside & NEEDED_BY.keys() if home_of(file) not in NEEDED_BY[name]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_nothing_from_outside_is_run(file: Path) -> None:
+    """No exec, eval or shell, and YAML and weights only by their safe readers."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        settings = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        where = f"{named(file)}:{node.lineno}"
+        assert called not in {"exec", "eval", "__import__", "yaml.load", "os.system", "os.popen"}, where
+        assert settings.get("shell") != "True", where
+        assert settings.get("trust_remote_code", "False") == "False", where
+        if called == "torch.load":
+            assert settings.get("weights_only") == "True", where
+
+
+@pytest.mark.parametrize("file", FILES, ids=named)
+def test_every_file_says_what_it_is(file: Path) -> None:
+    assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    done = run_python("-c", "import sys, dalda.cli; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {*NEEDED_BY, "huggingface_hub", "jinja2"} & set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    done = run_python("-c", "import sys, dalda; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {*NEEDED_BY, "numpy", "PIL", "typer"} & set(done.stdout.split())
+
+
+def test_help_answers() -> None:
+    done = run_python("-c", "from dalda.cli import main; main()", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "augment" in done.stdout
+
+
+def test_the_wheel_holds_all_that_is_not_code() -> None:
+    data = {
+        file.relative_to(ROOT / "src").as_posix()
+        for file in PACKAGE.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    builder = WheelBuilder(str(ROOT))
+    packed = {Path(file.distribution_path).as_posix() for file in builder.recurse_included_files()}
+    assert data <= packed
+    assert "dalda/py.typed" in packed
+    weights = [name for name in packed if name.startswith("dalda/doodles/weights/")]
+    assert any(name.endswith(".safetensors") for name in weights)
+    texts = [ROOT / "src" / name for name in weights if name.endswith(".json")]
+    assert not [text for text in texts if "_name_or_path" in text.read_text(encoding="utf-8")]
+    assert sum((ROOT / "src" / name).stat().st_size for name in weights) <= 30e6
+
+
+def project() -> dict[str, object]:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        read: dict[str, object] = tomllib.load(file)["project"]
+    return read
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert dalda.__version__ == project()["version"]
+    assert f"## {project()['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def dependencies() -> set[str]:
+    """The names of all dependencies, those of the extras included."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~\[; ]", name)[0]).lower()
+
+    settings = project()
+    extras = settings["optional-dependencies"]
+    asked = settings["dependencies"]
+    assert isinstance(extras, dict)
+    assert isinstance(asked, list)
+    return {plain(name) for name in [*asked, *(name for extra in extras.values() for name in extra)]}
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    """Nothing works only because something else happens to install it."""
+    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    outside = {name.split(".")[0] for file in FILES for name, _ in imports_of(file)}
+    foreign = outside - sys.stdlib_module_names - {"dalda", "__future__"}
+    assert {names.get(name, name).lower().replace("_", "-") for name in foreign} <= dependencies()
+
+
+def test_every_dependency_is_pinned() -> None:
+    wanted = dependencies()
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][^+]*", line) for line in lines)
+    assert wanted - {"dalda"} <= {line.split("==")[0] for line in lines}
+    assert not [line for line in lines if re.match(r"nvidia|cuda|triton|torchvision|timm", line)]
+
+
+def test_the_commands_of_the_documents_are_targets() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {"demo", "test"} <= set(re.findall(r"\bmake ([a-z]+)", readme))
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci/run"]:
+        written = document.read_text(encoding="utf-8")
+        asked = set(re.findall(r"^\s*make ([a-z]+)|`make ([a-z]+)", written, re.MULTILINE))
+        assert {one or other for one, other in asked} <= targets
+
+
+def test_the_tests_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named_tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named_tests) >= 9
+    for file, test in named_tests:
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_the_architecture_lists_every_place() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for home in {home_of(file) for file in FILES} - {"__main__"}:
+        assert re.search(rf"^  {home}(/|\.py) ", text, re.MULTILINE), home
+
+
+def test_the_command_line_is_documented_as_it_is() -> None:
+    """`make docs` writes the file that this compares."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(r"-m typer (.*) --output (docs/\S+)", makefile)
+    assert found
+    done = run_python("-m", "typer", *shlex.split(found[1]))
+    assert done.returncode == 0, done.stderr
+    assert (ROOT / found[2]).read_text(encoding="utf-8").strip() == done.stdout.strip()
