@@ -21,7 +21,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"records", "config", "errors", "seeding", "progress"}
 STAGES = {"data", "doodles", "guidance", "prompts", "synthesis", "trials", "views"}
 UPPER = ["answers", "loading", "pipeline", "demo", "cli", "__main__"]
-"""Each of these may import those before it, the stages and the ground."""
+"""Each of these may import its own files, those before it, the stages and the ground."""
 FRONT = "__init__"
 """The package itself: offers the public names."""
 
@@ -76,7 +76,7 @@ def may_import(home: str) -> set[str]:
         return GROUND | {home}
     if home == FRONT:
         return GROUND | STAGES | {"pipeline"}
-    return GROUND | STAGES | set(UPPER[: UPPER.index(home)]) | {FRONT}
+    return GROUND | STAGES | set(UPPER[: UPPER.index(home) + 1]) | {FRONT}
 
 
 def named(file: Path) -> str:

@@ -18,7 +18,7 @@ from dalda.config import DataConfig
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle, article
 from dalda.loading import load_model, load_scorer
-from dalda.pipeline import score_examples, split_of
+from dalda.pipeline.examples import score_examples, split_of
 from dalda.progress import progress
 from dalda.records import Job
 from dalda.seeding import seed_of

@@ -10,13 +10,20 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dalda.synthesis.autoencoder import PatchAutoencoder
 from doodle_training.clip import measure_clip, train_clip
-from doodle_training.denoiser import Budget, adapter_file, averaged, new_scheduler, new_unet, train_denoiser
+from doodle_training.denoiser import (
+    Stage,
+    adapter_file,
+    averaged,
+    new_scheduler,
+    prepare,
+    train_denoiser,
+    without_adapter,
+)
 from doodle_training.pictures import make_pictures
 from doodle_training.tokenizer import make_tokenizer
 
@@ -39,17 +46,13 @@ PARTS = {
 
 def export(work: Path, out: Path) -> None:
     """Writes the models as a Stable Diffusion folder, a CLIP and an IP-Adapter, in half precision."""
-    unet = averaged(work / "denoiser")
+    unet = averaged(work / "adapter")
     (out / "ip_adapter/models").mkdir(parents=True, exist_ok=True)
     adapter = {name: weight.half() for name, weight in adapter_file(unet).items()}
     save_file(adapter, out / "ip_adapter/models/ip-adapter_doodle.safetensors")
-    plain: UNet2DConditionModel = new_unet()
-    missing = plain.load_state_dict(unet.state_dict(), strict=False).missing_keys
-    if missing:
-        raise ValueError(f"the trained model lacks {missing}")
-    plain.half().save_pretrained(out / "model/unet")
+    without_adapter(unet).half().save_pretrained(out / "model/unet")
     new_scheduler().save_pretrained(out / "model/scheduler")
-    PatchAutoencoder.from_pretrained(work / "denoiser/vae").save_pretrained(out / "model/vae")
+    PatchAutoencoder.from_pretrained(work / "vae").save_pretrained(out / "model/vae")
     forget_origin(out / "model/vae/config.json")
     clip = CLIPModel.from_pretrained(work / "clip").half()
     clip.save_pretrained(out / "clip")
@@ -76,6 +79,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=80_000)
     parser.add_argument("--clip-samples", type=int, default=115_200)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
+    parser.add_argument("--adapter-samples", type=int, default=102_400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -93,9 +97,18 @@ def main() -> None:
             torch.set_num_threads(asked.processes)
             tokenizer = make_tokenizer(work / "tokenizer")
             train_clip(train, clip, tokenizer, asked.clip_samples, asked.seed)
-        steps = asked.denoiser_samples // asked.batch
-        budget = Budget(asked.batch, steps, asked.seed, asked.processes)
-        train_denoiser(train, clip, work / "denoiser", budget)
+        if not (work / "latents.safetensors").exists():
+            prepare(train, work / "vae", work / "latents.safetensors")
+        shared = {"batch": asked.batch, "seed": asked.seed, "processes": asked.processes}
+        unet = work / "denoiser/unet"
+        if not unet.exists():
+            steps = asked.denoiser_samples // asked.batch
+            words = Stage(work / "denoiser", steps, rate=1.2e-3, image_share=0, **shared)
+            train_denoiser(train, clip, work / "latents.safetensors", words)
+            without_adapter(averaged(words.folder)).save_pretrained(unet)
+        steps = asked.adapter_samples // asked.batch
+        images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.65, start=unet, **shared)
+        train_denoiser(train, clip, work / "latents.safetensors", images)
     export(work, asked.out)
     metrics = measure_clip(clip, test)
     (work / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -14,12 +14,12 @@ _PUBLIC = {
     "CaptionConfig": "dalda.config",
     "TrainConfig": "dalda.config",
     "UserError": "dalda.errors",
-    "augment": "dalda.pipeline",
-    "preview": "dalda.pipeline",
-    "train": "dalda.pipeline",
-    "write_captions": "dalda.pipeline",
+    "augment": "dalda.pipeline.synthetic",
+    "preview": "dalda.pipeline.synthetic",
+    "train": "dalda.pipeline.training",
+    "write_captions": "dalda.pipeline.captions",
     "draw_split": "dalda.data.fewshot",
-    "catalog_of": "dalda.pipeline",
+    "catalog_of": "dalda.pipeline.examples",
 }
 __all__ = ["__version__", *_PUBLIC]
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from dalda.config import TrainConfig as TrainConfig
     from dalda.data.fewshot import draw_split as draw_split
     from dalda.errors import UserError as UserError
-    from dalda.pipeline import augment as augment
-    from dalda.pipeline import catalog_of as catalog_of
-    from dalda.pipeline import preview as preview
-    from dalda.pipeline import train as train
-    from dalda.pipeline import write_captions as write_captions
+    from dalda.pipeline.captions import write_captions as write_captions
+    from dalda.pipeline.examples import catalog_of as catalog_of
+    from dalda.pipeline.synthetic import augment as augment
+    from dalda.pipeline.synthetic import preview as preview
+    from dalda.pipeline.training import train as train
 
 
 def __getattr__(name: str) -> Any:

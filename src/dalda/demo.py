@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda import pipeline
 from dalda.answers import Bounds, DemoReport
 from dalda.config import AugmentConfig, DataConfig
 from dalda.data.images import open_image
 from dalda.doodles.words import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.loading import device_named, load_features, load_model, load_scorer
+from dalda.pipeline.examples import DOODLES, score_examples, split_of
+from dalda.pipeline.synthetic import decide, paint_plan, settings_of
 from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 from dalda.synthesis.presets import preset_named
@@ -53,15 +54,15 @@ def run_demo(out: Path) -> DemoReport:
     splits, sets = {}, {}
     for seed in SEEDS:
         config = AugmentConfig(
-            dataset=pipeline.DOODLES,
+            dataset=DOODLES,
             out=out,
             shots=SHOTS,
             seed=seed,
             per_image=PER_IMAGE,
             device=device,
         )
-        splits[seed] = pipeline.split_of(config)
-        scores = pipeline.score_examples(splits[seed], tools.scorer)
+        splits[seed] = split_of(config)
+        scores = score_examples(splits[seed], tools.scorer)
         for arm, guidance in ARMS.items():
             say(f"seed {seed}, arm {arm}")
             folder = out / f"{arm}-seed{seed}"
@@ -88,9 +89,9 @@ def _check(out: Path) -> None:
 
 
 def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools) -> list[Sample]:
-    decided = pipeline.decide(config, scores)
-    store = Store.open(config.out, pipeline.settings_of(config, decided))
-    pipeline.paint_plan(config, decided, store, tools.renderer)
+    decided = decide(config, scores)
+    store = Store.open(config.out, settings_of(config, decided))
+    paint_plan(config, decided, store, tools.renderer)
     return store.samples()
 
 
@@ -102,7 +103,7 @@ def _trials(
     from dalda.trials.trial import Schedule, Trial
 
     # Validation is one and the same for all seeds; only the few shots differ.
-    whole = pipeline.split_of(DataConfig(dataset=pipeline.DOODLES), "val")
+    whole = split_of(DataConfig(dataset=DOODLES), "val")
     trials = [
         Trial(arm, seed, split, tuple(sets.get((arm, seed), ())))
         for seed, split in splits.items()

@@ -1,4 +1,4 @@
-"""The doodle UNet and its IP-Adapter, trained together from nothing.
+"""The doodle UNet, trained from nothing on captions, then together with its IP-Adapter.
 
 Two processes of one thread each share every batch: on a few cores that is faster than one process
 of many threads, and other work on the machine slows it only in proportion.
@@ -9,9 +9,7 @@ import json
 import math
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,38 +19,43 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
-from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from diffusers.models.embeddings import IPAdapterFullImageProjection, MultiIPAdapterImageProjection
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dalda.synthesis.attention import install, remove
 from dalda.synthesis.autoencoder import PatchAutoencoder
-from doodle_training.clip import PROJECTION, WIDTH, pixels
+from doodle_training.clip import WIDTH, pixels
 
-TOKENS = 4
-RATE = 1.2e-3
-TEXT_ONLY = 0.45
-"""Share of samples without an image prompt; the others see the picture itself at lambda 1."""
+MOVED = 3
+"""Pixels by which the image prompt is moved at most, so that it is not copied to the pixel."""
 NO_CAPTION = 0.10
 NO_IMAGE = 0.07
-"""Shares with an empty caption, and with the image embedding zeroed, for guidance."""
+"""Shares with an empty caption, and with an image prompt of zeros, for guidance."""
 EMA = 0.998
 SAVE_EVERY = 200
 
 
 @dataclass(frozen=True)
-class Budget:
-    batch: int
-    steps: int
-    seed: int
-    processes: int
+class Stage:
+    """One training: how long, how fast, and how many samples see an image prompt at lambda 1."""
 
-    def rate(self, step: int) -> float:
+    folder: Path
+    steps: int
+    rate: float
+    image_share: float
+    start: Path | None = None
+    """The folder of a UNet to go on from."""
+    batch: int = 64
+    seed: int = 0
+    processes: int = 2
+
+    def rate_at(self, step: int) -> float:
         """Warm-up, flat for 30 %, then cosine to nearly zero."""
         done = step / self.steps
         tail = 1.0 if done < 0.3 else 0.5 + 0.5 * math.cos(math.pi * (done - 0.3) / 0.7)
-        return RATE * min(1.0, (step + 1) / 150) * tail + 2e-6
+        return self.rate * min(1.0, (step + 1) / 150) * tail + 2e-6
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -91,11 +94,11 @@ def add_adapter(unet: UNet2DConditionModel) -> None:
     for name, old in unet.attn_processors.items():
         if name.endswith("attn2.processor"):
             size = unet.get_submodule(name.removesuffix(".processor")).to_q.in_features
-            processors[name] = IPAdapterAttnProcessor2_0(size, WIDTH, num_tokens=(TOKENS,))
+            processors[name] = IPAdapterAttnProcessor2_0(size, WIDTH)
         else:
             processors[name] = AttnProcessor2_0() if old is not None else None
     unet.set_attn_processor(processors)
-    projection = ImageProjection(PROJECTION, WIDTH, TOKENS)
+    projection = IPAdapterFullImageProjection(WIDTH, WIDTH)
     unet.encoder_hid_proj = MultiIPAdapterImageProjection([projection])
     unet.config.encoder_hid_dim_type = "ip_image_proj"
 
@@ -109,12 +112,14 @@ def adapter_file(unet: UNet2DConditionModel) -> dict[str, Tensor]:
             weights[f"ip_adapter.{index}.to_v_ip.weight"] = processor.to_v_ip[0].weight
     projection = unet.encoder_hid_proj.image_projection_layers[0]
     for name, weight in projection.state_dict().items():
-        weights["image_proj." + name.replace("image_embeds", "proj")] = weight
+        for ours, theirs in (("ff.net.0.proj", "proj.0"), ("ff.net.2", "proj.2"), ("norm", "proj.3")):
+            name = name.replace(ours, theirs)
+        weights[f"image_proj.{name}"] = weight
     return {name: weight.detach().contiguous().clone() for name, weight in weights.items()}
 
 
-def prepare(data: Path, clip: Path, vae: Path, cache: Path, processes: int) -> None:
-    """Latents and image embeddings of all pictures, computed once; fits the autoencoder."""
+def prepare(data: Path, vae: Path, cache: Path) -> None:
+    """Fits the autoencoder and keeps the latents of all pictures."""
     pictures = np.load(data)["pictures"]
     autoencoder = PatchAutoencoder()
     autoencoder.fit(_scaled(pictures[:4000]))
@@ -122,11 +127,8 @@ def prepare(data: Path, clip: Path, vae: Path, cache: Path, processes: int) -> N
     parts = np.array_split(pictures, len(pictures) // 500)
     factor = autoencoder.config.scaling_factor
     latents = [(autoencoder.encode(_scaled(part)).latents * factor).half() for part in parts]
-    with ProcessPoolExecutor(processes, mp.get_context("spawn")) as pool:
-        embeds = list(pool.map(_embed, [clip] * len(parts), parts))
     partial = cache.with_suffix(".partial")
-    stored = {"latents": torch.cat(latents), "embeds": torch.from_numpy(np.concatenate(embeds))}
-    save_file({name: tensor.contiguous() for name, tensor in stored.items()}, partial)
+    save_file({"latents": torch.cat(latents).contiguous()}, partial)
     partial.rename(cache)
 
 
@@ -134,47 +136,48 @@ def _scaled(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-@lru_cache
-def _encoder(clip: Path) -> CLIPVisionModelWithProjection:
-    torch.set_num_threads(1)
-    return CLIPVisionModelWithProjection.from_pretrained(clip).eval()
-
-
-@torch.no_grad()
-def _embed(clip: Path, pictures: np.ndarray) -> np.ndarray:
-    embeds: np.ndarray = _encoder(clip)(pixel_values=pixels(pictures)).image_embeds.numpy()
-    return embeds
+def moved(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each picture shifted by up to MOVED pixels, its border mirrored."""
+    side = pictures.shape[1]
+    wide = np.pad(pictures, [(0, 0), (MOVED, MOVED), (MOVED, MOVED), (0, 0)], mode="reflect")
+    corners = rng.integers(2 * MOVED + 1, size=(len(pictures), 2))
+    return np.stack([one[y : y + side, x : x + side] for one, (y, x) in zip(wide, corners, strict=True)])
 
 
 class Batches:
     """Batch number `step`, share `rank`: a pure function of the seed."""
 
-    def __init__(self, data: Path, clip: Path, cache: Path, budget: Budget, rank: int) -> None:
-        stored = load_file(cache)
-        self.latents, self.embeds = stored["latents"], stored["embeds"]
-        self.captions = np.load(data)["captions"]
+    def __init__(self, data: Path, clip: Path, cache: Path, stage: Stage, rank: int) -> None:
+        archive = np.load(data)
+        self.latents = load_file(cache)["latents"]
+        self.pictures, self.captions = archive["pictures"], archive["captions"]
+        self.image_encoder = CLIPVisionModelWithProjection.from_pretrained(clip).eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(clip)
         self.text_encoder = CLIPTextModel.from_pretrained(clip).eval()
-        self.budget, self.rank = budget, rank
-        self.size = budget.batch // budget.processes
+        self.stage, self.rank = stage, rank
+        self.size = stage.batch // stage.processes
 
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng([self.budget.seed, step, self.rank])
+        rng = np.random.default_rng([self.stage.seed, step, self.rank])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
         chosen = rng.integers(len(self.latents), size=self.size)
         spoken = self.captions[chosen, rng.integers(self.captions.shape[1], size=self.size)]
         spoken = np.where(rng.random(self.size) < NO_CAPTION, "", spoken)
-        embeds = self.embeds[chosen].clone()
-        embeds[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
+        prompts = pixels(moved(self.pictures[chosen], rng))
+        prompts[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
+        # The adapter reads the patches of the last layer but one, as all of IP-Adapter's "full" kind.
+        patches = self.image_encoder(pixel_values=prompts, output_hidden_states=True).hidden_states[-2]
         latents = self.latents[chosen].float()
         return {
             "latents": latents,
             "noise": torch.randn(latents.shape, generator=noise),
             "times": torch.from_numpy(rng.integers(1000, size=self.size)),
             "text": self.texts(list(spoken)),
-            "image": embeds,
-            "scale": torch.from_numpy(rng.random(self.size) >= TEXT_ONLY).float()[:, None, None],
+            "image": patches,
+            "scale": torch.from_numpy(rng.random(self.size) < self.stage.image_share).float()[
+                :, None, None
+            ],
         }
 
     def texts(self, captions: list[str]) -> Tensor:
@@ -214,19 +217,21 @@ def _save_state(path: Path, state: dict[str, object]) -> None:
     partial.rename(path)
 
 
-def _work(rank: int, data: Path, clip: Path, folder: Path, budget: Budget) -> None:
+def _work(rank: int, data: Path, clip: Path, cache: Path, stage: Stage) -> None:
     torch.set_num_threads(1)
-    store = folder.resolve() / "rendezvous"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=budget.processes)
-    torch.manual_seed(budget.seed)
-    scheduler, unet = new_scheduler(), new_unet().train()
-    add_adapter(unet)
+    store = stage.folder.resolve() / "rendezvous"
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=stage.processes)
+    torch.manual_seed(stage.seed)
+    unet = new_unet() if stage.start is None else UNet2DConditionModel.from_pretrained(stage.start)
+    add_adapter(unet.train())
     install(unet)
     parameters = list(unet.parameters())
     average = [parameter.detach().clone() for parameter in parameters]
-    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
-    batches = Batches(data, clip, folder / "cache.safetensors", budget, rank)
-    state, first = folder / "state.pt", 0
+    optimizer = torch.optim.AdamW(
+        parameters, lr=stage.rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True
+    )
+    scheduler, batches = new_scheduler(), Batches(data, clip, cache, stage, rank)
+    state, first = stage.folder / "state.pt", 0
     if state.exists():
         kept = torch.load(state, weights_only=True)
         unet.load_state_dict(kept["unet"])
@@ -234,9 +239,9 @@ def _work(rank: int, data: Path, clip: Path, folder: Path, budget: Budget) -> No
         average, first = kept["average"], kept["step"]
     dist.barrier()
     started, losses = time.time(), []
-    for step in range(first, budget.steps):
+    for step in range(first, stage.steps):
         for group in optimizer.param_groups:
-            group["lr"] = budget.rate(step)
+            group["lr"] = stage.rate_at(step)
         loss = loss_of(unet, scheduler, batches(step))
         optimizer.zero_grad()
         loss.backward()
@@ -248,28 +253,26 @@ def _work(rank: int, data: Path, clip: Path, folder: Path, budget: Budget) -> No
             torch._foreach_lerp_(average, parameters, 1 - keep)
         losses.append(loss.item())
         done = step + 1
-        if rank == 0 and (done % SAVE_EVERY == 0 or done == budget.steps):
+        if rank == 0 and (done % SAVE_EVERY == 0 or done == stage.steps):
             pace = (time.time() - started) / (done - first)
             line = {
                 "step": done,
-                "of": budget.steps,
+                "of": stage.steps,
                 "loss": sum(losses[-SAVE_EVERY:]) / len(losses[-SAVE_EVERY:]),
             }
-            print(json.dumps({**line, "eta_seconds": round(pace * (budget.steps - done))}), flush=True)
+            print(json.dumps({**line, "eta_seconds": round(pace * (stage.steps - done))}), flush=True)
             kept = {"unet": unet.state_dict(), "optimizer": optimizer.state_dict()}
             _save_state(state, {**kept, "average": average, "step": done})
     dist.barrier()
     dist.destroy_process_group()
 
 
-def train_denoiser(data: Path, clip: Path, folder: Path, budget: Budget) -> None:
-    """Trains, or goes on training, until `budget.steps`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "cache.safetensors").exists():
-        prepare(data, clip, folder / "vae", folder / "cache.safetensors", budget.processes)
-    (folder / "rendezvous").unlink(missing_ok=True)
+def train_denoiser(data: Path, clip: Path, cache: Path, stage: Stage) -> None:
+    """Trains, or goes on training, until `stage.steps`."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    (stage.folder / "rendezvous").unlink(missing_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    mp.spawn(_work, (data, clip, folder, budget), nprocs=budget.processes)
+    mp.spawn(_work, (data, clip, cache, stage), nprocs=stage.processes)
 
 
 def averaged(folder: Path) -> UNet2DConditionModel:
@@ -283,3 +286,12 @@ def averaged(folder: Path) -> UNet2DConditionModel:
             parameter.copy_(value)
     remove(unet, stock)
     return unet.eval()
+
+
+def without_adapter(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A copy with the weights of the UNet alone."""
+    plain = new_unet()
+    missing = plain.load_state_dict(unet.state_dict(), strict=False).missing_keys
+    if missing:
+        raise ValueError(f"the trained model lacks {missing}")
+    return plain

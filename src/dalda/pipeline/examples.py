@@ -1,0 +1,91 @@
+"""From a data set to its few examples and their scores."""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dalda.config import DataConfig
+from dalda.data.catalog import Catalog, read_catalog, read_folder
+from dalda.data.fewshot import draw_split
+from dalda.data.images import check_image, open_image
+from dalda.errors import UserError
+from dalda.loading import device_named, load_scorer
+from dalda.progress import progress
+from dalda.records import Split
+from dalda.synthesis.presets import preset_named
+
+if TYPE_CHECKING:
+    from dalda.guidance.clip import ClipScorer
+
+DOODLES = "doodles"
+
+
+def catalog_of(dataset: str, root: Path | None = None) -> Catalog:
+    """A data set by name or folder; `doodles` is drawn first where it is missing."""
+    if dataset == DOODLES:
+        from dalda.doodles.dataset import default_root, draw_dataset
+
+        if root is not None:
+            raise UserError("--root does not go with doodles: they are drawn into the cache; leave it out")
+        return read_folder(draw_dataset(default_root()), DOODLES, halved=True)
+    return read_catalog(dataset, root)
+
+
+def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False) -> Split:
+    """The examples that the configuration names."""
+    return draw_split(
+        catalog_of(config.dataset, config.root),
+        part=part,
+        seed=config.seed,
+        shots=config.shots if part == "train" else None,
+        rule=config.rule,
+        hold_out=hold_out,
+    )
+
+
+def checked(split: Split) -> Split:
+    """The split, once every image of it has been opened. Raises UserError for the first bad one."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(check_image, (one.path for one in split.examples)))
+    return split
+
+
+def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
+    """Path, class and CLIP score of each example; written as a new CSV file where one is named."""
+    if out is not None:
+        new_file(out)
+    split = checked(split_of(config))
+    scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
+    rows: list[dict[str, Any]] = [
+        {"path": one.path.as_posix(), "label": one.label, "clip_score": value}
+        for one, value in zip(split.examples, scores, strict=True)
+    ]
+    if out is not None:
+        with out.open("x", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["path", "label", "clip_score"])
+            writer.writeheader()
+            writer.writerows(rows)
+    return rows
+
+
+def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
+    """The CLIP score of each example, in the split's order; each distinct image is looked at once."""
+    wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.examples}
+    with progress("score", len(wanted)) as bar:
+        found = {}
+        scored = scorer.scores(wanted.values(), split.classes, open_image)
+        for key, value in zip(wanted, scored, strict=True):
+            found[key] = value
+            bar.advance()
+    return [found[one.sha256, one.label] for one in split.examples]
+
+
+def new_file(path: Path) -> None:
+    """Raises UserError unless a new file may be written there."""
+    if path.exists():
+        raise UserError(f"'{path}' is already there; name another file, nothing is overwritten")
+    if not path.parent.is_dir():
+        raise UserError(
+            f"there is no folder '{path.parent}' for '{path.name}'; make it or name another file"
+        )

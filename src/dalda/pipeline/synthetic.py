@@ -1,0 +1,193 @@
+"""From examples and captions to a plan, and from the plan to pictures."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from dalda.answers import AugmentReport, Preview
+from dalda.config import AugmentConfig
+from dalda.data.images import open_image
+from dalda.errors import UserError
+from dalda.guidance.policy import policy_named
+from dalda.loading import device_named, load_model, load_scorer, token_counter
+from dalda.pipeline.captions import captions_for
+from dalda.pipeline.examples import DOODLES, checked, score_examples, split_of
+from dalda.progress import progress, say
+from dalda.prompts.book import assign_captions
+from dalda.records import Job, Plan, Split
+from dalda.synthesis.plan import Recipe, make_plan
+from dalda.synthesis.presets import Preset, preset_named
+from dalda.synthesis.store import Store
+
+if TYPE_CHECKING:
+    from dalda.synthesis.diffusion import Renderer
+
+TEXT_TOKENS = 77
+"""What CLIP's text encoders read, begin and end included."""
+_VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
+
+
+def preset_of(config: AugmentConfig) -> Preset:
+    """The model's row with what the user overrides."""
+    preset = preset_named(config.model)
+    if config.adapter is not None:
+        adapter, _, file = config.adapter.partition(":")
+        preset = replace(preset, adapter=adapter, adapter_file=file or preset.adapter_file)
+    if config.steps is not None:
+        preset = replace(preset, steps=config.steps)
+    if config.guidance_scale is not None:
+        preset = replace(preset, guidance_scale=config.guidance_scale)
+    return preset
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Everything that is settled before the first picture: the plan and what it was made from."""
+
+    split: Split
+    preset: Preset
+    captions: Mapping[str, Sequence[str]]
+    plan: Plan
+
+
+def decide(config: AugmentConfig, scores: Sequence[float] | None = None) -> Decided:
+    """Split, captions, scores and lambda, up to the plan; scores are computed only where needed."""
+    preset = preset_of(config)
+    policy = policy_named(config.guidance, config.sampling)
+    split = checked(split_of(config))
+    captions = captions_for(split, preset.words, config.seed, config.captions)
+    if scores is None and config.guidance == "adaptive":
+        scores = score_examples(split, load_scorer(preset.clip, device_named(config.device)))
+    recipe = Recipe(
+        method=config.method,
+        model=config.model,
+        prompt_prefix=preset.prompt_prefix,
+        negative_prompt=preset.negative_prompt,
+        guidance_scale=preset.guidance_scale,
+        steps=preset.steps,
+        per_image=config.per_image,
+        seed=config.seed,
+    )
+    plan = make_plan(split, captions, scores, policy, assign_captions, recipe)
+    return Decided(split, preset, captions, plan)
+
+
+def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> AugmentReport:
+    """Makes the synthetic set, or what is still missing of it, in `config.out`."""
+    warn_of_doodles(config)
+    decided = decide(config)
+    store = Store.open(config.out, settings_of(config, decided))
+    return paint_plan(config, decided, store, renderer)
+
+
+def paint_plan(
+    config: AugmentConfig, decided: Decided, store: Store, renderer: "Renderer | None" = None
+) -> AugmentReport:
+    """Renders what the store lacks; loads the model only if there is something to do."""
+    from dalda.synthesis.engines import automatic_batch_size, missing_jobs, paint
+
+    missing = missing_jobs(decided.plan, store)
+    dropped_before = len(store.dropped())
+    started = time.monotonic()
+    if missing:
+        warn_of_cuts(decided.preset, missing)
+        renderer = renderer or load_model(decided.preset, device_named(config.device))
+        batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
+        with progress("paint", len(missing)) as bar:
+            paint(decided.plan, missing, store, renderer.render, open_image, batch_size, bar)
+    # Also when nothing was missing: an earlier run may have been stopped just before this.
+    store.settle(decided.plan.jobs)
+    dropped = len(store.dropped())
+    planned = len(decided.plan.jobs)
+    return AugmentReport(
+        out=config.out,
+        planned=planned,
+        painted=len(missing) - (dropped - dropped_before),
+        already_there=planned - len(missing) - dropped_before,
+        dropped=dropped,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def preview(config: AugmentConfig) -> Preview:
+    """The plan's size and spread; time is measured on one batch, nothing is written."""
+    warn_of_doodles(config)
+    decided = decide(config)
+    jobs = decided.plan.jobs
+    seconds, size = _tried(config, decided)
+    return Preview(
+        planned=len(jobs),
+        classes=len(decided.split.classes),
+        examples=len(decided.split.examples),
+        ip_adapter_scale=lambda_summary(jobs),
+        trusts_image=sum(job.clip_score is not None and job.clip_score <= 0.3 for job in jobs),
+        seconds=seconds,
+        megabytes=round(len(jobs) * 1.6 * size * size / 1e6, 2),
+    )
+
+
+def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
+    """Seconds for the whole plan, from one batch of it, and the pictures' size in pixels."""
+    from dalda.synthesis.engines import automatic_batch_size
+
+    try:
+        renderer = load_model(decided.preset, device_named(config.device))
+    except UserError as error:
+        say(f"note: the time is unknown, since {error}")
+        return None, decided.preset.size or 512
+    batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
+    batch = decided.plan.jobs[:batch_size]
+    started = time.monotonic()
+    renderer.render(batch, [open_image(job.source) for job in batch])
+    pace = (time.monotonic() - started) / len(batch)
+    return round(pace * len(decided.plan.jobs), 1), renderer.size
+
+
+def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
+    """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
+    examples = [[one.label, one.sha256] for one in decided.split.examples]
+    # What is in the preset, or in the examples' and captions' digests, may be spelt in several ways.
+    spelt = {"out", "batch_size", "device", "captions", "root", "steps", "guidance_scale", "adapter"}
+    chosen = config.model_dump(mode="json", exclude=spelt | {"dataset"})
+    return {
+        "dataset": decided.split.dataset,
+        **chosen,
+        "examples": len(examples),
+        "examples_sha256": _digest(examples),
+        "captions_sha256": _digest(decided.captions),
+        "preset": asdict(decided.preset),
+        "rendering": {"batch_size": config.batch_size or "auto", "device": config.device},
+        "versions": {name: version(name) for name in _VERSIONED},
+    }
+
+
+def lambda_summary(jobs: Sequence[Job]) -> dict[str, float]:
+    """How a plan's weights are spread: minimum, quartiles and maximum."""
+    import numpy as np
+
+    marks = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
+    weights = [job.ip_adapter_scale for job in jobs]
+    return {name: round(float(np.percentile(weights, mark)), 4) for name, mark in marks.items()}
+
+
+def warn_of_cuts(preset: Preset, jobs: Sequence[Job]) -> None:
+    """Says which prompts the text encoder will not read to their end."""
+    count = token_counter(preset)
+    prompts = dict.fromkeys(job.prompt for job in jobs)
+    cut = [prompt for prompt in prompts if count is not None and count(prompt) > TEXT_TOKENS]
+    if cut:
+        say(f"note: {len(cut)} prompts are longer than {TEXT_TOKENS} tokens and are cut, as '{cut[0]}'")
+
+
+def warn_of_doodles(config: AugmentConfig) -> None:
+    """Says once that the embedded model is no model for photographs."""
+    if config.model == "doodle" and config.dataset != DOODLES:
+        say("note: the model 'doodle' only knows doodles; for photographs choose a real one, --model sd15")
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, default=dict).encode()).hexdigest()[:20]
