@@ -24,6 +24,7 @@ from doodle_training.denoiser import (
     train_denoiser,
     without_adapter,
 )
+from doodle_training.encoder import train_encoder
 from doodle_training.pictures import make_pictures
 from doodle_training.tokenizer import make_tokenizer
 
@@ -56,7 +57,7 @@ def export(work: Path, out: Path) -> None:
     forget_origin(out / "model/vae/config.json")
     clip = CLIPModel.from_pretrained(work / "clip").half()
     clip.save_pretrained(out / "clip")
-    vision = CLIPVisionModelWithProjection.from_pretrained(work / "clip").half()
+    vision = CLIPVisionModelWithProjection.from_pretrained(work / "image_encoder").half()
     vision.save_pretrained(out / "ip_adapter/models/image_encoder")
     CLIPTextModel.from_pretrained(work / "clip").half().save_pretrained(out / "model/text_encoder")
     tokenizer = CLIPTokenizer.from_pretrained(work / "clip")
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the models go")
     parser.add_argument("--pictures", type=int, default=80_000)
     parser.add_argument("--clip-samples", type=int, default=115_200)
+    parser.add_argument("--encoder-samples", type=int, default=153_600)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
     parser.add_argument("--adapter-samples", type=int, default=102_400)
     parser.add_argument("--batch", type=int, default=64)
@@ -88,6 +90,7 @@ def main() -> None:
     work: Path = asked.work
     work.mkdir(parents=True, exist_ok=True)
     train, test, clip = work / "train.npz", work / "test.npz", work / "clip"
+    cache = work / "cache.safetensors"
     if not asked.export_only:
         if not train.exists():
             make_pictures(train, asked.pictures, TRAIN_SEED)
@@ -97,18 +100,21 @@ def main() -> None:
             torch.set_num_threads(asked.processes)
             tokenizer = make_tokenizer(work / "tokenizer")
             train_clip(train, clip, tokenizer, asked.clip_samples, asked.seed)
-        if not (work / "latents.safetensors").exists():
-            prepare(train, work / "vae", work / "latents.safetensors")
+        if not (work / "image_encoder").exists():
+            torch.set_num_threads(asked.processes)
+            train_encoder(train, work / "image_encoder", asked.encoder_samples, asked.seed)
+        if not cache.exists():
+            prepare(train, work / "image_encoder", work / "vae", cache)
         shared = {"batch": asked.batch, "seed": asked.seed, "processes": asked.processes}
         unet = work / "denoiser/unet"
         if not unet.exists():
             steps = asked.denoiser_samples // asked.batch
             words = Stage(work / "denoiser", steps, rate=1.2e-3, image_share=0, **shared)
-            train_denoiser(train, clip, work / "latents.safetensors", words)
+            train_denoiser(train, clip, cache, words)
             without_adapter(averaged(words.folder)).save_pretrained(unet)
         steps = asked.adapter_samples // asked.batch
         images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.65, start=unet, **shared)
-        train_denoiser(train, clip, work / "latents.safetensors", images)
+        train_denoiser(train, clip, cache, images)
     export(work, asked.out)
     metrics = measure_clip(clip, test)
     (work / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -19,20 +19,20 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor2_0, IPAdapterAttnProcessor2_0
-from diffusers.models.embeddings import IPAdapterFullImageProjection, MultiIPAdapterImageProjection
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dalda.synthesis.attention import install, remove
 from dalda.synthesis.autoencoder import PatchAutoencoder
-from doodle_training.clip import WIDTH, pixels
+from doodle_training.clip import PROJECTION, WIDTH
+from doodle_training.encoder import embed, even_chances
 
-MOVED = 3
-"""Pixels by which the image prompt is moved at most, so that it is not copied to the pixel."""
+TOKENS = 4
 NO_CAPTION = 0.10
 NO_IMAGE = 0.07
-"""Shares with an empty caption, and with an image prompt of zeros, for guidance."""
+"""Shares with an empty caption, and with the image embedding zeroed, for guidance."""
 EMA = 0.998
 SAVE_EVERY = 200
 
@@ -94,11 +94,11 @@ def add_adapter(unet: UNet2DConditionModel) -> None:
     for name, old in unet.attn_processors.items():
         if name.endswith("attn2.processor"):
             size = unet.get_submodule(name.removesuffix(".processor")).to_q.in_features
-            processors[name] = IPAdapterAttnProcessor2_0(size, WIDTH)
+            processors[name] = IPAdapterAttnProcessor2_0(size, WIDTH, num_tokens=(TOKENS,))
         else:
             processors[name] = AttnProcessor2_0() if old is not None else None
     unet.set_attn_processor(processors)
-    projection = IPAdapterFullImageProjection(WIDTH, WIDTH)
+    projection = ImageProjection(PROJECTION, WIDTH, TOKENS)
     unet.encoder_hid_proj = MultiIPAdapterImageProjection([projection])
     unet.config.encoder_hid_dim_type = "ip_image_proj"
 
@@ -112,14 +112,13 @@ def adapter_file(unet: UNet2DConditionModel) -> dict[str, Tensor]:
             weights[f"ip_adapter.{index}.to_v_ip.weight"] = processor.to_v_ip[0].weight
     projection = unet.encoder_hid_proj.image_projection_layers[0]
     for name, weight in projection.state_dict().items():
-        for ours, theirs in (("ff.net.0.proj", "proj.0"), ("ff.net.2", "proj.2"), ("norm", "proj.3")):
-            name = name.replace(ours, theirs)
-        weights[f"image_proj.{name}"] = weight
+        weights["image_proj." + name.replace("image_embeds", "proj")] = weight
     return {name: weight.detach().contiguous().clone() for name, weight in weights.items()}
 
 
-def prepare(data: Path, vae: Path, cache: Path) -> None:
-    """Fits the autoencoder and keeps the latents of all pictures."""
+@torch.no_grad()
+def prepare(data: Path, encoder: Path, vae: Path, cache: Path) -> None:
+    """Fits the autoencoder, and keeps the latents and image embeddings of all pictures."""
     pictures = np.load(data)["pictures"]
     autoencoder = PatchAutoencoder()
     autoencoder.fit(_scaled(pictures[:4000]))
@@ -127,8 +126,10 @@ def prepare(data: Path, vae: Path, cache: Path) -> None:
     parts = np.array_split(pictures, len(pictures) // 500)
     factor = autoencoder.config.scaling_factor
     latents = [(autoencoder.encode(_scaled(part)).latents * factor).half() for part in parts]
+    image_encoder = CLIPVisionModelWithProjection.from_pretrained(encoder).eval()
+    embeds = [embed(image_encoder, part) for part in parts]
     partial = cache.with_suffix(".partial")
-    save_file({"latents": torch.cat(latents).contiguous()}, partial)
+    save_file({"latents": torch.cat(latents), "embeds": torch.cat(embeds)}, partial)
     partial.rename(cache)
 
 
@@ -136,22 +137,14 @@ def _scaled(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def moved(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each picture shifted by up to MOVED pixels, its border mirrored."""
-    side = pictures.shape[1]
-    wide = np.pad(pictures, [(0, 0), (MOVED, MOVED), (MOVED, MOVED), (0, 0)], mode="reflect")
-    corners = rng.integers(2 * MOVED + 1, size=(len(pictures), 2))
-    return np.stack([one[y : y + side, x : x + side] for one, (y, x) in zip(wide, corners, strict=True)])
-
-
 class Batches:
     """Batch number `step`, share `rank`: a pure function of the seed."""
 
     def __init__(self, data: Path, clip: Path, cache: Path, stage: Stage, rank: int) -> None:
-        archive = np.load(data)
-        self.latents = load_file(cache)["latents"]
-        self.pictures, self.captions = archive["pictures"], archive["captions"]
-        self.image_encoder = CLIPVisionModelWithProjection.from_pretrained(clip).eval()
+        archive, stored = np.load(data), load_file(cache)
+        self.latents, self.embeds = stored["latents"], stored["embeds"]
+        self.captions = archive["captions"]
+        self.chances = even_chances(archive["labels"][:, 0])
         self.tokenizer = CLIPTokenizer.from_pretrained(clip)
         self.text_encoder = CLIPTextModel.from_pretrained(clip).eval()
         self.stage, self.rank = stage, rank
@@ -161,23 +154,25 @@ class Batches:
     def __call__(self, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.stage.seed, step, self.rank])
         noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        chosen = rng.integers(len(self.latents), size=self.size)
+        prompted = rng.random(self.size) < self.stage.image_share
+        # With an image prompt every thing is drawn equally often, known by name or not.
+        chosen = np.where(
+            prompted,
+            rng.choice(len(self.latents), size=self.size, p=self.chances),
+            rng.integers(len(self.latents), size=self.size),
+        )
         spoken = self.captions[chosen, rng.integers(self.captions.shape[1], size=self.size)]
         spoken = np.where(rng.random(self.size) < NO_CAPTION, "", spoken)
-        prompts = pixels(moved(self.pictures[chosen], rng))
-        prompts[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
-        # The adapter reads the patches of the last layer but one, as all of IP-Adapter's "full" kind.
-        patches = self.image_encoder(pixel_values=prompts, output_hidden_states=True).hidden_states[-2]
+        embeds = self.embeds[chosen].clone()
+        embeds[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
         latents = self.latents[chosen].float()
         return {
             "latents": latents,
             "noise": torch.randn(latents.shape, generator=noise),
             "times": torch.from_numpy(rng.integers(1000, size=self.size)),
             "text": self.texts(list(spoken)),
-            "image": patches,
-            "scale": torch.from_numpy(rng.random(self.size) < self.stage.image_share).float()[
-                :, None, None
-            ],
+            "image": embeds,
+            "scale": torch.from_numpy(prompted).float()[:, None, None],
         }
 
     def texts(self, captions: list[str]) -> Tensor:
