@@ -23,7 +23,7 @@ from dalda.progress import progress
 from dalda.records import Job
 from dalda.seeding import seed_of
 from dalda.synthesis.diffusion import Renderer
-from dalda.synthesis.presets import Preset, preset_named
+from dalda.synthesis.presets import SAMPLERS, Preset, preset_named
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
 
 BATCH = 50
@@ -128,6 +128,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--guidance-scale", type=float, default=None)
+    parser.add_argument("--guidance-interval", default=None, help="such as 0.2:0.8")
+    parser.add_argument("--scheduler", choices=SAMPLERS, default="ddim")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--grid", type=Path, default=None, help="a PNG of the first pictures of each row")
     asked = parser.parse_args()
@@ -140,13 +142,19 @@ def main() -> None:
         preset,
         steps=asked.steps or preset.steps,
         guidance_scale=preset.guidance_scale if asked.guidance_scale is None else asked.guidance_scale,
+        scheduler=asked.scheduler,
     )
+    if asked.guidance_interval is not None:
+        low, high = map(float, asked.guidance_interval.split(":"))
+        preset = replace(preset, guidance_interval=(low, high))
     renderer = load_model(preset, "cpu")
     fresh, truth = drawings(4_000_000, 2000)
     right = (judge.verdicts(fresh) == truth).mean(axis=0)
     answer: dict[str, object] = {
         "steps": preset.steps,
         "guidance_scale": preset.guidance_scale,
+        "guidance_interval": preset.guidance_interval,
+        "scheduler": preset.scheduler,
         "count": asked.count,
         "judge_on_fresh_drawings": dict(
             zip(("class", "colour", "background"), right.round(4).tolist(), strict=True)

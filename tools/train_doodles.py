@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--clip-samples", type=int, default=115_200)
     parser.add_argument("--encoder-samples", type=int, default=153_600)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
-    parser.add_argument("--adapter-samples", type=int, default=102_400)
+    parser.add_argument("--adapter-samples", type=int, default=96_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -113,7 +113,7 @@ def main() -> None:
             train_denoiser(train, clip, cache, words)
             without_adapter(averaged(words.folder)).save_pretrained(unet)
         steps = asked.adapter_samples // asked.batch
-        images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.65, start=unet, **shared)
+        images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.75, start=unet, **shared)
         train_denoiser(train, clip, cache, images)
     export(work, asked.out)
     metrics = measure_clip(clip, test)

@@ -129,7 +129,8 @@ def prepare(data: Path, encoder: Path, vae: Path, cache: Path) -> None:
     image_encoder = CLIPVisionModelWithProjection.from_pretrained(encoder).eval()
     embeds = [embed(image_encoder, part) for part in parts]
     partial = cache.with_suffix(".partial")
-    save_file({"latents": torch.cat(latents), "embeds": torch.cat(embeds)}, partial)
+    stored = {"latents": torch.cat(latents).contiguous(), "embeds": torch.cat(embeds).contiguous()}
+    save_file(stored, partial)
     partial.rename(cache)
 
 
