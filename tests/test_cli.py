@@ -147,7 +147,7 @@ def test_a_run_that_was_stopped_at_its_very_end_is_put_in_order(folder: Path, tm
     whole = contents(tmp_path / "out")
     metadata = tmp_path / "out/train/metadata.jsonl"
     metadata.write_text("".join(reversed(metadata.read_text().splitlines(keepends=True))))
-    metadata.with_name("metadata.jsonl.partial").write_text("half")
+    metadata.with_name(".metadata.jsonl.partial").write_text("half")
     assert paint(folder, tmp_path / "out").exit_code == 0
     assert contents(tmp_path / "out") == whole
 
@@ -218,8 +218,8 @@ def test_train_compares_real_with_synthetic(folder: Path, tmp_path: Path) -> Non
         (folder.parent / f"{name}-moved").rename(folder / "train" / name)
         (folder / "val" / name).mkdir()
         Image.open(folder / "train" / name / "1.png").save(folder / "val" / name / "9.png")
-    words = ("train", folder, "--synthetic", tmp_path / "out", "--shots", 1, "--epochs", 1)
-    report = answer(*words, "--iterations", 20, "--seeds", 2, "-o", tmp_path / "run")
+    words = ("train", folder, "--synthetic", tmp_path / "out", "--shots", 1, "--backbone", "doodle")
+    report = answer(*words, "--epochs", 1, "--iterations", 20, "--seeds", 2, "-o", tmp_path / "run")
     assert set(report["arms"]) == {"real", "out"}  # type: ignore[call-overload]
     assert set(report["gains"]) == {"out"}  # type: ignore[call-overload]
     with (tmp_path / "run/results.csv").open() as file:

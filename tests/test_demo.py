@@ -34,6 +34,8 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert all(Image.open(answer[name]).size[0] > 400 for name in ("figure", "sheet"))
     again = CliRunner().invoke(app, ["demo", "-o", str(out)])
     assert again.exit_code == 0, again.stderr
+    assert (out / "results.csv").is_file()
+    assert len(list((out / "outcomes").glob("*.json"))) == 2 * 4
     assert "of accuracy against" in again.stdout or "No measurable difference" in again.stdout
     assert again.stdout.index("real images alone") < again.stdout.index("accuracy, %")
 

@@ -35,6 +35,8 @@ def test_every_command_names_what_is_there(page: Path) -> None:
     assert isinstance(COMMANDS, click.Group) or hasattr(COMMANDS, "commands")
     for words in commands(page):
         verb = COMMANDS.commands[words[0]]
+        if hasattr(verb, "commands"):
+            verb = verb.commands[words[1]]
         known = {name for option in verb.params for name in option.opts} | {"--help"}
         assert {word for word in words[1:] if word.startswith("-")} <= known, words
 
@@ -71,3 +73,9 @@ def test_every_link_and_picture_is_there() -> None:
 def test_no_figure_was_forgotten() -> None:
     for page in PAGES:
         assert not re.findall(r"\b(?:DEMO|JUDGE|WEIGHTS)_[A-Z]+\b", page.read_text(encoding="utf-8")), page
+
+
+def test_the_tests_that_the_pages_name_are_there() -> None:
+    for page in PAGES:
+        for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
+            assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{page.name}: {test}"

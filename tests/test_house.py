@@ -18,15 +18,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/dalda"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"records", "config", "errors", "seeding", "progress"}
+GROUND = {"records", "config", "errors", "seeding", "progress", "writing"}
 STAGES = {"data", "doodles", "guidance", "prompts", "synthesis", "trials", "views"}
-UPPER = ["answers", "loading", "pipeline", "demo", "cli", "__main__"]
+UPPER = ["answers", "loading", "pipeline", "demo", "doctor", "cli", "__main__"]
 """Each of these may import its own files, those before it, the stages and the ground."""
 FRONT = "__init__"
 """The package itself: offers the public names."""
 
 NEEDED_BY = {
-    "torch": {"guidance", "loading", "prompts", "synthesis", "trials"},
+    "torch": {"doctor", "guidance", "loading", "prompts", "synthesis", "trials"},
     "diffusers": {"loading", "synthesis"},
     "transformers": {"guidance", "loading", "prompts", "synthesis", "trials"},
     "safetensors": {"synthesis", "trials"},
@@ -37,6 +37,7 @@ NEEDED_BY = {
     "datasets": {"data"},
     "kornia": {"trials"},
     "fastapi": {"views"},
+    "starlette": {"views"},
     "uvicorn": {"views"},
 }
 """Who may import what is slow to import; the ground and the command line never may."""

@@ -71,7 +71,7 @@ def main() -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         made, run, report = (Path(folder) / name for name in ("doodles", "run", "report.html"))
-        dalda("augment", "doodles", "--shots", "2", "--per-image", "8", "-o", str(made))
+        dalda("augment", "doodles", "--shots", "2", "--per-image", "6", "-o", str(made))
         dalda("train", "doodles", "--shots", "2", "--seeds", "3", "--synthetic", str(made), "-o", str(run))
         dalda("report", str(run), str(made), "-o", str(report))
         taken(browser, report.as_uri(), "report", options.to, lambda page: None)

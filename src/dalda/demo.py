@@ -18,7 +18,7 @@ from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 from dalda.synthesis.presets import preset_named
 from dalda.synthesis.store import Store
-from dalda.trials.outcomes import by_arm
+from dalda.trials.outcomes import by_arm, save_outcomes
 
 if TYPE_CHECKING:
     from dalda.guidance.clip import ClipScorer
@@ -30,6 +30,7 @@ PER_IMAGE = 4
 ARMS = {"text": "0", "random": "random", "dalda": "adaptive"}
 """The arms with synthetic images, and how each draws lambda; `real` has none."""
 GROUPS = {"familiar": FAMILIAR, "unfamiliar": UNFAMILIAR}
+FILES = {"accuracy.png", "sheet.png", "outcomes", "results.csv"}
 PROBLEM = (
     f"The problem: {SHOTS} pictures a class, each class seen in one place and in two colours only; "
     "tested on the whole world."
@@ -69,6 +70,7 @@ def run_demo(out: Path) -> DemoReport:
             chosen = config.model_copy(update={"out": folder, "guidance": guidance})
             sets[arm, seed] = _synthetic_set(chosen, scores, tools)
     outcomes, zero_shot = _trials(splits, sets)
+    save_outcomes(out, outcomes)
     arms = by_arm(outcomes)
     figure, sheet = _figure(out, arms), _sheet(out, splits[0], sets["dalda", 0])
     return replace(
@@ -82,7 +84,7 @@ def run_demo(out: Path) -> DemoReport:
 def _check(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"'{out}' is a file; name a new or empty folder with -o")
-    ours = {f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | {"accuracy.png", "sheet.png"}
+    ours = {f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | FILES
     strange = [path.name for path in out.iterdir() if path.name not in ours] if out.exists() else []
     if strange:
         raise UserError(f"'{out}' holds other files ('{strange[0]}'); name a new or empty folder with -o")

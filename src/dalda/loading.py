@@ -1,10 +1,10 @@
 """Models by the names that users give them; each is loaded by the stage that uses it."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dalda.data.images import open_image
-from dalda.errors import UserError, first_line
+from dalda.errors import UserError
 from dalda.synthesis.presets import Preset, located, preset_named
 
 if TYPE_CHECKING:
@@ -18,35 +18,64 @@ def load_scorer(clip: str, device: str) -> "ClipScorer":
     """The CLIP of a preset. Raises UserError when it is not to be had."""
     _hush()
     from dalda.guidance.clip import ClipScorer
+    from dalda.synthesis.hub import loaded
 
-    try:
-        return ClipScorer.load(located(clip), device=device)
-    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
-        raise UserError(
-            f"the CLIP model '{clip}' is neither on disk nor to be fetched "
-            f"({first_line(error)}); go online once, or use a guidance that needs no score"
-        ) from error
+    def load(name: str, **place: Any) -> ClipScorer:
+        return ClipScorer.load(name, device=device, **place)
+
+    return loaded(clip, "--override clip=", load)
 
 
-def load_model(preset: Preset, device: str) -> "Renderer":
-    """The preset's model, in half precision on a GPU and in single precision elsewhere."""
-    _hush()
-    import torch
-
+def load_model(
+    preset: Preset,
+    device: str,
+    *,
+    dtype: str = "auto",
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> "Renderer":
+    """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
+    _hush(diffusers=True)
     from dalda.synthesis.diffusion import load_renderer
 
-    dtype = torch.float16 if device.startswith("cuda") else torch.float32
-    return load_renderer(preset, device=device, dtype=dtype)
+    if dtype == "auto":
+        dtype = "fp16" if device.startswith("cuda") else "fp32"
+    return load_renderer(preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled)
 
 
-def load_features(backbone: str, device: str) -> "FeatureStore":
-    """A loaded backbone with an empty table of features."""
+def load_features(
+    backbone: str,
+    device: str,
+    *,
+    views: int = 8,
+    augment: str = "standard",
+    local_files_only: bool = False,
+) -> "FeatureStore":
+    """A loaded backbone with the features that it gave earlier, kept in the user's cache."""
     _hush()
+    from dalda.doodles.dataset import default_root
     from dalda.trials.backbones import load_backbone
     from dalda.trials.features import FeatureStore
 
     folder = located(preset_named("doodle").clip) if backbone == "doodle" else None
-    return FeatureStore(load_backbone(backbone, folder=folder, device=device_named(device)), open_image)
+    loaded = load_backbone(
+        backbone, folder=folder, device=device_named(device), local_files_only=local_files_only
+    )
+    cache = default_root().parent / "features"
+    return FeatureStore(loaded, open_image, views=views, augment=augment, folder=cache)
+
+
+def on_disk(folder_or_id: str) -> bool:
+    """Whether a model is shipped, a local folder, or in the Hub's cache, as far as its settings tell."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from dalda.synthesis.hub import place_of
+
+    place = place_of(folder_or_id)
+    if place.is_folder:
+        return True
+    found = try_to_load_from_cache(place.name, "config.json", revision=place.revision)
+    return isinstance(found, str)
 
 
 def device_named(device: str) -> str:
@@ -67,15 +96,17 @@ def device_named(device: str) -> str:
     return device
 
 
-def _hush() -> None:
+def _hush(*, diffusers: bool = False) -> None:
     """Keeps the libraries' loading bars and advice off the terminal; their errors still come."""
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    diffusers_logging.disable_progress_bar()
+    if diffusers:  # seconds to import, so only where a model of theirs is to be loaded
+        from diffusers.utils import logging as diffusers_logging
+
+        diffusers_logging.disable_progress_bar()
 
 
 def token_counter(preset: Preset) -> "CountTokens | None":
@@ -83,9 +114,12 @@ def token_counter(preset: Preset) -> "CountTokens | None":
     _hush()
     from transformers import CLIPTokenizer
 
+    from dalda.synthesis.hub import place_of
+
+    place = place_of(preset.model)
     try:
         tokenizer = CLIPTokenizer.from_pretrained(
-            located(preset.model), subfolder="tokenizer", local_files_only=True
+            place.name, subfolder="tokenizer", revision=place.revision, local_files_only=True
         )
     except (OSError, ValueError):
         return None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 
@@ -58,7 +59,7 @@ class Job:
     steps: int
     seed: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A hash of what decides the pixels: not of paths, of batch size or of device."""
         inputs = [

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dalda.data.published import PUBLISHED, caption_name, class_names
 from dalda.prompts.acceptance import Rules, estimate_tokens, overlap
+from dalda.prompts.grammar import grammar_captions
 from dalda.prompts.parsing import parse_answer
 from dalda.prompts.quality import summary_of
 
 RULES = Rules(["rose", "lenten rose", "猫", "{x}", "***"], prefix="best quality, high quality, ")
+FLOWERS = class_names("flowers102")
+GARDEN = Rules(FLOWERS)
 WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=6), min_size=3, max_size=20)
 
 
@@ -93,9 +97,84 @@ def test_overlap_is_a_share_and_has_no_direction(one: frozenset[str], other: fro
     assert overlap(one, one) == 1
 
 
-def test_the_estimate_is_not_below_clip_s_count() -> None:
-    assert estimate_tokens("a photo of a golden retriever running along a beach") >= 12
-    assert estimate_tokens("best quality, high quality, ") >= 8
+PLURALS = {"y": "ies", "o": "oes"}
+
+
+def as_written(name: str, how: str) -> str:
+    """A flower's name in one of the ways that people write it."""
+    plural = name[:-1] + PLURALS[name[-1]] if name[-1] in PLURALS else f"{name}s"
+    return {
+        "as it is": name,
+        "capitals": name.upper(),
+        "title": name.title(),
+        "hyphens": name.replace(" ", "-"),
+        "spaces": name.replace("-", " "),
+        "plural": plural,
+        "possessive": f"{name}'s",
+    }[how]
+
+
+HOW = st.sampled_from(["as it is", "capitals", "title", "hyphens", "spaces", "plural", "possessive"])
+
+
+@given(st.sampled_from(FLOWERS), HOW, st.sampled_from(FLOWERS))
+def test_a_caption_of_a_flower_is_accepted_for_it_and_for_no_other(name: str, how: str, other: str) -> None:
+    caption = f"a close view of {as_written(name, how)} after rain, seen from above"
+    expected = None if other == name else "does not name its class"
+    assert GARDEN.reason_against(caption, name, ()) is None
+    assert GARDEN.reason_against(caption, other, ()) == expected
+
+
+@given(st.sampled_from(FLOWERS), st.sampled_from(FLOWERS), HOW, HOW)
+def test_a_caption_of_two_flowers_is_accepted_for_neither(
+    one: str, other: str, how: str, how_other: str
+) -> None:
+    caption = f"a {as_written(one, how)} in a vase, with {as_written(other, how_other)} behind it"
+    expected = None if one == other else f"names another class: {other}"
+    assert GARDEN.reason_against(caption, one, ()) == expected
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_the_grammar_s_captions_of_the_published_sets_are_accepted(dataset: str) -> None:
+    classes = class_names(dataset)
+    names = {name: caption_name(dataset, name) for name in classes}
+    rules = Rules(classes, names, "best quality, high quality, ")
+    for name, captions in grammar_captions(classes, 2, 0, names=names).items():
+        assert [rules.reason_against(caption, name, ()) for caption in captions] == [None, None]
+
+
+# Counted with CLIP's own tokenizer (OpenAI's vocabulary of 49,408 entries), begin and end included.
+ENGLISH = {
+    "a photo of a golden retriever running along a wet sandy beach at sunset, seen from the side": 21,
+    "a pug standing by a window, in the evening light, in a busy street, seen from above": 20,
+    "a beagle lying down with her head down in the kitchen, with her head up in the kitchen window": 20,
+    "a Maine Coon sitting on a warm windowsill, with wet grass and weeds in front, in soft grey light": 23,
+    "a samoyed sledding down a snow-covered slope, with its head tilted back": 18,
+    "an American pit bull terrier resting on a weathered wooden porch, overgrown with honeysuckle, "
+    "in hazy afternoon light": 25,
+    "a hard-leaved pocket orchid blooming between mossy boulders in a misty rainforest clearing, "
+    "photographed from slightly below": 23,
+    "a ruby-lipped cattleya in a terracotta pot on a crowded windowsill, its petals translucent against "
+    "bright morning sun, with condensation on the glass and a blurred street behind": 37,
+    "a cougar face half hidden by tall dry grass, amber eyes looking straight at the camera, in the last "
+    "light of a dusty evening, with low hills far behind and a thin line of trees along the horizon": 41,
+}
+OTHERS = {
+    "ein Hund schläft auf einer Fensterbank im Morgenlicht": 20,
+    "un perro descansa sobre la alfombra azul junto a la ventana": 19,
+    "一只猫坐在窗边看雨": 25,
+    "кошка сидит на подоконнике и смотрит на дождь": 45,
+}
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_the_estimate_is_a_little_high_for_english(text: str) -> None:
+    assert ENGLISH[text] <= estimate_tokens(text) <= 1.3 * ENGLISH[text]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_the_estimate_is_rough_for_other_languages(text: str) -> None:
+    assert 0.75 * OTHERS[text] <= estimate_tokens(text) <= 1.75 * OTHERS[text]
 
 
 def test_the_summary_counts_what_is_there() -> None:

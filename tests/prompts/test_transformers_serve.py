@@ -1,6 +1,12 @@
-"""The author `openai:` against a server that others wrote: `transformers serve`, on loopback."""
+"""The author `openai:` against a server that others wrote: `transformers serve`, on loopback.
+
+It serves the tiny random model of the transformers author's tests: the model of the extra local-llm is a
+base model without a chat template, in a GGUF file that transformers reads for minutes. What is shown is
+that author and server understand each other, whatever is said.
+"""
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -13,9 +19,12 @@ from pathlib import Path
 import pytest
 from tests.prompts.test_transformers_author import tiny_model
 
+from dalda.prompts.ask import PATIENCE
 from dalda.prompts.author import Message, Question
+from dalda.prompts.book import meta_path
 from dalda.prompts.keys import Keys
 from dalda.prompts.openai_author import openai_author
+from dalda.prompts.write import write_captions
 
 
 @pytest.fixture
@@ -46,7 +55,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.llm
 @pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="needs transformers[serving]")
-def test_a_server_of_others_answers(served: tuple[str, str]) -> None:
+def test_a_server_of_others_answers(served: tuple[str, str], tmp_path: Path) -> None:
     url, model = served
     author = openai_author(model, url, Keys())
     question = Question(author.name, model, (Message("user", "say pug"),), (("pug", 1),), 1.0, 8, 5)
@@ -54,3 +63,9 @@ def test_a_server_of_others_answers(served: tuple[str, str]) -> None:
     assert answer.text
     assert answer.tokens_in > 0
     assert 0 < answer.tokens_out <= 8
+    path = tmp_path / "captions.json"
+    report = write_captions(["pug"], path, llm=f"openai:{model}", base_url=url, per_class=1)
+    assert [entry.label for entry in report.missing] == ["pug"], "the model says noise"
+    assert report.questions == PATIENCE["chat"]
+    assert report.tokens_in > 4 * answer.tokens_in
+    assert json.loads(meta_path(path).read_text())["answers"] == report.questions

@@ -315,6 +315,7 @@ def test_azure_takes_its_settings_from_a_file(
         ("claude", {}, "unknown author 'claude'"),
         ("transformers:/no/such/folder", {}, "cannot load"),
         ("local", {"base_url": "http://x"}, "--base-url goes with"),
+        ("grammar", {"base_url": "http://x"}, "--base-url goes with"),
         ("grammar", {"per_class": 0}, "--per-class"),
         ("grammar", {"concurrency": 0}, "--concurrency"),
         ("grammar", {"max_tokens_total": 0}, "--max-tokens-total"),

@@ -1,21 +1,39 @@
-from collections.abc import Callable, Sequence
+import errno
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from dalda.errors import UserError
 from dalda.progress import Progress
 from dalda.records import Example, Job, Plan, Split, Weight
-from dalda.synthesis.engines import Render, is_blank, missing_jobs, paint
-from dalda.synthesis.plan import Recipe, make_plan
+from dalda.synthesis.engines import Render, missing_jobs, paint
+from dalda.synthesis.pictures import FORMATS
+from dalda.synthesis.plan import Recipe, make_plan, with_next_seed
 from dalda.synthesis.store import Store
 
 COUNT = 11
 
 
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut during these tests."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 @pytest.fixture
 def plan() -> Plan:
+    return plan_of()
+
+
+def plan_of() -> Plan:
     examples = tuple(Example(Path(f"{n}.png"), "car", f"hash{n}") for n in range(COUNT))
     split = Split("folder", Path(), "train", 0, None, ("car",), examples)
     recipe = Recipe("dalda", "doodle", "", "", 2.0, 20, per_image=2, seed=0)
@@ -55,14 +73,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def stopping_after(calls: int) -> Render:
+def stopping_after(calls: int, how: Render = render) -> Render:
     left = [calls]
 
-    def stop(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+    def stop(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> Sequence[Image.Image | None]:
         if left[0] == 0:
             raise KeyboardInterrupt
         left[0] -= 1
-        return render(jobs, sources)
+        return how(jobs, sources)
 
     return stop
 
@@ -86,6 +104,15 @@ def test_a_stop_within_a_batch_leaves_no_trace(plan: Plan, tmp_path: Path) -> No
     assert contents(broken.folder) == contents(whole.folder)
 
 
+def test_lost_pictures_are_made_again_as_they_were(plan: Plan, tmp_path: Path) -> None:
+    store = finish(plan, tmp_path)
+    before = contents(tmp_path)
+    for sample in store.samples()[2:5]:
+        sample.path.unlink()
+    finish(plan, tmp_path)
+    assert contents(tmp_path) == before
+
+
 def test_a_finished_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     finish(plan, tmp_path)
 
@@ -97,20 +124,99 @@ def test_a_finished_folder_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     assert contents(tmp_path) == before
 
 
+def spoiling(sick: Mapping[int, Image.Image | None]) -> Render:
+    """Renders as always, but jobs with these seeds come out as the given picture."""
+
+    def spoilt(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image | None]:
+        return [sick.get(job.seed, one) for job, one in zip(jobs, render(jobs, sources), strict=True)]
+
+    return spoilt
+
+
+BLACK = Image.new("RGB", (4, 4))
+
+
+@pytest.mark.parametrize(("picture", "reason"), [(BLACK, "of one colour"), (None, "not a number")])
+def test_sick_pictures_are_rendered_again_with_the_next_seed(
+    plan: Plan, tmp_path: Path, picture: Image.Image | None, reason: str
+) -> None:
+    job = plan.jobs[3]
+    store = finish(plan, tmp_path, spoiling({job.seed: picture}))
+    assert store.dropped() == []
+    (line,) = [line for line in store.lines() if line["rendered_again"]]
+    other = with_next_seed(job)
+    assert (line["job_id"], line["seed"], line["rendered_again"]) == (job.id, other.seed, reason)
+    assert other.seed != job.seed
+    (expected,) = render([other], [BLACK])[:1]
+    assert Image.open(store.samples()[3].path).size == expected.size
+    assert {line["seed"] for line in store.lines()} >= {one.seed for one in plan.jobs if one != job}
+
+
 def test_blank_pictures_are_dropped_with_a_reason_and_counted(plan: Plan, tmp_path: Path) -> None:
-    sick = {plan.jobs[3].id}
-
-    def half(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
-        black = Image.new("RGB", (4, 4))
-        good = render(jobs, sources)
-        return [black if job.id in sick else one for job, one in zip(jobs, good, strict=True)]
-
-    store = finish(plan, tmp_path, half)
-    assert [(line["job_id"], line["reason"]) for line in store.dropped()] == [
-        (plan.jobs[3].id, "blank picture")
-    ]
+    job = plan.jobs[3]
+    sick = {job.seed: None, with_next_seed(job).seed: BLACK}
+    store = finish(plan, tmp_path, spoiling(sick))
+    assert [(line["job_id"], line["reason"]) for line in store.dropped()] == [(job.id, "of one colour")]
     assert len(store.samples()) == len(plan.jobs) - 1
     assert missing_jobs(plan, store) == []
+
+
+def test_a_model_that_paints_nothing_is_stopped_early_and_leaves_nothing(
+    plan: Plan, tmp_path: Path
+) -> None:
+    def black(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+        return [BLACK for _ in jobs]
+
+    with pytest.raises(UserError, match=r"none of the first 16 pictures .* of one colour.*--dtype fp32"):
+        finish(plan, tmp_path, black)
+    assert missing_jobs(plan, Store.existing(tmp_path)) == list(plan.jobs)
+    finish(plan, tmp_path)
+    assert missing_jobs(plan, Store.existing(tmp_path)) == []
+
+
+def test_a_small_plan_without_any_picture_says_why(plan: Plan, tmp_path: Path) -> None:
+    small = Plan(plan.jobs[:5])
+    store = finish(small, tmp_path, lambda jobs, sources: [None for _ in jobs])
+    assert [line["reason"] for line in store.dropped()] == ["not a number"] * 5
+
+
+def test_a_repeated_picture_is_rendered_again_wherever_the_first_one_is(plan: Plan, tmp_path: Path) -> None:
+    """Within one batch (0 and 1), in a later one (9), and where the second try is no better (13)."""
+    one = Image.effect_noise((4, 4), 80).convert("RGB")
+    numbers = (0, 1, 9, 13)
+    sick = {plan.jobs[number].seed: one for number in numbers}
+    sick[with_next_seed(plan.jobs[13]).seed] = one
+    store = finish(plan, tmp_path / "whole", spoiling(sick))
+    again = [line["job_id"] for line in store.lines() if line["rendered_again"]]
+    assert again == [plan.jobs[1].id, plan.jobs[9].id]
+    assert [line["job_id"] for line in store.dropped()] == [plan.jobs[13].id]
+    assert len({line["sha256"] for line in store.lines()}) == len(plan.jobs) - 1
+    assert store.faults()[0] == {"the same as another picture": 2}
+
+
+@settings(max_examples=15, deadline=None)
+@given(sick=st.sets(st.integers(0, 2 * COUNT - 1)), kept=st.integers(0, 2 * COUNT), torn=st.booleans())
+def test_a_broken_run_with_sick_pictures_ends_as_an_unbroken_one(
+    sick: set[int], kept: int, torn: bool
+) -> None:
+    """Whatever number of lines was written when it stopped."""
+    plan = plan_of()
+    one = Image.linear_gradient("L").resize((4, 4)).convert("RGB")
+    bad: dict[int, Image.Image | None] = {
+        plan.jobs[number].seed: one if number % 2 else BLACK for number in sick
+    }
+    bad |= {with_next_seed(plan.jobs[number]).seed: None for number in sick if number % 3 == 0}
+    with TemporaryDirectory() as folder:
+        whole, broken = Path(folder, "whole"), Path(folder, "broken")
+        finish(plan, whole, spoiling(bad))
+        store = Store.open(broken, {"seed": 0})
+        with pytest.raises(KeyboardInterrupt):
+            finish(plan, broken, stopping_after(min(5, kept // 4 + 1), spoiling(bad)))
+        metadata = store.folder / "train" / "metadata.jsonl"
+        lines = metadata.read_text().splitlines(keepends=True)
+        metadata.write_text("".join(lines[:kept]) + ("{" if torn else ""))
+        finish(plan, broken, spoiling(bad))
+        assert contents(broken) == contents(whole)
 
 
 def test_every_batch_gets_its_own_sources(plan: Plan, tmp_path: Path) -> None:
@@ -129,18 +235,96 @@ def test_every_batch_gets_its_own_sources(plan: Plan, tmp_path: Path) -> None:
     assert all(source.getpixel((0, 0)) == (int(path.stem), 0, 0) for path, source in seen)
 
 
-def test_an_error_while_writing_is_not_swallowed(plan: Plan, tmp_path: Path) -> None:
-    def full(folder: Path) -> Callable[..., list[Image.Image]]:
-        (folder / "train" / "car").write_text("in the way")
-        return render
-
+def test_an_error_while_writing_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
     store = Store.open(tmp_path, {})
-    with pytest.raises(OSError, match="car"):
-        paint(plan, plan.jobs, store, full(tmp_path), open_image, 4, Progress("paint", 22))
+    (tmp_path / "train" / "car").write_text("in the way")
+    with pytest.raises(UserError, match=r"car' cannot be written.*run the same command again"):
+        paint(plan, plan.jobs, store, render, open_image, 4, Progress("paint", 22))
 
 
-def test_is_blank() -> None:
-    assert is_blank(Image.new("RGB", (4, 4), (3, 80, 200)))
-    half = Image.new("RGB", (4, 4), (3, 80, 200))
-    half.putpixel((0, 0), (9, 80, 200))
-    assert not is_blank(half)
+def test_a_disk_that_fills_up_ends_in_one_sentence_and_goes_on_later(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(plan, tmp_path / "whole")
+    left = [20]
+
+    def fill(handle: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fill)
+        with pytest.raises(UserError, match=r"No space left on device.*what is finished is kept"):
+            finish(plan, tmp_path / "broken")
+    there = len(Store.existing(tmp_path / "broken").finished())
+    assert 0 < there < len(plan.jobs)
+    finish(plan, tmp_path / "broken")
+    assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+
+
+def with_memory_for(most: int, calls: list[int]) -> Render:
+    def tight(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+        calls.append(len(jobs))
+        if len(jobs) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return render(jobs, sources)
+
+    return tight
+
+
+def test_out_of_memory_halves_the_batch_and_is_said_once(
+    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[int] = []
+    store = finish(plan, tmp_path / "tight", with_memory_for(2, calls), batch_size=11)
+    assert calls[:3] == [11, 5, 2]
+    assert set(calls[3:]) == {2}
+    assert missing_jobs(plan, store) == []
+    assert capsys.readouterr().err.count("fit into memory") == 1
+    assert store.rendering()["batch_size"] == 2
+    finish(plan, tmp_path / "two", batch_size=2)
+    assert contents(tmp_path / "tight") == contents(tmp_path / "two")
+
+
+def test_out_of_memory_late_in_a_run_loses_nothing(plan: Plan, tmp_path: Path) -> None:
+    seen: list[Job] = []
+
+    def late(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+        if len(seen) >= 12 and len(jobs) > 2:
+            raise torch.OutOfMemoryError
+        seen.extend(jobs)
+        return render(jobs, sources)
+
+    store = finish(plan, tmp_path, late)
+    assert missing_jobs(plan, store) == []
+    assert len({line["job_id"] for line in store.lines()}) == len(plan.jobs)
+    assert [line["job_id"] for line in store.lines()] == [job.id for job in plan.jobs]
+
+
+def test_too_little_memory_for_one_picture_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not enough memory for a single picture"):
+        finish(plan, tmp_path, with_memory_for(0, []))
+
+
+def test_any_other_error_of_the_renderer_comes_through(plan: Plan, tmp_path: Path) -> None:
+    def broken(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        finish(plan, tmp_path, broken)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")])
+def test_pictures_are_written_in_the_format_that_is_asked_for(
+    plan: Plan, tmp_path: Path, name: str, kind: str
+) -> None:
+    store = Store.open(tmp_path, {})
+    progress = Progress("paint", len(plan.jobs))
+    paint(plan, plan.jobs, store, render, open_image, 8, progress, form=FORMATS[name])
+    for line in store.lines():
+        path = tmp_path / "train" / line["file_name"]
+        assert path.suffix == FORMATS[name].suffix
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
+        with Image.open(path) as picture:
+            assert (picture.format, picture.size) == (kind, (4, 4))

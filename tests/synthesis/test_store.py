@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,19 @@ from PIL import Image
 
 from dalda.errors import UserError
 from dalda.records import Job
-from dalda.synthesis.store import METADATA, SETTINGS, TRAIN, Store, folder_name, read_settings
+from dalda.synthesis import lines
+from dalda.synthesis.pictures import FORMATS, encode
+from dalda.synthesis.store import (
+    METADATA,
+    SETTINGS,
+    TRAIN,
+    Dropped,
+    Finished,
+    Store,
+    folder_name,
+    read_settings,
+)
+from dalda.writing import unfinished
 
 SETTINGS_USED = {"seed": 0, "model": "doodle", "versions": {"torch": "1"}}
 
@@ -34,38 +47,40 @@ def job_of(number: int, label: str = "car") -> Job:
     )
 
 
-def picture(shade: int = 9) -> Image.Image:
-    return Image.new("RGB", (4, 4), (shade, shade, 0))
+def finished(number: int = 0, label: str = "car") -> Finished:
+    picture = encode(Image.new("RGB", (4, 4), (9, 9, number)), FORMATS["png"])
+    return Finished(job_of(number, label), picture, seed=number)
 
 
 def test_a_finished_job_is_found_again_with_all_that_is_known_of_it(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(job_of(0), picture())
-    store.drop(job_of(1), "blank picture")
+    store.add([finished()])
+    store.add([], [Dropped(job_of(1), "of one colour", 7)])
     again = Store.open(tmp_path / "out", SETTINGS_USED)
     assert again.finished() == {job_of(0).id, job_of(1).id}
     (sample,) = again.samples()
     assert (sample.label, sample.ip_adapter_scale, sample.clip_score) == ("car", 0.5, 0.25)
     assert Image.open(sample.path).getpixel((0, 0)) == (9, 9, 0)
-    assert [line["reason"] for line in again.dropped()] == ["blank picture"]
+    assert [line["reason"] for line in again.dropped()] == ["of one colour"]
 
 
 @pytest.mark.parametrize("torn", ['{"file_name": "car/x', '{"file_name": "x"}', "\x00\x00"])
 def test_a_torn_last_line_is_dropped_and_its_job_done_again(tmp_path: Path, torn: str) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(job_of(0), picture())
+    store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     whole = metadata.read_text()
     metadata.write_text(whole + torn)
     again = Store.open(tmp_path / "out", SETTINGS_USED)
     assert again.finished() == {job_of(0).id}
-    again.add(job_of(1), picture())
+    with again.held():
+        again.add([finished(1)])
     assert [json.loads(line)["repeat"] for line in metadata.read_text().splitlines()] == [0, 1]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(job_of(0), picture())
+    store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     metadata.write_text("nonsense\n" + metadata.read_text())
     with pytest.raises(UserError, match="line 1"):
@@ -82,7 +97,7 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
 
 def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(job_of(0), picture())
+    store.add([finished()])
     store.samples()[0].path.unlink()
     assert store.finished() == set()
     with pytest.raises(UserError, match="missing"):
@@ -92,7 +107,7 @@ def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
 def test_settle_orders_by_the_plan_and_keeps_one_line_a_job(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
     for number in (2, 0, 1, 0):
-        store.add(job_of(number), picture())
+        store.add([finished(number)])
     store.settle([job_of(number) for number in range(3)])
     assert [line["repeat"] for line in store.lines()] == [0, 1, 2]
 
@@ -119,7 +134,7 @@ def test_foreign_folders_files_and_unwritable_places_are_refused(tmp_path: Path)
 
 
 def test_a_start_that_was_cut_off_goes_on(tmp_path: Path) -> None:
-    (tmp_path / (SETTINGS + ".partial")).write_text("see")
+    unfinished(tmp_path / SETTINGS).write_text("see")
     Store.open(tmp_path, SETTINGS_USED)
     assert read_settings(tmp_path)["model"] == "doodle"
 
@@ -134,7 +149,7 @@ def test_damaged_settings_are_one_sentence(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd"])
 def test_metadata_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(job_of(0), picture())
+    store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "file_name": name}) + "\n")
     with pytest.raises(UserError, match="outside"):
@@ -161,7 +176,75 @@ def test_two_classes_never_share_a_folder(one: str, other: str) -> None:
 )
 def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label: str) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    store.add(replace(job_of(0), label=label), picture())
+    store.add([finished(label=label)])
     (sample,) = store.samples()
     assert sample.label == label
     assert sample.path.resolve().is_relative_to((tmp_path / "out" / TRAIN).resolve())
+
+
+def test_a_nested_difference_is_named_by_itself(tmp_path: Path) -> None:
+    Store.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}})
+    with pytest.raises(UserError, match=r"preset\.steps = 30, now it is 20;"):
+        Store.open(tmp_path / "out", {"preset": {"steps": 20, "prefix": "x" * 200}})
+
+
+def test_two_processes_do_not_add_at_once(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    with store.held():
+        with pytest.raises(UserError, match="another process"), Store(store.folder).held():
+            pass
+        store.add([finished()])
+    with Store(store.folder).held():
+        pass
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes a part of the second line and then no more."""
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(0)])
+    whole = (store.folder / TRAIN / METADATA).read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dalda.synthesis.lines.os.fsync", full)
+        with pytest.raises(UserError, match=r"No space left.*run the same"), store.held():
+            raise AssertionError("the lack of space is known before any work is done")
+        with pytest.raises(OSError, match="No space left"):
+            lines.append(store.folder / TRAIN / METADATA, [{"a": 1}])
+    assert (store.folder / TRAIN / METADATA).read_bytes() == whole
+    assert [path.name for path in store.folder.rglob("*.partial")] == []
+
+
+def test_a_folder_that_takes_no_files_is_known_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    (store.folder / TRAIN / METADATA).mkdir()
+    with pytest.raises(UserError, match=r"metadata\.jsonl' cannot be written"), store.held():
+        raise AssertionError("no work is to begin")
+
+
+def test_what_is_remembered_of_the_rendering_may_change(tmp_path: Path) -> None:
+    settings = {**SETTINGS_USED, "rendering": {"batch_size": "auto"}}
+    store = Store.open(tmp_path / "out", settings)
+    store.remember(batch_size=8, device="cpu")
+    assert store.rendering() == {"batch_size": 8, "device": "cpu"}
+    assert Store.open(tmp_path / "out", settings).rendering()["batch_size"] == 8
+    assert read_settings(store.folder)["model"] == "doodle"
+
+
+@pytest.mark.parametrize("rendering", [None, "x", [1]])
+def test_a_strange_account_of_the_rendering_does_no_harm(tmp_path: Path, rendering: object) -> None:
+    store = Store.open(tmp_path / "out", {"rendering": rendering})
+    assert store.rendering() == {}
+
+
+def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(0), replace(finished(1), rendered_again="of one colour", seed=5)])
+    store.add([], [Dropped(job_of(2), "not a number", 6)])
+    again, dropped = store.faults()
+    assert (dict(again), dict(dropped)) == ({"of one colour": 1}, {"not a number": 1})
+    assert [line["seed"] for line in (*store.lines(), *store.dropped())] == [0, 5, 6]

@@ -21,7 +21,7 @@ def shares(way: str, pool: Pool, probability: float) -> NDArray[np.float64]:
 def test_half_of_the_draws_are_copies_of_the_drawn_image_at_random() -> None:
     # Copies of the three real images, in no order: image 0 has one, image 1 three, image 2 none.
     pool = Pool(3, np.array([1, 0, 1, 1]))
-    share = shares("per-image", pool, 0.5)
+    share = shares("per-image-replacement", pool, 0.5)
     expected = np.array([1 / 6, 1 / 6, 1 / 3, 1 / 18, 1 / 6, 1 / 18, 1 / 18])
     np.testing.assert_allclose(share, expected, atol=0.005)
 
@@ -31,8 +31,12 @@ def test_arms_of_one_seed_draw_the_same_real_images(
     real: int, sources: list[int], probability: float, seed: int
 ) -> None:
     source = np.array([number % real for number in sources], dtype=np.int64)
-    mixed = draw("per-image", np.random.default_rng(seed), Pool(real, source), 5, 7, probability).images
-    plain = draw("per-image", np.random.default_rng(seed), Pool(real, source[:0]), 5, 7, probability).images
+    mixed = draw(
+        "per-image-replacement", np.random.default_rng(seed), Pool(real, source), 5, 7, probability
+    ).images
+    plain = draw(
+        "per-image-replacement", np.random.default_rng(seed), Pool(real, source[:0]), 5, 7, probability
+    ).images
     origin = np.concatenate([np.arange(real), source])
     np.testing.assert_array_equal(origin[mixed], plain)
 
@@ -40,17 +44,17 @@ def test_arms_of_one_seed_draw_the_same_real_images(
 @pytest.mark.parametrize(("probability", "smallest", "largest"), [(0.0, 0, 1), (1.0, 2, 5)])
 def test_the_ends_of_the_probability(probability: float, smallest: int, largest: int) -> None:
     pool = Pool(2, np.array([0, 0, 1, 1]))
-    drawn = draw("per-image", np.random.default_rng(1), pool, 50, 10, probability).images
+    drawn = draw("per-image-replacement", np.random.default_rng(1), pool, 50, 10, probability).images
     assert (drawn.min(), drawn.max()) == (smallest, largest)
 
 
 @pytest.mark.parametrize(
     ("way", "real", "synthetic"),
     [
-        ("global", 0.7, 0.3),
+        ("global-replacement", 0.7, 0.3),
         ("concatenation", 1 / 3, 2 / 3),
         ("synthetic-only", 0, 1),
-        ("two-term", 0.5, 0.5),
+        ("two-term-loss", 0.5, 0.5),
     ],
 )
 def test_other_ways_draw_evenly_within_real_and_within_synthetic(
@@ -63,7 +67,7 @@ def test_other_ways_draw_evenly_within_real_and_within_synthetic(
 
 def test_the_two_terms_weigh_as_the_probability_says() -> None:
     # An odd batch: two synthetic images and three real ones, yet the terms weigh 0.2 and 0.8.
-    drawn = draw("two-term", np.random.default_rng(0), Pool(3, np.array([0, 1])), 10, 5, 0.2)
+    drawn = draw("two-term-loss", np.random.default_rng(0), Pool(3, np.array([0, 1])), 10, 5, 0.2)
     made = drawn.images >= 3
     assert made.sum(1).tolist() == [2] * 10
     np.testing.assert_allclose((drawn.weights * made).sum(1) / 5, 0.2, rtol=1e-6)
@@ -79,7 +83,7 @@ def test_without_synthetic_images_every_way_is_plain_training(way: str) -> None:
 def test_what_cannot_be_blended_is_one_sentence() -> None:
     generator, pool = np.random.default_rng(0), Pool(1, np.array([0]))
     with pytest.raises(UserError, match="between 0 and 1"):
-        draw("per-image", generator, pool, 1, 1, 1.5)
+        draw("per-image-replacement", generator, pool, 1, 1, 1.5)
     with pytest.raises(UserError, match="use one of per-image"):
         draw("stir", generator, pool, 1, 1, 0.5)
     with pytest.raises(UserError, match="no synthetic image"):

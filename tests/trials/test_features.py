@@ -8,8 +8,9 @@ from PIL import Image
 
 from dalda.errors import UserError
 from dalda.records import Split
+from dalda.trials.augment import AUGMENTS
 from dalda.trials.backbones import Backbone
-from dalda.trials.features import FeatureStore, Picture, augmented, shrunk
+from dalda.trials.features import FeatureStore, Picture
 
 Opener = Callable[[Path], Image.Image]
 
@@ -42,49 +43,19 @@ def test_plain_features_are_of_the_image_as_it_is(
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("augment", AUGMENTS)
 def test_views_depend_on_the_content_alone(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
+    augment: str, backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
 ) -> None:
     pictures = [Picture(one.path, one.sha256) for one in make_split("train", 2).examples]
-    together = FeatureStore(backbone, open_image, views=2).viewed(pictures)[0]
-    alone = FeatureStore(backbone, open_image, views=2).viewed(pictures[3:4])[0]
+    together = FeatureStore(backbone, open_image, views=2, augment=augment).viewed(pictures)[0]
+    alone = FeatureStore(backbone, open_image, views=2, augment=augment).viewed(pictures[3:4])[0]
     np.testing.assert_allclose(alone[0], together[3], rtol=1e-5, atol=1e-6)
     assert np.abs(together[0, 0] - together[0, 1]).max() > 1e-4
 
 
 def test_no_pictures(backbone: Backbone, open_image: Opener) -> None:
     assert FeatureStore(backbone, open_image, views=2).viewed([])[0].shape == (0, 2, 24)
-
-
-def test_half_are_flipped_and_turned_by_at_most_15_degrees() -> None:
-    # A white dot right of the centre: its place tells the flip and the angle.
-    image = Image.new("L", (101, 101))
-    image.paste(255, (88, 48, 93, 53))
-    angles = []
-    for seed in range(200):
-        seen = np.asarray(augmented(image, np.random.default_rng(seed)), float)
-        rows, columns = np.indices(seen.shape)
-        angles.append(np.arctan2((seen * (rows - 50)).sum(), (seen * (columns - 50)).sum()))
-    flipped = np.abs(angles) > np.pi / 2
-    turn = np.degrees(np.minimum(np.abs(angles), np.pi - np.abs(angles)))
-    assert 0.4 < flipped.mean() < 0.6
-    assert 12 < turn.max() < 15.5
-    assert turn.min() < 2
-
-
-def test_jitter_changes_colours_within_its_bounds() -> None:
-    image = Image.new("RGB", (9, 9), (100, 100, 100))
-    centres = [
-        np.asarray(augmented(image, np.random.default_rng(seed), 0.2))[4, 4].tolist() for seed in range(50)
-    ]
-    # Grey stays grey, and 20 % of brightness and of contrast are what one colour can change by.
-    assert all(max(pixel) - min(pixel) <= 1 and 60 <= pixel[0] <= 145 for pixel in centres)
-    assert len({tuple(pixel) for pixel in centres}) > 10
-
-
-def test_large_images_shrink_by_their_shorter_side() -> None:
-    assert shrunk(Image.new("RGB", (400, 200)), 50).size == (100, 50)
-    assert shrunk(Image.new("RGB", (40, 200)), 50).size == (40, 200)
 
 
 def test_a_folder_keeps_features_for_the_next_run(
@@ -107,5 +78,5 @@ def test_a_folder_keeps_features_for_the_next_run(
 def test_views_that_cannot_be(backbone: Backbone, open_image: Opener) -> None:
     with pytest.raises(UserError, match="at least one view"):
         FeatureStore(backbone, open_image, views=0)
-    with pytest.raises(UserError, match="below 1"):
-        FeatureStore(backbone, open_image, jitter=1.0)
+    with pytest.raises(UserError, match="use one of standard"):
+        FeatureStore(backbone, open_image, augment="wild")

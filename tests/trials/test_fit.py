@@ -104,7 +104,7 @@ def test_an_image_that_is_not_trusted_is_not_learned(
     split, validation = make_split("train", 2), make_split("val", 5)
     samples = make_samples(split, 1)
     arms = [
-        Trial("kept", 0, split, samples, blend="two-term", sample_weights=(0.0,) * 6),
+        Trial("kept", 0, split, samples, blend="two-term-loss", sample_weights=(0.0,) * 6),
         Trial("wrong", 0, split, samples, sample_weights=(1.0,)),
     ]
     still = run_trial(replace(arms[0], synthetic_probability=1.0), validation, store, SHORT)

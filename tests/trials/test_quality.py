@@ -1,11 +1,12 @@
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.spatial.distance import cdist, pdist
 
 from dalda.errors import UserError
 from dalda.records import Sample, Split
@@ -15,11 +16,14 @@ from dalda.trials.quality import (
     clip_measures,
     cmmd,
     density_and_coverage,
+    evaluate,
     kid,
+    mean_distance,
     measure,
-    quality,
+    nearest_real,
     vendi_score,
 )
+from dalda.trials.trust import class_probabilities
 
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(size=(40, 8))
@@ -81,8 +85,27 @@ def test_the_same_images_are_faithful_copies() -> None:
 def test_strays_are_images_in_which_clip_sees_another_class() -> None:
     texts = np.eye(3)
     unit = np.array([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
-    score, stray = clip_measures(unit, np.array([0, 0, 2]), texts)
-    assert (score, stray) == pytest.approx((2.5 * (1 + 0.6 + 1) / 3, 1 / 3))
+    said = class_probabilities(unit, texts, 2.0)
+    sure = np.exp(2) / (np.exp(2) + 2)
+    doubtful = np.exp(1.2) / (np.exp(1.2) + np.exp(1.6) + 1)
+    score, stray = clip_measures(np.array([0, 0, 2]), said)
+    assert (score, stray) == pytest.approx(((2 * sure + doubtful) / 3, 1 / 3))
+    assert np.isnan(clip_measures(np.array([0]), None)).all()
+
+
+def test_the_mean_distance_and_the_nearest_are_those_of_all_pairs() -> None:
+    assert mean_distance(MADE) == pytest.approx(pdist(MADE, "cosine").mean())
+    cosines = 1 - cdist(MADE, REAL, "cosine")
+    places, nearest = nearest_real(REAL, MADE)
+    np.testing.assert_array_equal(places, cosines.argmax(1))
+    np.testing.assert_allclose(nearest, cosines.max(1))
+
+
+def test_rows_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(REAL, MADE, LABELS, None)
+    monkeypatch.setattr("dalda.trials.quality.ROWS_AT_ONCE", 7)
+    parts = measure(REAL, MADE, LABELS, None)
+    assert astuple(parts) == pytest.approx(astuple(whole), nan_ok=True)
 
 
 def test_a_set_is_measured_overall_and_by_class(
@@ -93,13 +116,18 @@ def test_a_set_is_measured_overall_and_by_class(
 ) -> None:
     split, store = make_split("train", 7), FeatureStore(backbone, open_image)
     samples = make_samples(split, 2)
-    overall, classes = quality(split, samples, store)
+    found = evaluate(split, samples, store)
+    overall, classes = found.overall, found.classes
     assert list(classes) == ["red", "green", "blue"]
     assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
     assert overall.off_target == pytest.approx(np.mean([one.off_target for one in classes.values()]))
-    few, _ = quality(make_split("train", 1), samples[:1], store)
+    assert overall.off_target == np.mean([look.off_target for look in found.looks])
+    assert overall.near_copies == np.mean([look.near_copy for look in found.looks])
+    blind = FeatureStore(replace(store.backbone, tokenizer=None), open_image)
+    assert evaluate(split, samples, blind, store).overall == overall
+    few = evaluate(make_split("train", 1), samples[:1], store).overall
     assert np.isnan([few.kid, few.density, few.mean_distance]).all()
     with pytest.raises(UserError, match="no synthetic images"):
-        quality(split, [], store)
+        evaluate(split, [], store)
     with pytest.raises(UserError, match="has not \\(grey\\)"):
-        quality(split, [replace(samples[0], label="grey")], store)
+        evaluate(split, [replace(samples[0], label="grey")], store)

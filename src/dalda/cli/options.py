@@ -24,6 +24,9 @@ Shots = Annotated[str | None, typer.Option(help="Examples per class, a number or
 Seed = Annotated[int, typer.Option(help="The root of all randomness.")]
 Rule = Annotated[str, typer.Option(help="How examples are chosen: reference or stratified.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+IgnoreReview = Annotated[
+    bool, typer.Option("--ignore-review", help="Keep pictures that were rejected in a review.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

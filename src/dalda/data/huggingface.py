@@ -11,6 +11,7 @@ from dalda.data.folder import Catalog, ClassFiles
 from dalda.data.images import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import progress, say
+from dalda.writing import write_atomically
 
 VALIDATION_NAMES = ("validation", "val", "valid", "dev", "test")
 
@@ -134,6 +135,4 @@ def _put(content: bytes, path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_atomically(path, content, shared=True, sync=False)

@@ -21,6 +21,13 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 REMEDY = "replace it or take it out of the folder"
 
+SMALLEST_SIDE = 8
+"""Pixels; below this there is nothing to see."""
+LONGEST_STRIP = 16
+"""Times its width a picture may be long: a model's square of a longer one, and its copies, show nothing."""
+LARGEST_SIDE = 2048
+"""Pixels of a source in memory: four times what common models read, so that batches of them fit."""
+
 
 def open_image(path: Path) -> Image.Image:
     """The picture in a file, upright, as 8-bit RGB; of an animation, the first frame.
@@ -53,6 +60,23 @@ def open_image(path: Path) -> Image.Image:
 def check_image(path: Path) -> None:
     """Decodes a file to its last byte; raises UserError as `open_image` does."""
     open_image(path)
+
+
+def check_source(path: Path) -> None:
+    """Raises UserError for what is no whole picture, and for one that no new pictures can be made from."""
+    sides = open_image(path).size
+    written = f"{path} is {sides[0]} x {sides[1]} pixels"
+    if min(sides) < SMALLEST_SIDE:
+        raise UserError(f"{written}, too small for new pictures (at least {SMALLEST_SIDE}): {REMEDY}")
+    if max(sides) > LONGEST_STRIP * min(sides):
+        raise UserError(f"{written}, too long a strip for new pictures: cut it, or {REMEDY}")
+
+
+def open_source(path: Path) -> Image.Image:
+    """The picture in a file as `open_image` gives it, shrunk to at most LARGEST_SIDE."""
+    image = open_image(path)
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    return image
 
 
 def sha256_of(path: Path) -> str:

@@ -4,6 +4,7 @@ As in real few-shot sets, each class was seen in one place and in two colours on
 drawn on demand, each from its own seed, and kept as a folder of class folders.
 """
 
+import io
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 from dalda.seeding import generator_of, seed_of
+from dalda.writing import write_atomically
 
 VERSION = 1
 SEED = 2409_16949
@@ -56,6 +58,6 @@ def draw_dataset(root: Path) -> Path:
 
 def _write(path: Path, picture: Image.Image) -> None:
     """Atomically, and safely beside another process that draws the same picture."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    picture.save(partial, format="PNG")
-    partial.replace(path)
+    stream = io.BytesIO()
+    picture.save(stream, format="PNG")
+    write_atomically(path, stream.getvalue(), shared=True, sync=False)

@@ -30,15 +30,21 @@ class ClipScorer:
 
     @classmethod
     def load(
-        cls, folder_or_id: str | Path, *, device: str = "cpu", revision: str | None = None
+        cls,
+        folder_or_id: str | Path,
+        *,
+        device: str = "cpu",
+        revision: str | None = None,
+        local_files_only: bool = False,
     ) -> "ClipScorer":
         """From a local folder or a Hub id; `doodle` models lack a processor file and get CLIP's own."""
-        model = CLIPModel.from_pretrained(folder_or_id, revision=revision, dtype=torch.float32)
+        place = {"revision": revision, "local_files_only": local_files_only}
+        model = CLIPModel.from_pretrained(folder_or_id, dtype=torch.float32, **place)
         size = model.config.vision_config.image_size
         processor = CLIPImageProcessorPil(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size}
         )
-        tokenizer = CLIPTokenizer.from_pretrained(folder_or_id, revision=revision)
+        tokenizer = CLIPTokenizer.from_pretrained(folder_or_id, **place)
         return cls(model.eval().to(device), tokenizer, processor, device)
 
     @torch.no_grad()

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.answers import AugmentReport, Preview
 from dalda.config import AugmentConfig
-from dalda.data.images import open_image
+from dalda.data.images import open_source
 from dalda.errors import UserError
 from dalda.guidance.policy import policy_named
 from dalda.loading import device_named, load_model, load_scorer, token_counter
 from dalda.pipeline.captions import captions_for
-from dalda.pipeline.examples import DOODLES, checked, score_examples, split_of
+from dalda.pipeline.examples import DOODLES, score_examples, split_of
+from dalda.pipeline.sources import usable
 from dalda.progress import progress, say
 from dalda.prompts.book import assign_captions
 from dalda.records import Job, Plan, Split
 from dalda.synthesis.plan import Recipe, make_plan
-from dalda.synthesis.presets import Preset, preset_named
+from dalda.synthesis.presets import Preset, overridden, preset_named, with_adapter
 from dalda.synthesis.store import Store
 
 if TYPE_CHECKING:
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS = 77
 """What CLIP's text encoders read, begin and end included."""
+IN_PRESET = ("steps", "guidance_scale", "guidance_interval", "scheduler", "lora", "vae")
+"""Options that stand for fields of the preset."""
+IN_RENDERING = ("batch_size", "device", "dtype", "channels_last", "compile")
+"""Options that change no picture but by rounding, and so may differ from one run to the next."""
 _VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
 
 
 def preset_of(config: AugmentConfig) -> Preset:
     """The model's row with what the user overrides."""
-    preset = preset_named(config.model)
+    preset = overridden(preset_named(config.model), config.override)
     if config.adapter is not None:
-        adapter, _, file = config.adapter.partition(":")
-        preset = replace(preset, adapter=adapter, adapter_file=file or preset.adapter_file)
-    if config.steps is not None:
-        preset = replace(preset, steps=config.steps)
-    if config.guidance_scale is not None:
-        preset = replace(preset, guidance_scale=config.guidance_scale)
-    return preset
+        preset = with_adapter(preset, config.adapter)
+    chosen = {name: getattr(config, name) for name in IN_PRESET}
+    return replace(preset, **{name: value for name, value in chosen.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,20 @@ class Decided:
     preset: Preset
     captions: Mapping[str, Sequence[str]]
     plan: Plan
+    skipped: tuple[str, ...] = ()
+    """A sentence on each picture of the data set that cannot be used."""
 
 
-def decide(config: AugmentConfig, scores: Sequence[float] | None = None) -> Decided:
-    """Split, captions, scores and lambda, up to the plan; scores are computed only where needed."""
+def decide(
+    config: AugmentConfig, scores: Sequence[float] | None = None, *, hold_out: bool = False
+) -> Decided:
+    """Split, captions, scores and lambda, up to the plan; scores are computed only where needed.
+
+    `hold_out` keeps half of a folder without a validation part out of it, as training does.
+    """
     preset = preset_of(config)
     policy = policy_named(config.guidance, config.sampling)
-    split = checked(split_of(config))
+    split, skipped = usable(split_of(config, hold_out=hold_out), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
     if scores is None and config.guidance == "adaptive":
         scores = score_examples(split, load_scorer(preset.clip, device_named(config.device)))
@@ -73,7 +81,7 @@ def decide(config: AugmentConfig, scores: Sequence[float] | None = None) -> Deci
         seed=config.seed,
     )
     plan = make_plan(split, captions, scores, policy, assign_captions, recipe)
-    return Decided(split, preset, captions, plan)
+    return Decided(split, preset, captions, plan, skipped)
 
 
 def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> AugmentReport:
@@ -88,20 +96,21 @@ def paint_plan(
     config: AugmentConfig, decided: Decided, store: Store, renderer: "Renderer | None" = None
 ) -> AugmentReport:
     """Renders what the store lacks; loads the model only if there is something to do."""
-    from dalda.synthesis.engines import automatic_batch_size, missing_jobs, paint
+    from dalda.synthesis.engines import missing_jobs
 
     missing = missing_jobs(decided.plan, store)
     dropped_before = len(store.dropped())
     started = time.monotonic()
+    batch_size = None
     if missing:
         warn_of_cuts(decided.preset, missing)
-        renderer = renderer or load_model(decided.preset, device_named(config.device))
-        batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
-        with progress("paint", len(missing)) as bar:
-            paint(decided.plan, missing, store, renderer.render, open_image, batch_size, bar)
+        renderer = renderer or _loaded(config, decided.preset)
+        store = replace(store, made_with=renderer.made_with)
+        batch_size = _paint_missing(config, decided, missing, store, renderer)
     # Also when nothing was missing: an earlier run may have been stopped just before this.
     store.settle(decided.plan.jobs)
-    dropped = len(store.dropped())
+    again, reasons = store.faults()
+    dropped = sum(reasons.values())
     planned = len(decided.plan.jobs)
     return AugmentReport(
         out=config.out,
@@ -110,7 +119,51 @@ def paint_plan(
         already_there=planned - len(missing) - dropped_before,
         dropped=dropped,
         seconds=round(time.monotonic() - started, 2),
+        dropped_for=dict(reasons),
+        rendered_again=dict(again),
+        skipped=decided.skipped,
+        batch_size=batch_size,
     )
+
+
+def _loaded(config: AugmentConfig, preset: Preset) -> "Renderer":
+    return load_model(
+        preset,
+        device_named(config.device),
+        dtype=config.dtype,
+        channels_last=config.channels_last,
+        compiled=config.compile,
+    )
+
+
+def _paint_missing(
+    config: AugmentConfig, decided: Decided, missing: Sequence[Job], store: Store, renderer: "Renderer"
+) -> int:
+    """Paints in batches of the user's size, else of the size that the folder was begun with."""
+    from dalda.synthesis.batching import probed_batch_size
+    from dalda.synthesis.engines import paint
+    from dalda.synthesis.pictures import FORMATS
+
+    earlier = store.rendering()
+    kept = earlier.get("batch_size") if earlier.get("device") == renderer.device else None
+    batch_size = config.batch_size or (kept if isinstance(kept, int) and kept > 0 else None)
+    if batch_size is None:
+        first = missing[0]
+        batch_size = probed_batch_size(renderer, first, lambda: open_source(first.source))
+    # A short last batch has the same shape, whether or not others were rendered before it.
+    renderer.padded_to = batch_size
+    with progress("paint", len(missing)) as bar:
+        return paint(
+            decided.plan,
+            missing,
+            store,
+            renderer.render,
+            open_source,
+            batch_size,
+            bar,
+            form=FORMATS[config.format],
+            rendering={"device": renderer.device, "dtype": renderer.dtype},
+        )
 
 
 def preview(config: AugmentConfig) -> Preview:
@@ -127,22 +180,23 @@ def preview(config: AugmentConfig) -> Preview:
         trusts_image=sum(job.clip_score is not None and job.clip_score <= 0.3 for job in jobs),
         seconds=seconds,
         megabytes=round(len(jobs) * 1.6 * size * size / 1e6, 2),
+        skipped=decided.skipped,
     )
 
 
 def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
     """Seconds for the whole plan, from one batch of it, and the pictures' size in pixels."""
-    from dalda.synthesis.engines import automatic_batch_size
+    from dalda.synthesis.batching import automatic_batch_size
 
     try:
-        renderer = load_model(decided.preset, device_named(config.device))
+        renderer = _loaded(config, decided.preset)
     except UserError as error:
         say(f"note: the time is unknown, since {error}")
         return None, decided.preset.size or 512
     batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
     batch = decided.plan.jobs[:batch_size]
     started = time.monotonic()
-    renderer.render(batch, [open_image(job.source) for job in batch])
+    renderer.render(batch, [open_source(job.source) for job in batch])
     pace = (time.monotonic() - started) / len(batch)
     return round(pace * len(decided.plan.jobs), 1), renderer.size
 
@@ -151,7 +205,7 @@ def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
     """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
     examples = [[one.label, one.sha256] for one in decided.split.examples]
     # What is in the preset, or in the examples' and captions' digests, may be spelt in several ways.
-    spelt = {"out", "batch_size", "device", "captions", "root", "steps", "guidance_scale", "adapter"}
+    spelt = {"out", "captions", "root", "adapter", "override", "on_bad_image", *IN_PRESET, *IN_RENDERING}
     chosen = config.model_dump(mode="json", exclude=spelt | {"dataset"})
     return {
         "dataset": decided.split.dataset,
@@ -159,8 +213,11 @@ def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
         "examples": len(examples),
         "examples_sha256": _digest(examples),
         "captions_sha256": _digest(decided.captions),
-        "preset": asdict(decided.preset),
-        "rendering": {"batch_size": config.batch_size or "auto", "device": config.device},
+        "preset": json.loads(json.dumps(asdict(decided.preset))),
+        "rendering": {
+            **config.model_dump(mode="json", include=set(IN_RENDERING)),
+            "batch_size": config.batch_size or "auto",
+        },
         "versions": {name: version(name) for name in _VERSIONED},
     }
 

@@ -1,46 +1,167 @@
 """From real and synthetic images to classifiers, and to an honest comparison."""
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dalda.answers import Bounds, TrainReport
-from dalda.config import TrainConfig
+from dalda.answers import ArmReport, GainReport, TrainReport
+from dalda.config import ClassifierConfig, DataConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.loading import load_features
 from dalda.pipeline.examples import catalog_of, checked, split_of
-from dalda.records import Outcome
-from dalda.synthesis.store import Store
+from dalda.pipeline.sets import SyntheticSet, backbone_for, synthetic_set
+from dalda.progress import say
+from dalda.records import Outcome, Sample, Split
+
+if TYPE_CHECKING:
+    from dalda.trials.features import FeatureStore
+    from dalda.trials.trial import Schedule, Trial
+
+REAL = "real"
+REJECTED = "rejected in review"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A synthetic image that an arm did not use, and why."""
+
+    arm: str
+    job_id: str
+    reason: str
+    kind: str
+    """The reason as it is counted."""
 
 
 def train(config: TrainConfig) -> TrainReport:
     """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier."""
-    from dalda.trials.fit import run_trials
     from dalda.trials.outcomes import save_outcomes
-    from dalda.trials.trial import Schedule, Trial
+    from dalda.trials.run import run_all
 
-    catalog = catalog_of(config.dataset, config.root)
-    hold_out = "val" not in catalog.parts
-    split = checked(split_of(config, hold_out=hold_out))
-    validation = checked(split_of(config, "val", hold_out=hold_out))
-    sets = {folder.resolve().name: Store.existing(folder).samples() for folder in config.synthetic}
-    if len(sets) < len(config.synthetic) or "real" in sets:
-        raise UserError("two synthetic folders have the same name, or one is called 'real'; rename one")
-    bare = [name for name, samples in sets.items() if not samples]
-    if bare:
-        raise UserError(f"the synthetic folder '{bare[0]}' holds no pictures yet; run dalda augment again")
-    trials = [
-        Trial(arm, seed, split, tuple(samples), config.synthetic_probability)
-        for arm, samples in {"real": [], **sets}.items()
-        for seed in range(config.seed, config.seed + config.seeds)
-    ]
-    store = load_features(config.backbone, config.device)
+    split, validation = parts_of(config)
+    sets = sets_of(config)
+    backbone = backbone_for(config, config.backbone)
     if config.out is not None:
         # Before the work, so that a place that cannot be written is known in time.
         new_results(config.out)
-    outcomes = run_trials(trials, validation, store, Schedule(config.epochs, config.iterations))
+    views = 8 if config.views == "exact" else config.views
+    store = load_features(backbone, config.device, views=views, augment=config.augment)
+    schedule = schedule_of(config)
+    trials, left_out = trials_of(config, split, sets, store, schedule)
+    outcomes = run_all(
+        trials,
+        validation,
+        store,
+        schedule,
+        exact=config.exact,
+        tune=config.tune,
+        mix=config.mix,
+        told=say_outcome,
+    )
     if config.out is not None:
         save_outcomes(config.out, outcomes)
-    return compared(outcomes, len(validation.examples), config.out)
+        save_left_out(config.out, left_out)
+    return compared(outcomes, len(validation.examples), config.out, left_out)
+
+
+def parts_of(config: DataConfig) -> tuple[Split, Split]:
+    """The few examples to learn from and the images to be tested on; held out where no part is."""
+    catalog = catalog_of(config.dataset, config.root)
+    hold_out = "val" not in catalog.parts
+    split = checked(split_of(config, hold_out=hold_out))
+    return split, checked(split_of(config, "val", hold_out=hold_out))
+
+
+def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:
+    """The synthetic folders by the names of their arms."""
+    names = [folder.resolve().name for folder in config.synthetic]
+    if len(set(names)) < len(names) or REAL in names:
+        raise UserError("two synthetic folders have the same name, or one is called 'real'; rename one")
+    return {
+        name: synthetic_set(folder, ignore_review=config.ignore_review)
+        for name, folder in zip(names, config.synthetic, strict=True)
+    }
+
+
+def schedule_of(config: ClassifierConfig) -> "Schedule":
+    """How long, and from where, a classifier is trained."""
+    from dalda.trials.trial import Schedule
+
+    return Schedule(config.epochs, config.iterations, config.batch_size, head_start=config.head_start)
+
+
+def trials_of(
+    config: TrainConfig,
+    split: Split,
+    sets: Mapping[str, SyntheticSet],
+    store: "FeatureStore",
+    schedule: "Schedule",
+) -> tuple[list["Trial"], list[LeftOut]]:
+    """The trials of all arms and seeds, each without the synthetic images that it shall not use."""
+    from dalda.trials.trial import Trial
+
+    seeds = range(config.seed, config.seed + config.seeds)
+    # There is nothing to train on for `real` where only synthetic images count: it stays per image.
+    trials = [Trial(REAL, seed, split) for seed in seeds]
+    left_out: list[LeftOut] = []
+    for arm, made in sets.items():
+        left_out += [LeftOut(arm, job_id, REJECTED, REJECTED) for job_id in made.rejected]
+        trial, dropped = sieved(config, Trial(arm, config.seed, split, made.samples), store, schedule)
+        left_out += dropped
+        trials += [
+            Trial(
+                arm,
+                seed,
+                split,
+                trial.synthetic,
+                config.synthetic_probability,
+                config.blend,
+                trial.sample_weights,
+            )
+            for seed in seeds
+        ]
+    return trials, left_out
+
+
+def sieved(
+    config: TrainConfig, trial: "Trial", store: "FeatureStore", schedule: "Schedule"
+) -> tuple["Trial", list[LeftOut]]:
+    """A trial with the filters and weights that were asked for, and what the filters left out.
+
+    Raises UserError where nothing passes.
+    """
+    from dalda.trials.fit import seen_classes
+    from dalda.trials.trial import Trial
+    from dalda.trials.trust import by_agreement, by_score, clip_scores, soft_weights
+
+    samples, left_out = trial.synthetic, []
+    reads = store.backbone.tokenizer is not None
+    asked = config.min_clip_score is not None or config.weigh_by_clip_score
+    reader = load_features("clip", config.device) if asked and not reads else store
+    if config.min_clip_score is not None:
+        scores = clip_scores(samples, trial.split.classes, reader)
+        passed = by_score(samples, scores, config.min_clip_score)
+        kind = f"CLIP score below {config.min_clip_score:g}"
+        left_out += [LeftOut(trial.arm, job_id, reason, kind) for job_id, reason in passed.dropped]
+        samples = _some(passed.kept, trial.arm, "--min-clip-score")
+    if config.only_agreed:
+        seen = seen_classes(Trial(REAL, trial.seed, trial.split), samples, store, schedule)
+        passed = by_agreement(samples, seen)
+        kind = "seen as another class"
+        left_out += [LeftOut(trial.arm, job_id, reason, kind) for job_id, reason in passed.dropped]
+        samples = _some(passed.kept, trial.arm, "--only-agreed")
+    weights = None
+    if config.weigh_by_clip_score:
+        weights = soft_weights(clip_scores(samples, trial.split.classes, reader))
+    return replace(trial, synthetic=samples, sample_weights=weights), left_out
+
+
+def _some(kept: Sequence[Sample], arm: str, option: str) -> tuple[Sample, ...]:
+    if not kept:
+        raise UserError(f"no picture of '{arm}' passes {option}: leave that out or make other pictures")
+    return tuple(kept)
 
 
 def new_results(folder: Path) -> None:
@@ -50,17 +171,47 @@ def new_results(folder: Path) -> None:
     (folder / "outcomes").mkdir(parents=True, exist_ok=True)
 
 
-def compared(outcomes: Sequence[Outcome], validation_images: int, out: Path | None) -> TrainReport:
-    """Accuracy per arm, and every other arm's gain over `real`."""
-    from dalda.trials.metrics import difference_by_seed, interval, verdict
+def save_left_out(folder: Path, left_out: Sequence[LeftOut]) -> None:
+    """left_out.jsonl: a line for each synthetic image that an arm did not use."""
+    lines = [{"arm": one.arm, "job_id": one.job_id, "reason": one.reason} for one in left_out]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    if lines:
+        (folder / "left_out.jsonl").write_text(text, encoding="utf-8")
+
+
+def say_outcome(outcome: Outcome) -> None:
+    """One line for a finished trial."""
+    made = f" and {outcome.synthetic_images} synthetic" if outcome.synthetic_images else ""
+    say(
+        f"{outcome.arm}, seed {outcome.seed}: {outcome.accuracy * 100:.1f} % of {len(outcome.right)} "
+        f"validation images, from {outcome.real_images} real{made} ones"
+    )
+
+
+def compared(
+    outcomes: Sequence[Outcome],
+    validation_images: int,
+    out: Path | None,
+    left_out: Sequence[LeftOut] = (),
+) -> TrainReport:
+    """All numbers of each arm, and every other arm's gain over `real`."""
+    from dalda.trials.metrics import compare, verdict
     from dalda.trials.outcomes import by_arm
+    from dalda.trials.summary import summary
 
     arms = by_arm(outcomes)
-    gains = {arm: difference_by_seed(ones, arms["real"]) for arm, ones in arms.items() if arm != "real"}
+    gains = {}
+    for arm, ones in arms.items():
+        if arm != REAL:
+            found = compare(ones, arms[REAL])
+            gains[arm] = GainReport(found, verdict(found.overall, arm=f"'{arm}'"))
     return TrainReport(
-        arms={arm: Bounds.of(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
-        gains={arm: Bounds.of(gain) for arm, gain in gains.items()},
-        verdicts={arm: verdict(gain, arm=arm) for arm, gain in gains.items()},
+        classes=outcomes[0].classes,
+        arms={
+            arm: ArmReport(summary(ones), Counter(one.kind for one in left_out if one.arm == arm))
+            for arm, ones in arms.items()
+        },
+        gains=gains,
         validation_images=validation_images,
         out=out,
     )

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from dalda.prompts.naming import Names, words_of
 
@@ -28,9 +29,17 @@ class Rules:
     count_tokens: CountTokens | None = None
     """The text encoder's own count, begin and end included; None has it estimated, rather too high."""
     names: Names = field(init=False)
+    own_words: Mapping[str, frozenset[str]] = field(init=False)
+    """Per class, the words of its name, which all its captions share."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", Names.of(self.classes, self.wording))
+        names = Names.of(self.classes, self.wording)
+        own = {
+            name: names.forms[name].union(words_of(name), words_of(self.wording.get(name, name)))
+            for name in self.classes
+        }
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "own_words", own)
 
     def reason_against(self, caption: object, label: str, accepted: Sequence[str]) -> str | None:
         """Why `caption` may not stand for `label` beside those `accepted` before it; None if it may."""
@@ -70,15 +79,20 @@ class Rules:
         return None
 
     def telling_words(self, caption: str, label: str) -> frozenset[str]:
-        """A caption's words without those of its class's name, which all captions of a class share."""
-        return frozenset(words_of(caption)).difference(
-            words_of(label), words_of(self.wording.get(label, label)), self.names.forms[label]
-        )
+        """A caption's words without those of its class's name."""
+        return _without(caption, self.own_words[label])
+
+
+@lru_cache(maxsize=1 << 16)
+def _without(caption: str, own: frozenset[str]) -> frozenset[str]:
+    return frozenset(words_of(caption)) - own
 
 
 def overlap(one: frozenset[str], other: frozenset[str]) -> float:
     """The share of the words of two captions that both have (Jaccard's index), in [0, 1]."""
-    return len(one & other) / len(one | other) if one | other else 1.0
+    shared = len(one & other)
+    either = len(one) + len(other) - shared
+    return shared / either if either else 1.0
 
 
 def estimate_tokens(text: str) -> int:

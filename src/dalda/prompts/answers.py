@@ -1,13 +1,12 @@
 """Raw answers on disk, each under the hash of its question, written before anything reads them."""
 
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.prompts.author import Answer, Question
+from dalda.writing import write_atomically
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,9 @@ class Stage:
 
 
 def _write(path: Path, record: object) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
-            file.write((json.dumps(record, indent=1) + "\n").encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
+        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"), shared=True)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise UserError(f"cannot keep the answers in {path.parent}: {error.strerror or error}.") from error

@@ -1,15 +1,14 @@
 """The caption file: class name to list of captions, as the reference writes it, read strictly."""
 
 import json
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from dalda.errors import UserError
+from dalda.writing import write_atomically
 
 
 def meta_path(path: Path) -> Path:
@@ -54,8 +53,8 @@ def write_book(path: Path, book: Mapping[str, Sequence[str]], meta: Mapping[str,
         raise UserError(
             f"{account} is there without its captions file; move it away, or name another output."
         )
-    _write_atomically(path, book)
-    _write_atomically(account, meta)
+    _write(path, book)
+    _write(account, meta)
 
 
 def assign_captions(captions: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
@@ -112,18 +111,11 @@ def refuse_loss(path: Path, book: Mapping[str, Sequence[str]]) -> None:
             )
 
 
-def _write_atomically(path: Path, content: Mapping[str, object]) -> None:
+def _write(path: Path, content: Mapping[str, object]) -> None:
     # A lone surrogate, which no UTF-8 file can hold, becomes the JSON escape of itself.
     written = (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(written)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_atomically(path, written, shared=True)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise UserError(f"cannot write {path}: {error.strerror or error}.") from error

@@ -37,6 +37,7 @@ _PAIRS = {
 }
 IRREGULAR = _PAIRS | {plural: singular for singular, plural in _PAIRS.items()}
 _ASCII_WORD = re.compile(r"[a-z0-9][a-z0-9+#]*")
+HEAD = 4
 APOSTROPHES = str.maketrans("", "", "'’‘`´")
 
 
@@ -78,6 +79,8 @@ class Names:
 
     forms: Mapping[str, frozenset[str]]
     owners: Mapping[str, frozenset[str]]
+    heads: frozenset[str]
+    """How forms begin, so that few runs of words are looked at further."""
     longest: int
 
     @classmethod
@@ -87,8 +90,9 @@ class Names:
         for name, written in forms.items():
             for form in written:
                 owners.setdefault(form, set()).add(name)
+        heads = frozenset(form[:end] for form in owners for end in range(1, HEAD + 1))
         longest = max((len(form) for form in owners), default=0)
-        return cls(forms, {form: frozenset(names) for form, names in owners.items()}, longest)
+        return cls(forms, {form: frozenset(names) for form, names in owners.items()}, heads, longest)
 
     def named_in(self, text: str) -> list[frozenset[str]]:
         """The classes named, from left to right; a set of several where two classes are written alike."""
@@ -98,7 +102,7 @@ class Names:
             run = ""
             for end in range(start, len(words)):
                 run += words[end]
-                if len(run) > self.longest:
+                if run[:HEAD] not in self.heads or len(run) > self.longest:
                     break
                 if run in self.owners:
                     spans.append((start, end + 1, self.owners[run]))

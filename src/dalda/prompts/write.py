@@ -96,7 +96,7 @@ def write_captions(
     """
     _check(classes, per_class, concurrency, max_tokens_total)
     rules = Rules(classes, names or {}, prefix, count_tokens)
-    if llm == "grammar":
+    if llm == "grammar" and base_url is None:
         return _from_grammar(path, rules, per_class, seed, words)
     author = author_of(llm, base_url)
     line = " ".join((about or about_of(dataset)).split())

@@ -6,25 +6,27 @@ references of a batch; everything it computes with is the stock model.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
-from diffusers.models import AutoencoderKL
-from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPImageProcessorPil
 
 from dalda.errors import UserError, first_line
+from dalda.progress import say
 from dalda.records import Job
 from dalda.synthesis.attention import install
-from dalda.synthesis.autoencoder import PatchAutoencoder
-from dalda.synthesis.presets import Preset, located
+from dalda.synthesis.conditions import Conditions, Encoder
+from dalda.synthesis.parts import load_pipeline
+from dalda.synthesis.presets import Preset
+from dalda.synthesis.schedulers import draws_noise, guided_steps, scheduler_of
 
-CACHED = 4096
-"""Embeddings kept at a time; one is a few hundred kilobytes at most."""
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DECODED = 4 * 512 * 512
+"""Pixels that the autoencoder makes at a time: its memory, not the UNet's, would set the batch size."""
+GRAPHS = 64
+"""Compiled variants of a block at most: one for each resolution, with and without guidance."""
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -32,151 +34,174 @@ class Renderer:
     """A loaded model. `render` is a pure function of jobs and sources for a given batch size."""
 
     pipeline: Any
+    preset: Preset
     size: int
+    """Width and height of its pictures in pixels."""
     device: str
-    texts: dict[str, Tensor] = field(default_factory=dict)
-    images: dict[str, Tensor] = field(default_factory=dict)
+    dtype: str = "fp32"
+    channels_last: bool = False
+    compiled: bool = False
+    encoder: Encoder = field(init=False)
+    decoded: int = field(init=False)
+    """Pictures that are decoded at a time."""
+    padded_to: int = field(default=0, init=False)
+    """The batch size that compiled blocks are made for; smaller batches are filled up to it."""
+
+    def __post_init__(self) -> None:
+        self.encoder = Encoder(self.pipeline, self.size, self.device)
+        self.decoded = max(1, DECODED // self.size**2)
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What decides a picture beside its job, as each picture's metadata records it."""
+        chosen = self.preset
+        return {
+            "scheduler": chosen.scheduler,
+            "guidance_interval": list(chosen.guidance_interval),
+            "adapter": f"{chosen.adapter}:{chosen.adapter_file}",
+            "vae": chosen.vae,
+            "lora": chosen.lora,
+            "dtype": self.dtype,
+            "channels_last": self.channels_last,
+            "compiled": self.compiled,
+        }
 
     @torch.no_grad()
-    def render(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image]:
+    def render(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image | None]:
         """One picture per job, each of the source's shape and at most of the model's size.
 
         All jobs of a batch share steps and guidance_scale; lambda, prompts and sources are their own.
+        A picture whose values are not numbers is None.
         """
-        (steps,) = {job.steps for job in jobs}
-        (guidance_scale,) = {job.guidance_scale for job in jobs}
-        text = torch.cat(
-            [self._text(job.negative_prompt) for job in jobs] + [self._text(job.prompt) for job in jobs]
-        )
-        image = torch.cat([self._image(job, source) for job, source in zip(jobs, sources, strict=True)])
-        image = torch.cat([torch.zeros_like(image), image])[:, None]
-        scale = torch.tensor([job.ip_adapter_scale for job in jobs], device=self.device)
-        scale = scale.to(text.dtype).repeat(2)[:, None, None]
-        latents = torch.cat([self._noise(job) for job in jobs]).to(self.device, text.dtype)
-        scheduler = self.pipeline.scheduler
-        scheduler.set_timesteps(steps, device=self.device)
-        latents = latents * scheduler.init_noise_sigma
-        for time in scheduler.timesteps:
-            doubled = scheduler.scale_model_input(torch.cat([latents, latents]), time)
-            guess = self.pipeline.unet(
-                doubled,
-                time,
-                text,
-                added_cond_kwargs={"image_embeds": [image]},
-                cross_attention_kwargs={"ip_adapter_scale": scale},
-            ).sample
-            without, guided = guess.chunk(2)
-            guess = without + guidance_scale * (guided - without)
-            latents = scheduler.step(guess, time, latents).prev_sample
-        pictures = self._decode(latents)
+        try:
+            latents = self._denoised(self._filled(jobs), self._filled(sources))
+            pictures = self._decode(latents[: len(jobs)])
+        except Exception:
+            # Memory may have run out: the next batches are then smaller, and must be allowed to be.
+            self.padded_to = 0
+            raise
         return [_shaped_like(source, picture) for source, picture in zip(sources, pictures, strict=True)]
 
-    def _text(self, prompt: str) -> Tensor:
-        """[1, 77, width], computed once per distinct prompt."""
-        if prompt not in self.texts:
-            _make_room(self.texts)
-            tokens = self.pipeline.tokenizer(
-                prompt, padding="max_length", truncation=True, return_tensors="pt"
-            )
-            self.texts[prompt] = self.pipeline.text_encoder(tokens.input_ids.to(self.device))[0]
-        return self.texts[prompt]
+    def _filled(self, items: Sequence[Item]) -> Sequence[Item]:
+        """For compiled blocks, of one shape each: the batch with its last item again and again."""
+        if not self.compiled:
+            return items
+        self.padded_to = max(self.padded_to, len(items))
+        return [*items, *[items[-1]] * (self.padded_to - len(items))]
 
-    def _image(self, job: Job, source: Image.Image) -> Tensor:
-        """[1, width], computed once per source; the source is squeezed to a square, as in the paper."""
-        if job.source_sha256 not in self.images:
-            _make_room(self.images)
-            square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
-            pixels = self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
-            encoder = self.pipeline.image_encoder
-            embeds = encoder(pixel_values=pixels.to(self.device, encoder.dtype)).image_embeds
-            self.images[job.source_sha256] = embeds
-        return self.images[job.source_sha256]
-
-    def _noise(self, job: Job) -> Tensor:
-        """The job's own starting noise, drawn on the CPU so that it is the same on every device."""
+    def _denoised(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> Tensor:
+        """The last latents [jobs, channels, side, side]."""
+        (steps,) = {job.steps for job in jobs}
+        (guidance_scale,) = {job.guidance_scale for job in jobs}
+        conditions = self.encoder.conditions(jobs, sources)
+        asked = conditions.asked()
+        scheduler = self.pipeline.scheduler
+        scheduler.set_timesteps(steps, device=self.device)
+        # Each job's own noise, drawn on the CPU so that it is the same on every device.
+        generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
         side = self.size // self.pipeline.vae_scale_factor
         shape = (1, self.pipeline.unet.config.in_channels, side, side)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(job.seed))
+        noise = torch.cat([torch.randn(shape, generator=one) for one in generators])
+        latents: Tensor = noise.to(self.device, conditions.text.dtype) * scheduler.init_noise_sigma
+        drawn = {"generator": generators} if draws_noise(scheduler) else {}
+        # As in diffusers, a scale of 1 or less is no guidance.
+        interval = self.preset.guidance_interval
+        guided = guided_steps(interval, len(scheduler.timesteps)) if guidance_scale > 1 else range(0)
+        for index, time in enumerate(scheduler.timesteps):
+            scaled = scheduler.scale_model_input(latents, time)
+            if index in guided:
+                without, guess = self._guess(torch.cat([scaled, scaled]), time, conditions).chunk(2)
+                guess = without + guidance_scale * (guess - without)
+            else:
+                guess = self._guess(scaled, time, asked)
+            latents = scheduler.step(guess, time, latents, return_dict=False, **drawn)[0]
+        return latents
 
-    def _decode(self, latents: Tensor) -> list[Image.Image]:
+    def _guess(self, latents: Tensor, time: Tensor, told: Conditions) -> Tensor:
+        guess: Tensor
+        try:
+            guess = self.pipeline.unet(
+                latents,
+                time,
+                told.text,
+                added_cond_kwargs={"image_embeds": [told.image], **told.added},
+                cross_attention_kwargs={"ip_adapter_scale": told.scale},
+                return_dict=False,
+            )[0]
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = first_line(getattr(error, "inner_exception", error))
+            raise UserError(
+                f"this machine cannot compile the model ({reason}); leave --compile out"
+            ) from error
+        return guess
+
+    def _decode(self, latents: Tensor) -> list[Image.Image | None]:
+        """Decodes as many at a time as memory allows, and where one is too much, in tiles."""
+        pictures: list[Image.Image | None] = []
+        try:
+            for start in range(0, len(latents), self.decoded):
+                pictures += self._decoded(latents[start : start + self.decoded])
+        except torch.OutOfMemoryError:
+            self._decode_less()
+            return self._decode(latents)
+        return pictures
+
+    def _decoded(self, latents: Tensor) -> list[Image.Image | None]:
         vae = self.pipeline.vae
-        pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
-        pixels = ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return [Image.fromarray(picture) for picture in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+        shown = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype), return_dict=False)[0]
+        numbers = shown.isfinite().all(dim=3).all(dim=2).all(dim=1).tolist()
+        shown = ((shown.float().nan_to_num(0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        arrays = shown.permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(one) if well else None for one, well in zip(arrays, numbers, strict=True)]
+
+    def _decode_less(self) -> None:
+        """Meant for an except clause: passes the error on when nothing is left to save."""
+        vae = self.pipeline.vae
+        if self.decoded > 1:
+            self.decoded = 1
+            say("note: the memory is short, pictures are decoded one by one")
+        elif hasattr(vae, "enable_tiling") and not vae.use_tiling:
+            vae.enable_tiling()
+            say("note: the memory is short, pictures are decoded in tiles")
+        else:
+            raise
 
 
-def load_renderer(preset: Preset, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Renderer:
+def load_renderer(
+    preset: Preset,
+    *,
+    device: str = "cpu",
+    dtype: str = "fp32",
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> Renderer:
     """Loads the model and its adapter. Raises UserError for a model that is not to be had."""
-    folder = located(preset.model)
-    try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder,
-            vae=_load_vae(preset, dtype),
-            dtype=dtype,
-            safety_checker=None,
-            feature_extractor=None,
-            image_encoder=None,
-            requires_safety_checker=False,
-            local_files_only=Path(folder).is_dir(),
-        )
-        encoder_folder = preset.image_encoder.removeprefix(preset.adapter_folder + "/")
-        pipeline.feature_extractor = CLIPImageProcessorPil()
-        pipeline.load_ip_adapter(
-            located(preset.adapter),
-            subfolder=preset.adapter_folder,
-            weight_name=preset.adapter_file,
-            image_encoder_folder=encoder_folder,
-        )
-    except UserError:
-        raise
-    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
-        raise UserError(
-            f"the model '{preset.model}' with the adapter '{preset.adapter}' cannot be loaded "
-            f"({first_line(error)}); download it or name local folders with --model and --adapter"
-        ) from error
-    (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
-    if not isinstance(projection, ImageProjection):
-        raise UserError(
-            f"the adapter '{preset.adapter_file}' reads patches of its image, not one embedding; "
-            "choose a plain IP-Adapter such as ip-adapter_sd15.bin"
-        )
-    side = pipeline.image_encoder.config.image_size
-    pipeline.feature_extractor = CLIPImageProcessorPil(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    pipeline = load_pipeline(preset, DTYPES[dtype])
+    return renderer_of(
+        pipeline, preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled
     )
-    # Many models come with an ancestral scheduler, which draws from a global generator at every step.
-    pipeline.scheduler = (
-        DDIMScheduler.from_config(pipeline.scheduler.config)
-        if preset.scheduler is None
-        else DDIMScheduler(**preset.scheduler)
-    )
+
+
+def renderer_of(
+    pipeline: Any, preset: Preset, *, device: str, dtype: str, channels_last: bool, compiled: bool
+) -> Renderer:
+    """Makes a stock pipeline of that dtype, with its adapter loaded, ready to render."""
+    pipeline.scheduler = scheduler_of(preset, pipeline.scheduler)
     pipeline.to(device)
     install(pipeline.unet)
+    if channels_last:
+        for part in (pipeline.unet, pipeline.vae):
+            part.to(memory_format=torch.channels_last)
+    if compiled:
+        torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
+        pipeline.unet.compile_repeated_blocks(dynamic=False)
     size = preset.size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-    return Renderer(pipeline, size, device)
+    return Renderer(pipeline, preset, size, device, dtype, channels_last, compiled)
 
 
-def _load_vae(preset: Preset, dtype: torch.dtype) -> Any:
-    """The preset's own autoencoder, or the model's, of whichever kind its settings name."""
-    folder, place = (
-        (located(preset.vae), {}) if preset.vae else (located(preset.model), {"subfolder": "vae"})
-    )
-    kinds = {kind.__name__: kind for kind in (AutoencoderKL, PatchAutoencoder)}
-    named = AutoencoderKL.load_config(folder, **place).get("_class_name")
-    if named not in kinds:
-        raise UserError(f"the autoencoder of '{folder}' is a {named}; one of {', '.join(kinds)} is needed")
-    return kinds[named].from_pretrained(folder, dtype=dtype, **place)
-
-
-def _make_room(cache: dict[str, Tensor]) -> None:
-    """Forgets the oldest entry once the cache is full."""
-    if len(cache) >= CACHED:
-        del cache[next(iter(cache))]
-
-
-def _shaped_like(source: Image.Image, picture: Image.Image) -> Image.Image:
+def _shaped_like(source: Image.Image, picture: Image.Image | None) -> Image.Image | None:
     """The picture with the source's sides, shrunk to at most the model's size; never enlarged."""
-    if source.size == picture.size:
+    if picture is None or source.size == picture.size:
         return picture
     ratio = min(1.0, picture.width / max(source.size))
     sides = (max(1, round(source.width * ratio)), max(1, round(source.height * ratio)))

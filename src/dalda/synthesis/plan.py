@@ -6,7 +6,7 @@ order of work, batch size, device and interruptions cannot change it.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,3 +106,8 @@ def _jobs_of(
             )
         )
     return jobs
+
+
+def with_next_seed(job: Job) -> Job:
+    """The same job with other noise, for when the first picture is none."""
+    return replace(job, seed=seed_of(job.seed, "again"))

@@ -1,25 +1,32 @@
 """Which models there are: one row each."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
+Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A base model, its image prompt adapter, and the settings that belong to them."""
+    """A base model, its image prompt adapter, and the settings that belong to them.
+
+    Models are folders or Hub ids, these with @REVISION where a certain one is wanted.
+    """
 
     model: str
-    """A diffusers folder or Hub id."""
+    """A diffusers folder or Hub id, of a Stable Diffusion 1.x or XL."""
     adapter: str
     """A folder or Hub id in the layout of h94/IP-Adapter."""
     adapter_folder: str
+    """Where in it the file is; `.` is the top."""
     adapter_file: str
     image_encoder: str
     """The adapter's image encoder, as a folder inside the adapter's."""
@@ -27,16 +34,37 @@ class Preset:
     """The CLIP model that scores the source images."""
     vae: str | None = None
     """An autoencoder in place of the model's own."""
+    variant: str | None = None
+    """Which of the model's weight files, such as fp16; None is the plain ones."""
     size: int | None = None
     """Width and height in pixels; None is the model's own."""
     prompt_prefix: str = "best quality, high quality, "
     negative_prompt: str = "monochrome, lowres, bad anatomy, worst quality, low quality"
     guidance_scale: float = 7.5
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """The part of the steps that is guided; the others follow the prompts alone, in half the time."""
     steps: int = 30
-    scheduler: dict[str, Any] | None = None
-    """DDIM's settings in place of the model's own scheduler."""
-    words: str = "photos"
+    scheduler: Sampler = "ddim"
+    noise_schedule: dict[str, Any] | None = None
+    """The training's noise schedule, in the words of diffusers' DDIM, in place of the model's own."""
+    lora: str | None = None
+    """A LoRA folder or Hub id, with :file, that is merged into the model."""
+    lora_scale: float = 1.0
+    words: Literal["photos", "doodles"] = "photos"
     """The grammar's word list that the text encoder knows."""
+
+    def __post_init__(self) -> None:
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise UserError(
+                f"guidance cannot be on from {low} to {high} of the steps; write two numbers from 0 to 1, "
+                "the smaller one first, such as --guidance-interval 0.2:0.8"
+            )
+        if self.steps < 1:
+            raise UserError(f"a picture cannot be made in {self.steps} steps; choose others with --steps")
+        if self.scheduler not in SAMPLERS:
+            known = ", ".join(SAMPLERS)
+            raise UserError(f"there is no scheduler '{self.scheduler}'; choose one of {known}")
 
 
 # Appendix of arXiv 2409.16949 and the authors' code: the DDIM scheduler of IP-Adapter's examples.
@@ -58,7 +86,7 @@ _SD = Preset(
     image_encoder="models/image_encoder",
     clip="openai/clip-vit-base-patch16",
     size=512,
-    scheduler=_PAPER_DDIM,
+    noise_schedule=_PAPER_DDIM,
 )
 PRESETS = {
     "doodle": Preset(
@@ -76,21 +104,85 @@ PRESETS = {
     ),
     "sd14": _SD,
     "sd15": replace(_SD, model="stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "sdxl": replace(
+        _SD,
+        model="stabilityai/stable-diffusion-xl-base-1.0",
+        variant="fp16",
+        vae=None,
+        adapter_folder="sdxl_models",
+        adapter_file="ip-adapter_sdxl_vit-h.safetensors",
+        size=1024,
+        guidance_scale=5.0,
+        noise_schedule=None,
+    ),
 }
 
 
 def preset_named(model: str) -> Preset:
-    """The row of that name, or a Stable Diffusion 1.x folder or Hub id with SD 1.5's adapter.
+    """The row of that name, or a folder or Hub id with the adapter of Stable Diffusion 1.5.
 
     Raises UserError when it is neither a preset nor looks like a model.
     """
     if model in PRESETS:
         return PRESETS[model]
     if Path(model).is_dir() or model.count("/") == 1:
-        return replace(_SD, model=model, vae=None, size=None, scheduler=None)
+        return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
     raise UserError(
         f"there is no model '{model}'; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     )
+
+
+def with_adapter(preset: Preset, adapter: str) -> Preset:
+    """The row with another adapter: a file, FOLDER_OR_ID or FOLDER_OR_ID:FILE.
+
+    FILE may hold folders; a file of a local folder may also lie at its top.
+    """
+    name, file = split_file(adapter)
+    if file is None:
+        return replace(preset, adapter=name)
+    folder, _, last = file.rpartition("/")
+    if not folder:
+        folder = "." if (Path(name) / last).is_file() else preset.adapter_folder
+    return replace(preset, adapter=name, adapter_folder=folder, adapter_file=last)
+
+
+def split_file(named: str) -> tuple[str, str | None]:
+    """A file's path, or FOLDER_OR_ID:FILE, in two; a folder whose name holds a colon is a folder."""
+    path = Path(named)
+    if path.is_file():
+        return str(path.parent), path.name
+    name, _, file = named.rpartition(":")
+    if not name or path.is_dir() or named.startswith(SHIPPED):
+        return named, None
+    return name, file
+
+
+def overridden(preset: Preset, fields: Mapping[str, Any]) -> Preset:
+    """The row with other values, by field; texts are read as the field's kind.
+
+    Raises UserError for a field that there is not, or a value that cannot be meant.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    row = asdict(preset)
+    for name, value in fields.items():
+        if name not in row:
+            raise UserError(f"a preset has no field '{name}'; its fields are {', '.join(row)}")
+        kind = Preset.__annotations__[name]
+        if value == "none" and kind is not str:
+            value = None
+        elif isinstance(value, str) and kind not in (str, str | None):
+            try:
+                value = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise UserError(f"--override {name} cannot be read from '{value}'") from None
+        try:
+            row[name] = TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].lower()
+            raise UserError(f"--override {name} cannot be {value!r}: {reason}") from None
+    return Preset(**row)
 
 
 def located(folder_or_id: str) -> str:

@@ -1,31 +1,30 @@
 """The finished folder: an image folder with metadata, written so that a stop anywhere is harmless.
 
-An image is written first, under a temporary name, then renamed; its line in the metadata follows
-and is flushed. A torn last line is dropped, and its job is done again. Nothing is ever deleted.
+An image is written first, whole or not at all; its line in the metadata follows and is flushed. A
+torn last line is dropped, and its job is done again. Nothing is ever deleted.
 """
 
+import errno
 import hashlib
-import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from dalda.errors import UserError
 from dalda.records import Job, Sample
+from dalda.synthesis import lines
+from dalda.synthesis.pictures import Encoded
+from dalda.writing import unfinished, write_atomically
 
 SETTINGS = "dalda.yaml"
-UNFINISHED = SETTINGS + ".partial"
-NEEDED = frozenset(
-    {"job_id", "label", "source", "source_sha256", "repeat", "prompt", "ip_adapter_scale", "clip_score"}
-)
-"""What a record must say of itself to be a sample."""
 RECORDED_ONLY = frozenset({"versions", "rendering"})
 """Settings that are kept for the reader, and may differ from one run to the next."""
 TRAIN = "train"
@@ -46,10 +45,33 @@ def folder_name(label: str) -> str:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A job's picture, as it is to be kept."""
+
+    job: Job
+    picture: Encoded
+    seed: int | None
+    """The seed that the picture was really made with; None where nobody knows it."""
+    rendered_again: str | None = None
+    """What was wrong with the picture of the job's own seed, if anything."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A job whose picture is not kept."""
+
+    job: Job
+    reason: str
+    seed: int | None
+
+
+@dataclass(frozen=True)
 class Store:
     """One synthetic set on disk: OUT/train/<class>/<id>.png, its metadata and OUT/dalda.yaml."""
 
     folder: Path
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    """What each picture's record says of the model, beside its job."""
 
     @classmethod
     def open(cls, folder: Path, settings: Mapping[str, Any]) -> "Store":
@@ -63,17 +85,16 @@ class Store:
             if folder.exists() and not folder.is_dir():
                 raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
             if not (folder / SETTINGS).exists():
-                if folder.exists() and any(path.name != UNFINISHED for path in folder.iterdir()):
+                begun = unfinished(folder / SETTINGS)
+                if folder.exists() and any(path != begun for path in folder.iterdir()):
                     raise UserError(
                         f"the output folder '{folder}' holds files that dalda did not make; "
                         "choose a new or empty folder with -o"
                     )
                 folder.mkdir(parents=True, exist_ok=True)
-                text = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
-                _write_atomically(folder / SETTINGS, text)
+                write_atomically(folder / SETTINGS, _as_yaml(settings))
             store._refuse_other(settings)
             (folder / TRAIN).mkdir(exist_ok=True)
-            store._mend()
         except OSError as error:
             raise UserError(
                 f"the output folder '{folder}' cannot be used ({error.strerror}); choose another with -o"
@@ -87,32 +108,59 @@ class Store:
         return cls(folder)
 
     def _refuse_other(self, settings: Mapping[str, Any]) -> None:
-        kept = read_settings(self.folder)
-        for key in [key for key in {**settings, **kept} if key not in RECORDED_ONLY]:
-            if kept.get(key) != settings.get(key):
+        # Both as YAML gives them back: it has lists, but no tuples.
+        kept, wanted = _flat(read_settings(self.folder)), _flat(yaml.safe_load(_as_yaml(settings)))
+        for key in [key for key in {**wanted, **kept} if key.partition(".")[0] not in RECORDED_ONLY]:
+            if kept.get(key) != wanted.get(key):
                 raise UserError(
                     f"the output folder '{self.folder}' was made with {key} = {_short(kept.get(key))}, "
-                    f"now it is {_short(settings.get(key))}; use those again, or another folder with -o"
+                    f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
                 )
 
-    def _mend(self) -> None:
-        """Cuts a torn last line off each record file."""
-        for path in (self.folder / TRAIN / METADATA, self.folder / DROPPED):
-            if path.exists():
-                data = path.read_bytes()
-                whole = data.rfind(b"\n") + 1
-                if whole != len(data):
-                    with path.open("r+b") as file:
-                        file.truncate(whole)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While pictures are added: no other process adds any, and torn last lines are mended.
+
+        Raises UserError when another process is at work here, or the folder cannot be written; a full
+        disk and the like within the block end as one, too.
+        """
+        try:
+            with _alone(self.folder):
+                for path in self._records():
+                    lines.mend(path)
+                # Known before any work is done: that records can be added here.
+                lines.append(self.folder / TRAIN / METADATA, ())
+                yield
+        except OSError as error:
+            place = error.filename or self.folder
+            raise UserError(
+                f"'{place}' cannot be written ({error.strerror or error}); mend that and run the same "
+                "command again: what is finished is kept"
+            ) from error
 
     def finished(self) -> set[str]:
         """Ids of the jobs that need no more work: painted, or dropped with a reason."""
-        done = {str(line["job_id"]) for line in self.lines() if self._path(line).exists()}
-        return done | {str(line["job_id"]) for line in _read_lines(self.folder / DROPPED)}
+        there = self._pictures()
+        done = {str(line["job_id"]) for line in self.lines() if line.get("file_name") in there}
+        return done | {str(line["job_id"]) for line in self.dropped()}
+
+    def hashes(self) -> set[str]:
+        """Of the files of all finished pictures; a picture that was lost may be made again."""
+        there = self._pictures()
+        return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in there}
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The metadata's records, as written."""
-        yield from _read_lines(self.folder / TRAIN / METADATA)
+        yield from lines.read(self.folder / TRAIN / METADATA)
+
+    def dropped(self) -> list[dict[str, Any]]:
+        """The dropped jobs with their reasons."""
+        return list(lines.read(self.folder / DROPPED))
+
+    def faults(self) -> tuple[Counter[str], Counter[str]]:
+        """How many pictures were rendered again, and how many dropped, for which reasons."""
+        again = Counter(str(line["rendered_again"]) for line in self.lines() if line.get("rendered_again"))
+        return again, Counter(str(line.get("reason")) for line in self.dropped())
 
     def samples(self) -> list[Sample]:
         """Every finished image. Raises UserError for one that is named but missing."""
@@ -138,6 +186,15 @@ class Store:
             )
         return samples
 
+    def _pictures(self) -> set[str]:
+        """The names, as the metadata has them, of all files in the class folders."""
+        found: set[str] = set()
+        with os.scandir(self.folder / TRAIN) as classes:
+            for place in classes:
+                if place.is_dir():
+                    found.update(f"{place.name}/{name}" for name in os.listdir(place.path))
+        return found
+
     def _path(self, line: Mapping[str, Any]) -> Path:
         """Where a record's image lies; refuses a name that leads out of the folder."""
         name = Path(str(line.get("file_name", "")))
@@ -145,34 +202,44 @@ class Store:
             raise UserError(f"the metadata in '{self.folder}' names a file outside it: {str(name)!r}")
         return self.folder / TRAIN / name
 
-    def add(self, job: Job, image: Image.Image) -> None:
-        """Image first, atomically; then its line, flushed."""
-        name = f"{folder_name(job.label)}/{job.id}.png"
-        path = self.folder / TRAIN / name
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_suffix(".partial")
-        image.save(partial, format="PNG", compress_level=1)
-        partial.replace(path)
-        _append(self.folder / TRAIN / METADATA, {"file_name": name, **_described(job)})
+    def _records(self) -> tuple[Path, Path]:
+        return self.folder / TRAIN / METADATA, self.folder / DROPPED
 
-    def drop(self, job: Job, reason: str) -> None:
-        """Remembers that a job's image was not kept, and why."""
-        _append(self.folder / DROPPED, {**_described(job), "reason": reason})
+    def add(self, pictures: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
+        """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
+        records = []
+        for one in pictures:
+            name = f"{folder_name(one.job.label)}/{one.job.id}{one.picture.suffix}"
+            path = self.folder / TRAIN / name
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, one.picture.data)
+            records.append({"file_name": name, **_described(one), **self.made_with})
+        metadata, drops = self._records()
+        if records:
+            lines.append(metadata, records)
+        if dropped:
+            lines.append(drops, [{**_described(one), "reason": one.reason} for one in dropped])
 
     def settle(self, order: Iterable[Job]) -> None:
-        """Puts the metadata into the plan's order, so that no interruption can be seen in it."""
+        """Puts the records into the plan's order, so that no interruption can be seen in them."""
         place = {job.id: index for index, job in enumerate(order)}
-        for path in (self.folder / TRAIN / METADATA, self.folder / DROPPED):
-            if path.exists():
-                unique = {str(line["job_id"]): line for line in _read_lines(path)}
-                lines = sorted(unique.values(), key=lambda line: place.get(str(line["job_id"]), -1))
-                text = "".join(_as_line(line) for line in lines)
-                if _unfinished(path).exists() or text != path.read_text(encoding="utf-8"):
-                    _write_atomically(path, text)
+        for path in self._records():
+            lines.put_in_order(path, place)
 
-    def dropped(self) -> list[dict[str, Any]]:
-        """The dropped jobs with their reasons."""
-        return list(_read_lines(self.folder / DROPPED))
+    def rendering(self) -> dict[str, Any]:
+        """How the pictures were rendered so far: what may differ from one run to the next."""
+        kept = read_settings(self.folder).get("rendering")
+        return dict(kept) if isinstance(kept, dict) else {}
+
+    def remember(self, **rendering: Any) -> None:
+        """Keeps how pictures are rendered from here on."""
+        if rendering.items() <= self.rendering().items():
+            return
+        settings = read_settings(self.folder)
+        write_atomically(
+            self.folder / SETTINGS,
+            _as_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
+        )
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -189,8 +256,32 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _described(job: Job) -> dict[str, Any]:
-    return {
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """A lock on the folder itself, which ends with the process; none where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Some network file systems lock no folders; that is no reason not to work there.
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise UserError(
+                    f"another process is adding to '{folder}'; wait for it, or choose another with -o"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _described(one: Finished | Dropped) -> dict[str, Any]:
+    job = one.job
+    record = {
         "label": job.label,
         "source": job.source.as_posix(),
         "source_sha256": job.source_sha256,
@@ -204,10 +295,25 @@ def _described(job: Job) -> dict[str, Any]:
         "guidance_scale": job.guidance_scale,
         "strength": job.strength,
         "steps": job.steps,
-        "seed": job.seed,
+        "seed": one.seed,
         "model": job.model,
         "job_id": job.id,
     }
+    if isinstance(one, Finished):
+        record |= {"sha256": one.picture.sha256, "rendered_again": one.rendered_again}
+    return record
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, so that a difference is named by itself."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, name + ".")
+        else:
+            found[name] = value
+    return found
 
 
 def _short(value: object) -> str:
@@ -215,41 +321,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _as_line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def _append(path: Path, record: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_as_line(record))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith("\n"):
-                return
-            try:
-                record = json.loads(text)
-            except json.JSONDecodeError:
-                record = None
-            if not isinstance(record, dict) or not record.keys() >= NEEDED:
-                raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
-            yield record
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = _unfinished(path)
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+def _as_yaml(settings: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
+    return text

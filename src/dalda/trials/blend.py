@@ -130,11 +130,11 @@ def two_term_loss(
 
 Way = Callable[[np.random.Generator, Pool, int, int, float], Draws]
 WAYS: dict[str, Way] = {
-    "per-image": per_image_replacement,
-    "global": global_replacement,
+    "per-image-replacement": per_image_replacement,
+    "global-replacement": global_replacement,
     "concatenation": concatenation,
     "synthetic-only": synthetic_only,
-    "two-term": two_term_loss,
+    "two-term-loss": two_term_loss,
 }
 
 

@@ -17,8 +17,9 @@ from dalda.errors import UserError
 from dalda.progress import progress
 from dalda.records import Outcome, Split
 from dalda.seeding import generator_of, seed_of
+from dalda.trials.augment import recoloured, shrunk, turned
 from dalda.trials.backbones import BATCH, Backbone
-from dalda.trials.features import FeatureStore, augmented, shrunk
+from dalda.trials.features import FeatureStore
 from dalda.trials.fit import optimizer_of, start_of
 from dalda.trials.trial import Schedule, Trial, check, labels_of, outcome_of, picture_of
 
@@ -80,12 +81,16 @@ def exact_steps(
     # Dropout draws from torch's own generator: seeded here, and given back as it was.
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(trial.seed, "dropout"))
-        for images, weights in zip(draws.images, draws.weights, strict=True):
+        for step, (images, weights) in enumerate(zip(draws.images, draws.weights, strict=True)):
             for number in images:
                 if number not in opened:
                     image = store.open_image(items[number].path).convert("RGB")
                     opened[number] = shrunk(image, backbone.size)
-            pixels = backbone.pixels([augmented(opened[number], views, store.jitter) for number in images])
+            fresh = [
+                recoloured([turned(opened[number], views)], store.augment, trial.seed, step, slot)[0]
+                for slot, number in enumerate(images)
+            ]
+            pixels = backbone.pixels(fresh)
             pixels, partner, share = _mixed(pixels, mix, blends)
             with torch.set_grad_enabled(tune != "head"):
                 features = backbone.embed(pixels)
@@ -169,7 +174,7 @@ def _mixed(pixels: Tensor, mix: str, generator: np.random.Generator) -> Mixed:
 def head_for(trial: Trial, store: FeatureStore, schedule: Schedule) -> nn.Linear:
     """The head before training, as `fit` starts it, on plain views of the real images."""
     real = store.plain([picture_of(example) for example in trial.split.examples])
-    weight, bias = start_of(trial, real, store.backbone, schedule)
+    weight, bias = start_of(trial, real, np.arange(len(real)), store.backbone, schedule)
     # Without torch's own start, which would draw from the global generator.
     head = nn.utils.skip_init(nn.Linear, *weight.shape[::-1])  # type: ignore[no-untyped-call]
     head.load_state_dict({"weight": weight, "bias": bias})

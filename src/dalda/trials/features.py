@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from numpy.typing import NDArray
+from PIL import Image
 
 from dalda.errors import UserError
 from dalda.progress import progress
 from dalda.seeding import generator_of
+from dalda.trials.augment import ROTATION_DEGREES, check_augment, recoloured, shrunk, turned
 from dalda.trials.backbones import Backbone
 from dalda.trials.table import FolderTable, Matrix, MemoryTable, Rows
 
-ROTATION_DEGREES = 15.0
 CHUNK = 256
 
 
@@ -23,30 +24,6 @@ class Picture:
 
     path: Path
     sha256: str
-
-
-def augmented(image: Image.Image, generator: np.random.Generator, jitter: float = 0.0) -> Image.Image:
-    """A flip with probability 0.5, then a rotation by up to 15 degrees, black outside (METHOD.md).
-
-    With `jitter`, then brightness, contrast and colour times a factor from [1 - jitter, 1 + jitter] each.
-    """
-    if generator.random() < 0.5:
-        image = ImageOps.mirror(image)
-    angle = float(generator.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
-    image = image.rotate(angle, resample=Image.Resampling.BILINEAR)
-    if jitter:
-        for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
-            image = enhance(image).enhance(float(generator.uniform(1 - jitter, 1 + jitter)))
-    return image
-
-
-def shrunk(image: Image.Image, size: int) -> Image.Image:
-    """A large image with its shorter side at `size` pixels: nothing finer reaches the model."""
-    shorter = min(image.size)
-    if shorter <= size:
-        return image
-    width, height = (max(size, round(side * size / shorter)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 class FeatureStore:
@@ -62,21 +39,18 @@ class FeatureStore:
         open_image: Callable[[Path], Image.Image],
         *,
         views: int = 8,
-        jitter: float = 0.0,
+        augment: str = "standard",
         folder: Path | None = None,
     ) -> None:
         if views < 1:
             raise UserError(f"views is {views}: an image needs at least one view.")
-        if not 0 <= jitter < 1:
-            raise UserError(f"jitter is {jitter}: it must be at least 0 and below 1.")
+        check_augment(augment)
         self.backbone = backbone
         self.open_image = open_image
         self.views = views
-        self.jitter = jitter
+        self.augment = augment
         self._plain = _table(backbone, folder, "plain", 1)
-        self._viewed = _table(
-            backbone, folder, f"flip-rotate{ROTATION_DEGREES:g}-jitter{jitter:g}-{views}", views
-        )
+        self._viewed = _table(backbone, folder, f"flip-rotate{ROTATION_DEGREES:g}-{augment}-{views}", views)
 
     def plain(self, pictures: Sequence[Picture]) -> Matrix:
         """Features of the images as they are, [n, d]; what is missing is computed."""
@@ -102,10 +76,8 @@ class FeatureStore:
 
     def _augmented(self, picture: Picture) -> list[Image.Image]:
         image = shrunk(self.open_image(picture.path).convert("RGB"), self.backbone.size)
-        return [
-            augmented(image, generator_of(0, "view", picture.sha256, view), self.jitter)
-            for view in range(self.views)
-        ]
+        views = [turned(image, generator_of(0, "view", picture.sha256, view)) for view in range(self.views)]
+        return recoloured(views, self.augment, picture.sha256)
 
     def _fill(
         self,
@@ -131,3 +103,9 @@ def _table(backbone: Backbone, folder: Path | None, recipe: str, views: int) -> 
     return (
         MemoryTable(width) if folder is None else FolderTable(width, folder / backbone.fingerprint / recipe)
     )
+
+
+def normalised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows at length one, [n, d]."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, np.finfo(np.float64).tiny), np.float64)

@@ -1,6 +1,7 @@
 """Linear heads on the features of a frozen backbone: trials go in, outcomes come out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,12 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dalda.progress import progress
-from dalda.records import Outcome, Split
+from dalda.records import Outcome, Sample, Split
 from dalda.seeding import generator_of, seed_of
 from dalda.trials.backbones import Backbone
 from dalda.trials.features import FeatureStore
 from dalda.trials.table import Matrix, Rows
-from dalda.trials.trial import Schedule, Trial, check, labels_of, outcome_of, picture_of
+from dalda.trials.trial import Schedule, Trial, check, check_classes, labels_of, outcome_of, picture_of
+
+ROWS_AT_ONCE = 64
+"""Rows of a mapped table that are touched before its memory is let go: each may bring a megabyte along."""
 
 
 def run_trial(
@@ -35,31 +39,71 @@ def run_trials(
     schedule = schedule or Schedule()
     for trial in trials:
         check(trial, validation)
+    started = _started(trials, store, schedule)
+    faces = torch.from_numpy(store.plain([picture_of(example) for example in validation.examples]))
+    truth = torch.from_numpy(labels_of(validation.examples, validation.classes))
+    history: list[list[float]] = [[] for _ in trials]
+    for _ in _epochs(trials, started, store, schedule):
+        for number, accuracy in enumerate(started.heads.accuracies(faces, truth)):
+            history[number].append(accuracy)
+    return [
+        outcome_of(trial, validation, started.heads.probabilities(number, faces), history[number])
+        for number, trial in enumerate(trials)
+    ]
+
+
+def seen_classes(
+    trial: Trial, samples: Sequence[Sample], store: FeatureStore, schedule: Schedule | None = None
+) -> list[str]:
+    """The class that a head, trained as the trial says, sees in each sample.
+
+    Raises `UserError` where the trial cannot be trained.
+    """
+    schedule = schedule or Schedule()
+    check_classes(trial)
+    started = _started([trial], store, schedule)
+    for _ in _epochs([trial], started, store, schedule):
+        pass
+    faces = torch.from_numpy(store.plain([picture_of(sample) for sample in samples]))
+    seen = started.heads.probabilities(0, faces).argmax(1)
+    return [trial.split.classes[number] for number in seen.tolist()]
+
+
+@dataclass(frozen=True)
+class _Started:
+    """The features and heads of some trials, before the first step."""
+
+    table: Matrix
+    rows: list[Rows]
+    """For each trial the table's row of each of its images."""
+    heads: "Heads"
+
+
+def _started(trials: Sequence[Trial], store: FeatureStore, schedule: Schedule) -> _Started:
     pictures = [[picture_of(item) for item in trial.items] for trial in trials]
     table, rows = store.viewed([picture for group in pictures for picture in group])
     own = np.split(rows, np.cumsum([len(group) for group in pictures])[:-1])
-    faces = torch.from_numpy(store.plain([picture_of(example) for example in validation.examples]))
-    truth = torch.from_numpy(labels_of(validation.examples, validation.classes))
-    heads = Heads(
-        [
-            start_of(trial, table[row[: trial.pool.real]], store.backbone, schedule)
-            for trial, row in zip(trials, own, strict=True)
-        ],
-        schedule,
-        store.backbone,
-    )
-    history: list[list[float]] = [[] for _ in trials]
-    with progress("training", schedule.epochs) as bar:
-        for epoch in epochs_of(trials, own, store.views, schedule):
-            heads.train(table, *epoch)
-            store.release()
-            for number, accuracy in enumerate(heads.accuracies(faces, truth)):
-                history[number].append(accuracy)
-            bar.advance()
-    return [
-        outcome_of(trial, validation, heads.probabilities(number, faces), history[number])
-        for number, trial in enumerate(trials)
+    starts = [
+        start_of(trial, table, row[: trial.pool.real], store.backbone, schedule, store.release)
+        for trial, row in zip(trials, own, strict=True)
     ]
+    store.release()
+    return _Started(table, own, Heads(starts, schedule, store.backbone))
+
+
+def _epochs(
+    trials: Sequence[Trial], started: _Started, store: FeatureStore, schedule: Schedule
+) -> Iterator[None]:
+    """Trains the heads, and stops after each epoch."""
+    with progress("training", schedule.epochs) as bar:
+        for rows, views, labels, weights in epochs_of(trials, started.rows, store.views, schedule):
+            steps = max(1, ROWS_AT_ONCE // (len(trials) * schedule.batch))
+            for start in range(0, schedule.iterations, steps):
+                part = slice(start, start + steps)
+                started.heads.train(started.table, rows[part], views[part], labels[part], weights[part])
+                store.release()
+            yield
+            bar.advance()
 
 
 class Heads:
@@ -71,8 +115,9 @@ class Heads:
         """`starts` holds each head's weight [classes, d] and bias [classes]."""
         self.weight = nn.Parameter(torch.stack([weight for weight, _ in starts]))
         self.bias = nn.Parameter(torch.stack([bias for _, bias in starts]))
-        self.optimizer = optimizer_of([self.weight, self.bias], schedule, backbone)
+        self.optimizer = optimizer_of([self.weight, self.bias], schedule, backbone, fused=True)
 
+    @torch.no_grad()
     def train(
         self, table: Matrix, rows: Rows, views: Rows, labels: Rows, weights: NDArray[np.float32]
     ) -> list[float]:
@@ -81,19 +126,18 @@ class Heads:
         A head's loss is the mean over its batch of cross-entropy times weight; the losses returned are
         summed over heads, which leaves every head its own gradient.
         """
-        targets, trust = torch.from_numpy(labels), torch.from_numpy(weights)
+        targets = torch.from_numpy(labels).unsqueeze(3)
+        shares = torch.from_numpy(weights / weights.shape[2]).unsqueeze(3)
         losses = []
-        for step in range(len(rows)):
+        for step, (target, share) in enumerate(zip(targets, shares, strict=True)):
             features = torch.from_numpy(table[rows[step], views[step]])
             logits = torch.baddbmm(self.bias.unsqueeze(1), features, self.weight.transpose(1, 2))
-            each = nn.functional.cross_entropy(
-                logits.flatten(0, 1), targets[step].flatten(), reduction="none"
-            )
-            loss = (each.view_as(trust[step]) * trust[step]).mean(1).sum()
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            said = logits.log_softmax(2)
+            losses.append(-float((said.gather(2, target) * share).sum()))
+            # The gradient of cross-entropy, written out: autograd would take longer than the arithmetic.
+            slope = said.exp().scatter_add(2, target, torch.full_like(share, -1.0)) * share
+            self.weight.grad, self.bias.grad = slope.transpose(1, 2) @ features, slope.sum(1)
             self.optimizer.step()
-            losses.append(loss.item())
         return losses
 
     @torch.no_grad()
@@ -133,29 +177,50 @@ def epochs_of(
 
 
 def optimizer_of(
-    parameters: Iterable[nn.Parameter] | list[dict[str, object]], schedule: Schedule, backbone: Backbone
+    parameters: Iterable[nn.Parameter] | list[dict[str, object]],
+    schedule: Schedule,
+    backbone: Backbone,
+    *,
+    fused: bool = False,
 ) -> torch.optim.Optimizer:
     """The backbone's own optimiser, with the schedule's rates where it names them."""
     row = backbone.row
     rate = row.learning_rate if schedule.learning_rate is None else schedule.learning_rate
     decay = row.weight_decay if schedule.weight_decay is None else schedule.weight_decay
-    if row.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    kind = torch.optim.Adam if row.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=rate, weight_decay=decay, fused=fused)
 
 
-def start_of(trial: Trial, real: Matrix, backbone: Backbone, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """The head before training: weight [classes, d], bias [classes]; `real` is [..., d].
+def start_of(
+    trial: Trial,
+    table: Matrix,
+    real: Rows,
+    backbone: Backbone,
+    schedule: Schedule,
+    release: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
+    """The head before training: weight [classes, d], bias [classes].
 
+    `real` are the real images' rows of the table [n, ..., d]; `release` lets go of what was read of it.
     `text`: the texts' directions, at the length that gives CLIP's own logits on features as long as the
     real images' are on average. Otherwise, and where the backbone reads no text, torch's `Linear` start.
     """
-    classes, width = len(trial.split.classes), real.shape[-1]
+    classes, width = len(trial.split.classes), table.shape[-1]
     text = backbone.head_start(trial.split.classes) if schedule.head_start == "text" else None
     if text is not None:
-        length = float(np.linalg.norm(real, axis=-1).mean())
-        return nn.functional.normalize(text, dim=1) * (backbone.text_scale / length), torch.zeros(classes)
+        scale = backbone.text_scale / _mean_length(table, real, release)
+        return nn.functional.normalize(text, dim=1) * scale, torch.zeros(classes)
     generator = torch.Generator().manual_seed(seed_of(trial.seed, "head"))
     bound = width**-0.5
     weight = torch.empty(classes, width).uniform_(-bound, bound, generator=generator)
     return weight, torch.empty(classes).uniform_(-bound, bound, generator=generator)
+
+
+def _mean_length(table: Matrix, rows: Rows, release: Callable[[], None]) -> float:
+    """Over some rows at a time: the table may be larger than the memory."""
+    total = 0.0
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = table[rows[start : start + ROWS_AT_ONCE]]
+        total += float(np.linalg.norm(part, axis=-1).sum(dtype=np.float64))
+        release()
+    return total / (len(rows) * int(np.prod(table.shape[1:-1], dtype=int)))

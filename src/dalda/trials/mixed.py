@@ -39,6 +39,7 @@ class MixedDataset(Dataset[tuple[Any, int]]):
         pool, kept = pool_of(real.examples, synthetic)
         self.items: list[Example | Sample] = [*real.examples, *kept]
         self.labels: list[int] = labels_of(self.items, real.classes).tolist()
+        self.synthetic = tuple(kept)
         self.copies = [
             (np.flatnonzero(pool.source == number) + pool.real).tolist() for number in range(pool.real)
         ]

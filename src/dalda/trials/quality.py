@@ -1,25 +1,28 @@
 """What can be said of synthetic images without training: fidelity, coverage, diversity, copies, strays.
 
 All measures take feature matrices, one row per image, so that one pass of the backbone serves them all.
+What compares every image with every other does so some rows at a time: n x n numbers are never held.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
 
 from dalda.errors import UserError
 from dalda.records import Sample, Split
-from dalda.trials.features import FeatureStore
+from dalda.trials.features import FeatureStore, normalised
 from dalda.trials.trial import labels_of, picture_of
+from dalda.trials.trust import class_probabilities
 
 Features = NDArray[np.float64]
 
 NEAR_COPY = 0.98
 """A cosine to the nearest real image from which a synthetic one counts as its copy."""
 NEIGHBOURS = 5
+ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,45 @@ class Quality:
     """Share of synthetic images in which CLIP sees another class than they were made for."""
 
 
-def quality(
-    split: Split, samples: Sequence[Sample], store: FeatureStore
-) -> tuple[Quality, dict[str, Quality]]:
-    """The measures over all classes, and class by class. Raises `UserError` where there is nothing to tell.
+@dataclass(frozen=True)
+class Look:
+    """What one synthetic image looks like: its nearest real image, and what CLIP sees."""
 
-    CLIP score and off-target share are NaN for a backbone that reads no text.
+    sample: Sample
+    nearest: int
+    """Place in the split's examples."""
+    cosine: float
+    """To the nearest real image."""
+    clip_score: float | None
+    """CLIP's probability of the image's class."""
+    seen: str | None
+    """The class that CLIP sees."""
+
+    @property
+    def near_copy(self) -> bool:
+        return self.cosine >= NEAR_COPY
+
+    @property
+    def off_target(self) -> bool:
+        return self.seen is not None and self.seen != self.sample.label
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A synthetic set against real images: overall, class by class, and image by image."""
+
+    overall: Quality
+    classes: dict[str, Quality]
+    looks: tuple[Look, ...]
+
+
+def evaluate(
+    split: Split, samples: Sequence[Sample], store: FeatureStore, reader: FeatureStore | None = None
+) -> Evaluation:
+    """All there is to say of a synthetic set. Raises `UserError` where there is nothing to tell.
+
+    `reader` is a CLIP for the CLIP score and the off-target share; without one, the store's own backbone
+    says them where it reads text.
     """
     if not samples or not split.examples:
         raise UserError("There are no synthetic images, or no real ones, to evaluate.")
@@ -57,23 +93,41 @@ def quality(
             "name the data set they were made from."
         )
     real = store.plain([picture_of(example) for example in split.examples]).astype(np.float64)
-    made = store.plain([picture_of(sample) for sample in samples]).astype(np.float64)
-    text = store.backbone.head_start(split.classes)
-    texts = None if text is None else text.numpy().astype(np.float64)
+    pictures = [picture_of(sample) for sample in samples]
+    made = store.plain(pictures).astype(np.float64)
+    reader = reader or store
+    text = reader.backbone.head_start(split.classes)
+    said = None
+    if text is not None:
+        said = class_probabilities(reader.plain(pictures), text.numpy(), reader.backbone.text_scale)
     real_labels, labels = labels_of(split.examples, split.classes), labels_of(samples, split.classes)
-    by_class = {
-        name: measure(real[real_labels == number], made[labels == number], labels[labels == number], texts)
-        for number, name in enumerate(split.classes)
-        if (labels == number).any()
-    }
-    return measure(real, made, labels, texts), by_class
+    classes = {}
+    for number, name in enumerate(split.classes):
+        own = labels == number
+        if own.any():
+            seen = None if said is None else said[own]
+            classes[name] = measure(real[real_labels == number], made[own], labels[own], seen)
+    nearest, cosine = nearest_real(real, made)
+    looks = tuple(
+        Look(
+            sample,
+            int(nearest[number]),
+            float(cosine[number]),
+            None if said is None else float(said[number, labels[number]]),
+            None if said is None else split.classes[int(said[number].argmax())],
+        )
+        for number, sample in enumerate(samples)
+    )
+    return Evaluation(measure(real, made, labels, said), classes, looks)
 
 
-def measure(real: Features, made: Features, labels: NDArray[np.int64], texts: Features | None) -> Quality:
-    """All measures of `made` [m, d] against `real` [n, d]; `texts` is [classes, d]."""
-    unit_real, unit = normalised(real), normalised(made)
+def measure(real: Features, made: Features, labels: NDArray[np.int64], said: Features | None) -> Quality:
+    """All measures of `made` [m, d] against `real` [n, d].
+
+    `said` is CLIP's probabilities of the synthetic images, [m, classes]; `labels` are their classes [m].
+    """
     density, coverage = density_and_coverage(real, made)
-    score, stray = clip_measures(unit, labels, texts)
+    score, stray = clip_measures(labels, said)
     return Quality(
         real_images=len(real),
         synthetic_images=len(made),
@@ -82,8 +136,8 @@ def measure(real: Features, made: Features, labels: NDArray[np.int64], texts: Fe
         density=density,
         coverage=coverage,
         vendi_score=vendi_score(made),
-        mean_distance=float(pdist(unit, "cosine").mean()) if len(made) > 1 else np.nan,
-        near_copies=float(((unit @ unit_real.T).max(1) >= NEAR_COPY).mean()) if len(real) else np.nan,
+        mean_distance=mean_distance(made),
+        near_copies=float((nearest_real(real, made)[1] >= NEAR_COPY).mean()) if len(real) else np.nan,
         clip_score=score,
         off_target=stray,
     )
@@ -95,13 +149,15 @@ def kid(real: Features, made: Features) -> float:
     if n < 2 or m < 2:
         return np.nan
 
-    def kernel(a: Features, b: Features) -> Features:
-        cubed: Features = (a @ b.T / width + 1) ** 3
-        return cubed
+    def total(a: Features, b: Features) -> float:
+        return sum(float(((rows @ b.T / width + 1) ** 3).sum()) for rows in _parts(a))
 
-    rr, mm = kernel(real, real), kernel(made, made)
-    within = (rr.sum() - np.trace(rr)) / (n * (n - 1)) + (mm.sum() - np.trace(mm)) / (m * (m - 1))
-    return float(within - 2 * kernel(real, made).mean())
+    def trace(a: Features) -> float:
+        return float((((a * a).sum(1) / width + 1) ** 3).sum())
+
+    within = (total(real, real) - trace(real)) / (n * (n - 1))
+    within += (total(made, made) - trace(made)) / (m * (m - 1))
+    return within - 2 * total(real, made) / (n * m)
 
 
 def cmmd(real: Features, made: Features, sigma: float = 10.0, scale: float = 1000.0) -> float:
@@ -111,7 +167,8 @@ def cmmd(real: Features, made: Features, sigma: float = 10.0, scale: float = 100
     a, b = normalised(real), normalised(made)
 
     def mean(x: Features, y: Features) -> float:
-        return float(np.exp(-cdist(x, y, "sqeuclidean") / (2 * sigma**2)).mean())
+        sums = [float(np.exp(-cdist(rows, y, "sqeuclidean") / (2 * sigma**2)).sum()) for rows in _parts(x)]
+        return sum(sums) / (len(x) * len(y))
 
     return scale * (mean(a, a) + mean(b, b) - 2 * mean(a, b))
 
@@ -123,9 +180,14 @@ def density_and_coverage(real: Features, made: Features, k: int = NEIGHBOURS) ->
     """
     if len(real) <= k or not len(made):
         return np.nan, np.nan
-    reach = np.sort(cdist(real, real), axis=1)[:, k]
-    inside = cdist(real, made) < reach[:, None]
-    return float(inside.sum(0).mean() / k), float(inside.any(1).mean())
+    inside, covered = 0, 0
+    for rows in _parts(real):
+        # The nearest one is the image itself.
+        reach = np.partition(cdist(rows, real), k, axis=1)[:, k]
+        held = cdist(rows, made) < reach[:, None]
+        inside += int(held.sum())
+        covered += int(held.any(1).sum())
+    return inside / (k * len(made)), covered / len(real)
 
 
 def vendi_score(made: Features) -> float:
@@ -140,16 +202,36 @@ def vendi_score(made: Features) -> float:
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def clip_measures(unit: Features, labels: NDArray[np.int64], texts: Features | None) -> tuple[float, float]:
-    """CLIP score (arXiv 2104.08718, 2.5 times the cosine, not below 0) and the off-target share."""
-    if texts is None:
+def mean_distance(made: Features) -> float:
+    """The mean cosine distance between two different images, from the length of the images' sum."""
+    count = len(made)
+    if count < 2:
+        return np.nan
+    cosines = float((normalised(made).sum(0) ** 2).sum()) - count
+    return 1 - cosines / (count * (count - 1))
+
+
+def nearest_real(real: Features, made: Features) -> tuple[NDArray[np.int64], Features]:
+    """For each synthetic image the nearest real one and the cosine to it, [m] and [m]."""
+    if not len(real) or not len(made):
+        return np.empty(0, np.int64), np.empty(0)
+    unit = normalised(real)
+    places, cosines = [], []
+    for rows in _parts(made):
+        cosine = normalised(rows) @ unit.T
+        places.append(cosine.argmax(1))
+        cosines.append(cosine.max(1))
+    return np.concatenate(places), np.concatenate(cosines)
+
+
+def clip_measures(labels: NDArray[np.int64], said: Features | None) -> tuple[float, float]:
+    """The mean of CLIP's probability of the own class, and the share in which it sees another one."""
+    if said is None:
         return np.nan, np.nan
-    cosine = unit @ normalised(texts).T
-    own = cosine[np.arange(len(labels)), labels]
-    return float(2.5 * np.maximum(own, 0).mean()), float((cosine.argmax(1) != labels).mean())
+    own = said[np.arange(len(labels)), labels]
+    return float(own.mean()), float((said.argmax(1) != labels).mean())
 
 
-def normalised(rows: Features) -> Features:
-    """Rows at length one, [n, d]."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, np.finfo(np.float64).tiny), np.float64)
+def _parts(rows: Features) -> Iterator[Features]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[start : start + ROWS_AT_ONCE]

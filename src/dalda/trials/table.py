@@ -84,7 +84,8 @@ class FolderTable(MemoryTable):
                 self._load()
         except OSError as error:
             raise UserError(
-                f"The feature cache {folder} cannot be used ({error}): name another."
+                f"The feature cache {folder} cannot be used ({error.strerror or error}): "
+                "set DALDA_CACHE to a folder that can be written."
             ) from error
 
     def add(self, keys: Sequence[str], rows: Matrix) -> None:

@@ -28,7 +28,7 @@ class Trial:
     split: Split
     synthetic: tuple[Sample, ...] = ()
     synthetic_probability: float = 0.5
-    blend: str = "per-image"
+    blend: str = "per-image-replacement"
     """A way of `dalda.trials.blend.WAYS`."""
     sample_weights: tuple[float, ...] | None = None
     """How far each synthetic image is trusted: its loss is multiplied by it. None is 1 for all."""
@@ -92,18 +92,34 @@ def check(trial: Trial, validation: Split) -> None:
             f"Training and validation have different classes ({', '.join(odd[:5]) or 'another order'}): "
             "use two parts of one data set."
         )
-    if len(split.classes) < 2:
-        raise UserError("A classifier needs at least two classes: this data set has one.")
+    check_classes(trial)
     if not validation.examples:
         raise UserError("There are no validation images: the accuracy cannot be measured.")
-    bare = [name for name in split.classes if name not in {example.label for example in split.examples}]
-    if bare:
-        raise UserError(f"{len(bare)} classes have no training image ({', '.join(bare[:5])}): add some.")
+    unseen = _without(validation)
+    if unseen:
+        raise UserError(
+            f"{len(unseen)} classes have no validation image ({', '.join(unseen[:5])}): add some."
+        )
     if trial.pool.unused:
         say(
             f"note: {trial.arm} leaves out {trial.pool.unused} of {len(trial.synthetic)} synthetic images, "
             "since their real images are not in this split"
         )
+
+
+def check_classes(trial: Trial) -> None:
+    """Raises `UserError` where there is nothing to tell apart, or a class that nothing shows."""
+    if len(trial.split.classes) < 2:
+        raise UserError("A classifier needs at least two classes: this data set has one.")
+    bare = _without(trial.split)
+    if bare:
+        raise UserError(f"{len(bare)} classes have no training image ({', '.join(bare[:5])}): add some.")
+
+
+def _without(split: Split) -> list[str]:
+    """The classes of which a split has no image."""
+    there = {example.label for example in split.examples}
+    return [name for name in split.classes if name not in there]
 
 
 def labels_of(items: Sequence[Example | Sample], classes: Sequence[str]) -> Labels:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 from dalda.errors import UserError
 from dalda.records import Sample
+from dalda.trials.features import FeatureStore, normalised
+from dalda.trials.trial import labels_of, picture_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,31 @@ def by_agreement(samples: Sequence[Sample], seen: Sequence[str]) -> Sieved:
     """Keeps samples in which a classifier trained on real images only sees their class."""
     agreed = [sample.label == name for sample, name in zip(samples, seen, strict=True)]
     return _sieve(samples, agreed, lambda number: f"looks like {seen[number]}, not {samples[number].label}")
+
+
+def clip_scores(
+    samples: Sequence[Sample], classes: Sequence[str], store: FeatureStore
+) -> NDArray[np.float64]:
+    """The method's CLIP score of each synthetic image itself: CLIP's probability of its class, [n].
+
+    Raises `UserError` for a backbone that reads no text.
+    """
+    text = store.backbone.head_start(classes)
+    if text is None:
+        raise UserError(f"The backbone {store.backbone.name!r} reads no text: score with clip.")
+    faces = store.plain([picture_of(sample) for sample in samples])
+    return class_probabilities(faces, text.numpy(), store.backbone.text_scale)[
+        np.arange(len(samples)), labels_of(samples, classes)
+    ]
+
+
+def class_probabilities(
+    images: NDArray[np.floating], texts: NDArray[np.floating], scale: float
+) -> NDArray[np.float64]:
+    """CLIP's softmax over classes, [images, classes], of features [images, d] and [classes, d]."""
+    unit, words = (normalised(np.asarray(rows, np.float64)) for rows in (images, texts))
+    found: NDArray[np.float64] = softmax(scale * unit @ words.T, axis=1)
+    return found
 
 
 def soft_weights(scores: ArrayLike, power: float = 1.0) -> tuple[float, ...]:

@@ -1,8 +1,10 @@
 """Writing what people look at: whole or not at all, and never over something else."""
 
+from errno import EEXIST
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.writing import write_atomically
 
 
 def write_new(path: Path, content: bytes) -> Path:
@@ -13,14 +15,14 @@ def write_new(path: Path, content: bytes) -> Path:
     try:
         if path.is_file() and path.read_bytes() == content:
             return path
+        if path.exists():
+            raise FileExistsError(EEXIST, "", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("xb")
+        write_atomically(path, content, shared=True)
     except FileExistsError as error:
         raise UserError(
             f"'{error.filename}' is there already and is not overwritten; move it or choose another name"
         ) from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be written ({error.strerror}); choose another place") from error
-    with file:
-        file.write(content)
     return path

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from string import Template
 
@@ -29,8 +30,14 @@ def chat_messages(
 
 
 def completion_text(name: str, about: str) -> str:
-    """The few-shot text that a base model goes on with; its next line is a caption of `name`."""
-    return Template(_read("complete.txt")).substitute(about=about, name=name).rstrip()
+    """The few-shot text that a base model goes on with; its next line is a caption of `name`.
+
+    The example of the same class is left out, or the model would say it again.
+    """
+    lines = _read("complete.txt").splitlines()
+    own = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
+    text = "\n".join(line for line in lines if line not in own)
+    return Template(text).substitute(about=about, name=name).rstrip()
 
 
 def completion_examples() -> list[str]:
@@ -39,5 +46,6 @@ def completion_examples() -> list[str]:
     return [line.partition(": ")[2] for line in lines]
 
 
+@cache
 def _read(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")

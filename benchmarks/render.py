@@ -1,0 +1,310 @@
+"""Our rendering against the reference's: the same weights, jobs, steps and scheduler, in one run.
+
+    python benchmarks/render.py [--model doodle|sd15-random] [--device cpu|cuda] --json
+
+The reference's way is one image at a time through the stock pipeline of diffusers, the CLIP score
+computed anew for every copy, its text tower included, and the picture saved in line. Ours is what
+`dalda augment` does: scores, plan, batches, and a finished folder with its metadata. Both start with
+loaded models. They take turns; figures are medians. `fast` is ours once more, with fewer steps and
+guidance on a part of them; tools/judge_doodles.py judges pictures of the same settings.
+
+`sd15-random` has Stable Diffusion 1.5's exact architecture, that of its image encoder and of CLIP
+ViT-B/16, with seeded random weights: they cost the same as the real ones. On a CPU it runs at a reduced
+size.
+
+Seconds of the process on any CPU are given as well: they bear with a machine that does other things.
+The shares come from one more run with a clock around each model, seen from the thread that renders;
+`own` is all that is no model's computing.
+"""
+
+import argparse
+import copy
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from parts.random_models import random_pipeline, random_scorer
+from PIL import Image
+
+from dalda.config import AugmentConfig
+from dalda.data.images import open_image
+from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.words import CLASSES
+from dalda.guidance.clip import ClipScorer
+from dalda.loading import load_scorer
+from dalda.pipeline.examples import score_examples, split_of
+from dalda.pipeline.synthetic import decide, paint_plan, settings_of
+from dalda.records import Job
+from dalda.seeding import generator_of
+from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
+from dalda.synthesis.parts import load_pipeline
+from dalda.synthesis.presets import PRESETS, Preset
+from dalda.synthesis.schedulers import scheduler_of
+from dalda.synthesis.store import Store
+
+
+def main() -> None:
+    asked = arguments()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        answer = compared(asked, Path(folder))
+    print(
+        json.dumps(answer) if asked.json else "\n".join(f"{key}: {value}" for key, value in answer.items())
+    )
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", choices=("doodle", "sd15-random"), default="doodle")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--examples", type=int, help="per class")
+    parser.add_argument("--per-image", type=int, default=4)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--size", type=int, help="of sd15-random, in pixels")
+    parser.add_argument("--dtype", choices=tuple(DTYPES))
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--fast-steps", type=int)
+    parser.add_argument("--fast-scheduler", default="dpm-solver++")
+    parser.add_argument("--fast-interval", default="0.2:0.8")
+    parser.add_argument("--threads", type=int)
+    return parser.parse_args()
+
+
+def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    small, cpu = asked.model == "doodle", asked.device == "cpu"
+    dtype = asked.dtype or ("fp32" if cpu else "fp16")
+    preset = PRESETS["doodle"]
+    if not small:
+        preset = replace(PRESETS["sd15"], size=asked.size or (128 if cpu else 512), steps=4 if cpu else 30)
+    preset = replace(preset, steps=asked.steps or preset.steps)
+    classes = CLASSES if small or not cpu else CLASSES[:2]
+    examples = asked.examples or (2 if small or not cpu else 1)
+    data = sources(folder / "data", classes, examples, 32 if small else 512)
+    scorer = load_scorer(preset.clip, asked.device) if small else random_scorer(asked.device)
+    pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])
+    stock = stock_copy(pipeline, preset, asked.device)
+    renderer = renderer_of(
+        pipeline,
+        preset,
+        device=asked.device,
+        dtype=dtype,
+        channels_last=asked.channels_last,
+        compiled=asked.compile,
+    )
+    config = AugmentConfig(
+        dataset=str(data),
+        out=folder,
+        per_image=asked.per_image,
+        batch_size=asked.batch_size,
+        device=asked.device,
+        override={"steps": preset.steps, "guidance_scale": preset.guidance_scale, "words": "doodles"},
+    )
+    few = asked.fast_steps or max(2, preset.steps // 2 if small else 8 if preset.steps >= 8 else 2)
+    fast = config.model_copy(
+        update={
+            "steps": few,
+            "scheduler": asked.fast_scheduler,
+            "guidance_interval": tuple(map(float, asked.fast_interval.split(":"))),
+        }
+    )
+    jobs = decide(config, [0.5] * len(split_of(config).examples)).plan.jobs
+    bench = Bench(folder, jobs, scorer, stock, renderer)
+    ways: dict[str, Callable[[], None]] = {
+        "reference": bench.reference,
+        "ours": lambda: bench.ours(config),
+        "fast": lambda: bench.ours(fast),
+    }
+    for way in ways.values():
+        bench.warm(way)
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(asked.repeats):
+        for name, way in ways.items():
+            taken[name].append(timed(way, asked.device))
+            print(f"{name}: {taken[name][-1][0]:.1f} s", file=sys.stderr, flush=True)
+    wall, used = ({name: [both[kind] for both in taken[name]] for name in ways} for kind in (0, 1))
+    return {
+        "model": asked.model,
+        "device": torch.cuda.get_device_name() if not cpu else f"cpu, {torch.get_num_threads()} threads",
+        "dtype": dtype,
+        "size": renderer.size,
+        "steps": preset.steps,
+        "images": len(jobs),
+        "images_per_second": {name: round(len(jobs) / median(wall[name]), 2) for name in ways},
+        "ratio": round(median(wall["reference"]) / median(wall["ours"]), 2),
+        "fast_ratio": round(median(wall["reference"]) / median(wall["fast"]), 2),
+        "cpu_seconds_ratio": round(median(used["reference"]) / median(used["ours"]), 2),
+        "fast_cpu_seconds_ratio": round(median(used["reference"]) / median(used["fast"]), 2),
+        "fast_settings": {
+            "steps": few,
+            "scheduler": asked.fast_scheduler,
+            "guidance_interval": asked.fast_interval,
+        },
+        "ours_shares": bench.shares(lambda: bench.ours(config), renderer.pipeline),
+        "reference_shares": bench.shares(bench.reference, stock),
+        "seconds": {name: [round(one, 2) for one in wall[name]] for name in ways},
+        "cpu_seconds": {name: [round(one, 2) for one in used[name]] for name in ways},
+    }
+
+
+class Bench:
+    """The two ways to make the same pictures."""
+
+    def __init__(
+        self, folder: Path, jobs: tuple[Job, ...], scorer: ClipScorer, stock: Any, renderer: Renderer
+    ) -> None:
+        self.folder, self.jobs, self.scorer = folder, jobs, scorer
+        self.stock, self.renderer = stock, renderer
+        self.runs = 0
+
+    def out(self) -> Path:
+        self.runs += 1
+        return self.folder / f"out{self.runs}"
+
+    def warm(self, way: Callable[[], None]) -> None:
+        """A first run of a few jobs, for what is only slow once (for compiled blocks: of all shapes)."""
+        jobs = self.jobs
+        if way == self.reference:
+            self.jobs = jobs[:2]
+        way()
+        self.jobs = jobs
+
+    def reference(self) -> None:
+        out = self.out()
+        out.mkdir()
+        classes = sorted({job.label for job in self.jobs})
+        with (out / "source_image_prompt.csv").open("w", newline="") as file:
+            lines = csv.writer(file)
+            for number, job in enumerate(self.jobs):
+                (score,) = self.scorer.scores([(job.source, job.label)], classes, open_image)
+                source = open_image(job.source)
+                self.stock.set_ip_adapter_scale(job.ip_adapter_scale)
+                (picture,) = self.stock(
+                    prompt=job.prompt,
+                    negative_prompt=job.negative_prompt,
+                    ip_adapter_image=source.resize((self.renderer.size, self.renderer.size)),
+                    num_inference_steps=job.steps,
+                    guidance_scale=job.guidance_scale,
+                    generator=torch.Generator().manual_seed(job.seed),
+                    height=self.renderer.size,
+                    width=self.renderer.size,
+                ).images
+                name = f"aug-{number}.png"
+                lines.writerow([job.source, name, job.prompt, job.ip_adapter_scale, score])
+                picture.resize(source.size).save(out / name)
+
+    def ours(self, config: AugmentConfig) -> None:
+        config = config.model_copy(update={"out": self.out()})
+        scores = score_examples(split_of(config), self.scorer)
+        decided = decide(config, scores)
+        renderer = self.renderer
+        # What `dalda augment` would have loaded for these settings.
+        renderer.preset = replace(
+            renderer.preset,
+            scheduler=decided.preset.scheduler,
+            guidance_interval=decided.preset.guidance_interval,
+            steps=decided.preset.steps,
+        )
+        renderer.pipeline.scheduler = scheduler_of(renderer.preset, self.stock.scheduler)
+        report = paint_plan(config, decided, Store.open(config.out, settings_of(config, decided)), renderer)
+        if report.painted + report.dropped != len(self.jobs):
+            raise RuntimeError(f"{report.painted} of {len(self.jobs)} pictures were painted")
+
+    def shares(self, way: Callable[[], None], pipeline: Any) -> dict[str, float]:
+        """Where one run's time goes."""
+        device, spent = self.renderer.device, Counter[str]()
+        with (
+            clock(pipeline.unet, ("forward",), "unet", spent, device),
+            clock(pipeline.vae, ("decode",), "vae", spent, device),
+            clock(pipeline.text_encoder, ("forward",), "text_encoder", spent, device),
+            clock(pipeline.image_encoder, ("forward",), "image_encoder", spent, device),
+            clock(self.scorer, ("text_features", "image_features"), "scorer", spent, device),
+        ):
+            total, _ = timed(way, device)
+        parts = {name: round(value / total, 4) for name, value in sorted(spent.items())}
+        return {**parts, "own": round(1 - sum(spent.values()) / total, 4)}
+
+
+def timed(way: Callable[[], None], device: str) -> tuple[float, float]:
+    """Seconds, and seconds of this process on any CPU, which bear with a machine that does other things."""
+    _wait(device)
+    started, used = time.perf_counter(), time.process_time()
+    way()
+    _wait(device)
+    return time.perf_counter() - started, time.process_time() - used
+
+
+@contextmanager
+def clock(
+    owner: Any, names: tuple[str, ...], label: str, spent: Counter[str], device: str
+) -> Iterator[None]:
+    """Adds the seconds of some methods to `spent`."""
+
+    def around(method: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*arguments: Any, **settings: Any) -> Any:
+            _wait(device)
+            started = time.perf_counter()
+            try:
+                return method(*arguments, **settings)
+            finally:
+                _wait(device)
+                spent[label] += time.perf_counter() - started
+
+        return measured
+
+    for name in names:
+        # Past the guard of frozen dataclasses: the scorer is one.
+        owner.__dict__[name] = around(getattr(owner, name))
+    try:
+        yield
+    finally:
+        for name in names:
+            del owner.__dict__[name]
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def sources(folder: Path, classes: tuple[str, ...], examples: int, size: int) -> Path:
+    """Drawn examples, as a folder of class folders."""
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(examples):
+            rng = generator_of(0, "benchmark", name, number)
+            picture = Image.fromarray(draw(random_doodle(rng, name), rng))
+            picture.resize((size, size), Image.Resampling.NEAREST).save(folder / name / f"{number}.png")
+    return folder
+
+
+def stock_copy(pipeline: Any, preset: Preset, device: str) -> Any:
+    """The same model, as diffusers has it, before we change anything."""
+    parts = {
+        **pipeline.components,
+        "unet": copy.deepcopy(pipeline.unet),
+        "vae": copy.deepcopy(pipeline.vae),
+    }
+    stock = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    stock.scheduler = scheduler_of(preset, pipeline.scheduler)
+    stock.set_progress_bar_config(disable=True)
+    return stock.to(device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Which folder of the authors' code."""
+
+from pathlib import Path
+from typing import Literal
+
+from dalda.config.data import Strict
+
+
+class ImportConfig(Strict):
+    """A folder of pictures that the authors' code made, to become a synthetic set."""
+
+    folder: Path
+    dataset: str
+    root: Path | None = None
+    out: Path
+    model: str = "sd14"
+    """The preset that the pictures were made with, for the record."""
+    on_bad_image: Literal["skip", "stop"] = "stop"

@@ -1,0 +1,263 @@
+"""A whole study in one file: data set, captions, arms, shots and seeds, and what they expand to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from dalda.config.augment import AugmentConfig
+from dalda.config.data import Strict
+from dalda.config.train import TrainConfig
+from dalda.errors import UserError, first_line
+
+REAL = "real"
+"""The method of an arm without synthetic images."""
+MAX_BYTES = 256 * 1024
+SETTLED = {"dataset", "root", "shots", "seed", "seeds", "rule", "out", "device", "synthetic"}
+"""What is said once for the whole study."""
+OF_AN_ARM = {
+    "synthetic_probability",
+    "blend",
+    "min_clip_score",
+    "only_agreed",
+    "weigh_by_clip_score",
+    "ignore_review",
+}
+"""Options of `dalda train` that an arm may choose; the others are the same for all arms."""
+Shots = Annotated[int, Field(ge=1)] | None
+
+
+class ArmConfig(BaseModel):
+    """An arm: its name, how its pictures are made and used: options of `dalda augment`, and OF_AN_ARM."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+    method: str = "dalda"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Study(Strict):
+    """What is compared with what."""
+
+    dataset: str
+    root: Path | None = None
+    rule: Literal["reference", "stratified"] = "reference"
+    shots: tuple[Shots, ...] = Field(min_length=1)
+    """Examples per class; `all` (None) is no limit."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
+    augment: dict[str, Any] = Field(default_factory=dict)
+    """Options of `dalda augment` for all arms."""
+    train: dict[str, Any] = Field(default_factory=dict)
+    """Options of `dalda train` for all arms."""
+    arms: tuple[ArmConfig, ...] = Field(min_length=1)
+    device: str = "auto"
+    reference: bool = False
+    """The reference's semantics in place of ours (docs/reference.md)."""
+    reference_csv: bool = False
+    """Whether results_{seed}_{shots}.csv in the reference's schema are written too."""
+    out: Path | None = None
+    synthetic_dir: str | None = Field(default=None, min_length=1)
+    """A folder name per synthetic set, with {seed}, {examples_per_class} and {arm} to be filled."""
+    resume: tuple[int, int, int, int] | None = None
+    """Seed, shots, index and repeat of the last picture that the reference itself left in synthetic_dir."""
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _shots(cls, value: object) -> object:
+        values = value if isinstance(value, list | tuple) else [value]
+        return tuple(None if one == "all" else one for one in values)
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: object) -> object:
+        """A number of seeds, or the seeds themselves."""
+        return tuple(range(min(value, 1000))) if type(value) is int else value
+
+    @field_validator("shots", "seeds", "arms")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [one.name if isinstance(one, ArmConfig) else one for one in value]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return value
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One trial of a study: an arm, a seed and a number of shots."""
+
+    arm: str
+    train: TrainConfig
+    """Its examples, and how it is trained."""
+    synthetic: AugmentConfig | None
+    """Its synthetic set, with `out` and `captions` still to be settled; None for real images only."""
+    captions: str = "grammar"
+    """`base`, `grammar` or a caption file."""
+
+
+def trials_of(study: Study) -> list[TrialSpec]:
+    """All trials, by seed, then shots, then arm."""
+    return [
+        TrialSpec(
+            arm.name,
+            _train(study, arm, seed, shots),
+            _synthetic(study, arm, seed, shots),
+            str({**study.augment, **arm.settings}.get("captions") or "grammar"),
+        )
+        for seed in study.seeds
+        for shots in study.shots
+        for arm in study.arms
+    ]
+
+
+def _train(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> TrainConfig:
+    own = {key: value for key, value in arm.settings.items() if key in OF_AN_ARM}
+    settings = {**study.train, **own}
+    return TrainConfig(**_examples(study, seed, shots), seeds=1, **settings)
+
+
+def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> AugmentConfig | None:
+    if arm.method == REAL:
+        return None
+    own = {key: value for key, value in arm.settings.items() if key not in OF_AN_ARM}
+    settings = {**study.augment, **own, "method": arm.method, "captions": None}
+    if study.reference:
+        settings["sampling"] = "clipped"
+    if "guidance" in settings:
+        settings["guidance"] = str(settings["guidance"])  # a number, in YAML
+    config = AugmentConfig(**_examples(study, seed, shots), out=Path(), **settings)
+    if study.synthetic_dir is None and config.guidance != "adaptive":
+        # Where lambda does not depend on the shots, the set for most shots holds all the others.
+        return config.model_copy(update={"shots": most(study.shots)})
+    return config
+
+
+def _examples(study: Study, seed: int, shots: int | None) -> dict[str, Any]:
+    chosen = {"dataset": study.dataset, "root": study.root, "rule": study.rule, "device": study.device}
+    return {**chosen, "seed": seed, "shots": shots}
+
+
+class StudyMistake(UserError):
+    """A setting that cannot be: where it stands in the study, and what is wrong with it."""
+
+    def __init__(self, name: str, line: int, place: tuple[str | int, ...], what: str) -> None:
+        super().__init__(f"{name}, line {line}: {'.'.join(map(str, place)) or 'the study'}: {what}")
+        self.place = place
+        self.what = what
+
+
+def most(shots: Sequence[int | None]) -> int | None:
+    return None if None in shots else max(one for one in shots if one is not None)
+
+
+def read_yaml_study(path: Path) -> Study:
+    """A study from YAML. Raises UserError that names the line and the field of a mistake."""
+    try:
+        with path.open("rb") as file:
+            held = file.read(MAX_BYTES + 1)
+        if len(held) > MAX_BYTES:
+            raise UserError(f"'{path}' is larger than {MAX_BYTES // 1024} kB: it is no study")
+        return parse_study(held.decode("utf-8-sig"), str(path))
+    except OSError as error:
+        raise UserError(f"the study '{path}' cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the study '{path}' is not text in UTF-8; save it as such") from None
+
+
+def parse_study(text: str, name: str = "study") -> Study:
+    """The same from the text itself."""
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise UserError(f"{name}: aliases (*name) are not read; write the value out")
+        tree = yaml.compose(text, yaml.SafeLoader)
+        said = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        what = getattr(error, "problem", None) or first_line(error)
+        raise UserError(f"{name}, line {line}: this is not YAML ({what})") from None
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{name}, line 1: this is not YAML ({first_line(error)})") from None
+    if not isinstance(said, dict):
+        raise UserError(f"{name}: a study is made of settings, `dataset: ...` and so on")
+    _refuse_twins(tree, name)
+    return checked_study({str(key): value for key, value in said.items()}, name, tree)
+
+
+def checked_study(said: dict[str, Any], name: str = "study", tree: yaml.Node | None = None) -> Study:
+    """A study from its settings. Raises StudyMistake for the first that cannot be."""
+    try:
+        study = Study(**said)
+    except ValidationError as error:
+        raise _mistake(error, (), tree, name) from None
+    _check_arms(study, tree, name)
+    return study
+
+
+def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
+    """Raises UserError for a setting that `dalda augment` or `dalda train` would not take."""
+    shared = [(("augment",), study.augment), (("train",), study.train)]
+    own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
+    for place, settings in [*shared, *own]:
+        for key in SETTLED & settings.keys():
+            raise _said((*place, key), "this is said once, for the whole study", tree, name)
+    for number, arm in enumerate(study.arms):
+        for key in arm.settings.keys() - OF_AN_ARM if arm.method == REAL else ():
+            raise _said(("arms", number, key), "an arm of real pictures makes none", tree, name)
+        for section, build in (("train", _train), ("augment", _synthetic)):
+            try:
+                build(study, arm, study.seeds[0], study.shots[0])
+            except ValidationError as error:
+                its = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
+                raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
+
+
+def _mistake(
+    error: ValidationError, where: tuple[str | int, ...], tree: yaml.Node | None, name: str
+) -> StudyMistake:
+    first = error.errors()[0]
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = "there is no such setting"
+    return _said((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
+
+
+def _said(place: tuple[str | int, ...], what: str, tree: yaml.Node | None, name: str) -> StudyMistake:
+    return StudyMistake(name, _line_of(tree, place), place, what)
+
+
+def _line_of(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:
+    """The line, from 1, of the deepest part of a place that is written there."""
+    line = 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _refuse_twins(node: yaml.Node | None, name: str) -> None:
+    """YAML keeps the last of two equal keys in silence; that is a mistake nobody means."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_twins(item, name)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if str(key.value) in seen:
+                raise UserError(f"{name}, line {key.start_mark.line + 1}: '{key.value}' is set twice")
+            seen.add(str(key.value))
+            _refuse_twins(value, name)

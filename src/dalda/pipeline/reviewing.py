@@ -1,0 +1,181 @@
+"""From a synthetic folder to a page where a person keeps and rejects samples."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dalda.answers import ReviewReport
+from dalda.data.images import open_image, sha256_of
+from dalda.doodles.dataset import default_root
+from dalda.errors import UserError, first_line
+from dalda.loading import device_named, load_scorer, on_disk
+from dalda.progress import say
+from dalda.records import Sample
+from dalda.synthesis.decisions import REVIEW, Verdict, append, decisions, history
+from dalda.synthesis.store import Store, read_settings
+from dalda.writing import write_atomically
+
+DEFAULT_PORT = 7860
+
+
+def review(
+    out: Path, port: int = DEFAULT_PORT, *, host: str = "127.0.0.1", browser: bool = True
+) -> ReviewReport:
+    """Shows the samples of `out` on a local page until Ctrl+C; decisions are in `out` at once.
+
+    Raises UserError when `out` is no synthetic folder, has no sample, or the port is taken.
+    """
+    samples = samples_of(out)
+    try:
+        from dalda.views.review_guard import is_local
+        from dalda.views.review_server import address_of, listen, serve
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"dalda review needs the package '{error.name}'; install it with pip install 'dalda[review]'"
+        ) from None
+    bound = listen(host, port)
+    address = address_of(bound, host)
+    if not is_local(host):
+        say(f"note: everybody who reaches {host} can see these pictures and decide; there is no password")
+    serve(
+        app_of(out, samples, host),
+        bound,
+        address,
+        browser=browser,
+        ready=lambda: say(f"{len(samples)} samples at {address} (Ctrl+C ends this, decisions are kept)"),
+    )
+    return standing(out, samples)
+
+
+def samples_of(out: Path) -> list[Sample]:
+    """What there is to look at. Raises UserError when there is nothing."""
+    samples = Store.existing(out).samples()
+    if not samples:
+        raise UserError(f"'{out}' holds no pictures yet; run dalda augment again to paint them")
+    return samples
+
+
+def standing(out: Path, samples: Sequence[Sample]) -> ReviewReport:
+    """How many of these samples are kept and rejected now."""
+    there = {one.job_id for one in samples}
+    counts = Counter(one.decision for name, one in decisions(out).items() if name in there)
+    return ReviewReport(out, len(samples), counts["keep"], counts["reject"])
+
+
+def app_of(out: Path, samples: Sequence[Sample], host: str = "127.0.0.1") -> Any:
+    """The page's web application, for a server that listens on `host`."""
+    from dalda.views.review import Review, review_app
+    from dalda.views.review_pictures import Pictures
+
+    cache = default_root().parent / "review"
+    page = Review(
+        out=out,
+        samples=samples,
+        pictures=Pictures(open_image, sha256_of, cache / "pictures"),
+        decide=lambda job_id, decision, author: _decide(out, job_id, decision, author),
+        history=Ledger(out).lines,
+        scores=OwnScores(out, samples, cache / "scores").state,
+    )
+    return review_app(page, host)
+
+
+def _decide(out: Path, job_id: str, decision: Verdict, author: str) -> None:
+    append(out, job_id, decision, author)
+
+
+@dataclass
+class Ledger:
+    """The decisions' lines, read again only when the file has changed; other processes may write it."""
+
+    out: Path
+    _seen: tuple[int, int] = (-1, -1)
+    _lines: list[Mapping[str, str]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def lines(self) -> list[Mapping[str, str]]:
+        with self._lock:
+            try:
+                state = (self.out / REVIEW).stat()
+            except FileNotFoundError:
+                return []
+            seen = (state.st_size, state.st_mtime_ns)
+            if seen != self._seen:
+                self._lines = [asdict(line) for line in history(self.out)]
+                self._seen = seen
+            return self._lines
+
+
+@dataclass
+class OwnScores:
+    """CLIP's score of each sample itself, by the set's own CLIP: computed once, beside the page, and kept.
+
+    The metadata's score is the source's. A sample that CLIP does not take for its class is doubtful.
+    """
+
+    out: Path
+    samples: Sequence[Sample]
+    cache: Path
+    done: int = 0
+    scores: list[float] | None = None
+    problem: str | None = None
+    _worker: threading.Thread | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def state(self) -> dict[str, Any]:
+        """Begins at the first question, so that the page has been drawn before the work starts."""
+        with self._lock:
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, daemon=True)
+                self._worker.start()
+        if self.problem is not None:
+            return {"state": "missing", "reason": self.problem}
+        if self.scores is None:
+            return {"state": "running", "done": self.done, "total": len(self.samples)}
+        return {"state": "done", "scores": self.scores}
+
+    def _work(self) -> None:
+        try:
+            self.scores = self._found()
+        except UserError as error:
+            self.problem = str(error)
+        except Exception as error:  # whatever a model stumbles over, the page works without it
+            self.problem = first_line(error)
+
+    def _found(self) -> list[float]:
+        preset = read_settings(self.out).get("preset")
+        clip = str(preset.get("clip", "")) if isinstance(preset, dict) else ""
+        names = sorted({one.label for one in self.samples})
+        if not clip:
+            raise UserError("the settings name no CLIP model")
+        if not on_disk(clip):  # the folder may be a stranger's: what it names is not fetched
+            raise UserError(f"the CLIP model '{clip}' is not on disk")
+        if len(names) < 2:
+            raise UserError("there is one class only, so CLIP has nothing to choose from")
+        states = [[one.job_id, one.path.stat().st_mtime_ns] for one in self.samples]
+        key = hashlib.sha256(json.dumps([clip, names, states]).encode()).hexdigest()
+        kept = self.cache / f"{key}.json"
+        found = _scores_in(kept)
+        if len(found) == len(self.samples):
+            return found
+        scorer = load_scorer(clip, device_named("auto"))
+        scores = []
+        for score in scorer.scores(((one.path, one.label) for one in self.samples), names, open_image):
+            scores.append(score)
+            self.done = len(scores)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps(scores), shared=True, sync=False)
+        return scores
+
+
+def _scores_in(path: Path) -> list[float]:
+    """Scores that were kept; none where there are none, or the file was damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [float(score) for score in found] if isinstance(found, list) else []

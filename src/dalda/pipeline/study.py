@@ -1,0 +1,265 @@
+"""A whole study: arms, seeds and shots, of which only what is missing or changed is made.
+
+RUN/ holds study.yaml (what was asked for), plan.json (the trials and their synthetic sets), outcomes/ (a
+file per trial, named by the content that decides it), results.csv (tidy) and synthetic/ (a folder per set).
+"""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda.answers import StudyReport
+from dalda.config.reference import converted, read_study
+from dalda.config.study import Study
+from dalda.errors import UserError
+from dalda.loading import device_named, load_features, load_model
+from dalda.pipeline.comparison import compared_arms
+from dalda.pipeline.examples import checked
+from dalda.pipeline.reference import (
+    Curve,
+    as_curve,
+    left_by_reference,
+    place_of,
+    read_curve,
+    write_prompts,
+    write_results,
+)
+from dalda.pipeline.runs import PLAN, RESULTS, read_outcome
+from dalda.pipeline.sets import backbone_for, synthetic_set
+from dalda.pipeline.synthetic import Decided, decide, paint_plan, settings_of
+from dalda.pipeline.tasks import Task, tasks_of
+from dalda.pipeline.training import schedule_of, sieved
+from dalda.progress import say
+from dalda.records import Outcome, Plan, Sample, Split, as_dict
+from dalda.synthesis.store import Store, folder_name
+from dalda.writing import write_atomically
+
+if TYPE_CHECKING:
+    from dalda.synthesis.diffusion import Renderer
+    from dalda.trials.features import FeatureStore
+
+SETTINGS, LOCK = "study.yaml", ".lock"
+
+
+def run(
+    source: Study | Path | str,
+    *,
+    out: Path | None = None,
+    root: Path | None = None,
+    reference: bool = False,
+    only: Sequence[str] = (),
+) -> StudyReport:
+    """Runs a study, or what is missing of it; `only` names the arms to run, all when empty.
+
+    `source` is a study, a YAML file, or a .py file of the reference. Raises UserError for a mistake in it.
+    """
+    started = time.monotonic()
+    study = settled(source, out=out, root=root, reference=reference)
+    folder = study.out or Path()
+    arms = chosen_arms(study, only)
+    refuse_foreign(folder)
+    tasks = tasks_of(study)
+    with _held(folder):
+        write_atomically(folder / SETTINGS, converted(study))
+        write_atomically(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
+        bench = _Bench(study, folder)
+        missing = [task for task in missing_tasks(folder, tasks) if task.spec.arm in arms]
+        for number, task in enumerate(missing, 1):
+            outcome = bench.finish(task)
+            shots = "all" if outcome.shots is None else outcome.shots
+            said = f"{outcome.arm}, seed {outcome.seed}, shots {shots}: {outcome.accuracy * 100:.1f} %"
+            say(f"trial {number} of {len(missing)}: {said}")
+        save_results(folder, study, tasks)
+    return StudyReport(
+        out=folder,
+        trials=len(tasks),
+        trained=len(missing),
+        painted=bench.painted,
+        seconds=round(time.monotonic() - started, 1),
+        comparison=compared_arms([one for one, _ in finished(folder, tasks)], study),
+    )
+
+
+def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, reference: bool) -> Study:
+    """The study with what the command line adds, and a place for its results."""
+    study = source if isinstance(source, Study) else read_study(Path(source))
+    name = study.dataset if isinstance(source, Study) else Path(source).stem
+    place = out or study.out or Path("runs") / folder_name(Path(name).name)
+    return study.model_copy(
+        update={"out": place, "root": root or study.root, "reference": reference or study.reference}
+    )
+
+
+def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
+    """The arms to run. Raises UserError for a name that is none."""
+    names = [arm.name for arm in study.arms]
+    strange = [name for name in only if name not in names]
+    if strange:
+        raise UserError(f"there is no arm '{strange[0]}' in the study; it has {', '.join(names)}")
+    return set(only or names)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises UserError unless the folder is new, empty, or a run's."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"'{folder}' is a file; name a folder with -o")
+    begun = {LOCK, SETTINGS}  # what a run leaves that was stopped before its plan was written
+    if folder.is_dir() and not (folder / PLAN).exists():
+        others = [path for path in folder.iterdir() if path.name not in begun and path.suffix != ".partial"]
+        if others:
+            raise UserError(
+                f"'{folder}' holds files that dalda run did not make, as '{others[0].name}'; "
+                "name a new or empty folder with -o"
+            )
+
+
+def missing_tasks(folder: Path, tasks: Sequence[Task]) -> list[Task]:
+    return [task for task in tasks if not _file(folder, task).exists()]
+
+
+def finished(folder: Path, tasks: Sequence[Task]) -> list[tuple[Outcome, Task]]:
+    """The outcomes that are there, in the order of the plan."""
+    there = [task for task in tasks if _file(folder, task).exists()]
+    return [(read_outcome(_file(folder, task)), task) for task in there]
+
+
+def save_results(folder: Path, study: Study, tasks: Sequence[Task]) -> None:
+    """results.csv, and the reference's tables where they are wanted, from the outcomes that are there."""
+    from dalda.trials.outcomes import COLUMNS, rows_of
+
+    there = finished(folder, tasks)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for outcome, _ in there:
+        writer.writerows(rows_of(outcome))
+    write_atomically(folder / RESULTS, text.getvalue())
+    for arm in study.arms if study.reference_csv else ():
+        place = folder if len(study.arms) == 1 else folder / "reference" / folder_name(arm.name)
+        place.mkdir(parents=True, exist_ok=True)
+        own = [
+            (one, read_curve(_file(folder, task, "curves"))) for one, task in there if one.arm == arm.name
+        ]
+        write_results(place, own, tasks[0].spec.train.epochs)
+
+
+def _file(folder: Path, task: Task, part: str = "outcomes") -> Path:
+    return folder / part / f"{task.id}.json"
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """One run at a time in a folder."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"another dalda run is at work in '{folder}'; wait for it, or end it") from None
+
+
+@dataclass
+class _Bench:
+    """What the trials of a run share; each thing is loaded once, when it is first needed."""
+
+    study: Study
+    folder: Path
+    painted: int = 0
+    renderers: dict[str, "Renderer"] = field(default_factory=dict)
+    store: "FeatureStore | None" = None
+    validation: dict[int, Split] = field(default_factory=dict)
+
+    def finish(self, task: Task) -> Outcome:
+        """Paints what the trial needs, trains it, and keeps its outcome."""
+        outcome, curve = self.train(task, self.samples(task))
+        for part, found in (("curves", curve), ("outcomes", as_dict(outcome))):
+            if found is not None:
+                (self.folder / part).mkdir(exist_ok=True)
+                text = json.dumps(found, ensure_ascii=False)
+                write_atomically(_file(self.folder, task, part), text + "\n")
+        return outcome
+
+    def samples(self, task: Task) -> tuple[Sample, ...]:
+        """The pictures that the trial may use; what is missing of them is painted."""
+        if task.synthetic is None:
+            return ()
+        there, skip = left_by_reference(self.study, task)
+        if skip is not None:
+            folder = self.paint(task, skip)
+            there += synthetic_set(folder, ignore_review=task.spec.train.ignore_review).samples
+        held = {(one.sha256, one.label) for one in task.split.examples}
+        return tuple(one for one in there if (one.source_sha256, one.label) in held)
+
+    def paint(self, task: Task, skip: int) -> Path:
+        """Makes the task's synthetic set, but for the first `skip` jobs; tells where."""
+        config = task.synthetic
+        assert config is not None
+        config = config.model_copy(update={"out": place_of(config.out, skip)})
+        task.write_captions()
+        decided = decide(config, hold_out=task.hold_out)
+        decided = replace(decided, plan=Plan(decided.plan.jobs[skip:]))
+        store = Store.open(config.out, settings_of(config, decided))
+        report = paint_plan(config, decided, store, self.renderer(decided, store))
+        self.painted += report.painted
+        if self.study.reference_csv:
+            write_prompts(config.out, decided.plan, store)
+        return config.out
+
+    def renderer(self, decided: Decided, store: Store) -> "Renderer | None":
+        """The loaded model; None where nothing is left to paint."""
+        from dalda.synthesis.engines import missing_jobs
+
+        key = repr(decided.preset)
+        if key not in self.renderers and missing_jobs(decided.plan, store):
+            self.renderers[key] = load_model(decided.preset, device_named(self.study.device))
+        return self.renderers.get(key)
+
+    def train(self, task: Task, samples: tuple[Sample, ...]) -> tuple[Outcome, Curve | None]:
+        from dalda.trials.run import run_all
+        from dalda.trials.trial import Trial
+
+        config = task.spec.train
+        store, schedule = self.features(task), schedule_of(config)
+        if config.seed not in self.validation:
+            self.validation[config.seed] = checked(task.validation)
+        trial = Trial(
+            task.spec.arm,
+            config.seed,
+            checked(task.split),
+            samples,
+            config.synthetic_probability,
+            config.blend if samples else "per-image-replacement",
+        )
+        if samples:
+            trial, _ = sieved(config, trial, store, schedule)
+        if self.study.reference:
+            from dalda.trials.reference import run_as_reference
+
+            outcome, curves = run_as_reference(trial, task.validation, store, schedule)
+            return outcome, as_curve(curves)
+        (outcome,) = run_all(
+            [trial],
+            task.validation,
+            store,
+            schedule,
+            exact=config.exact,
+            tune=config.tune,
+            mix=config.mix,
+        )
+        return outcome, None
+
+    def features(self, task: Task) -> "FeatureStore":
+        if self.store is None:
+            config = task.spec.train
+            views = 8 if config.views == "exact" else config.views
+            backbone = backbone_for(config, config.backbone)
+            self.store = load_features(backbone, config.device, views=views, augment=config.augment)
+        return self.store

@@ -1,0 +1,137 @@
+"""A synthetic folder of the authors' code: its table, read strictly, and its pictures, found by name.
+
+Of the table's paths only the last parts are looked at, as text: nothing of it is opened or followed.
+"""
+
+import csv
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dalda.errors import UserError, first_line
+
+TABLE = "source_image_prompt.csv"
+PICTURE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
+COLUMNS = ("source_image_path", "used_prompt", "scale")
+PICTURE_COLUMNS = ("aug_prompt_path", "aug_image_path")
+"""Two versions of the authors' code call the picture's path so."""
+LARGEST_TABLE = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one picture."""
+
+    index: int
+    """Of the source in the reference's split."""
+    repeat: int
+    source: tuple[str, ...]
+    """The parts of the source's path, wherever that was."""
+    prompt: str
+    ip_adapter_scale: float
+    clip_score: float | None
+    mean: float | None
+    """The reference's column `threshold_clipscore`, which really holds the mean of lambda."""
+
+    @property
+    def name(self) -> str:
+        return f"aug-{self.index}-{self.repeat}.png"
+
+
+def read_table(folder: Path) -> list[Row]:
+    """The table's rows in the order of index and repeat; of several on one picture, the last.
+
+    Raises UserError, with the line, for anything that the authors' code does not write.
+    """
+    path = folder / TABLE
+    found: dict[tuple[int, int], Row] = {}
+    try:
+        if path.stat().st_size > LARGEST_TABLE:
+            raise UserError(f"'{path}' is larger than {LARGEST_TABLE // 2**20} MB, so no table of prompts")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            header = table.fieldnames or ()
+            picture = next((name for name in PICTURE_COLUMNS if name in header), None)
+            lacking = [name for name in COLUMNS if name not in header]
+            if lacking or picture is None:
+                wanted = (lacking or PICTURE_COLUMNS)[0]
+                raise UserError(f"'{path}' has no column '{wanted}'; it is no table of the authors' code")
+            for line in table:
+                where = f"line {table.line_num} of '{path}'"
+                row = _row(line, picture, where)
+                found[row.index, row.repeat] = row
+    except FileNotFoundError:
+        raise UserError(
+            f"'{folder}' has no {TABLE}; name a folder of pictures that the authors' code made"
+        ) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"'{path}' cannot be read ({first_line(error)}); restore it") from None
+    rows = [found[key] for key in sorted(found)]
+    _refuse_two_sources(path, rows)
+    return rows
+
+
+def pictures_in(folder: Path) -> set[str]:
+    """The names of the pictures; links are not followed."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name
+            for entry in entries
+            if PICTURE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        }
+
+
+def _row(line: Mapping[str | None, str | None], picture: str, where: str) -> Row:
+    if None in line or None in line.values():
+        raise UserError(f"{where} has more or fewer cells than the first line; mend it")
+    cells = {str(key): str(value) for key, value in line.items()}
+    named = PICTURE.fullmatch(_parts(cells[picture])[-1])
+    if named is None:
+        raise UserError(f"{where} names the picture {cells[picture][:80]!r}, not aug-INDEX-REPEAT.png")
+    prompt = " ".join(cells["used_prompt"].split())
+    if not prompt or any(unicodedata.category(character) == "Cc" for character in prompt):
+        raise UserError(f"{where} has no prompt, or one with control characters: {prompt[:80]!r}")
+    scale = _number(cells["scale"], where)
+    if scale is None:
+        raise UserError(f"{where} has no scale")
+    return Row(
+        index=int(named[1]),
+        repeat=int(named[2]),
+        source=_parts(cells["source_image_path"]),
+        prompt=prompt,
+        ip_adapter_scale=scale,
+        clip_score=_number(cells.get("clip_score", ""), where),
+        mean=_number(cells.get("threshold_clipscore", ""), where),
+    )
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """The parts of a path of any system; never empty."""
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".")) or ("",)
+
+
+def _number(text: str, where: str) -> float | None:
+    """A share from 0 to 1; None where the cell is empty."""
+    if not text.strip():
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise UserError(f"{where} has {text[:40]!r} where a number from 0 to 1 is expected")
+    return number
+
+
+def _refuse_two_sources(path: Path, rows: list[Row]) -> None:
+    sources: dict[int, tuple[str, ...]] = {}
+    for row in rows:
+        if sources.setdefault(row.index, row.source) != row.source:
+            raise UserError(
+                f"'{path}' names two sources for the pictures aug-{row.index}-...: "
+                f"{'/'.join(sources[row.index])!r} and {'/'.join(row.source)!r}; two runs are mixed in it"
+            )

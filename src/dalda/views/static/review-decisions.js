@@ -1,0 +1,123 @@
+// What was decided: shown at once, sent in the order of the key presses, taken back if it cannot be saved.
+// The server's file is the truth; what other pages add to it is asked for every two seconds.
+
+const PAUSE = 2000;
+const SILENT = "Not saved: the server does not answer. Start dalda review again; this page goes on by itself.";
+
+// This page's name in the file; it survives a reload, and two tabs differ.
+function author() {
+  let name = sessionStorage.getItem("dalda-review");
+  if (!name) {
+    name = [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    sessionStorage.setItem("dalda-review", name);
+  }
+  return name;
+}
+
+export class Decisions {
+  // `changed(indices)` is called with the samples whose state may be another now; `warn(text)` shows a fault.
+  constructor(changed, warn) {
+    [this.changed, this.warn] = [changed, warn];
+    this.author = author();
+    this.saved = new Map(); // sample -> {decision, author}, by the order of the file
+    this.pending = new Map(); // sample -> {decision}, by the order of the keys
+    this.read = 0; // lines of the file that are known here
+    this.queue = Promise.resolve();
+  }
+
+  async begin(ids) {
+    this.ids = ids;
+    this.index = new Map(ids.map((id, index) => [id, index]));
+    await this.poll();
+  }
+
+  of(index) {
+    const decision = (this.pending.get(index) ?? this.saved.get(index))?.decision ?? "";
+    return decision === "undo" ? "" : decision;
+  }
+
+  counts() {
+    const counts = { keep: 0, reject: 0 };
+    for (const index of new Set([...this.saved.keys(), ...this.pending.keys()])) {
+      const decision = this.of(index);
+      if (decision) counts[decision] += 1;
+    }
+    return counts;
+  }
+
+  decide(index, decision) {
+    const one = { decision };
+    this.pending.delete(index);
+    this.pending.set(index, one);
+    this.changed([index]);
+    this.queue = this.queue.then(() => this.send(index, one));
+  }
+
+  // Takes back this page's last decision that still holds, else the given sample's; answers which.
+  undo(selected) {
+    const mine = [...this.saved].filter(([index, { author }]) => author === this.author && !this.pending.has(index));
+    const last = [...mine, ...this.pending].map(([index]) => index).filter((index) => this.of(index)).at(-1);
+    const index = last ?? selected;
+    if (index === null || !this.of(index)) return null;
+    this.decide(index, "undo");
+    return index;
+  }
+
+  async send(index, one) {
+    let fault = SILENT;
+    const since = this.read;
+    try {
+      const response = await fetch(`api/decisions?since=${since}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ job_id: this.ids[index], decision: one.decision, author: this.author }),
+      });
+      const answer = await response.json();
+      fault = response.ok ? "" : `Not saved: ${answer.error}`;
+      if (response.ok) this.take(since, answer);
+    } catch {
+      // the server is gone: SILENT says so
+    }
+    if (this.pending.get(index) === one) this.pending.delete(index);
+    this.say(fault);
+    this.changed([index]);
+  }
+
+  say(fault) {
+    this.fault = fault;
+    this.warn(fault);
+  }
+
+  async poll() {
+    const since = this.read;
+    try {
+      const response = await fetch(`api/decisions?since=${since}`);
+      const answer = await response.json();
+      if (response.ok) this.take(since, answer);
+      if (!response.ok) this.say(answer.error);
+      else if (this.fault === SILENT) this.say("");
+    } catch {
+      // asked again
+    }
+    setTimeout(() => this.poll(), PAUSE);
+  }
+
+  // Takes in the lines that are new here; a file that has become shorter is read anew.
+  take(since, { from, lines }) {
+    const changed = [];
+    if (from < since) {
+      changed.push(...this.saved.keys());
+      this.saved.clear();
+      this.read = 0;
+    }
+    for (const { job_id, decision, author } of lines.slice(Math.max(0, this.read - from))) {
+      const index = this.index.get(job_id);
+      if (index === undefined) continue;
+      this.saved.delete(index);
+      if (decision !== "undo") this.saved.set(index, { decision, author });
+      changed.push(index);
+    }
+    this.read = Math.max(this.read, from + lines.length);
+    this.changed(changed);
+  }
+}

@@ -1,0 +1,30 @@
+"""Class names are read once per list, and each distinct picture is looked at once."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+
+from dalda.guidance.clip import ClipScorer
+from dalda.pipeline.examples import score_examples
+from dalda.records import Example, Split
+from dalda.synthesis.presets import located, preset_named
+
+
+def test_nothing_is_scored_twice(tmp_path: Path) -> None:
+    examples = []
+    for number, colour in enumerate(("red", "blue", "red", "green")):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (32, 32), colour).save(path)
+        examples.append(Example(path, "car", hashlib.sha256(path.read_bytes()).hexdigest()))
+    split = Split("folder", tmp_path, "train", 0, None, ("car", "cat"), tuple(examples))
+    scorer = ClipScorer.load(located(preset_named("doodle").clip))
+    seen: Counter[str] = Counter()
+    for name in ("text_model", "vision_model"):
+        getattr(scorer.model, name).register_forward_hook(
+            lambda module, inputs, output, name=name: seen.update({name: len(output.pooler_output)})
+        )
+    scores = score_examples(split, scorer)
+    assert seen == {"text_model": 2, "vision_model": 3}
+    assert scores[0] == scores[2]

@@ -1,0 +1,109 @@
+"""What is chosen of a model on the command line, is kept beside the pictures, and guarded."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dalda.cli import app
+from dalda.config import AugmentConfig
+from dalda.pipeline.synthetic import preset_of
+from dalda.synthesis.presets import PRESETS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ.setdefault("DALDA_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "set/car").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "set/car/0.png")
+    return tmp_path / "set"
+
+
+def paint(folder: Path, *more: object) -> Result:
+    words = ["augment", folder, "-o", folder.parent / "out", "--per-image", 2, "--guidance", 0.5, *more]
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+CHOSEN = ("--steps", 4, "--scheduler", "unipc", "--guidance-interval", "0.25:0.75", "--dtype", "bf16")
+
+
+def test_all_that_is_chosen_is_recorded(folder: Path, tmp_path: Path) -> None:
+    result = paint(folder, *CHOSEN, "--channels-last", "--override", "negative_prompt=dull")
+    assert result.exit_code == 0, result.stderr
+    settings = yaml.safe_load((tmp_path / "out/dalda.yaml").read_text())
+    row = settings["preset"]
+    assert (row["steps"], row["scheduler"], row["guidance_interval"]) == (4, "unipc", [0.25, 0.75])
+    assert row["negative_prompt"] == "dull"
+    assert settings["rendering"]["dtype"] == "bf16"
+    assert settings["rendering"]["channels_last"] is True
+    for text in (tmp_path / "out/train/metadata.jsonl").read_text().splitlines():
+        line = json.loads(text)
+        assert (line["steps"], line["scheduler"], line["guidance_interval"]) == (4, "unipc", [0.25, 0.75])
+        assert (line["dtype"], line["channels_last"], line["compiled"]) == ("bf16", True, False)
+        assert line["adapter"].endswith(PRESETS["doodle"].adapter_file)
+        assert (line["negative_prompt"], line["lora"], line["vae"]) == ("dull", None, None)
+
+
+def test_what_changes_pictures_is_refused_and_what_only_rounds_is_not(folder: Path) -> None:
+    assert paint(folder, *CHOSEN).exit_code == 0
+    other = paint(folder, *CHOSEN, "--scheduler", "ddim")
+    assert other.exit_code == 2
+    assert "preset.scheduler = 'unipc', now it is 'ddim'" in other.stderr
+    assert paint(folder, *CHOSEN, "--guidance-interval", "0:1").exit_code == 2
+    assert paint(folder, *CHOSEN, "--dtype", "fp32", "--batch-size", 1).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--override", "size"], "write NAME=VALUE"),
+        (["--override", "colour=red"], "no field 'colour'"),
+        (["--override", "size=33"], "multiple of 2"),
+        (["--guidance-interval", "0.8:0.2"], "from 0.8 to 0.2 of the steps"),
+        (["--guidance-interval", "half"], "--guidance-interval cannot be"),
+        (["--scheduler", "euler"], "--scheduler cannot be 'euler'"),
+        (["--dtype", "int8"], "--dtype cannot be 'int8'"),
+        (["--scheduler", "lcm", "--steps", "200"], "cannot take 200 steps"),
+        (["--lora", "no such lora"], "mend --lora"),
+        (["--vae", "no such vae"], "mend --vae"),
+        (["--adapter", "no such adapter"], "mend --adapter"),
+    ],
+)
+def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:
+    result = paint(folder, *words)
+    assert result.exit_code == 2, result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("dalda: ")
+    assert sentence in last
+    assert not (folder.parent / "out/train/metadata.jsonl").exists()
+
+
+def test_named_options_stand_for_fields_of_the_preset() -> None:
+    config = AugmentConfig(
+        dataset="x",
+        out=Path("y"),
+        model="sdxl",
+        adapter="me/mine:models/a.bin",
+        lora="latent-consistency/lcm-lora-sdxl",
+        scheduler="lcm",
+        steps=4,
+        guidance_scale=1.0,
+        vae="madebyollin/taesdxl",
+        guidance_interval=(0.0, 0.5),
+        override={"size": 768, "variant": None},
+    )
+    row = preset_of(config)
+    assert (row.adapter, row.adapter_folder, row.adapter_file) == ("me/mine", "models", "a.bin")
+    assert (row.lora, row.scheduler, row.steps) == ("latent-consistency/lcm-lora-sdxl", "lcm", 4)
+    assert (row.vae, row.size, row.variant) == ("madebyollin/taesdxl", 768, None)
+    assert row.model == PRESETS["sdxl"].model

@@ -1,0 +1,89 @@
+"""The studies of `experiments/` can be run: a dry run of each on a data set of the right layout."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+from typer.testing import CliRunner
+
+from dalda.cli import app
+from dalda.data.published import class_names
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+PER_CLASS = 32
+"""The fewest of which half is 16 shots."""
+
+
+def make_tree(dataset: str, root: Path) -> Path:
+    """The layout of a published set, all of its files one small picture."""
+    root.mkdir(parents=True)
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(root / "one.jpg")
+
+    def put(name: str) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        os.link(root / "one.jpg", root / name)
+
+    classes = class_names(dataset)
+    numbers = range(PER_CLASS)
+    if dataset == "pets":
+        (root / "annotations").mkdir()
+        for part in ("trainval", "test"):
+            stems = [
+                (f"{part}_{index}_{number}", index) for index in range(len(classes)) for number in numbers
+            ]
+            lines = [f"{stem} {index + 1} 1 1" for stem, index in stems]
+            (root / "annotations" / f"{part}.txt").write_text("\n".join(lines))
+            for stem, _ in stems:
+                put(f"images/{stem}.jpg")
+    if dataset == "flowers102":
+        labels = np.repeat(np.arange(1, len(classes) + 1), PER_CLASS)
+        savemat(root / "imagelabels.mat", {"labels": labels[None, :]})
+        for number in range(len(labels)):
+            put(f"jpg/image_{number:05d}.jpg")
+    if dataset == "caltech101":
+        for label in classes:
+            for number in numbers:
+                put(f"101_ObjectCategories/{label}/image_{number:04d}.jpg")
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "classes"), [("pets", 37), ("flowers102", 102), ("caltech101", 101)])
+def test_a_dry_run_of_the_papers_grid(
+    dataset: str, classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    root = make_tree(dataset, tmp_path / "tree")
+    captions = {name: [f"a {name} outside"] for name in class_names(dataset)}
+    (tmp_path / "captions").mkdir()
+    (tmp_path / "captions" / f"{dataset}.json").write_text(json.dumps(captions))
+    words = ["run", str(EXPERIMENTS / f"{dataset}.yaml"), "--root", str(root), "--dry-run", "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["trials"], answer["synthetic_sets"]) == (75, 3 * (2 + 2 * 5))
+    assert answer["images"] == 3 * classes * 10 * (2 * 16 + 2 * 31)
+    assert answer["painting_seconds"] is None
+    assert "the time is unknown" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_the_grid_on_doodles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["run", str(EXPERIMENTS / "doodles.yaml"), "--dry-run", "--json"])
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["trials"], answer["synthetic_sets"]) == (45, 3 * (2 + 2 * 3))
+    assert answer["images"] == 3 * 12 * 2 * (2 * 4 + 2 * 7)
+    assert answer["painting_seconds"] > 0
+    assert answer["training_seconds"] > 0
