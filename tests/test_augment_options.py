@@ -23,14 +23,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "set/car").mkdir(parents=True)
-    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "set/car/0.png")
+    for number, name in enumerate(("car", "tree")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        noise = np.random.default_rng(number).integers(0, 255, (40, 40, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "set" / name / "0.png")
     return tmp_path / "set"
 
 
 def paint(folder: Path, *more: object) -> Result:
-    words = ["augment", folder, "-o", folder.parent / "out", "--per-image", 2, "--guidance", 0.5, *more]
+    words = ["augment", folder, "-o", folder.parent / "out", "--per-image", 1, "--guidance", 0.5, *more]
     return CliRunner().invoke(app, [str(word) for word in words])
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from dalda.synthesis.diffusion import Renderer
     from dalda.trials.features import FeatureStore
 
+BYTES = 256
+"""Every CLIP vocabulary has more entries: it begins with one for each byte."""
+
 
 def load_scorer(clip: str, device: str) -> "ClipScorer":
     """The CLIP of a preset. Raises UserError when it is not to be had."""
@@ -122,5 +125,9 @@ def token_counter(preset: Preset) -> "CountTokens | None":
             place.name, subfolder="tokenizer", revision=place.revision, local_files_only=True
         )
     except (OSError, ValueError):
+        return None
+    # Where there is nothing, transformers 5 raises nothing: it gives a tokenizer of two special tokens,
+    # which would count letters.
+    if len(tokenizer) <= BYTES:
         return None
     return lambda text: len(tokenizer(text).input_ids)

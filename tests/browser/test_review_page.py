@@ -80,7 +80,8 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
     page.keyboard.press("u")
     counter(page, 0, 0, 20)
     soon(page, lambda: not rejected(out))
-    assert [line.decision for line in history(out)] == ["reject", "keep", "reject", "undo", "undo", "undo"]
+    said = ["reject", "keep", "reject", "undo", "undo", "undo"]
+    soon(page, lambda: [line.decision for line in history(out)] == said)
     assert len(list(out.rglob("*.png"))) == 20
 
 
@@ -102,7 +103,7 @@ def test_of_two_tabs_the_last_word_wins_and_each_undoes_its_own(
     one.keyboard.press("u")  # its own decision holds no longer, and the selected sample has none
     other.keyboard.press("u")
     counter(one, 0, 0, 10)
-    assert [line.decision for line in history(out)] == ["reject", "keep", "undo"]
+    soon(one, lambda: [line.decision for line in history(out)] == ["reject", "keep", "undo"])
     assert len({line.author for line in history(out)}) == 2
     append(out, sample, "reject", "elsewhere")
     counter(one, 0, 1, 9)
@@ -179,7 +180,7 @@ def test_only_what_can_be_seen_is_in_the_page(tab: Watched, serve: Serve, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.keyboard.press("r")
     counter(page, 0, 1, 599)
-    assert {line.job_id for line in history(out)} == {end}
+    soon(page, lambda: {line.job_id for line in history(out)} == {end})
 
 
 def test_a_lost_source_leaves_the_rest(tab: Watched, serve: Serve, tmp_path: Path) -> None:

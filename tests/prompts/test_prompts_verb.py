@@ -1,6 +1,7 @@
 """`dalda prompts` as a user types it, with a server on loopback."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from tests.prompts.chat_server import ChatServer
 from typer.testing import CliRunner, Result
 
 from dalda.cli import app
+from dalda.loading import token_counter
 from dalda.prompts.acceptance import TEXT_ENCODER_TOKENS, estimate_tokens
+from dalda.synthesis.presets import preset_named
 
 KEY = "sk-secret-of-the-verb-0123456789"
 STUBBORN = {"say": json.dumps({"rose": ["a daffodil in a small green garden"]})}
@@ -58,6 +61,17 @@ def test_the_tokenizer_of_the_image_model_counts_where_it_is_on_disk(
     assert "rejected: too long for the text encoder (1)" in done.stdout
     account = json.loads((tmp_path / "captions.meta.json").read_text())
     assert account["text_encoder_tokens"] == "counted"
+
+
+@pytest.mark.parametrize("model", ["no-such-owner/no-such-model", "."])
+def test_a_tokenizer_that_is_not_on_disk_counts_nothing(model: str) -> None:
+    assert token_counter(replace(preset_named("sd15"), model=model)) is None
+
+
+def test_a_tokenizer_on_disk_counts_begin_and_end() -> None:
+    count = token_counter(preset_named("doodle"))
+    assert count is not None
+    assert (count(""), count("a photo of a car")) == (2, 7)
 
 
 def test_the_token_limit_is_exit_code_1_and_going_on_pays_only_for_the_rest(

@@ -12,6 +12,8 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 BATCH = 64
+BYTES = 256
+"""A byte-level vocabulary has an entry for each byte at least."""
 
 
 def probabilities(images: Tensor, texts: Tensor, scale: float) -> Tensor:
@@ -45,6 +47,9 @@ class ClipScorer:
             size={"shortest_edge": size}, crop_size={"height": size, "width": size}
         )
         tokenizer = CLIPTokenizer.from_pretrained(folder_or_id, **place)
+        # Where there is none, transformers 5 raises nothing and gives one that knows no words.
+        if len(tokenizer) <= BYTES:
+            raise OSError("no tokenizer lies beside the model")
         return cls(model.eval().to(device), tokenizer, processor, device)
 
     @torch.no_grad()
