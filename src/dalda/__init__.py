@@ -25,7 +25,7 @@ _PUBLIC = {
     "import_reference": "dalda.pipeline.importing",
     "plot": "dalda.pipeline.figures",
     "preview": "dalda.pipeline.synthetic",
-    "report": "dalda.pipeline.reporting",
+    "report": "dalda.pipeline.report.page",
     "review": "dalda.pipeline.reviewing",
     "run": "dalda.pipeline.study",
     "train": "dalda.pipeline.training",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from dalda.pipeline.figures import plot as plot
     from dalda.pipeline.importing import import_reference as import_reference
     from dalda.pipeline.mixed import MixedDataset as MixedDataset
-    from dalda.pipeline.reporting import report as report
+    from dalda.pipeline.report.page import report as report
     from dalda.pipeline.reviewing import review as review
     from dalda.pipeline.study import run as run
     from dalda.pipeline.synthetic import augment as augment

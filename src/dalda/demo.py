@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.answers import Bounds, DemoReport
+from dalda.answers.table import Bounds
+from dalda.answers.training import DemoReport
 from dalda.config import AugmentConfig, DataConfig
 from dalda.data.images import open_image
 from dalda.doodles.words import FAMILIAR, UNFAMILIAR

@@ -6,7 +6,7 @@ from typing import Literal
 from tests.browser.conftest import Watched, serious
 
 from dalda.config import ReportConfig
-from dalda.pipeline.reporting import report
+from dalda.pipeline.report.page import report
 from dalda.synthesis.decisions import append
 from drawn_set import drawn_set
 

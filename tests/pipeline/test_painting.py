@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalda.answers import AugmentReport
+from dalda.answers.synthetic import AugmentReport
 from dalda.config import AugmentConfig
 from dalda.pipeline.synthetic import Decided, paint_plan
 from dalda.records import Example, Job, Split, Weight

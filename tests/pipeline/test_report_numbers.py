@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from dalda.pipeline.report_numbers import (
+from dalda.pipeline.report.numbers import (
     GAINED,
     LEVEL,
     LOST,

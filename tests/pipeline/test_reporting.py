@@ -11,8 +11,8 @@ from tests.pipeline.test_report_numbers import arms
 
 from dalda.config import ReportConfig
 from dalda.errors import UserError
-from dalda.pipeline import report_pictures, reporting
-from dalda.pipeline.reporting import PageReport, report
+from dalda.pipeline.report import page, pictures
+from dalda.pipeline.report.page import PageReport, report
 from dalda.pipeline.runs import found_in, read_outcomes
 from dalda.synthesis.decisions import append
 from dalda.synthesis.store import Store
@@ -24,7 +24,7 @@ EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No CLIP on disk: quick, and a case of its own."""
-    monkeypatch.setattr(reporting, "on_disk", lambda _: False)
+    monkeypatch.setattr(page, "on_disk", lambda _: False)
 
 
 def written(*places: Path, **options: object) -> tuple[str, PageReport]:
@@ -90,8 +90,8 @@ def test_what_was_rejected_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_many_pictures_are_sampled_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_pictures, "SOURCES", 1)
-    monkeypatch.setattr(report_pictures, "COPIES", 3)
+    monkeypatch.setattr(pictures, "SOURCES", 1)
+    monkeypatch.setattr(pictures, "COPIES", 3)
     html, done = written(drawn_set(tmp_path, copies=5))
     assert (done.pictures, done.shown) == (30, 9)
     assert "The page shows 9 of the 30 pictures" in html
@@ -106,7 +106,7 @@ def test_many_pictures_are_sampled_and_the_page_says_so(
 def test_the_page_keeps_to_its_size_and_shows_some_of_every_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "PICTURE_BYTES", 120_000)
+    monkeypatch.setattr(page, "PICTURE_BYTES", 120_000)
     html, done = written(drawn_set(tmp_path, sources=3, size=160))
     assert 0 < done.shown < done.pictures
     assert len(html) < 120_000 * 4 / 3 + 150_000

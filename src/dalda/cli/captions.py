@@ -37,7 +37,7 @@ def prompts(
     as_json: Json = False,
 ) -> None:
     """Write captions for every class; what is there is kept, and no answer is paid for twice."""
-    from dalda.answers import caption_lines
+    from dalda.answers.captions import caption_lines
     from dalda.config import CaptionConfig
     from dalda.pipeline.captions import write_captions
 

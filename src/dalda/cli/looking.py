@@ -25,12 +25,12 @@ def report(
 ) -> None:
     """One page that shows it all and stands alone: the answer, the numbers, the pictures."""
     from dalda.config import ReportConfig
-    from dalda.pipeline import reporting
+    from dalda.pipeline.report import page
 
     config = config_of(
         ReportConfig, places=tuple(places), out=out, ignore_review=ignore_review, device=device
     )
-    done = reporting.report(config)
+    done = page.report(config)
     show(as_json, done.as_json(), done.lines())
 
 

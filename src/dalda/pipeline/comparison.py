@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from dalda.answers import Bounds, StudyComparison
+from dalda.answers.study import StudyComparison
+from dalda.answers.table import Bounds
 from dalda.config.study import REAL, Study
 from dalda.records import Outcome
 

@@ -1,6 +1,6 @@
 """From a synthetic set to what can be said of it without training."""
 
-from dalda.answers import EvaluateReport
+from dalda.answers.evaluation import EvaluateReport
 from dalda.config import EvaluateConfig
 from dalda.loading import load_features
 from dalda.pipeline.examples import catalog_of, checked, split_of

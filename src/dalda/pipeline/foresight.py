@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.answers import StudyPreview
+from dalda.answers.study import StudyPreview
 from dalda.config import AugmentConfig
 from dalda.config.study import Study
 from dalda.data.images import open_image

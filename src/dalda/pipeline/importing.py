@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dalda.answers import ImportReport
+from dalda.answers.synthetic import ImportReport
 from dalda.config import ImportConfig
 from dalda.data.catalog import Catalog
 from dalda.data.images import open_image, sha256_of

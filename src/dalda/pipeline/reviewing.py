@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dalda.answers import ReviewReport
+from dalda.answers.synthetic import ReviewReport
 from dalda.data.images import open_image, sha256_of
 from dalda.doodles.dataset import default_root
 from dalda.errors import UserError, first_line

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.answers import StudyReport
+from dalda.answers.study import StudyReport
 from dalda.config.reference import converted, read_study
 from dalda.config.study import Study
 from dalda.errors import UserError

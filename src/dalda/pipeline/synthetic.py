@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from dalda.answers import AugmentReport, Preview
+from dalda.answers.synthetic import AugmentReport, Preview
 from dalda.config import AugmentConfig
 from dalda.data.images import open_source
 from dalda.errors import UserError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.answers import ArmReport, GainReport, TrainReport
+from dalda.answers.training import ArmReport, GainReport, TrainReport
 from dalda.config import ClassifierConfig, DataConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.loading import load_features

@@ -11,10 +11,10 @@ from dalda.config import ReportConfig
 from dalda.data.images import open_image
 from dalda.errors import UserError
 from dalda.loading import load_features, on_disk
-from dalda.pipeline.report_facts import left_out
-from dalda.pipeline.report_looks import share, with_looks
-from dalda.pipeline.report_material import Material, material_of
-from dalda.pipeline.report_pictures import part_of
+from dalda.pipeline.report.facts import left_out
+from dalda.pipeline.report.looks import share, with_looks
+from dalda.pipeline.report.material import Material, material_of
+from dalda.pipeline.report.pictures import part_of
 from dalda.pipeline.runs import Found, found_in
 from dalda.pipeline.sets import synthetic_set
 from dalda.synthesis.presets import PRESETS
@@ -151,7 +151,7 @@ def page_of(
             # What was run is this set, so its settings are told there.
             facts, parts = dict(parts[0].facts), [replace(parts[0], facts={})]
         return Page(title, headline, sentences, facts=facts, sets=tuple(parts), other_sets=other_sets)
-    from dalda.pipeline.report_numbers import answer, arm_table, class_tables, groups_of, shots_charts
+    from dalda.pipeline.report.numbers import answer, arm_table, class_tables, groups_of, shots_charts
 
     groups = groups_of(found.outcomes)
     headline, sentences = answer(groups)

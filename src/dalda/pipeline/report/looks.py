@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dalda.errors import UserError
-from dalda.pipeline.report_material import Material
+from dalda.pipeline.report.material import Material
 from dalda.records import Sample, Split
 from dalda.views.report import Budget, Pair, SetPart, Shown
 

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from dalda.guidance.policy import THRESHOLD, adaptive_spread
-from dalda.pipeline.report_facts import caption_facts, left_out, set_facts
-from dalda.pipeline.report_material import Material, Source
+from dalda.pipeline.report.facts import caption_facts, left_out, set_facts
+from dalda.pipeline.report.material import Material, Source
 from dalda.records import Sample
 from dalda.views.charts import Band, weight_chart
 from dalda.views.report import Budget, ClassRows, Row, SetPart, Shown

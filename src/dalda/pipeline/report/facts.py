@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.data.catalog import caption_name
-from dalda.pipeline.report_material import Material, source_of
+from dalda.pipeline.report.material import Material, source_of
 from dalda.prompts.acceptance import Rules
 from dalda.prompts.quality import summary_of
 from dalda.synthesis.presets import SHIPPED

@@ -1,0 +1,1 @@
+"""What each verb answers: as one JSON object, and as lines for a person."""
