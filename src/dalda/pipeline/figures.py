@@ -205,8 +205,11 @@ def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:
     }
     clouds: dict[str, list[tuple[float, float]]] = {}
     for arm, place in sorted(sets):
-        if (Path(place) / SETTINGS).is_file():
-            for one in Store.existing(Path(place)).samples():
+        # The run's own sets are found also after it was moved, or seen from another folder.
+        inside = folder / "synthetic" / Path(place).name
+        made = inside if (inside / SETTINGS).is_file() else Path(place)
+        if (made / SETTINGS).is_file():
+            for one in Store.existing(made).samples():
                 if one.clip_score is not None:
                     clouds.setdefault(arm, []).append((one.clip_score, one.ip_adapter_scale))
     return clouds

@@ -190,7 +190,7 @@ def _draw_classes(figure: "SubFigure", found: StudyFigure) -> None:
     styles, shown = styles_of(found), _shown(found.classes)
     arms = list(found.classes.items())
     for number, (name, values) in enumerate(arms):
-        shift = 0.18 * (number - (len(arms) - 1) / 2)
+        shift = 0.18 * ((len(arms) - 1) / 2 - number)
         there = [(place, 100 * values[label]) for place, label in enumerate(shown) if label in values]
         axes.plot(
             [value for _, value in there],
@@ -202,9 +202,11 @@ def _draw_classes(figure: "SubFigure", found: StudyFigure) -> None:
             markeredgecolor="white",
             label=_escaped(_shortened(name)),
         )
+    for place in range(0, len(shown), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color=FAINT, alpha=0.35, linewidth=0, zorder=0)
     axes.axvline(0, color=SOFT, linewidth=1)
     axes.set_yticks(range(len(shown)), [_shortened(name) for name in shown], fontsize=9, parse_math=False)
-    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_ylim(-0.5, len(shown) - 0.5)
     _tidy(axes, "x")
     every = len({name for values in found.classes.values() for name in values})
     some = "" if every == len(shown) else f"; of {every} classes the {MOST_CLASSES} at the ends"
