@@ -130,12 +130,12 @@ def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
 
 
 def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> DemoReport:
-    from dalda.trials.metrics import difference_by_seed, interval, verdict
+    from dalda.trials.metrics import compare, interval, verdict
 
     def against(other: str) -> str:
-        return verdict(difference_by_seed(arms["dalda"], arms[other]), arm="dalda", other=other)
+        return compare(arms["dalda"], arms[other]).sentence
 
-    gain = difference_by_seed(arms["dalda"], arms["real"])
+    gain = compare(arms["dalda"], arms["real"]).overall
     return DemoReport(
         sentence=verdict(gain, arm="synthetic images (dalda)", other="real images alone"),
         arms={arm: Bounds.of(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},

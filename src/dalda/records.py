@@ -125,6 +125,8 @@ class Outcome:
     """Validation images by true class (outer) and by the class that was seen (inner)."""
     epoch_accuracy: tuple[float, ...] = ()
     """Accuracy after each epoch; the last is `accuracy`."""
+    images: tuple[str, ...] = ()
+    """How each validation image's hash begins, in the order of `right`; empty where it is not known."""
 
 
 def as_dict(record: Example | Split | Job | Sample | Outcome) -> dict[str, object]:

@@ -21,8 +21,8 @@ def by_shots(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Outcome]]:
 
 
 def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
-    """Accuracy per arm and shots, and what each arm gains over the real one, paired by seed."""
-    from dalda.trials.metrics import interval, verdict
+    """Accuracy per arm and shots, and what each arm gains over the real one, paired by seed and image."""
+    from dalda.trials.metrics import compare, interval, verdict
 
     arms = {arm.name: by_shots([one for one in outcomes if one.arm == arm.name]) for arm in study.arms}
     real = next((arm.name for arm in study.arms if arm.method == REAL), None)
@@ -31,12 +31,11 @@ def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
     for name, found in arms.items():
         if real is None or name == real or not found:
             continue
-        pairs = paired_gains(found, arms[real])
-        gains[name] = {key: Bounds.of(interval(list(values.values()))) for key, values in pairs.items()}
-        whole = [seed for seed in study.seeds if pairs and all(seed in values for values in pairs.values())]
-        if whole:
-            means = [sum(values[seed] for values in pairs.values()) / len(pairs) for seed in whole]
-            sentences.append(verdict(interval(means), arm=f"'{name}'", other=f"'{real}'"))
+        pairs = paired_trials(found, arms[real])
+        gains[name] = {key: Bounds.of(compare(*both).overall) for key, both in pairs.items()}
+        ones, others = whole_seeds(pairs)
+        if ones:
+            sentences.append(verdict(compare(ones, others).overall, arm=f"'{name}'", other=f"'{real}'"))
     if len(study.shots) > 1 and sentences:
         sentences.append("(each averaged over the numbers of shots)")
     return StudyComparison(
@@ -53,17 +52,25 @@ def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
     )
 
 
-def paired_gains(
+def paired_trials(
     found: Mapping[str, Mapping[int, Outcome]], others: Mapping[str, Mapping[int, Outcome]]
-) -> dict[str, dict[int, float]]:
-    """Shots to seed to the gain, for what both arms have."""
-    gains = {
-        key: {
-            seed: one.accuracy - others[key][seed].accuracy
-            for seed, one in ones.items()
-            if seed in others[key]
-        }
-        for key, ones in found.items()
-        if key in others
-    }
-    return {key: values for key, values in gains.items() if values}
+) -> dict[str, tuple[list[Outcome], list[Outcome]]]:
+    """Shots to the trials of both arms, seed by seed, for what both have."""
+    pairs = {}
+    for key, ones in found.items():
+        seeds = [seed for seed in ones if seed in others.get(key, {})]
+        if seeds:
+            pairs[key] = ([ones[seed] for seed in seeds], [others[key][seed] for seed in seeds])
+    return pairs
+
+
+def whole_seeds(
+    pairs: Mapping[str, tuple[Sequence[Outcome], Sequence[Outcome]]],
+) -> tuple[list[Outcome], list[Outcome]]:
+    """The trials of the seeds that were run at every number of shots."""
+    ran = [{one.seed for one in ones} for ones, _ in pairs.values()]
+    whole = set.intersection(*ran) if ran else set()
+    ones, others = (
+        [one for both in pairs.values() for one in both[side] if one.seed in whole] for side in (0, 1)
+    )
+    return ones, others

@@ -12,6 +12,7 @@ from dalda.records import Outcome
 from dalda.seeding import generator_of
 
 CONFIDENCE = 0.95
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,6 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def micro(right: ArrayLike) -> float:
-    """The share of all images that were classified rightly; `right` is [images]."""
-    return float(np.mean(np.asarray(right, bool)))
-
-
 def per_class(right: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.float64]:
     """The share per class, [classes]; NaN where a class has no image."""
     truth = np.asarray(truth)
@@ -39,11 +35,6 @@ def per_class(right: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.fl
     hits = np.bincount(truth, weights=np.asarray(right, float), minlength=classes)
     shares: NDArray[np.float64] = np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
     return shares
-
-
-def macro(right: ArrayLike, truth: ArrayLike, classes: int) -> float:
-    """The mean over classes of the share per class; classes without images do not count."""
-    return float(np.nanmean(per_class(right, truth, classes)))
 
 
 def confusion(seen: ArrayLike, truth: ArrayLike, classes: int) -> NDArray[np.int64]:
@@ -82,62 +73,108 @@ def paired(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list
     if first.keys() != second.keys() or not first:
         raise UserError("The arms cannot be compared: they were not run with the same seeds and shots.")
     keys = sorted(first)
-    if any(len(first[key].right) != len(second[key].right) for key in keys):
+    if not all(measured_alike(first[key], second[key]) for key in keys):
         raise UserError(
             "The arms cannot be compared: they were not measured on the same validation images."
         )
     return [first[key] for key in keys], [second[key] for key in keys]
 
 
-def difference_by_seed(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Interval:
-    """The mean gain of `outcomes` over `others`, paired by seed, with its t interval."""
-    first, second = paired(outcomes, others)
-    return interval([a.accuracy - b.accuracy for a, b in zip(first, second, strict=True)])
+def measured_alike(one: Outcome, other: Outcome) -> bool:
+    """Whether two trials were measured on the same validation images, as far as both tell."""
+    known = bool(one.images and other.images)
+    return len(one.right) == len(other.right) and (not known or one.images == other.images)
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What one arm gains over another, by seed and by validation image."""
+
+    means: Numbers
+    """Each seed's mean gain in accuracy, [seeds]."""
+    parts: Numbers
+    """How far each image moves each seed's mean from where its other images have it, [seeds, images]; 0
+    where a seed was not measured on an image. Scaled so that the squares of a row add up to the variance of
+    the seed's mean over images."""
+
+    @property
+    def mean(self) -> float:
+        return float(self.means.mean())
+
+
+def gains_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Gains:
+    """The gains of `outcomes` over `others`; the trials of a seed at several shots are averaged.
+
+    Images that the outcomes do not name are taken to be each seed's own. Raises `UserError` where the arms
+    cannot be compared.
+    """
+    rows: dict[tuple[str, int], list[tuple[Outcome, Outcome]]] = {}
+    for one, other in zip(*paired(outcomes, others), strict=True):
+        rows.setdefault((one.dataset, one.seed), []).append((one, other))
+    columns: dict[str, int] = {}
+    found: list[tuple[int, list[int], Numbers]] = []
+    for row, pairs in enumerate(rows.values()):
+        for one, other in pairs:
+            gain = np.asarray(one.right, float) - np.asarray(other.right, float)
+            names = one.images or [f"{row} {number}" for number in range(len(gain))]
+            scale = len(pairs) * np.sqrt(max(len(gain) * (len(gain) - 1), 1))
+            found.append(
+                (
+                    row,
+                    [columns.setdefault(name, len(columns)) for name in names],
+                    (gain - gain.mean()) / scale,
+                )
+            )
+    parts = np.zeros((len(rows), len(columns)))
+    for row, places, part in found:
+        np.add.at(parts, (row, places), part)
+    means = [np.mean([one.accuracy - other.accuracy for one, other in pairs]) for pairs in rows.values()]
+    return Gains(np.array(means), parts)
 
 
 def difference_by_image(
-    right: ArrayLike, other: ArrayLike, generator: np.random.Generator, resamples: int = 2000
+    gains: Gains, generator: np.random.Generator, resamples: int = 2000
 ) -> tuple[Interval, float]:
     """The gain between two arms, paired by image, with a bootstrap interval and the chance of no gain.
 
-    `right` and `other` are [seeds, images]; images are resampled with all their seeds. The chance is the
-    share of resamples in which the gain is not above zero.
+    Images are resampled with all their seeds. The chance is the share of resamples in which the gain is not
+    above zero.
     """
-    gain = _gain(right, other).mean(0)
-    # An image's gain takes few values: resampling how many images have each is the same bootstrap.
-    values, counts = np.unique(gain, return_counts=True)
-    means = generator.multinomial(len(gain), counts / len(gain), size=resamples) @ values / len(gain)
+    # An image's part takes few values: resampling how many images have each is the same bootstrap.
+    values, counts = np.unique(gains.parts.mean(0).round(12), return_counts=True)
+    images = int(counts.sum())
+    means = gains.mean + generator.multinomial(images, counts / images, size=resamples) @ values
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # Sums of floats that cancel may miss zero by rounding, and a tie is no gain.
-    return Interval(float(gain.mean()), float(low), float(high)), float((means <= 1e-12).mean())
+    return Interval(gains.mean, float(low), float(high)), float((means <= 1e-9).mean())
 
 
-def difference(right: ArrayLike, other: ArrayLike) -> Interval:
+def difference(gains: Gains) -> Interval:
     """The gain between two arms, paired by seed and by image, that new seeds and new images would show.
 
-    `right` and `other` are [seeds, images]. Two-way random effects: the variance of the mean is the
-    seeds' share plus the images' share less what both count twice, with Satterthwaite's degrees of
-    freedom, lessened for few seeds. One seed tells no interval.
+    Two-way random effects, where seeds may share all images, some, or none: the variance of the mean is
+    that of the seeds' means over their number, plus what any two seeds have in common by their images. The
+    degrees of freedom are Satterthwaite's, lessened for few seeds. One seed tells no interval.
     """
-    gain = _gain(right, other)
-    seeds, images = gain.shape
-    mean = float(gain.mean())
+    seeds, images = gains.parts.shape
     if seeds < 2 or images < 2:
-        return Interval(mean, -np.inf, np.inf)
-    by_seed, by_image = gain.mean(1, keepdims=True), gain.mean(0, keepdims=True)
-    rest = float(((gain - by_seed - by_image + mean) ** 2).sum()) / ((seeds - 1) * (images - 1))
-    terms = np.array([by_seed.var(ddof=1) / seeds, by_image.var(ddof=1) / images, rest / gain.size])
-    freedom = np.array([seeds - 1, images - 1, (seeds - 1) * (images - 1)])
-    # Estimates may cancel beyond what is possible: never below the smaller of the two shares.
-    variance = max(terms[0] + terms[1] - terms[2], terms[:2].min())
+        return Interval(gains.mean, -np.inf, np.inf)
+    of_seeds = float(gains.means.var(ddof=1)) / seeds
+    together, apart = float((gains.parts.sum(0) ** 2).sum()), float((gains.parts**2).sum())
+    shared = (together - apart) / (seeds * (seeds - 1))
+    # Estimates may cancel beyond what is possible: never below the smaller of the two shares, nor, where
+    # the seeds agree to the digit, without the chance of each image.
+    variance = max(of_seeds + shared, min(of_seeds, together / seeds**2)) or apart / seeds**2
     if variance == 0:
-        return Interval(mean, mean, mean)
-    # Few seeds tell their share only roughly, and where it comes out too small Satterthwaite promises too
-    # much: the factor brings simulated intervals back to about 95 % (tests/trials/test_intervals.py).
-    rough = 1 - 1 / seeds
-    degrees = max(rough * variance**2 / float((terms**2 / freedom).sum()), seeds - 1)
+        return Interval(gains.mean, gains.mean, gains.mean)
+    # Few seeds tell their share only roughly, and where it comes out too small Satterthwaite promises a
+    # little too much: the factor brings simulated intervals back to 95 % (tests/trials/test_intervals.py).
+    rough = 1 - 1 / (2 * seeds)
+    terms = np.array([of_seeds, together / (seeds * (seeds - 1))])
+    spread = float((terms**2 / [seeds - 1, images - 1]).sum())
+    degrees = max(rough * variance**2 / spread, seeds - 1) if spread else np.inf
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * np.sqrt(variance))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(gains.mean, gains.mean - half, gains.mean + half)
 
 
 @dataclass(frozen=True)
@@ -165,22 +202,11 @@ def compare(outcomes: Sequence[Outcome], others: Sequence[Outcome], *, seed: int
 
     Raises `UserError` where they do not cover the same seeds, shots and validation images.
     """
-    first, second = paired(outcomes, others)
-    right, other = [one.right for one in first], [one.right for one in second]
-    by_image, chance = difference_by_image(right, other, generator_of(seed, "bootstrap"))
+    gains = gains_of(outcomes, others)
+    by_image, chance = difference_by_image(gains, generator_of(seed, "bootstrap"))
     return Comparison(
-        first[0].arm,
-        second[0].arm,
-        difference(right, other),
-        difference_by_seed(first, second),
-        by_image,
-        chance,
+        outcomes[0].arm, others[0].arm, difference(gains), interval(gains.means), by_image, chance
     )
-
-
-def _gain(right: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
-    """1 where only the first arm is right, -1 where only the second is, [seeds, images]."""
-    return np.atleast_2d(np.asarray(right, float) - np.asarray(other, float))
 
 
 def verdict(

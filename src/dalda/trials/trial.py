@@ -17,6 +17,8 @@ from dalda.trials.features import Picture
 from dalda.trials.metrics import calibration_error, confusion, per_class
 
 Labels = NDArray[np.int64]
+IMAGE_DIGITS = 12
+"""Of an image's hash, enough to tell a data set's images apart."""
 
 
 @dataclass(frozen=True)
@@ -161,4 +163,5 @@ def outcome_of(
         calibration_error=calibration_error(probabilities, truth),
         confusion=tuple(map(tuple, confusion(seen, truth, classes).tolist())),
         epoch_accuracy=tuple(epoch_accuracy),
+        images=tuple(example.sha256[:IMAGE_DIGITS] for example in validation.examples),
     )
