@@ -35,18 +35,16 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from parts.random_models import random_pipeline, random_scorer
-from PIL import Image
+from parts.sources import drawn_sources
 
 from dalda.config import AugmentConfig
 from dalda.data.images import open_image
-from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.words import CLASSES
 from dalda.guidance.clip import ClipScorer
 from dalda.loading import load_scorer
 from dalda.pipeline.examples import score_examples, split_of
 from dalda.pipeline.synthetic import decide, paint_plan, settings_of
 from dalda.records import Job
-from dalda.seeding import generator_of
 from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
 from dalda.synthesis.parts import load_pipeline
 from dalda.synthesis.presets import PRESETS, Preset
@@ -95,7 +93,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     preset = replace(preset, steps=asked.steps or preset.steps)
     classes = CLASSES if small or not cpu else CLASSES[:2]
     examples = asked.examples or (2 if small or not cpu else 1)
-    data = sources(folder / "data", classes, examples, 32 if small else 512)
+    data = drawn_sources(folder / "data", classes, examples, 32 if small else 512)
     scorer = load_scorer(preset.clip, asked.device) if small else random_scorer(asked.device)
     pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])
     stock = stock_copy(pipeline, preset, asked.device)
@@ -280,17 +278,6 @@ def clock(
 def _wait(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
-
-
-def sources(folder: Path, classes: tuple[str, ...], examples: int, size: int) -> Path:
-    """Drawn examples, as a folder of class folders."""
-    for name in classes:
-        (folder / name).mkdir(parents=True)
-        for number in range(examples):
-            rng = generator_of(0, "benchmark", name, number)
-            picture = Image.fromarray(draw(random_doodle(rng, name), rng))
-            picture.resize((size, size), Image.Resampling.NEAREST).save(folder / name / f"{number}.png")
-    return folder
 
 
 def stock_copy(pipeline: Any, preset: Preset, device: str) -> Any:

@@ -1,0 +1,186 @@
+"""What each speed knob of rendering gives, and what rounding it costs, one knob at a time, in one run.
+
+    python benchmarks/knobs.py [--model doodle|sd15-random] [--device cpu|cuda] --json
+
+Each knob is set alone and takes turns with the settings as they come, on the same jobs; `times` is the
+median of how many times as fast it is. `psnr_db` compares the pictures with those of the settings as they
+come: it tells the rounding of a dtype, a layout, a compiler or a batch size. Other steps or schedulers
+make other pictures; what those are worth, tools/judge_doodles.py says.
+
+Only rendering is timed: prompts and sources are encoded before, and nothing is saved. `sd15-random` has
+Stable Diffusion 1.5's exact architecture with seeded random weights, on a CPU at a reduced size.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny
+from parts.random_models import random_pipeline
+from parts.sources import drawn_sources
+from PIL import Image
+
+from dalda.config import AugmentConfig
+from dalda.data.images import open_source
+from dalda.doodles.words import CLASSES
+from dalda.errors import UserError
+from dalda.pipeline.examples import split_of
+from dalda.pipeline.synthetic import decide
+from dalda.records import Job
+from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
+from dalda.synthesis.parts import load_pipeline
+from dalda.synthesis.presets import PRESETS, Preset
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What differs from the settings as they come."""
+
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """dtype, channels_last, compiled"""
+    batch_size: int | None = None
+    tiny_vae: bool = False
+
+
+def knobs_for(steps: int, images: int, *, tiny_vae: bool) -> dict[str, Knob]:
+    """By the option that sets it; `steps` and `images` are those of the settings as they come."""
+    few = max(2, steps // 2)
+    knobs = {
+        f"--steps {few}": Knob({"steps": few}),
+        f"--scheduler dpm-solver++ --steps {few}": Knob({"scheduler": "dpm-solver++", "steps": few}),
+        f"--scheduler unipc --steps {few}": Knob({"scheduler": "unipc", "steps": few}),
+        "--guidance-interval 0.2:0.8": Knob({"guidance_interval": (0.2, 0.8)}),
+        "--guidance-scale 1": Knob({"guidance_scale": 1.0}),
+        f"--scheduler dpm-solver++ --steps {few} --guidance-interval 0.2:0.8": Knob(
+            {"scheduler": "dpm-solver++", "steps": few, "guidance_interval": (0.2, 0.8)}
+        ),
+        "--scheduler lcm --steps 2 --guidance-scale 1": Knob(
+            {"scheduler": "lcm", "steps": 2, "guidance_scale": 1.0}
+        ),
+        "--dtype bf16": Knob(model={"dtype": "bf16"}),
+        "--dtype fp16": Knob(model={"dtype": "fp16"}),
+        "--channels-last": Knob(model={"channels_last": True}),
+        "--compile": Knob(model={"compiled": True}),
+    }
+    if images > 1:
+        knobs["--batch-size 1"] = Knob(batch_size=1)
+    if tiny_vae:
+        knobs["--vae madebyollin/taesd"] = Knob(tiny_vae=True)
+    return knobs
+
+
+@dataclass(frozen=True)
+class Bench:
+    model: str
+    device: str
+    preset: Preset
+    jobs: tuple[Job, ...]
+
+    def renderer(self, knob: Knob) -> Renderer:
+        how = {"dtype": self.dtype, "channels_last": False, "compiled": False, **knob.model}
+        preset = replace(self.preset, **knob.preset)
+        dtype = DTYPES[how["dtype"]]
+        random = self.model == "sd15-random"
+        pipeline = random_pipeline(preset, dtype) if random else load_pipeline(preset, dtype)
+        if knob.tiny_vae:
+            torch.manual_seed(0)
+            pipeline.vae = AutoencoderTiny().to(dtype).eval().requires_grad_(False)
+        return renderer_of(pipeline, preset, device=self.device, **how)
+
+    @property
+    def dtype(self) -> str:
+        return "fp32" if self.device == "cpu" else "fp16"
+
+    def painted(self, renderer: Renderer, knob: Knob) -> tuple[float, list[Image.Image | None]]:
+        """Seconds for all jobs, and their pictures."""
+        preset = renderer.preset
+        jobs = [replace(job, steps=preset.steps, guidance_scale=preset.guidance_scale) for job in self.jobs]
+        sources = [open_source(job.source) for job in jobs]
+        size = knob.batch_size or len(jobs)
+        pictures: list[Image.Image | None] = []
+        started = time.perf_counter()
+        for start in range(0, len(jobs), size):
+            pictures += renderer.render(jobs[start : start + size], sources[start : start + size])
+        return time.perf_counter() - started, pictures
+
+    def measured(self, plain: Renderer, knob: Knob, repeats: int) -> dict[str, float | None]:
+        """The knob in turn with the settings as they come."""
+        renderer = self.renderer(knob)
+        _, before = self.painted(plain, Knob())
+        _, after = self.painted(renderer, knob)
+        taken = [(self.painted(plain, Knob())[0], self.painted(renderer, knob)[0]) for _ in range(repeats)]
+        return {
+            "images_per_second": round(len(self.jobs) / median(own for _, own in taken), 2),
+            "times": round(median(base / own for base, own in taken), 2),
+            "psnr_db": psnr(before, after),
+        }
+
+
+def psnr(before: list[Image.Image | None], after: list[Image.Image | None]) -> float | None:
+    """Of all pictures together, in dB; None where they are equal, or where one is no picture."""
+    if any(one is None for one in [*before, *after]):
+        return None
+    first, second = (np.stack([np.asarray(one, float) for one in side]) for side in (before, after))
+    error = float(((first - second) ** 2).mean())
+    return round(10 * np.log10(255**2 / error), 1) if error else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", choices=("doodle", "sd15-random"), default="doodle")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, help="rendered together")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--size", type=int, help="of sd15-random, in pixels")
+    asked = parser.parse_args()
+    small, cpu = asked.model == "doodle", asked.device == "cpu"
+    preset = PRESETS["doodle"]
+    if not small:
+        preset = replace(PRESETS["sd15"], size=asked.size or (128 if cpu else 512), steps=4 if cpu else 30)
+    preset = replace(preset, steps=asked.steps or preset.steps)
+    images = asked.images or (32 if small else 2 if cpu else 8)
+    with tempfile.TemporaryDirectory() as folder:
+        data = drawn_sources(Path(folder) / "data", CLASSES[:4], 1, 32 if small else 512)
+        config = AugmentConfig(
+            dataset=str(data),
+            out=Path(folder),
+            per_image=-(-images // 4),
+            override={"steps": preset.steps, "guidance_scale": preset.guidance_scale, "words": "doodles"},
+        )
+        jobs = decide(config, [0.5] * len(split_of(config).examples)).plan.jobs[:images]
+        bench = Bench(asked.model, asked.device, preset, jobs)
+        plain = bench.renderer(Knob())
+        bench.painted(plain, Knob())
+        answer: dict[str, Any] = {
+            "model": asked.model,
+            "device": "cpu" if cpu else torch.cuda.get_device_name(),
+            "threads": torch.get_num_threads(),
+            "size": plain.size,
+            "steps": preset.steps,
+            "images": len(jobs),
+            "images_per_second": round(len(jobs) / bench.painted(plain, Knob())[0], 2),
+            "knobs": {},
+        }
+        for option, knob in knobs_for(preset.steps, len(jobs), tiny_vae=not small).items():
+            print(option, file=sys.stderr, flush=True)
+            try:
+                answer["knobs"][option] = bench.measured(plain, knob, asked.repeats)
+            except UserError as error:
+                answer["knobs"][option] = {"error": str(error)}
+    print(json.dumps(answer, indent=None if asked.json else 2))
+
+
+if __name__ == "__main__":
+    main()
