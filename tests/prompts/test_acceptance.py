@@ -39,6 +39,14 @@ def reason(caption: object, label: str = "rose", *accepted: str) -> str | None:
         ("a **rose** in a garden", "markup, braces or an address"),
         ("1. a rose in a garden", "markup, braces or an address"),
         ("a rose from www.example.com in a vase", "markup, braces or an address"),
+        ("a *rose* in a garden", "markup, braces or an address"),
+        ("a `rose` in a garden", "markup, braces or an address"),
+        ("a _rose_ in a garden", "markup, braces or an address"),
+        ("a rose from ftp://host in a vase", "markup, braces or an address"),
+        ("a rose from bit.ly/abc in a vase", "markup, braces or an address"),
+        ("a rose in a \u202egarden at noon", "control characters"),
+        ("a rose , . - ! ?", "not of 4 to 60 words"),
+        ("a rose in a garden with …", "breaks off"),
         ("a rose blooms", "not of 4 to 60 words"),
         ("a rose " + "in " * 60, "not of 4 to 60 words"),
         ("a daffodil in a garden", "does not name its class"),
@@ -58,6 +66,20 @@ def test_the_tokenizer_at_hand_decides_over_the_estimate() -> None:
     )
     assert strict.reason_against("a rose in a vase", "rose", ()) is None
     assert strict.reason_against("a rose in the vase", "rose", ()) == "too long for the text encoder"
+
+
+def test_a_bass_guitar_is_no_bass() -> None:
+    rules = Rules(["bass", "mandolin"], {"bass": "bass fish"})
+    assert rules.reason_against("a bass fish leaping from a lake", "bass", ()) is None
+    assert rules.reason_against("two bass fishes in a green lake", "bass", ()) is None
+    assert rules.reason_against("a bass guitar on a stage", "bass", ()) == "does not name its class"
+    fish = rules.reason_against("a mandolin beside a bass fish", "mandolin", ())
+    assert fish == "names another class: bass"
+
+
+def test_a_wall_and_flowers_are_no_wallflower() -> None:
+    caption = "an old brick wall, flowers of many kinds"
+    assert GARDEN.reason_against(caption, "wallflower", ()) == "does not name its class"
 
 
 def test_repeats_are_told_from_news() -> None:
@@ -230,3 +252,33 @@ def test_the_wording_of_a_class_is_understood_as_the_class() -> None:
     text = '{"closed-up face": ["a"], "Faces Easy": ["b"]}'
     parsed = parse_answer(text, ["faces easy"], {"faces easy": "closed-up face"})
     assert parsed.captions == {"faces easy": ["a", "b"]}
+
+
+GARDEN_WORDS = {"pug": ["a pug asleep"], "colt's foot": ["a colt's foot by a road"]}
+PUG, FOOT = GARDEN_WORDS["pug"][0], GARDEN_WORDS["colt's foot"][0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f'{{"pug": ["{PUG}"]}}\n{{"colt\'s foot": ["{FOOT}"]}}',
+        f'```json\n{{"pug": "{PUG}"}}\n```\nand\n```json\n{{"colt\'s foot": "{FOOT}"}}\n```',
+        '{"captions": [{"class": "NAME", "captions": ["CAPTION"]}]}\n'
+        f'{{"captions": [{{"class": "pug", "captions": ["{PUG}"]}}, '
+        f'{{"class": "colt\'s foot", "captions": ["{FOOT}"]}}]}}',
+        f'{{"pug": {{"captions": ["{PUG}"]}}, "colt\'s foot": {{"caption": "{FOOT}"}}}}',
+        f'{{"pug": [{{"caption": "{PUG}"}}], "colt\'s foot": [{{"caption": "{FOOT}", "view": "near"}}]}}',
+        f'{{"pug": [{{"caption": "{PUG}"}}], "colt\'s foot": [{{"caption": "{FOOT}", "vi',
+        f'{{"pug": ["{PUG}"]}}\n{{"colt\'s foot": ["{FOOT}", "a colt\'s fo',
+        f'{{"PUG": ["{PUG}"], "Colt’s-foot": ["{FOOT}"]}}',
+        f"pug: {PUG}\nColt’s foot: {FOOT}",
+    ],
+)
+def test_every_form_of_answer_gives_all_that_is_in_it(said: str) -> None:
+    assert parse_answer(said, list(GARDEN_WORDS), {}).captions == GARDEN_WORDS
+
+
+def test_names_are_matched_as_loosely_as_in_captions_but_exactly_where_they_can_be() -> None:
+    assert parse_answer('{"globeflower": "a"}', ["globe-flower"], {}).captions == {"globe-flower": ["a"]}
+    both = parse_answer('{"hot dog": "a", "hotdog": "b"}', ["hotdog", "hot dog"], {})
+    assert both.captions == {"hot dog": ["a"], "hotdog": ["b"]}

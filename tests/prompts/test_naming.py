@@ -61,6 +61,14 @@ def test_a_name_inside_a_longer_word_is_not_found(name: str, more: str) -> None:
         ("tiger lilies at dusk", {"tiger lily"}),
         ("many hibiscuses", {"hibiscus"}),
         ("the rosewood table", set()),
+        ("a rose against an old brick wall, flowers wide open", {"rose"}),
+        ("a rose in the evening sun, flowers glowing", {"rose"}),
+        ("still water; lilies far behind", set()),
+        ("a rose in the sun. Flowers behind", {"rose"}),
+        ("a rose by a wall (flowers behind)", {"rose"}),
+        ("a rose by a wall — flowers behind", {"rose"}),
+        ("under a tall tree, mallow blossoms", {"mallow"}),
+        ("a tree mallow in the wind", {"tree mallow"}),
     ],
 )
 def test_hard_cases(text: str, expected: set[str]) -> None:
@@ -78,6 +86,54 @@ def test_names_without_spaces_between_words_and_with_signs() -> None:
     assert named("a 🐶 on a sofa", names) == {"🐶"}
     assert named("a sign with and/or on it", names) == {"and/or"}
     assert named("a closed up face in the rain", names) == {"faces"}
+
+
+def test_a_name_reaches_across_a_sign_only_where_it_holds_one() -> None:
+    names = Names.of(["St Bernard", "lighthouse", "rose, red", "mallow"], {})
+    assert named("a St. Bernard in snow", names) == {"St Bernard"}
+    assert named("soft evening light, houses behind", names) == set()
+    assert named("a rose, red in the sun", names) == {"rose, red"}
+    assert named("under a tall tree, mallow blossoms", names) == {"mallow"}
+
+
+def test_a_class_with_a_wording_of_its_own_is_named_by_it_alone() -> None:
+    names = Names.of(["bass", "mandolin"], {"bass": "bass fish"})
+    assert names.forms_in("a bass fish in a net") == ["bassfish"]
+    assert "bassfish" in names.forms["bass"]
+    assert "bass" not in names.forms["bass"]
+    assert named("a mandolin beside a bass guitar", names) == {"mandolin", "bass"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("buses", "a red bus"),
+        ("dresses", "a red dress"),
+        ("cacti", "a cactus"),
+        ("taxis", "a yellow taxi"),
+        ("A380", "two A380s"),
+        ("A380", "an A380's nose"),
+        ("F-16", "two F-16s"),
+        ("jalapeño", "two jalapeños"),
+        ("jalapeños", "one jalapeño"),
+        ("snowman", "three snowmen"),
+        ("snowmen", "a snowman"),
+        ("coltsfoot", "many coltsfeet"),
+        ("lens", "two lenses"),
+        ("fox", "two foxes"),
+        ("glass", "two glasses"),
+    ],
+)
+def test_the_other_number_of_a_name_is_found(name: str, said: str) -> None:
+    assert named(f"{said} in a street", Names.of([name], {})) == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("shorts", "a short dress"), ("news", "a new dress"), ("glasses", "a glass table"), ("dress", "dres")],
+)
+def test_what_only_looks_like_the_other_number_is_not(name: str, said: str) -> None:
+    assert not named(f"{said} in a street", Names.of([name], {}))
 
 
 def test_classes_written_alike_do_not_exclude_each_other() -> None:

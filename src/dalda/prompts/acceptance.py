@@ -14,9 +14,18 @@ SIMILAR = 0.8
 """Two captions of a class that share this much of their words are near-duplicates."""
 CountTokens = Callable[[str], int]
 
-_MARKUP = re.compile(r"[{}<>\[\]|\\]|\*\*|__|``|~~|^\s*(?:#|[-*•]\s|\d+[.)]\s)|&\w+;|&#\d+;")
-_UNSEEN = ("Cc", "Cs", "Co", "Cn", "Zl", "Zp")
-_URL = re.compile(r"https?:|www\.|\w\.(?:com|org|net|io)\b", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"[{}<>\[\]|\\*]|__|(?<!\w)_\w|`[^`]*`|~~|^\s*(?:#|[-•]\s|\d+[.)]\s)|&\w+;|&#\d+;", re.ASCII
+)
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
+"""Unseen as well, but part of how Persian, Hindi and emoji are written."""
+_ENDINGS = "com|org|net|io|edu|gov|info|ly|dev|app"
+_URL = re.compile(
+    rf"[a-z]://|https?:|www\.|\w\.(?:{_ENDINGS})\b|\w\.[a-z]{{2,}}/\w|\w@\w", re.IGNORECASE | re.ASCII
+)
+CUT = " …"
+"""What a base model's caption ends with that was not brought to its end."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,11 @@ class Rules:
         )
 
     def _name_reason(self, caption: str, label: str) -> str | None:
-        named = self.names.named_in(caption)
-        if not self.names.forms[label]:
-            is_named = label in caption
-        else:
-            is_named = any(label in classes for classes in named)
-        if not is_named:
+        named, own = self.names.forms_in(caption), self.names.forms[label]
+        if not (any(form in own for form in named) if own else label in caption):
             return "does not name its class"
-        others = sorted({min(classes) for classes in named if label not in classes})
+        owners = [self.names.owners[form] for form in named]
+        others = sorted({min(classes) for classes in owners if label not in classes})
         return f"names another class: {others[0]}" if others else None
 
     def _length_reason(self, caption: str) -> str | None:
@@ -105,18 +111,28 @@ def estimate_tokens(text: str) -> int:
 
 
 def _form_reason(caption: str, own: Sequence[str]) -> str | None:
-    if len(caption.splitlines()) > 1:
-        return "not one line"
-    if not caption.isprintable() and any(unicodedata.category(sign) in _UNSEEN for sign in caption):
-        return "control characters"
     rest = caption
     for name in own:
         rest = rest.replace(name, "name")  # which may hold braces or stars of its own
+    if len(rest.splitlines()) > 1:
+        return "not one line"
+    if not rest.isprintable() and any(_is_unseen(sign) for sign in rest):
+        return "control characters"
     if _URL.search(rest) or _MARKUP.search(rest):
         return "markup, braces or an address"
-    if not WORDS[0] <= max(len(caption.split()), _unspaced_words(caption)) <= WORDS[1]:
+    if rest.rstrip().endswith(("…", "...")):
+        return "breaks off"
+    if not WORDS[0] <= max(_spaced_words(rest), _unspaced_words(caption)) <= WORDS[1]:
         return f"not of {WORDS[0]} to {WORDS[1]} words"
     return None
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in _UNSEEN and sign not in _JOINERS
+
+
+def _spaced_words(caption: str) -> int:
+    return sum(any(sign.isalnum() for sign in piece) for piece in caption.split())
 
 
 def _unspaced_words(caption: str) -> int:

@@ -7,38 +7,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dalda.prompts.book import loose_name
+from dalda.prompts.number import number_forms
 
 # Scripts with no space between words, or, in Korean, with particles that cling to them.
 UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
-ENDINGS = (
-    ("y", "ies"),
-    ("s", "ses"),
-    ("x", "xes"),
-    ("z", "zes"),
-    ("ch", "ches"),
-    ("sh", "shes"),
-    ("o", "oes"),
-    ("f", "ves"),
-    ("fe", "ves"),
-    ("us", "i"),
-    ("is", "es"),
-    ("um", "a"),
-)
-_PAIRS = {
-    "man": "men",
-    "woman": "women",
-    "child": "children",
-    "person": "people",
-    "foot": "feet",
-    "goose": "geese",
-    "mouse": "mice",
-    "tooth": "teeth",
-    "ox": "oxen",
-}
-IRREGULAR = _PAIRS | {plural: singular for singular, plural in _PAIRS.items()}
 _ASCII_WORD = re.compile(r"[a-z0-9][a-z0-9+#]*")
 HEAD = 4
 APOSTROPHES = str.maketrans("", "", "'’‘`´")
+# What a name does not reach across. A full stop after one or two letters only shortens (St. Bernard).
+_BREAK = re.compile(r"[,;:!?()/…–—、。，；：！？（）]|(?<!\b\w)(?<!\b\w\w)\.| - ")
 
 
 @lru_cache(maxsize=1 << 17)
@@ -47,6 +24,16 @@ def words_of(text: str) -> tuple[str, ...]:
 
     A sign of a script that puts no space between words (Chinese, Japanese, Thai, ...) is a word of its own.
     """
+    return tuple(word for clause in clauses_of(text) for word in clause)
+
+
+@lru_cache(maxsize=1 << 17)
+def clauses_of(text: str) -> tuple[tuple[str, ...], ...]:
+    """The same words, apart where a comma, a full stop or the like stands between them."""
+    return tuple(_words_within(clause) for clause in _BREAK.split(text))
+
+
+def _words_within(text: str) -> tuple[str, ...]:
     folded = loose_name(text.translate(APOSTROPHES))
     if folded.isascii():
         return tuple(_ASCII_WORD.findall(folded))
@@ -78,25 +65,40 @@ class Names:
     """The written forms of every class, each a run of words with the spaces left out."""
 
     forms: Mapping[str, frozenset[str]]
+    """How a class is named in its own captions: by its wording where it has one (no bass guitar)."""
     owners: Mapping[str, frozenset[str]]
+    """Whose form a form is; here a class's own name counts beside its wording."""
+    broken: frozenset[str]
+    """The forms of names that hold a comma, a full stop or the like themselves."""
     heads: frozenset[str]
     """How forms begin, so that few runs of words are looked at further."""
     longest: int
 
     @classmethod
     def of(cls, classes: Sequence[str], wording: Mapping[str, str]) -> "Names":
-        forms = {name: _forms([name, wording.get(name, name)]) for name in classes}
+        forms = {name: _forms(wording.get(name, name)) for name in classes}
         owners: dict[str, set[str]] = {}
-        for name, written in forms.items():
-            for form in written:
-                owners.setdefault(form, set()).add(name)
+        broken: set[str] = set()
+        for name in classes:
+            for said in {name, wording.get(name, name)}:
+                written = _forms(said)
+                broken |= written if len(clauses_of(said)) > 1 else set()
+                for form in written:
+                    owners.setdefault(form, set()).add(name)
         heads = frozenset(form[:end] for form in owners for end in range(1, HEAD + 1))
         longest = max((len(form) for form in owners), default=0)
-        return cls(forms, {form: frozenset(names) for form, names in owners.items()}, heads, longest)
+        owned = {form: frozenset(names) for form, names in owners.items()}
+        return cls(forms, owned, frozenset(broken), heads, longest)
 
     def named_in(self, text: str) -> list[frozenset[str]]:
         """The classes named, from left to right; a set of several where two classes are written alike."""
-        words = words_of(text)
+        return [self.owners[form] for form in self.forms_in(text)]
+
+    def forms_in(self, text: str) -> list[str]:
+        """The forms by which classes are named, from left to right; of nested ones the longer alone."""
+        clauses = clauses_of(text)
+        words = [word for clause in clauses for word in clause]
+        clause_of = [index for index, clause in enumerate(clauses) for _ in clause]
         spans = []
         for start in range(len(words)):
             run = ""
@@ -104,23 +106,19 @@ class Names:
                 run += words[end]
                 if run[:HEAD] not in self.heads or len(run) > self.longest:
                     break
-                if run in self.owners:
-                    spans.append((start, end + 1, self.owners[run]))
-        return [names for start, end, names in spans if not _is_within(start, end, spans)]
+                whole = clause_of[start] == clause_of[end] or run in self.broken
+                if whole and run in self.owners:
+                    spans.append((start, end + 1, run))
+        return [form for start, end, form in spans if not _is_within(start, end, spans)]
 
 
-def _is_within(start: int, end: int, spans: Iterable[tuple[int, int, frozenset[str]]]) -> bool:
+def _is_within(start: int, end: int, spans: Iterable[tuple[int, int, str]]) -> bool:
     return any(a <= start and end <= b and (b - a) > (end - start) for a, b, _ in spans)
 
 
-def _forms(names: Iterable[str]) -> frozenset[str]:
-    written = set()
-    for name in names:
-        for form in _inflections(" ".join(words_of(name))):
-            joined = form.replace(" ", "")
-            if joined:
-                written.add(joined)
-    return frozenset(written)
+def _forms(name: str) -> frozenset[str]:
+    written = (form.replace(" ", "") for form in _inflections(" ".join(words_of(name))))
+    return frozenset(form for form in written if form)
 
 
 def _inflections(name: str) -> set[str]:
@@ -132,22 +130,4 @@ def _inflections(name: str) -> set[str]:
     found |= {f"{first} {form}" for form in number_forms(last)}
     if joint:
         found |= {f"{before} {form} {rest}" for form in number_forms(noun)}
-    return found
-
-
-def number_forms(word: str) -> set[str]:
-    """The other number of an English noun, by the regular rules and the commonest exceptions."""
-    if not (word.isascii() and word.isalpha() and len(word) > 1):
-        return set()
-    found = {f"{word}s"}
-    if word in IRREGULAR:
-        found.add(IRREGULAR[word])
-    for singular, plural in ENDINGS:
-        if word.endswith(singular):
-            found.add(word[: len(word) - len(singular)] + plural)
-    # A plural only where the singular's own plural is the word again, and enough of it is left.
-    for plural, singular in [(plural, singular) for singular, plural in ENDINGS] + [("s", "")]:
-        stem = word[: len(word) - len(plural)] + singular
-        if word.endswith(plural) and len(stem) > 2 and not stem.endswith(("s", "u", "i")):
-            found.add(stem)
     return found

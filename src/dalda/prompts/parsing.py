@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from dalda.prompts.book import loose_name
+from dalda.prompts.naming import words_of
 
 _KEY = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*')
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -21,18 +22,37 @@ class Parsed:
     unknown: list[tuple[str, object]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Known:
+    """The classes that were asked about, by the names that an answer may use for them."""
+
+    exact: Mapping[str, str]
+    loose: Mapping[str, str]
+
+    @classmethod
+    def of(cls, classes: Iterable[str], wording: Mapping[str, str]) -> "Known":
+        exact = {wording.get(name, name): name for name in classes} | {name: name for name in classes}
+        return cls(exact, {_bare(said): name for said, name in exact.items()})
+
+    def label(self, name: str) -> str | None:
+        return self.exact.get(name) or self.loose.get(_bare(name))
+
+    def __contains__(self, name: str) -> bool:
+        return self.label(name) is not None
+
+
+def _bare(name: str) -> str:
+    """A name without case, spaces, hyphens and apostrophes, as captions are searched for it."""
+    return "".join(words_of(name)) or loose_name(name)
+
+
 def parse_answer(text: str, classes: Iterable[str], wording: Mapping[str, str]) -> Parsed:
-    """Match by class name, never by position; case, hyphens and underscores of the names may differ."""
-    known = {}
-    for name in classes:
-        known[loose_name(wording.get(name, name))] = name
-        known[loose_name(name)] = name
-    pairs = _json_pairs(text, known)
-    if pairs is None:
-        pairs = list(_broken_pairs(text, known)) or list(_line_pairs(text, known))
+    """Match by class name, never by position; case, spaces, hyphens and the like may differ."""
+    known = Known.of(list(classes), wording)
+    pairs = _json_pairs(text, known) or list(_line_pairs(text, known))
     parsed = Parsed()
     for name, value in pairs:
-        label = known.get(loose_name(name))
+        label = known.label(name)
         if label is None:
             parsed.unknown += [(name, caption) for caption in _flat(value)]
         else:
@@ -40,19 +60,19 @@ def parse_answer(text: str, classes: Iterable[str], wording: Mapping[str, str]) 
     return parsed
 
 
-def _json_pairs(text: str, known: Mapping[str, str]) -> list[tuple[str, object]] | None:
-    """The pairs of the first whole JSON value in the text that has any, or None."""
+def _json_pairs(text: str, known: Known) -> list[tuple[str, object]]:
+    """The pairs of every JSON value in the text, and what can be read of one that is cut or malformed."""
     decoder = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
     position = 0
+    pairs: list[tuple[str, object]] = []
     while (start := _next_opening(text, position)) is not None:
         try:
             value, position = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            # Cut or malformed: its inner parts are found one by one instead.
-            return None
-        if pairs := list(_walk(value, known, depth=0)):
-            return pairs
-    return None
+            # Its inner parts are found one by one instead, and those of all that follows.
+            return pairs + list(_broken_pairs(text[start:], known))
+        pairs += _walk(value, known, depth=0)
+    return pairs
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -64,20 +84,21 @@ def _next_opening(text: str, position: int) -> int | None:
     return found.start() if found else None
 
 
-def _walk(value: object, known: Mapping[str, str], depth: int) -> Iterator[tuple[str, object]]:
+def _walk(value: object, known: Known, depth: int) -> Iterator[tuple[str, object]]:
     if depth > 20:
         return
     if isinstance(value, _Pairs):
-        fields = dict(value)
-        name = fields.get("class", fields.get("name"))
-        if isinstance(name, str) and ("captions" in fields or "caption" in fields):
-            yield name, fields.get("captions", fields.get("caption"))
+        if _is_entry(value):
+            fields = dict(value)
+            yield str(fields.get("class", fields.get("name"))), _texts(value)
             return
         for key, inner in value:
-            if _holds_objects(inner):
-                yield from _walk(inner, known, depth + 1)
-            else:
+            if not _holds_objects(inner):
                 yield key, inner
+            elif key in known and not any(map(_is_entry, _objects(inner))):
+                yield key, _texts(inner)
+            else:
+                yield from _walk(inner, known, depth + 1)
     elif isinstance(value, list):
         for inner in value:
             if isinstance(inner, str):
@@ -86,13 +107,32 @@ def _walk(value: object, known: Mapping[str, str], depth: int) -> Iterator[tuple
                 yield from _walk(inner, known, depth + 1)
 
 
-def _holds_objects(value: object) -> bool:
-    return isinstance(value, _Pairs) or (
-        isinstance(value, list) and any(isinstance(inner, _Pairs) for inner in value)
+def _is_entry(value: _Pairs) -> bool:
+    """Whether an object names its class and holds captions."""
+    fields = dict(value)
+    return isinstance(fields.get("class", fields.get("name")), str) and (
+        "captions" in fields or "caption" in fields
     )
 
 
-def _broken_pairs(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, object]]:
+def _objects(value: object) -> list[_Pairs]:
+    inner = [value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
+    return [one for one in inner if isinstance(one, _Pairs)]
+
+
+def _holds_objects(value: object) -> bool:
+    return bool(_objects(value))
+
+
+def _texts(value: object) -> object:
+    """What stands for captions in an object, or in each object of a list: those fields, else all."""
+    if isinstance(value, _Pairs):
+        fields = dict(value)
+        return fields.get("captions", fields.get("caption", list(fields.values())))
+    return [_texts(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _broken_pairs(text: str, known: Known) -> Iterator[tuple[str, object]]:
     """From JSON that is cut or malformed: every string that can be read whole after a known name."""
     name: str | None = None
     keys = list(_KEY.finditer(text))
@@ -102,11 +142,11 @@ def _broken_pairs(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, ob
         strings = [_string(inner) for inner in re.findall(r'"((?:[^"\\]|\\.)*)"', body)]
         if loose_name(key) in ("class", "name") and len(strings) >= 1:
             name = strings[0]
-        elif loose_name(key) in known:
+        elif key in known:
             yield key, strings
+            name = key  # whose captions may stand in objects of their own
         elif loose_name(key) in ("captions", "caption") and name is not None:
             yield name, strings
-            name = None
 
 
 def _string(escaped: str) -> str:
@@ -116,7 +156,7 @@ def _string(escaped: str) -> str:
         return escaped
 
 
-def _line_pairs(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, object]]:
+def _line_pairs(text: str, known: Known) -> Iterator[tuple[str, object]]:
     """Lines `name: caption`, and bulleted lines below a line that is a name alone."""
     heading: str | None = None
     for line in text.splitlines():
@@ -132,13 +172,13 @@ def _line_pairs(text: str, known: Mapping[str, str]) -> Iterator[tuple[str, obje
             heading = None
 
 
-def _split(line: str, known: Mapping[str, str]) -> tuple[str | None, str]:
+def _split(line: str, known: Known) -> tuple[str | None, str]:
     for colon in re.finditer(r":", line):
         name = line[: colon.start()].strip(_DRESS)
-        if loose_name(name) in known:
+        if name in known:
             return name, line[colon.end() :].strip(_DRESS)
     name = line.strip(_DRESS)
-    return (name, "") if loose_name(name) in known else (None, "")
+    return (name, "") if name in known else (None, "")
 
 
 def _flat(value: object, depth: int = 0) -> Iterator[object]:
