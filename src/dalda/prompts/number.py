@@ -27,9 +27,19 @@ AT_THE_END = {
 """Irregular as the last part of a longer word too: snowman, coltsfoot, dormouse."""
 WHOLE = {"goose": "geese", "ox": "oxen"}
 # The bare s belongs to the word after most of these letters (glass, lotus, iris), but not in these words.
-_IN_I_OR_U = {"taxi", "kiwi", "ski", "bikini", "safari", "yeti", "rabbi", "emoji", "emu", "gnu", "menu", "tutu"}
-    ["taxi", "kiwi", "ski", "bikini", "safari", "yeti", "rabbi", "emoji", "emu", "gnu", "menu", "tutu"]
-)
+_IN_I_OR_U = {
+    "taxi",
+    "kiwi",
+    "ski",
+    "bikini",
+    "safari",
+    "yeti",
+    "rabbi",
+    "emoji",
+    "emu",
+    "gnu",
+    "menu",
+}
 # Their singular is another word, or none.
 _ONLY_PLURAL = {"shorts", "news", "glasses", "jeans", "pants", "goods", "woods", "lens"}
 
