@@ -26,7 +26,12 @@ SETTINGS = {
     "guidance": "adaptive",
     "sampling": "truncated",
     "per_image": 2,
-    "preset": {"model": "shipped:doodles/weights/model", "prompt_prefix": "", "steps": 12},
+    "preset": {
+        "model": "shipped:doodles/weights/model",
+        "clip": "shipped:doodles/weights/clip",
+        "prompt_prefix": "",
+        "steps": 12,
+    },
     "rendering": {"batch_size": "auto", "device": "cpu"},
     "versions": {"dalda": "0.1.0"},
 }

@@ -1,19 +1,26 @@
 """The report over real folders: what is found in them, what is shown, and what is left out and said so."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.pipeline.drawn_set import drawn_set
 from tests.pipeline.test_report_numbers import arms
 
 from dalda.config import ReportConfig
 from dalda.errors import UserError
-from dalda.pipeline.report import page, pictures
+from dalda.pipeline import sight
+from dalda.pipeline.report import facts, page, pictures
+from dalda.pipeline.report.facts import set_facts
+from dalda.pipeline.report.material import material_of
 from dalda.pipeline.report.page import PageReport, report
+from dalda.pipeline.report.run_facts import run_facts
 from dalda.pipeline.runs import found_in, read_outcomes
+from dalda.pipeline.sets import synthetic_set
 from dalda.synthesis.decisions import append
 from dalda.synthesis.store import Store
 from dalda.trials.outcomes import save_outcomes
@@ -24,7 +31,7 @@ EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No CLIP on disk: quick, and a case of its own."""
-    monkeypatch.setattr(page, "on_disk", lambda _: False)
+    monkeypatch.setattr(sight, "on_disk", lambda _: False)
 
 
 def written(*places: Path, **options: object) -> tuple[str, PageReport]:
@@ -60,7 +67,17 @@ def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))
     assert html.count("guidance adaptive") == 1
     assert done.shown == 12
-    assert "openai/clip-vit-base-patch16 is not on disk" in html
+    assert "is not on disk, and nothing is fetched" in html
+
+
+def test_a_half_fetched_clip_costs_only_what_it_would_tell(
+    tmp_path: Path, half_fetched: str, no_network: list[str]
+) -> None:
+    preset = {"model": "runwayml/stable-diffusion", "clip": half_fetched}
+    html, done = written(drawn_set(tmp_path, model="sd15", preset=preset))
+    assert done.shown == 12
+    assert f"{half_fetched}&#39; on disk is not whole" in html
+    assert no_network == []
 
 
 @pytest.mark.usefixtures("blind")
@@ -72,6 +89,59 @@ def test_the_answer_comes_from_trials_where_there_are_any(tmp_path: Path) -> Non
     assert (
         html.index("gained 30.0 points") < html.index("What was run") < html.index("real picture of boat")
     )
+
+
+@pytest.mark.usefixtures("blind")
+def test_two_runs_stay_apart(tmp_path: Path) -> None:
+    runs = run_in(tmp_path / "weak", real=0.3, dalda=0.4), run_in(tmp_path / "strong", real=0.7, dalda=0.8)
+    html, done = written(*runs)
+    assert (done.trials, done.headline[:22]) == (12, "All 2 comparisons gain")
+    for name in ("weak", "strong"):
+        assert f"{name}, doodles, 2 shots: accuracy per arm" in html
+    namesakes = [shutil.copytree(run, tmp_path / run.name / "same/run") for run in runs]
+    assert list(found_in(namesakes).runs) == [str(run) for run in namesakes]
+
+
+@pytest.mark.usefixtures("blind")
+def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
+    run, study = run_in(tmp_path / "run", real=0.5), run_in(tmp_path / "study", real=0.5, wide=0.6)
+    trained = {"dataset": "doodles", "backbone": None, "tune": "head", "epochs": 7, "iterations": 11}
+    (run / "train.yaml").write_text(
+        yaml.safe_dump({**trained, "batch_size": 32, "versions": {"torch": "9.9"}, "seconds": 75.2})
+    )
+    train = {"backbone": "resnet50", "batch_size": 64}
+    arms = [{"name": "real", "method": "real"}, {"name": "wide", "blend": "concatenation"}]
+    (study / "study.yaml").write_text(
+        yaml.safe_dump({"dataset": "pets", "shots": [2], "arms": arms, "train": train})
+    )
+    told = run_facts(found_in([run]))
+    assert told["Classifier"] == "doodle, tuned: head, 7 epochs of 11 steps, batch size 32"
+    assert (told["Versions"], told["Time"]) == ("torch 9.9", "1 min 15 s")
+    both = run_facts(found_in([run, study]))
+    assert "; study: resnet50, tuned: head, 50 epochs of 200 steps, batch size 64" in both["Classifier"]
+    assert "blend concatenation" in both["Mixing"]
+    (run / "train.yaml").write_text("[" * 5000)
+    assert "Classifier" not in run_facts(found_in([run]))
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_class_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, drop=4)
+    for one in Store.existing(out).samples():
+        if one.label == "boat":
+            append(out, one.job_id, "reject", "test")
+    html, _ = written(out)
+    assert html.count("No picture is left: all were dropped or rejected.") == 2
+    assert "at least 4 per class" in html
+
+
+def test_a_pace_that_no_model_has_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    material = material_of(synthetic_set(drawn_set(tmp_path)))
+    for number, one in enumerate(material.samples):
+        os.utime(one.path, (1e9, 1e9 + number))
+    assert "1.1 per second (by the times of the files" in set_facts(material)["Painted"]
+    monkeypatch.setattr(facts, "FASTEST", 1)
+    assert "Painted" not in set_facts(material)
 
 
 @pytest.mark.usefixtures("blind")

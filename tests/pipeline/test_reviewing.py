@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from dalda.cli import app
+from dalda.config import ReportConfig
 from dalda.errors import UserError
+from dalda.pipeline.report.page import report
 from dalda.pipeline.reviewing import Ledger, OwnScores, samples_of, standing
 from dalda.synthesis.decisions import append
 from drawn_set import drawn_set
@@ -66,30 +68,42 @@ def settled(scores: OwnScores) -> dict[str, Any]:
     return scores.state()
 
 
-def test_samples_of_another_class_are_doubtful(tmp_path: Path) -> None:
+def test_samples_of_another_class_are_doubtful_to_review_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
     out = drawn_set(tmp_path, classes=("house", "umbrella", "tree"), sources=1, copies=4, scored=True)
     samples = samples_of(out)
     wrong = next(one for one in samples if one.label == "house")
     wrong.path.write_bytes(next(one for one in samples if one.label == "umbrella").path.read_bytes())
-    found = settled(OwnScores(out, samples, tmp_path / "cache"))
+    found = settled(OwnScores(out, samples))
     assert found["state"] == "done"
     lowest = min(range(len(samples)), key=lambda place: found["scores"][place])
     assert samples[lowest] == wrong
-    kept = next((tmp_path / "cache").glob("*.json"))
-    kept.write_text(json.dumps([0.5] * len(samples)))
-    assert settled(OwnScores(out, samples, tmp_path / "cache"))["scores"] == [0.5] * len(samples)
-    kept.write_text("[0.5,")
-    assert settled(OwnScores(out, samples, tmp_path / "cache"))["scores"] == found["scores"]
+    told = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
+    assert f"house: {found['scores'][lowest]:.2f}" in told.partition("Most doubtful")[2][:4000]
 
 
 def test_without_a_clip_model_the_reason_is_told(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
-    found = settled(OwnScores(out, samples_of(out), tmp_path / "cache"))
+    found = settled(OwnScores(out, samples_of(out)))
     assert found == {"state": "missing", "reason": "the settings name no CLIP model"}
 
 
 def test_a_model_that_a_strangers_folder_names_is_not_fetched(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
     (out / "dalda.yaml").write_text("preset: {clip: someone/model}")
-    found = settled(OwnScores(out, samples_of(out), tmp_path / "cache"))
-    assert found == {"state": "missing", "reason": "the CLIP model 'someone/model' is not on disk"}
+    found = settled(OwnScores(out, samples_of(out)))
+    assert found["state"] == "missing"
+    assert found["reason"].startswith("the CLIP model 'someone/model' is not on disk")
+
+
+def test_a_model_that_is_half_there_is_not_fetched(
+    tmp_path: Path, half_fetched: str, no_network: list[str]
+) -> None:
+    out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
+    (out / "dalda.yaml").write_text(f"preset: {{clip: {half_fetched}}}")
+    found = settled(OwnScores(out, samples_of(out)))
+    assert found["state"] == "missing"
+    assert f"'{half_fetched}' on disk is not whole" in found["reason"]
+    assert no_network == []

@@ -1,7 +1,5 @@
 """From a synthetic folder to a page where a person keeps and rejects samples."""
 
-import hashlib
-import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,12 +11,11 @@ from dalda.answers.synthetic import ReviewReport
 from dalda.data.images import open_image, sha256_of
 from dalda.doodles.dataset import default_root
 from dalda.errors import UserError, first_line
-from dalda.loading import device_named, load_scorer, on_disk
+from dalda.pipeline.sight import classes_of, sight_of
 from dalda.progress import say
 from dalda.records import Sample
 from dalda.synthesis.decisions import REVIEW, Verdict, append, decisions, history
 from dalda.synthesis.store import Store, read_settings
-from dalda.writing import write_atomically
 
 DEFAULT_PORT = 7860
 
@@ -72,14 +69,14 @@ def app_of(out: Path, samples: Sequence[Sample], host: str = "127.0.0.1") -> Any
     from dalda.views.review import Review, review_app
     from dalda.views.review_pictures import Pictures
 
-    cache = default_root().parent / "review"
+    cache = default_root().parent / "review" / "pictures"
     page = Review(
         out=out,
         samples=samples,
-        pictures=Pictures(open_image, sha256_of, cache / "pictures"),
+        pictures=Pictures(open_image, sha256_of, cache),
         decide=lambda job_id, decision, author: _decide(out, job_id, decision, author),
         history=Ledger(out).lines,
-        scores=OwnScores(out, samples, cache / "scores").state,
+        scores=OwnScores(out, samples).state,
     )
     return review_app(page, host)
 
@@ -112,15 +109,13 @@ class Ledger:
 
 @dataclass
 class OwnScores:
-    """CLIP's score of each sample itself, by the set's own CLIP: computed once, beside the page, and kept.
+    """CLIP's score of each sample itself, by the set's own CLIP, computed beside the page.
 
     The metadata's score is the source's. A sample that CLIP does not take for its class is doubtful.
     """
 
     out: Path
     samples: Sequence[Sample]
-    cache: Path
-    done: int = 0
     scores: list[float] | None = None
     problem: str | None = None
     _worker: threading.Thread | None = None
@@ -135,7 +130,7 @@ class OwnScores:
         if self.problem is not None:
             return {"state": "missing", "reason": self.problem}
         if self.scores is None:
-            return {"state": "running", "done": self.done, "total": len(self.samples)}
+            return {"state": "running"}
         return {"state": "done", "scores": self.scores}
 
     def _work(self) -> None:
@@ -147,35 +142,10 @@ class OwnScores:
             self.problem = first_line(error)
 
     def _found(self) -> list[float]:
-        preset = read_settings(self.out).get("preset")
-        clip = str(preset.get("clip", "")) if isinstance(preset, dict) else ""
-        names = sorted({one.label for one in self.samples})
-        if not clip:
-            raise UserError("the settings name no CLIP model")
-        if not on_disk(clip):  # the folder may be a stranger's: what it names is not fetched
-            raise UserError(f"the CLIP model '{clip}' is not on disk")
-        if len(names) < 2:
+        from dalda.trials.trust import clip_scores
+
+        classes = classes_of(Store.existing(self.out))
+        if len(classes) < 2:
             raise UserError("there is one class only, so CLIP has nothing to choose from")
-        states = [[one.job_id, one.path.stat().st_mtime_ns] for one in self.samples]
-        key = hashlib.sha256(json.dumps([clip, names, states]).encode()).hexdigest()
-        kept = self.cache / f"{key}.json"
-        found = _scores_in(kept)
-        if len(found) == len(self.samples):
-            return found
-        scorer = load_scorer(clip, device_named("auto"))
-        scores = []
-        for score in scorer.scores(((one.path, one.label) for one in self.samples), names, open_image):
-            scores.append(score)
-            self.done = len(scores)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, json.dumps(scores), shared=True, sync=False)
-        return scores
-
-
-def _scores_in(path: Path) -> list[float]:
-    """Scores that were kept; none where there are none, or the file was damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [float(score) for score in found] if isinstance(found, list) else []
+        found = clip_scores(self.samples, classes, sight_of(read_settings(self.out), "auto"))
+        return [round(float(score), 5) for score in found]

@@ -19,32 +19,54 @@ REAL = "real"
 
 
 @dataclass(frozen=True)
+class Run:
+    """A folder with outcomes of trials."""
+
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
 class Found:
     """All that is in the named folders."""
 
-    outcomes: tuple[Outcome, ...]
+    runs: dict[str, Run]
+    """By name: what is measured in one is never pooled with another's."""
     sets: dict[Path, str]
     """Synthetic sets, with the names of the arms that a study uses them for, else nothing."""
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        return tuple(one for run in self.runs.values() for one in run.outcomes)
 
 
 def found_in(places: Sequence[Path]) -> Found:
     """Raises UserError for a folder with neither outcomes nor synthetic sets."""
-    outcomes: dict[Path, list[Outcome]] = {}
+    runs: dict[Path, Run] = {}
     sets: dict[Path, tuple[Path, str]] = {}
     for place in places:
         if not place.is_dir():
             raise UserError(f"there is no folder '{place}'; name one of dalda augment, train, run or demo")
         plan = read_plan(place)
         own = sets_in(place)
-        if (place / OUTCOMES).is_dir():
-            outcomes[place.resolve()] = read_outcomes(place)
-        if not own and not outcomes.get(place.resolve()):
+        outcomes = read_outcomes(place)
+        if outcomes:
+            runs[place.resolve()] = Run(place, tuple(outcomes))
+        if not own and not outcomes:
             raise UserError(
                 f"'{place}' holds neither results nor a synthetic set; "
                 "name a folder of dalda augment, train, run or demo"
             )
         sets |= {folder.resolve(): (folder, arms_of(folder, plan)) for folder in own}
-    return Found(tuple(one for ones in outcomes.values() for one in ones), dict(sets.values()))
+    return Found(_named(list(runs.values())), dict(sets.values()))
+
+
+def _named(runs: Sequence[Run]) -> dict[str, Run]:
+    """Runs by their folders' names, by their whole paths where two names are alike."""
+    names = [run.folder.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.folder.resolve()) for run in runs]
+    return dict(zip(names, runs, strict=True))
 
 
 def sets_in(place: Path) -> list[Path]:

@@ -84,6 +84,34 @@ def evaluate(
     `reader` is a CLIP for the CLIP score and the off-target share; without one, the store's own backbone
     says them where it reads text.
     """
+    seen = _seen(split, samples, store, reader or store)
+    real_labels, labels = labels_of(split.examples, split.classes), labels_of(samples, split.classes)
+    classes = {}
+    for number, name in enumerate(split.classes):
+        own = labels == number
+        if own.any():
+            said = None if seen.said is None else seen.said[own]
+            classes[name] = measure(seen.real[real_labels == number], seen.made[own], labels[own], said)
+    return Evaluation(
+        measure(seen.real, seen.made, labels, seen.said), classes, _looks(split, samples, seen)
+    )
+
+
+def look_at(split: Split, samples: Sequence[Sample], store: FeatureStore) -> tuple[Look, ...]:
+    """What each synthetic image looks like, and nothing of the whole. Raises `UserError` as `evaluate`."""
+    return _looks(split, samples, _seen(split, samples, store, store))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Features of the real and of the synthetic images, and CLIP's probabilities [m, classes] of these."""
+
+    real: Features
+    made: Features
+    said: Features | None
+
+
+def _seen(split: Split, samples: Sequence[Sample], store: FeatureStore, reader: FeatureStore) -> _Seen:
     if not samples or not split.examples:
         raise UserError("There are no synthetic images, or no real ones, to evaluate.")
     foreign = sorted({sample.label for sample in samples} - set(split.classes))
@@ -95,30 +123,26 @@ def evaluate(
     real = store.plain([picture_of(example) for example in split.examples]).astype(np.float64)
     pictures = [picture_of(sample) for sample in samples]
     made = store.plain(pictures).astype(np.float64)
-    reader = reader or store
     text = reader.backbone.head_start(split.classes)
     said = None
     if text is not None:
         said = class_probabilities(reader.plain(pictures), text.numpy(), reader.backbone.text_scale)
-    real_labels, labels = labels_of(split.examples, split.classes), labels_of(samples, split.classes)
-    classes = {}
-    for number, name in enumerate(split.classes):
-        own = labels == number
-        if own.any():
-            seen = None if said is None else said[own]
-            classes[name] = measure(real[real_labels == number], made[own], labels[own], seen)
-    nearest, cosine = nearest_real(real, made)
-    looks = tuple(
+    return _Seen(real, made, said)
+
+
+def _looks(split: Split, samples: Sequence[Sample], seen: _Seen) -> tuple[Look, ...]:
+    labels = labels_of(samples, split.classes)
+    nearest, cosine = nearest_real(seen.real, seen.made)
+    return tuple(
         Look(
             sample,
             int(nearest[number]),
             float(cosine[number]),
-            None if said is None else float(said[number, labels[number]]),
-            None if said is None else split.classes[int(said[number].argmax())],
+            None if seen.said is None else float(seen.said[number, labels[number]]),
+            None if seen.said is None else split.classes[int(seen.said[number].argmax())],
         )
         for number, sample in enumerate(samples)
     )
-    return Evaluation(measure(real, made, labels, said), classes, looks)
 
 
 def measure(real: Features, made: Features, labels: NDArray[np.int64], said: Features | None) -> Quality:

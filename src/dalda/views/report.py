@@ -49,11 +49,13 @@ class Budget:
 
     def take(self, paths: Sequence[Path]) -> list[Thumbnail] | None:
         """Thumbnails of all these pictures, or None where they do not all fit."""
-        made = [thumbnail(self.open_image(path)) for path in paths]
-        needed = sum(len(one.webp) for one in made)
-        if needed > self.bytes:
-            return None
-        self.bytes -= needed
+        made, left = [], self.bytes
+        for path in paths:
+            made.append(thumbnail(self.open_image(path)))
+            left -= len(made[-1].webp)
+            if left < 0:
+                return None
+        self.bytes = left
         return made
 
 
@@ -173,7 +175,8 @@ class Page:
     headline: str
     sentences: tuple[str, ...]
     arms: tuple[ArmTable, ...] = ()
-    shots_charts: tuple[str, ...] = ()
+    shots_charts: tuple[tuple[str, str], ...] = ()
+    """Title, empty where there is one only, and SVG."""
     facts: Mapping[str, str] = field(default_factory=dict)
     classes: tuple[ClassTable, ...] = ()
     sets: tuple[SetPart, ...] = ()

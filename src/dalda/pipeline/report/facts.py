@@ -12,6 +12,9 @@ from dalda.prompts.acceptance import Rules
 from dalda.prompts.quality import summary_of
 from dalda.synthesis.presets import SHIPPED
 
+FASTEST = 100
+"""Pictures per second that a model may paint."""
+
 
 def left_out(material: Material) -> dict[str, int]:
     """Pictures that are not in the set, by reason, the most frequent first."""
@@ -24,13 +27,14 @@ def left_out(material: Material) -> dict[str, int]:
 def caption_facts(material: Material) -> dict[str, str]:
     """How good and how different the captions are, by the rules of `dalda prompts`."""
     prefix = str(_preset(material).get("prompt_prefix") or "")
-    book: dict[str, list[str]] = {label: [] for label in material.labels}
+    book: dict[str, list[str]] = {}
     for sample in material.samples:
         caption = sample.prompt.removeprefix(prefix)
-        if caption not in book[sample.label]:
-            book[sample.label].append(caption)
+        captions = book.setdefault(sample.label, [])
+        if caption not in captions:
+            captions.append(caption)
     dataset = str(material.settings.get("dataset", ""))
-    rules = Rules(material.labels, {label: caption_name(dataset, label) for label in book}, prefix)
+    rules = Rules(list(book), {label: caption_name(dataset, label) for label in book}, prefix)
     against = [
         reason
         for label, captions in book.items()
@@ -94,19 +98,23 @@ def _said(settings: Mapping[str, Any], *keys: str) -> str:
 
 
 def _pace(paths: Sequence[Path]) -> str:
-    """When, and how many per second, as the times of the files tell; pauses count."""
+    """When, and how many per second, as the times of the files tell; pauses count.
+
+    Nothing where the files came faster than any model paints: then they were copied or unpacked.
+    """
     times = sorted(path.stat().st_mtime for path in paths)
     spent = times[-1] - times[0]
-    if len(times) < 2 or spent < 1:
+    if len(times) < 2 or spent < 1 or len(times) / spent > FASTEST:
         return ""
     when = datetime.fromtimestamp(times[0], UTC).strftime("%Y-%m-%d %H:%M UTC")
     pace = (
         f"{len(times) / spent:.1f} per second" if len(times) > spent else f"{spent / len(times):.1f} s each"
     )
-    return f"{when}, within {_duration(spent)}, {pace} (by the times of the files, pauses included)"
+    return f"{when}, within {duration(spent)}, {pace} (by the times of the files, pauses included)"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In words, from the hours down to the seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

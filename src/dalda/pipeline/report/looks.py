@@ -25,13 +25,12 @@ PER_CLASS = 2
 
 def with_looks(part: SetPart, material: Material, store: "FeatureStore", budget: Budget) -> SetPart:
     """The part with what CLIP says of its pictures. Raises UserError where there is nothing to compare."""
-    from dalda.trials.quality import NEAR_COPY, evaluate
+    from dalda.trials.quality import NEAR_COPY, look_at
 
     if not material.examples:
         raise UserError("the real pictures are no longer where they were, so nothing can be compared")
     split = split_of(material)
-    found = evaluate(split, material.samples, store)
-    looks = found.looks
+    looks = look_at(split, material.samples, store)
     stray = sum(look.off_target for look in looks)
     near = sorted((look for look in looks if look.near_copy), key=lambda look: -look.cosine)
     nearest = max(looks, key=lambda look: look.cosine)

@@ -7,6 +7,7 @@ from typing import Any
 from dalda.data.images import sha256_of
 from dalda.errors import UserError
 from dalda.pipeline.sets import SyntheticSet
+from dalda.pipeline.sight import classes_of
 from dalda.records import Example, Sample
 from dalda.synthesis.store import Store, read_settings
 
@@ -20,6 +21,8 @@ class Material:
 
     made: SyntheticSet
     settings: Mapping[str, Any]
+    labels: Sequence[str]
+    """The classes, in the set's order, those included whose pictures were all dropped or rejected."""
     dropped: Sequence[Mapping[str, Any]]
     examples: Mapping[Source, Example]
     """The real pictures whose files are where they were, unchanged."""
@@ -28,17 +31,12 @@ class Material:
     def samples(self) -> tuple[Sample, ...]:
         return self.made.samples
 
-    @property
-    def labels(self) -> list[str]:
-        """The classes, in the set's order."""
-        return list(dict.fromkeys(sample.label for sample in self.samples))
-
     def by_class(self) -> dict[str, dict[Source, list[Sample]]]:
-        """Class to real picture to its copies by rising lambda."""
-        found: dict[str, dict[Source, list[Sample]]] = {}
+        """Class to real picture to its copies by rising lambda; a class may have none."""
+        found: dict[str, dict[Source, list[Sample]]] = {label: {} for label in self.labels}
         for sample in sorted(self.samples, key=lambda one: (one.ip_adapter_scale, one.repeat)):
-            found.setdefault(sample.label, {}).setdefault(source_of(sample), []).append(sample)
-        return {label: found[label] for label in self.labels}
+            found[sample.label].setdefault(source_of(sample), []).append(sample)
+        return found
 
 
 def source_of(sample: Sample) -> Source:
@@ -57,4 +55,4 @@ def material_of(made: SyntheticSet) -> Material:
             unchanged = False
         if unchanged:
             examples[label, sha256] = Example(path, label, sha256)
-    return Material(made, read_settings(made.folder), store.dropped(), examples)
+    return Material(made, read_settings(made.folder), classes_of(store), store.dropped(), examples)

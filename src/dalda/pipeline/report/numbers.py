@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from dalda.pipeline.runs import REAL
 from dalda.records import Outcome
-from dalda.trials.metrics import Interval, compare, interval, verdict
+from dalda.trials.metrics import Interval, compare, interval, measured_alike, verdict
 from dalda.trials.outcomes import by_arm
 from dalda.views.charts import Estimate, accuracy_chart, gains_chart, shots_chart
 from dalda.views.report import ArmLine, ArmTable, ClassTable
@@ -17,26 +18,31 @@ MOST_CLASSES = 24
 MOST_SENTENCES = 8
 GAINED, LOST, LEVEL, ONE_SEED = "gained", "lost", "no measurable difference", "one seed tells no interval"
 
-Key = tuple[str, int | None]
-"""Data set and shots: what is compared is alike in both."""
+
+class Key(NamedTuple):
+    """What trials have in common that are compared."""
+
+    run: str
+    """Empty where there is one run only."""
+    dataset: str
+    shots: int | None
+
+
 Groups = Mapping[Key, Mapping[str, Sequence[Outcome]]]
 
 
-def groups_of(outcomes: Sequence[Outcome]) -> Groups:
-    """Outcomes by data set, shots and arm; shots rise, and all of them come last."""
-    keys = sorted({(one.dataset, one.shots or math.inf) for one in outcomes})
-    return {
-        (name, None if math.isinf(shots) else int(shots)): by_arm(
-            [one for one in outcomes if (one.dataset, one.shots or math.inf) == (name, shots)]
-        )
-        for name, shots in keys
-    }
+def groups_of(runs: Mapping[str, Sequence[Outcome]]) -> Groups:
+    """Outcomes by run, data set, shots and arm; shots rise, and all of them come last."""
+    groups: dict[Key, list[Outcome]] = {}
+    for run, outcomes in runs.items():
+        for one in sorted(outcomes, key=lambda one: (one.dataset, one.shots or math.inf)):
+            groups.setdefault(Key(run if len(runs) > 1 else "", one.dataset, one.shots), []).append(one)
+    return {key: by_arm(ones) for key, ones in groups.items()}
 
 
 def title_of(key: Key) -> str:
-    dataset, shots = key
-    many = "all shots" if shots is None else "1 shot" if shots == 1 else f"{shots} shots"
-    return f"{dataset}, {many}"
+    many = "all shots" if key.shots is None else "1 shot" if key.shots == 1 else f"{key.shots} shots"
+    return ", ".join(filter(None, (key.run, key.dataset, many)))
 
 
 def estimate(name: str, found: Interval) -> Estimate:
@@ -46,9 +52,9 @@ def estimate(name: str, found: Interval) -> Estimate:
 
 
 def alike(ones: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """The trials of both arms that have the same seed and as many validation pictures, seed by seed."""
+    """The trials of both arms that have the same seed and validation pictures, seed by seed."""
     first, second = ({one.seed: one for one in arm} for arm in (ones, others))
-    seeds = [seed for seed in first if seed in second and len(first[seed].right) == len(second[seed].right)]
+    seeds = [seed for seed in first if seed in second and measured_alike(first[seed], second[seed])]
     return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
 
 
@@ -89,23 +95,25 @@ def arm_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) -> A
     return ArmTable(title_of(key), tuple(lines), chart)
 
 
-def shots_charts(groups: Groups) -> tuple[str, ...]:
-    """For each data set with several shots, accuracy over shots."""
+def shots_charts(groups: Groups) -> tuple[tuple[str, str], ...]:
+    """For each run and data set with several shots, its title and accuracy over shots."""
     charts = []
-    for number, dataset in enumerate(dict.fromkeys(name for name, _ in groups)):
+    several = len({key[:2] for key in groups}) > 1
+    for number, place in enumerate(dict.fromkeys(key[:2] for key in groups)):
         arms: dict[str, dict[int, float]] = {}
-        for (name, shots), group in groups.items():
-            if name == dataset and shots is not None:
+        for key, group in groups.items():
+            if key[:2] == place and key.shots is not None:
                 for arm, ones in group.items():
-                    arms.setdefault(arm, {})[shots] = interval([one.accuracy for one in ones]).mean
+                    arms.setdefault(arm, {})[key.shots] = interval([one.accuracy for one in ones]).mean
         if len({shots for values in arms.values() for shots in values}) > 1:
-            charts.append(shots_chart(f"shots{number}", arms))
+            title = ", ".join(filter(None, place)) if several else ""
+            charts.append((title, shots_chart(f"shots{number}", arms)))
     return tuple(charts)
 
 
 def class_tables(groups: Groups) -> tuple[ClassTable, ...]:
-    """One per data set, at its most shots: there is least chance in it."""
-    last = {dataset: key for key in groups for dataset in (key[0],)}
+    """One per run and data set, at its most shots: there is least chance in it."""
+    last = {key[:2]: key for key in groups}
     tables = (class_table(number, key, groups[key]) for number, key in enumerate(last.values()))
     return tuple(table for table in tables if table is not None)
 
@@ -159,7 +167,7 @@ def _charted(arm: str, gains: Mapping[str, Estimate]) -> str:
 
 
 def answer(groups: Groups) -> tuple[str, tuple[str, ...]]:
-    """The headline, and a sentence per comparison where these are few; the biggest gain first."""
+    """The headline, and a sentence per comparison, at most `MOST_SENTENCES`; biggest gain first."""
     found = [
         (key, arm, gain)
         for key, arms in groups.items()
@@ -172,9 +180,11 @@ def answer(groups: Groups) -> tuple[str, tuple[str, ...]]:
     sentences = [_sentence(key, arm, gain, len(groups) > 1) for key, arm, gain in found]
     if len(found) == 1:
         return sentences[0], ()
-    return _counted(Counter(word_for(gain) for _, _, gain in found), len(groups) > 1), tuple(
-        sentences if len(sentences) <= MOST_SENTENCES else ()
-    )
+    more = len(sentences) - MOST_SENTENCES
+    if more > 0:
+        rest = f"{more} more comparisons, with smaller gains or with losses, are in the tables below."
+        sentences = [*sentences[:MOST_SENTENCES], rest]
+    return _counted(Counter(word_for(gain) for _, _, gain in found), len(groups) > 1), tuple(sentences)
 
 
 def _sentence(key: Key, arm: str, gain: Interval, several: bool) -> str:
@@ -191,12 +201,12 @@ def _counted(words: Counter[str], several: bool) -> str:
     what = "comparisons" if several else "ways to add synthetic pictures"
     if words[GAINED] == total:
         return f"All {total} {what} gained accuracy."
-    first = GAINED if words[GAINED] else LOST
-    said = f"{words[first]} of {total} {what} {first} accuracy"
-    if first == GAINED and words[LOST]:
-        said += f", {words[LOST]} lost"
-    if words[LEVEL]:
-        said += f", {words[LEVEL]} made no measurable difference"
-    if words[ONE_SEED]:
-        said += f", {words[ONE_SEED]} had one seed only"
-    return said + "."
+    said = {
+        GAINED: "gained accuracy",
+        LOST: "lost accuracy",
+        LEVEL: "made no measurable difference",
+        ONE_SEED: "had one seed only",
+    }
+    first, *others = [word for word in said if words[word]]
+    parts = [f"{words[first]} of {total} {what} {said[first]}"]
+    return ", ".join([*parts, *(f"{words[word]} {said[word]}" for word in others)]) + "."

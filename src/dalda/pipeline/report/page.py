@@ -5,24 +5,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dalda.config import ReportConfig
 from dalda.data.images import open_image
 from dalda.errors import UserError
-from dalda.loading import load_features, on_disk
 from dalda.pipeline.report.facts import left_out
 from dalda.pipeline.report.looks import share, with_looks
 from dalda.pipeline.report.material import Material, material_of
 from dalda.pipeline.report.pictures import part_of
+from dalda.pipeline.report.run_facts import run_facts
 from dalda.pipeline.runs import Found, found_in
 from dalda.pipeline.sets import synthetic_set
-from dalda.synthesis.presets import PRESETS
+from dalda.pipeline.sight import sight_of
 from dalda.synthesis.store import read_settings
 from dalda.views.report import Budget, Page, SetPart, report_page
-
-if TYPE_CHECKING:
-    from dalda.trials.features import FeatureStore
 
 MOST_SETS = 4
 PICTURE_BYTES = 9_000_000
@@ -111,25 +108,11 @@ def _part(number: int, name: str, material: Material, config: ReportConfig, sets
     bytes_each = PICTURE_BYTES // sets
     looked = Budget(bytes_each // 4, open_image)
     part = part_of(name, material, Budget(bytes_each - looked.bytes, open_image), f"weights{number}")
-    store = _clip_of(material, config.device)
-    if isinstance(store, str):
-        return replace(part, unseen=store)
     try:
-        return with_looks(part, material, store, looked)
+        return with_looks(part, material, sight_of(material.settings, config.device), looked)
     except UserError as error:
-        return replace(part, unseen=str(error)[:1].upper() + str(error)[1:] + ".")
-
-
-def _clip_of(material: Material, device: str) -> "FeatureStore | str":
-    """The set's CLIP, or why it cannot look: a report fetches nothing."""
-    model = str(material.settings.get("model", ""))
-    clip = PRESETS[model].clip if model in PRESETS else PRESETS["sd15"].clip
-    if not on_disk(clip):
-        return (
-            f"The CLIP model {clip} is not on disk, and a report fetches nothing: this is not told. "
-            "dalda doctor says what is there."
-        )
-    return load_features("doodle" if model == "doodle" else clip, device, local_files_only=True)
+        said = str(error)
+        return replace(part, unseen=f"Not told: {said}; dalda doctor says which models are there.")
 
 
 def page_of(
@@ -153,7 +136,7 @@ def page_of(
         return Page(title, headline, sentences, facts=facts, sets=tuple(parts), other_sets=other_sets)
     from dalda.pipeline.report.numbers import answer, arm_table, class_tables, groups_of, shots_charts
 
-    groups = groups_of(found.outcomes)
+    groups = groups_of({name: run.outcomes for name, run in found.runs.items()})
     headline, sentences = answer(groups)
     return Page(
         title,
@@ -161,7 +144,7 @@ def page_of(
         sentences,
         arms=tuple(arm_table(number, key, arms) for number, (key, arms) in enumerate(groups.items())),
         shots_charts=shots_charts(groups),
-        facts=_run_facts(found),
+        facts=run_facts(found),
         classes=class_tables(groups),
         sets=tuple(parts),
         other_sets=other_sets,
@@ -189,19 +172,3 @@ def _of_pictures(
             said = share(gone, gone + len(material.samples))
             sentences.append(f"{about}{gone} ({said}) were left out; the page says why.")
     return f"{pictures} synthetic pictures were made from {real} real ones.", tuple(sentences)
-
-
-def _run_facts(found: Found) -> dict[str, str]:
-    outcomes = found.outcomes
-    shots = sorted({one.shots for one in outcomes if one.shots is not None})
-    words = [str(count) for count in shots] + ["all"] * any(one.shots is None for one in outcomes)
-    return {
-        "Data set": ", ".join(dict.fromkeys(one.dataset for one in outcomes)),
-        "Classes": ", ".join(dict.fromkeys(str(len(one.classes)) for one in outcomes)),
-        "Shots": ", ".join(words),
-        "Arms": ", ".join(dict.fromkeys(one.arm for one in outcomes)),
-        "Seeds": ", ".join(map(str, sorted({one.seed for one in outcomes}))),
-        "Trials": str(len(outcomes)),
-        "Validation pictures": ", ".join(dict.fromkeys(str(len(one.right)) for one in outcomes)),
-        "Synthetic sets": str(len(found.sets)) if found.sets else "none in the named folders",
-    }

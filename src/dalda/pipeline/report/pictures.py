@@ -1,7 +1,7 @@
 """The report's pictures: of one synthetic set, what was made from what, at which lambda."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dalda.guidance.policy import THRESHOLD, adaptive_spread
 from dalda.pipeline.report.facts import caption_facts, left_out, set_facts
@@ -28,15 +28,14 @@ def class_rows(material: Material, budget: Budget) -> tuple[tuple[ClassRows, ...
     copies = max(3, min(COPIES, MOST_PICTURES // max(len(classes), 1)))
     shown: dict[str, list[Row]] = defaultdict(list)
     count = 0
-    for place in range(SOURCES):
-        for label, sources in classes.items():
-            if place >= len(sources) or count >= MOST_PICTURES:
-                continue
-            source = list(sources)[place]
-            row = _row(material, source, sources[source], copies, budget)
-            if row is not None:
-                shown[label].append(row)
-                count += len(row.copies)
+    for label, source in _in_turn(classes):
+        if count >= MOST_PICTURES:
+            break
+        row = _row(material, source, classes[label][source], copies, budget)
+        if row is None:
+            break
+        shown[label].append(row)
+        count += len(row.copies)
     parts = tuple(
         ClassRows(label, len(sources), sum(map(len, sources.values())), tuple(shown[label]))
         for label, sources in classes.items()
@@ -44,12 +43,20 @@ def class_rows(material: Material, budget: Budget) -> tuple[tuple[ClassRows, ...
     total = len(material.samples)
     if count == total:
         return parts, ""
-    bare = sum(not part.rows for part in parts)
+    bare = sum(not part.rows for part in parts if part.synthetic)
     said = (
         f"The page shows {count} of the {total} pictures: of each class up to {SOURCES} real ones, "
         f"of each of these up to {copies} copies, spread over λ."
     )
     return parts, said + (f" {bare} of {len(parts)} classes found no room." if bare else "")
+
+
+def _in_turn(classes: Mapping[str, Mapping[Source, object]]) -> Iterator[tuple[str, Source]]:
+    """The first real picture of every class, then the second of every class, and so on."""
+    for place in range(SOURCES):
+        for label, sources in classes.items():
+            if place < len(sources):
+                yield label, list(sources)[place]
 
 
 def _row(
@@ -87,7 +94,7 @@ def weights(name: str, material: Material) -> tuple[str, str]:
     dots = _spread(scored, MOST_DOTS)
     points = [(one.clip_score or 0.0, one.ip_adapter_scale) for one in dots]
     adaptive = material.settings.get("guidance") == "adaptive"
-    shots = {len(sources) for sources in material.by_class().values()}
+    shots = {len(sources) for sources in material.by_class().values() if sources}
     bands = [] if not adaptive or len(shots) > 1 else _bands(*shots)
     said = f"Each dot is one of {len(dots)}{'' if dots == scored else f' of {len(scored)}'} pictures. "
     if not adaptive:

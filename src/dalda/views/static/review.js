@@ -257,7 +257,7 @@ async function askScores() {
   const note = find("scoring");
   note.hidden = !answer || answer.state === "done";
   if (answer?.state === "running") {
-    note.textContent = `CLIP looks for doubtful samples: ${number.format(answer.done)} of ${number.format(answer.total)}`;
+    note.textContent = "CLIP looks for doubtful samples; the terminal says how far it is";
   } else if (answer?.state === "missing") {
     note.textContent = `Doubtful first goes by the source's score, since the samples have none of their own: ${answer.reason}`;
   } else if (answer?.state === "done") {
