@@ -70,7 +70,7 @@ def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None
 def test_the_plan_and_the_images_are_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
     assert paint(folder, tmp_path / "one").exit_code == 0
     assert paint(folder, tmp_path / "two").exit_code == 0
-    assert len(contents(tmp_path / "one")) == 12 + 2
+    assert len(contents(tmp_path / "one")) == 12 + 3
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
@@ -81,7 +81,7 @@ def test_the_plan_is_the_same_at_another_batch_size(folder: Path, tmp_path: Path
     def plan_in(name: str) -> list[dict[str, object]]:
         lines = (tmp_path / name / "train/metadata.jsonl").read_text(encoding="utf-8").splitlines()
         # A batch of another size rounds differently, so the pictures' own hashes may differ.
-        return [{**json.loads(line), "sha256": None} for line in lines]
+        return [{**json.loads(line), "sha256": None, "batch_size": None} for line in lines]
 
     assert len(plan_in("one")) == 12
     assert plan_in("one") == plan_in("two")
@@ -95,6 +95,50 @@ def test_a_second_run_makes_only_what_is_missing(folder: Path, tmp_path: Path) -
     again = paint(folder, tmp_path / "out", "--json")
     assert json.loads(again.stdout)["painted"] == 1
     assert contents(tmp_path / "out") == whole
+
+
+def test_scores_that_move_by_a_digit_begin_no_second_set(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another device: those that the folder was begun with hold, and nothing is scored twice."""
+    paint(folder, tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    kept = json.loads((tmp_path / "out/scores.json").read_text())
+    assert {name: len(scores) for name, scores in kept["scores"].items()} == {"car": 3, "tree": 3}
+    next((tmp_path / "out").glob("train/*/*.png")).unlink()
+
+    def moved(*arguments: object) -> list[float]:
+        raise AssertionError("they were scored already")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dalda.pipeline.synthetic.score_examples", moved)
+        again = paint(folder, tmp_path / "out", "--json")
+    assert json.loads(again.stdout)["painted"] == 1
+    assert contents(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("text", ["{", "[]", None])
+def test_damaged_or_lost_scores_begin_no_second_set(folder: Path, tmp_path: Path, text: str | None) -> None:
+    paint(folder, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    scores = tmp_path / "out/scores.json"
+    if text is None:
+        digits = scores.read_text().replace("0.", "0.1")
+        scores.write_text(digits)
+    else:
+        scores.write_text(text)
+    result = paint(folder, tmp_path / "out")
+    assert result.exit_code == 2
+    assert "scores" in result.stderr
+    assert {**contents(tmp_path / "out"), "scores.json": b""} == {**before, "scores.json": b""}
+
+
+def test_a_run_that_failed_before_its_first_picture_may_be_mended(folder: Path, tmp_path: Path) -> None:
+    words = (folder, tmp_path / "out", "--guidance", "random")
+    assert paint(*words, "--vae", folder).exit_code == 2
+    assert (tmp_path / "out/dalda.yaml").exists()
+    mended = paint(*words)
+    assert mended.exit_code == 0, mended.stderr
 
 
 def test_datasets_reads_the_folder_as_it_is(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How many pictures are rendered together, from one run to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,54 @@ def test_what_was_done_is_told(decided: Decided, tmp_path: Path) -> None:
     assert (again.painted, again.already_there, again.dropped) == (2, COUNT - 2, 0)
     last = painted(decided, tmp_path / "out", Noise())
     assert (last.painted, last.already_there, last.batch_size) == (0, COUNT, None)
+
+
+def test_what_another_process_finished_meanwhile_is_left_alone(
+    decided: Decided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one begins and ends between this one's first look at the folder and its hold on it."""
+    out, late = tmp_path / "out", Noise()
+    held = Store.held
+
+    @contextmanager
+    def after_another(store: Store) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "held", held)
+            painted(decided, out, Noise())
+        with held(store):
+            yield
+
+    monkeypatch.setattr(Store, "held", after_another)
+    report = painted(decided, out, late)
+    assert late.calls == []
+    assert (report.painted, report.already_there, report.batch_size) == (0, COUNT, None)
+
+
+def test_prompts_are_counted_once_the_model_is_there(
+    decided: Decided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it was loaded for the first time, a model of the Hub has no tokenizer on this disk."""
+    there: list[Noise] = []
+
+    def load(*arguments: object) -> Noise:
+        there.append(Noise())
+        return there[0]
+
+    monkeypatch.setattr("dalda.pipeline.synthetic._loaded", load)
+    monkeypatch.setattr(
+        "dalda.pipeline.synthetic.token_counter", lambda preset: (lambda text: 78) if there else None
+    )
+    store = Store.open(tmp_path / "out", {})
+    paint_plan(AugmentConfig(dataset="folder", out=tmp_path / "out"), decided, store)
+    assert "1 prompts are longer than 77 tokens" in capsys.readouterr().err
+
+
+def test_the_records_name_device_and_batch_size(decided: Decided, tmp_path: Path) -> None:
+    """Runs that differ in these alone go on with the same set."""
+    out = tmp_path / "out"
+    painted(decided, out, Noise(made_with={"device": "cuda"}), batch_size=4)
+    lose(out, COUNT)
+    painted(decided, out, Noise(made_with={"device": "cpu"}), batch_size=3)
+    lines = list(Store.existing(out).lines())
+    assert {(line["device"], line["batch_size"]) for line in lines} == {("cpu", 3)}
+    assert len(lines) == COUNT

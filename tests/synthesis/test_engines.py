@@ -1,8 +1,13 @@
 import errno
 import hashlib
+import importlib
+import operator
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,9 +66,10 @@ def open_image(path: Path) -> Image.Image:
 
 def finish(plan: Plan, folder: Path, how: Render = render, batch_size: int = 4) -> Store:
     store = Store.open(folder, {"seed": 0})
-    missing = missing_jobs(plan, store)
-    paint(plan, missing, store, how, open_image, batch_size, Progress("paint", len(missing)))
-    store.settle(plan.jobs)
+    with store.held():
+        missing = missing_jobs(plan, store)
+        paint(plan, missing, store, how, open_image, batch_size, Progress("paint", len(missing)))
+        store.settle(plan.jobs)
     return store
 
 
@@ -238,29 +244,52 @@ def test_every_batch_gets_its_own_sources(plan: Plan, tmp_path: Path) -> None:
 def test_an_error_while_writing_is_one_sentence(plan: Plan, tmp_path: Path) -> None:
     store = Store.open(tmp_path, {})
     (tmp_path / "train" / "car").write_text("in the way")
-    with pytest.raises(UserError, match=r"car' cannot be written.*run the same command again"):
+    sentence = r"car' cannot be written.*run the same command again"
+    with pytest.raises(UserError, match=sentence), store.held():
         paint(plan, plan.jobs, store, render, open_image, 4, Progress("paint", 22))
 
 
-def test_a_disk_that_fills_up_ends_in_one_sentence_and_goes_on_later(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        ("os.fsync", errno.ENOSPC, "No space left on device"),
+        ("pathlib.Path.open", errno.EROFS, "Read-only file system"),
+        ("pathlib.Path.replace", errno.EROFS, "Read-only file system"),
+    ],
+)
+def test_a_disk_that_fills_up_or_turns_read_only_ends_in_one_sentence_and_goes_on_later(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int, said: str
 ) -> None:
+    """From some moment in the middle of the run on, each such call fails."""
     finish(plan, tmp_path / "whole")
     left = [20]
+    usual = operator.attrgetter(call.partition(".")[2])(importlib.import_module(call.partition(".")[0]))
 
-    def fill(handle: int) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def refuse(*arguments: Any, **settings: Any) -> Any:
+        writes = call != "pathlib.Path.open" or {"wb", "ab"} & {*arguments[1:], *settings.values()}
+        left[0] -= bool(writes)
+        if writes and left[0] < 0:
+            raise OSError(error, os.strerror(error))
+        return usual(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", fill)
-        with pytest.raises(UserError, match=r"No space left on device.*what is finished is kept"):
+        patch.setattr(call, refuse)
+        with pytest.raises(UserError, match=rf"{said}.*what is finished is kept"):
             finish(plan, tmp_path / "broken")
     there = len(Store.existing(tmp_path / "broken").finished())
     assert 0 < there < len(plan.jobs)
+    assert [path.name for path in (tmp_path / "broken").rglob("*.partial")] == []
     finish(plan, tmp_path / "broken")
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
+
+
+def test_pictures_of_another_plan_are_never_joined(plan: Plan, tmp_path: Path) -> None:
+    finish(plan, tmp_path)
+    other = Plan(tuple(replace(job, ip_adapter_scale=job.ip_adapter_scale + 1e-6) for job in plan.jobs))
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="holds 22 pictures that this command does not make"):
+        finish(other, tmp_path)
+    assert contents(tmp_path) == before
 
 
 def with_memory_for(most: int, calls: list[int]) -> Render:
@@ -300,6 +329,45 @@ def test_out_of_memory_late_in_a_run_loses_nothing(plan: Plan, tmp_path: Path) -
     assert missing_jobs(plan, store) == []
     assert len({line["job_id"] for line in store.lines()}) == len(plan.jobs)
     assert [line["job_id"] for line in store.lines()] == [job.id for job in plan.jobs]
+
+
+def test_memory_that_runs_out_on_the_second_try_makes_no_picture_a_repeated_one(
+    plan: Plan, tmp_path: Path
+) -> None:
+    """The batch has one sick picture, and is rendered whole again at half the size."""
+    sick = plan.jobs[3]
+    calls: list[int] = []
+
+    def tight(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image | None]:
+        calls.append(len(jobs))
+        if len(jobs) > 2 and with_next_seed(sick).seed in [job.seed for job in jobs]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return list(spoiling({sick.seed: BLACK})(jobs, sources))
+
+    store = finish(plan, tmp_path, tight)
+    assert min(calls) == 2
+    assert dict(store.faults()[0]) == {"of one colour": 1}
+    assert store.dropped() == []
+
+
+def test_how_each_picture_was_made_is_in_its_record(plan: Plan, tmp_path: Path) -> None:
+    calls: list[int] = []
+    tight = with_memory_for(2, calls)
+    store = Store.open(tmp_path, {})
+    with store.held():
+        paint(
+            plan,
+            plan.jobs,
+            store,
+            tight,
+            open_image,
+            4,
+            Progress("paint", len(plan.jobs)),
+            made_with=lambda: {"calls": len(calls)},
+        )
+    lines = list(store.lines())
+    assert {line["batch_size"] for line in lines} == {2}
+    assert [line["calls"] for line in lines] == [2 + place // 2 for place in range(len(lines))]
 
 
 def test_too_little_memory_for_one_picture_is_one_sentence(plan: Plan, tmp_path: Path) -> None:

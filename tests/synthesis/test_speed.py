@@ -140,7 +140,9 @@ def test_what_made_a_picture_is_told(preset: Preset) -> None:
         "adapter": f"{preset.adapter}:tiny.safetensors",
         "vae": None,
         "lora": None,
+        "device": "cpu",
         "dtype": "fp32",
         "channels_last": False,
         "compiled": False,
+        "tiled": False,
     }

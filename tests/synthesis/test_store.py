@@ -113,12 +113,32 @@ def test_settle_orders_by_the_plan_and_keeps_one_line_a_job(tmp_path: Path) -> N
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
-    Store.open(tmp_path / "out", SETTINGS_USED)
+    Store.open(tmp_path / "out", SETTINGS_USED).add([finished()])
     with pytest.raises(UserError, match=r"seed = 0, now it is 1"):
         Store.open(tmp_path / "out", {**SETTINGS_USED, "seed": 1})
     with pytest.raises(UserError, match="extra"):
         Store.open(tmp_path / "out", {**SETTINGS_USED, "extra": 1})
     Store.open(tmp_path / "out", {**SETTINGS_USED, "versions": {"torch": "2"}})
+
+
+def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> None:
+    """The first ones may have been the mistake that ended the run before its first picture."""
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    with store.held():
+        store.remember(batch_size=4)
+    mended = {"seed": 1, "model": "doodle"}
+    Store.open(tmp_path / "out", mended)
+    assert read_settings(tmp_path / "out") == mended
+    store.add([], [Dropped(job_of(1), "of one colour", 7)])
+    with pytest.raises(UserError, match=r"seed = 1, now it is 0"):
+        Store.open(tmp_path / "out", SETTINGS_USED)
+
+
+def test_a_folder_in_which_another_process_begins_is_not_begun_anew(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    with store.held(), pytest.raises(UserError, match="another process"):
+        Store.open(tmp_path / "out", {"seed": 1})
+    assert read_settings(tmp_path / "out") == SETTINGS_USED
 
 
 def test_foreign_folders_files_and_unwritable_places_are_refused(tmp_path: Path) -> None:
@@ -183,7 +203,7 @@ def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label
 
 
 def test_a_nested_difference_is_named_by_itself(tmp_path: Path) -> None:
-    Store.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}})
+    Store.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}}).add([finished()])
     with pytest.raises(UserError, match=r"preset\.steps = 30, now it is 20;"):
         Store.open(tmp_path / "out", {"preset": {"steps": 20, "prefix": "x" * 200}})
 
@@ -217,9 +237,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in store.folder.rglob("*.partial")] == []
 
 
-def test_a_folder_that_takes_no_files_is_known_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_takes_no_files_is_known_before_any_work(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
     (store.folder / TRAIN / METADATA).mkdir()
     with pytest.raises(UserError, match=r"metadata\.jsonl' cannot be written"), store.held():

@@ -22,6 +22,7 @@ from dalda.prompts.book import assign_captions
 from dalda.records import Job, Plan, Split
 from dalda.synthesis.plan import Recipe, make_plan
 from dalda.synthesis.presets import Preset, overridden, preset_named, with_adapter
+from dalda.synthesis.scores import keep_scores, kept_scores
 from dalda.synthesis.store import Store
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Decided:
     plan: Plan
     skipped: tuple[str, ...] = ()
     """A sentence on each picture of the data set that cannot be used."""
+    scores: tuple[float, ...] | None = None
+    """The CLIP score of each of the split's examples, where they are known."""
 
 
 def decide(
@@ -62,14 +65,14 @@ def decide(
 ) -> Decided:
     """Split, captions, scores and lambda, up to the plan; scores are computed only where needed.
 
+    Those that the folder was begun with hold, whatever `scores` says: they decide the jobs.
     `hold_out` keeps half of a folder without a validation part out of it, as training does.
     """
     preset = preset_of(config)
     policy = policy_named(config.guidance, config.sampling)
     split, skipped = usable(split_of(config, hold_out=hold_out), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
-    if scores is None and config.guidance == "adaptive":
-        scores = score_examples(split, load_scorer(preset.clip, device_named(config.device)))
+    known = _scores_of(config, preset, split, scores)
     recipe = Recipe(
         method=config.method,
         model=config.model,
@@ -80,8 +83,27 @@ def decide(
         per_image=config.per_image,
         seed=config.seed,
     )
-    plan = make_plan(split, captions, scores, policy, assign_captions, recipe)
-    return Decided(split, preset, captions, plan, skipped)
+    plan = make_plan(split, captions, known, policy, assign_captions, recipe)
+    return Decided(split, preset, captions, plan, skipped, known)
+
+
+def _scores_of(
+    config: AugmentConfig, preset: Preset, split: Split, given: Sequence[float] | None
+) -> tuple[float, ...] | None:
+    """What the folder keeps, then what is given; the rest is computed. None where none are needed."""
+    keys = [(one.label, one.sha256) for one in split.examples]
+    found: dict[tuple[str, str], float] = {}
+    if given is not None:
+        found = dict(zip(keys, given, strict=True))
+    elif config.guidance != "adaptive":
+        return None
+    found |= kept_scores(config.out, preset.clip, split.classes)
+    unknown = tuple(one for one, key in zip(split.examples, keys, strict=True) if key not in found)
+    if unknown:
+        rest = replace(split, examples=unknown)
+        scores = score_examples(rest, load_scorer(preset.clip, device_named(config.device)))
+        found |= {(one.label, one.sha256): score for one, score in zip(unknown, scores, strict=True)}
+    return tuple(found[key] for key in keys)
 
 
 def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> AugmentReport:
@@ -98,20 +120,25 @@ def paint_plan(
     """Renders what the store lacks; loads the model only if there is something to do."""
     from dalda.synthesis.engines import missing_jobs
 
-    missing = missing_jobs(decided.plan, store)
+    plan, started = decided.plan, time.monotonic()
+    missing = missing_jobs(plan, store)
     dropped_before = len(store.dropped())
-    started = time.monotonic()
     batch_size = None
-    if missing:
-        warn_of_cuts(decided.preset, missing)
-        renderer = renderer or _loaded(config, decided.preset)
-        store = replace(store, made_with=renderer.made_with)
-        batch_size = _paint_missing(config, decided, missing, store, renderer)
-    # Also when nothing was missing: an earlier run may have been stopped just before this.
-    store.settle(decided.plan.jobs)
+    # Also when nothing is missing: an earlier run may have been stopped just before it put all in order.
+    if missing or not store.is_settled(plan.jobs):
+        with store.held():
+            # Once more, now that no other process adds any.
+            missing = missing_jobs(plan, store)
+            dropped_before = len(store.dropped())
+            if missing:
+                _keep_scores(decided, store)
+                renderer = renderer or _loaded(config, decided.preset)
+                warn_of_cuts(decided.preset, missing)
+                batch_size = _paint_missing(config, decided, missing, store, renderer)
+            store.settle(plan.jobs)
     again, reasons = store.faults()
     dropped = sum(reasons.values())
-    planned = len(decided.plan.jobs)
+    planned = len(plan.jobs)
     return AugmentReport(
         out=config.out,
         planned=planned,
@@ -124,6 +151,15 @@ def paint_plan(
         skipped=decided.skipped,
         batch_size=batch_size,
     )
+
+
+def _keep_scores(decided: Decided, store: Store) -> None:
+    if decided.scores is not None:
+        examples = decided.split.examples
+        scores = {
+            (one.label, one.sha256): score for one, score in zip(examples, decided.scores, strict=True)
+        }
+        keep_scores(store.folder, decided.preset.clip, decided.split.classes, scores)
 
 
 def _loaded(config: AugmentConfig, preset: Preset) -> "Renderer":
@@ -162,6 +198,7 @@ def _paint_missing(
             batch_size,
             bar,
             form=FORMATS[config.format],
+            made_with=lambda: renderer.made_with,
             rendering={"device": renderer.device, "dtype": renderer.dtype},
         )
 

@@ -61,9 +61,11 @@ class Renderer:
             "adapter": f"{chosen.adapter}:{chosen.adapter_file}",
             "vae": chosen.vae,
             "lora": chosen.lora,
+            "device": self.device,
             "dtype": self.dtype,
             "channels_last": self.channels_last,
             "compiled": self.compiled,
+            "tiled": bool(getattr(self.pipeline.vae, "use_tiling", False)),
         }
 
     @torch.no_grad()

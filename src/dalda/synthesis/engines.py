@@ -30,9 +30,19 @@ ENCODERS = 4
 
 
 def missing_jobs(plan: Plan, store: Store) -> list[Job]:
-    """The plan's jobs that the store has neither finished nor dropped, in order."""
+    """The plan's jobs that the store has neither finished nor dropped, in order.
+
+    Raises UserError where the store holds pictures of no job of the plan: it was made by another one.
+    """
     done = store.finished()
-    return [job for job in plan.jobs if job.id not in done]
+    missing = [job for job in plan.jobs if job.id not in done]
+    strange = len(done) + len(missing) - len(plan.jobs)
+    if strange:
+        raise UserError(
+            f"the output folder '{store.folder}' holds {strange} pictures that this command does not make: "
+            "its settings or scores are not those that it was begun with; choose another with -o"
+        )
+    return missing
 
 
 def paint(
@@ -45,35 +55,38 @@ def paint(
     progress: Progress,
     *,
     form: Format = FORMATS["png"],
+    made_with: Callable[[], Mapping[str, Any]] = dict,
     rendering: Mapping[str, Any] | None = None,
 ) -> int:
     """Renders what is missing; sources are read, and pictures encoded and written, beside the rendering.
 
+    The store must be held, and what is missing be known since then.
+
     A batch is always the same slice of the plan. One that was broken off is rendered whole again
     and only its missing pictures are kept, so that they have the very bytes of an unbroken run.
     Where memory runs out, batches are halved from there on. Returns the size of the last ones, which the
-    folder's settings keep, together with what else `rendering` says.
-    Raises UserError when a single picture is too much, when the folder cannot be written, and when the
-    first jobs have no picture that could be kept.
+    folder's settings keep, together with what else `rendering` says; what `made_with` says right after a
+    batch was rendered goes into the records of its pictures, together with the batch size.
+    Raises UserError when a single picture is too much, and when the first jobs have no picture that could
+    be kept; OSError when the folder cannot be written.
     """
-    work = _Work({job.id for job in missing}, store, render, open_image, progress, form)
-    with store.held():
-        work.seen = store.hashes()
-        store.remember(batch_size=batch_size, **(rendering or {}))
-        first = batch_size
-        while not _painted_at(batch_size, plan, work):
-            if batch_size == 1:
-                raise UserError(
-                    "there is not enough memory for a single picture; free some, or choose a smaller "
-                    "model or another --device: what is finished is kept"
-                )
-            if batch_size == first:
-                say(f"note: {batch_size} pictures at a time do not fit into memory; going on with fewer")
-            batch_size //= 2
-            free_memory()
-            store.remember(batch_size=batch_size)
-        if work.unkept:
-            store.add([], work.unkept)
+    work = _Work({job.id for job in missing}, store, render, open_image, progress, form, made_with)
+    work.seen = store.hashes()
+    store.remember(batch_size=batch_size, **(rendering or {}))
+    first = batch_size
+    while not _painted_at(batch_size, plan, work):
+        if batch_size == 1:
+            raise UserError(
+                "there is not enough memory for a single picture; free some, or choose a smaller "
+                "model or another --device: what is finished is kept"
+            )
+        if batch_size == first:
+            say(f"note: {batch_size} pictures at a time do not fit into memory; going on with fewer")
+        batch_size //= 2
+        free_memory()
+        store.remember(batch_size=batch_size)
+    if work.unkept:
+        store.add([], work.unkept)
     return batch_size
 
 
@@ -81,6 +94,7 @@ def _painted_at(batch_size: int, plan: Plan, work: "_Work") -> bool:
     """Paints in batches of one size; False when memory runs out before the end."""
     slices = (plan.jobs[start : start + batch_size] for start in range(0, len(plan.jobs), batch_size))
     batches = [batch for batch in slices if any(job.id in work.wanted for job in batch)]
+    work.batch_size = batch_size
     try:
         _paint(batches, work)
     except Exception as error:
@@ -100,6 +114,8 @@ class _Work:
     open_image: OpenImage
     progress: Progress
     form: Format
+    made_with: Callable[[], Mapping[str, Any]]
+    batch_size: int = 0
     seen: set[str] = field(default_factory=set)
     """Hashes of all pictures that are kept."""
     unkept: list[Dropped] = field(default_factory=list)
@@ -111,52 +127,76 @@ class _Work:
         opened = {path: self.open_image(path) for path in dict.fromkeys(job.source for job in batch)}
         return [opened[job.source] for job in batch]
 
-    def judge(self, picture: Encoded) -> str | None:
-        """What is wrong with a picture, if anything; one that is well counts as seen from now on."""
-        fault = picture.fault or (REPEATED if picture.sha256 in self.seen else None)
+    def rendered(self, batch: Batch, sources: Sequence[Image.Image]) -> "_Rendered":
+        pictures = self.render(batch, sources)
+        return _Rendered(pictures, {**self.made_with(), "batch_size": self.batch_size})
+
+    def judge(self, picture: Encoded, new: set[str]) -> str | None:
+        """What is wrong with a picture, if anything; one that is well counts among the `new` ones."""
+        repeated = picture.sha256 in self.seen or picture.sha256 in new
+        fault = picture.fault or (REPEATED if repeated else None)
         if fault is None:
-            self.seen.add(picture.sha256)
+            new.add(picture.sha256)
         return fault
 
-    def decide(self, batch: Batch, pictures: Sequence[Encoded]) -> tuple[list[Finished], list[Dropped]]:
+    def decide(
+        self, batch: Batch, pictures: Sequence[Encoded], how: Mapping[str, Any]
+    ) -> tuple[list[Finished], list[Dropped]]:
         """What is kept of a batch: sick pictures are rendered once more, then dropped.
 
-        The others of the batch are rendered along, so that every picture has its place in it.
+        The others of the batch are rendered along, so that every picture has its place in it. Where memory
+        runs out on that, nothing of the batch has been seen: it is rendered again in smaller ones.
         """
         finished: list[Finished] = []
         sick: dict[str, str] = {}
+        new: set[str] = set()
         for job, picture in zip(batch, pictures, strict=True):
             if job.id not in self.wanted:
                 continue
-            fault = self.judge(picture)
+            fault = self.judge(picture, new)
             if fault is None:
-                finished.append(Finished(job, picture, job.seed))
+                finished.append(Finished(job, picture, job.seed, how))
             else:
                 sick[job.id] = fault
-        if not sick:
-            return finished, []
+        dropped = self.second_try(batch, sick, new, finished) if sick else []
+        self.seen |= new
+        return finished, dropped
+
+    def second_try(
+        self, batch: Batch, sick: Mapping[str, str], new: set[str], finished: list[Finished]
+    ) -> list[Dropped]:
+        """Adds to `finished` what is well with the next seed; returns the others."""
         dropped: list[Dropped] = []
-        others = [with_next_seed(job) if job.id in sick else job for job in batch]
-        for job, other, again in zip(batch, others, self.render(others, self.read(batch)), strict=True):
+        others = tuple(with_next_seed(job) if job.id in sick else job for job in batch)
+        made = self.rendered(others, self.read(batch))
+        for job, other, again in zip(batch, others, made.pictures, strict=True):
             if job.id not in sick:
                 continue
             picture = encode(again, self.form)
-            fault = self.judge(picture)
+            fault = self.judge(picture, new)
             if fault is None:
-                finished.append(Finished(job, picture, other.seed, rendered_again=sick[job.id]))
+                finished.append(Finished(job, picture, other.seed, made.how, rendered_again=sick[job.id]))
             else:
-                dropped.append(Dropped(job, fault, other.seed))
-        return finished, dropped
+                dropped.append(Dropped(job, fault, other.seed, made.how))
+        return dropped
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """A batch's pictures, and how they were made."""
+
+    pictures: Sequence[Image.Image | None]
+    how: Mapping[str, Any]
 
 
 def _paint(batches: Sequence[Batch], work: _Work) -> None:
     """Batch after batch; whatever is decided, is decided in the plan's order."""
-    looked_at: deque[tuple[Batch, list[Future[Encoded]]]] = deque()
+    looked_at: deque[tuple[Batch, list[Future[Encoded]], Mapping[str, Any]]] = deque()
     unwritten: deque[Future[None]] = deque()
 
     def close() -> None:
-        batch, pictures = looked_at.popleft()
-        finished, dropped = work.decide(batch, [picture.result() for picture in pictures])
+        batch, pictures, how = looked_at.popleft()
+        finished, dropped = work.decide(batch, [picture.result() for picture in pictures], how)
         work.unkept += dropped
         if work.seen:
             unwritten.append(writer.submit(work.store.add, finished, tuple(work.unkept)))
@@ -180,8 +220,9 @@ def _paint(batches: Sequence[Batch], work: _Work) -> None:
     ):
         try:
             for batch, sources in _read_ahead(batches, work.read, reader):
-                pictures = work.render(batch, sources)
-                looked_at.append((batch, [encoder.submit(encode, one, work.form) for one in pictures]))
+                made = work.rendered(batch, sources)
+                encoded = [encoder.submit(encode, one, work.form) for one in made.pictures]
+                looked_at.append((batch, encoded, made.how))
                 if len(looked_at) > AHEAD:
                     close()
             while looked_at:

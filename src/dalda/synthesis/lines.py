@@ -52,15 +52,28 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 def put_in_order(path: Path, place: Mapping[str, int]) -> None:
     """Sorts the lines by their jobs' places and keeps the last line of each job; nothing else changes."""
+    text = _reordered(path, place)
+    if text is not None:
+        write_atomically(path, text)
+
+
+def are_in_order(path: Path, place: Mapping[str, int]) -> bool:
+    """Whether `put_in_order` would change nothing."""
+    return _reordered(path, place) is None
+
+
+def _reordered(path: Path, place: Mapping[str, int]) -> str | None:
+    """The lines in their jobs' order; None where they are in it."""
     if not path.exists():
-        return
+        return None
     count, last = 0, dict[str, str]()
     for record, text in _numbered(path):
         count += 1
         last[str(record["job_id"])] = text
     ordered = sorted(last, key=lambda job_id: place.get(job_id, -1))
     if count != len(last) or ordered != list(last) or unfinished(path).exists():
-        write_atomically(path, "".join(last[job_id] for job_id in ordered))
+        return "".join(last[job_id] for job_id in ordered)
+    return None
 
 
 def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:

@@ -10,7 +10,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,8 @@ class Finished:
     picture: Encoded
     seed: int | None
     """The seed that the picture was really made with; None where nobody knows it."""
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    """What its record says of the model and the batch, beside its job."""
     rendered_again: str | None = None
     """What was wrong with the picture of the job's own seed, if anything."""
 
@@ -63,6 +65,7 @@ class Dropped:
     job: Job
     reason: str
     seed: int | None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,12 @@ class Store:
     """One synthetic set on disk: OUT/train/<class>/<id>.png, its metadata and OUT/dalda.yaml."""
 
     folder: Path
-    made_with: Mapping[str, Any] = field(default_factory=dict)
-    """What each picture's record says of the model, beside its job."""
 
     @classmethod
     def open(cls, folder: Path, settings: Mapping[str, Any]) -> "Store":
         """Makes the folder, or goes on with one that was begun with the same settings.
 
+        One in which nothing was made yet is begun anew with other settings: they may be the mended ones.
         Raises UserError, naming the difference, for a folder of other settings or of other things,
         and for one that cannot be written.
         """
@@ -92,8 +94,15 @@ class Store:
                         "choose a new or empty folder with -o"
                     )
                 folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(folder / SETTINGS, _as_yaml(settings))
-            store._refuse_other(settings)
+                write_atomically(folder / SETTINGS, as_yaml(settings))
+            kept = read_settings(folder)
+            try:
+                refuse_other(folder, kept, settings, RECORDED_ONLY)
+            except UserError:
+                if not store._is_bare():
+                    raise
+                with _alone(folder):
+                    write_atomically(folder / SETTINGS, as_yaml(settings))
             (folder / TRAIN).mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(
@@ -107,15 +116,11 @@ class Store:
         read_settings(folder)
         return cls(folder)
 
-    def _refuse_other(self, settings: Mapping[str, Any]) -> None:
-        # Both as YAML gives them back: it has lists, but no tuples.
-        kept, wanted = _flat(read_settings(self.folder)), _flat(yaml.safe_load(_as_yaml(settings)))
-        for key in [key for key in {**wanted, **kept} if key.partition(".")[0] not in RECORDED_ONLY]:
-            if kept.get(key) != wanted.get(key):
-                raise UserError(
-                    f"the output folder '{self.folder}' was made with {key} = {_short(kept.get(key))}, "
-                    f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
-                )
+    def _is_bare(self) -> bool:
+        """Whether there is no picture and no record yet."""
+        if any(path.exists() and path.stat().st_size for path in self._records()):
+            return False
+        return not (self.folder / TRAIN).exists() or not self._pictures()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -213,7 +218,7 @@ class Store:
             path = self.folder / TRAIN / name
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, one.picture.data)
-            records.append({"file_name": name, **_described(one), **self.made_with})
+            records.append({"file_name": name, **_described(one)})
         metadata, drops = self._records()
         if records:
             lines.append(metadata, records)
@@ -225,6 +230,11 @@ class Store:
         place = {job.id: index for index, job in enumerate(order)}
         for path in self._records():
             lines.put_in_order(path, place)
+
+    def is_settled(self, order: Iterable[Job]) -> bool:
+        """Whether `settle` would change nothing."""
+        place = {job.id: index for index, job in enumerate(order)}
+        return all(lines.are_in_order(path, place) for path in self._records())
 
     def rendering(self) -> dict[str, Any]:
         """How the pictures were rendered so far: what may differ from one run to the next."""
@@ -238,7 +248,7 @@ class Store:
         settings = read_settings(self.folder)
         write_atomically(
             self.folder / SETTINGS,
-            _as_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
+            as_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
         )
 
 
@@ -254,6 +264,20 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"the settings '{path}' are empty or damaged; restore them or use a new folder")
     return settings
+
+
+def refuse_other(
+    folder: Path, kept: Mapping[str, Any], settings: Mapping[str, Any], recorded: Collection[str]
+) -> None:
+    """Raises UserError that names the first setting in which a folder's differ; `recorded` ones may."""
+    # Both as YAML gives them back: it has lists, but no tuples.
+    there, wanted = _flat(kept), _flat(yaml.safe_load(as_yaml(settings)))
+    for key in [key for key in {**wanted, **there} if key.partition(".")[0] not in recorded]:
+        if there.get(key) != wanted.get(key):
+            raise UserError(
+                f"the output folder '{folder}' was made with {key} = {_short(there.get(key))}, "
+                f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
+            )
 
 
 @contextmanager
@@ -301,7 +325,7 @@ def _described(one: Finished | Dropped) -> dict[str, Any]:
     }
     if isinstance(one, Finished):
         record |= {"sha256": one.picture.sha256, "rendered_again": one.rendered_again}
-    return record
+    return {**record, **one.made_with}
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -321,6 +345,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _as_yaml(settings: Mapping[str, Any]) -> str:
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as they are saved beside what was made with them."""
     text: str = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
     return text
