@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.data.images import open_image
 from dalda.errors import UserError
-from dalda.synthesis.presets import Preset, located, preset_named
+from dalda.synthesis.presets import Preset, preset_named
 
 if TYPE_CHECKING:
     from dalda.guidance.clip import ClipScorer
     from dalda.prompts.acceptance import CountTokens
     from dalda.synthesis.diffusion import Renderer
+    from dalda.trials.backbones import Backbone
     from dalda.trials.features import FeatureStore
 
 BYTES = 256
@@ -52,20 +53,29 @@ def load_features(
     *,
     views: int = 8,
     augment: str = "standard",
-    local_files_only: bool = False,
 ) -> "FeatureStore":
-    """A loaded backbone with the features that it gave earlier, kept in the user's cache."""
+    """A loaded backbone with the features that it gave earlier, kept in the user's cache.
+
+    A backbone is a row of the table, a folder or ID@REVISION, from the disk or else from the Hub. Raises
+    UserError when it is not to be had or cannot be read.
+    """
     _hush()
     from dalda.doodles.dataset import default_root
-    from dalda.trials.backbones import load_backbone
+    from dalda.synthesis.hub import loaded
+    from dalda.trials.backbones import ROWS, load_backbone
     from dalda.trials.features import FeatureStore
 
-    folder = located(preset_named("doodle").clip) if backbone == "doodle" else None
-    loaded = load_backbone(
-        backbone, folder=folder, device=device_named(device), local_files_only=local_files_only
-    )
+    where = preset_named("doodle").clip if backbone == "doodle" else backbone
+    if backbone in ROWS:
+        where = ROWS[backbone].model or where
+    on = device_named(device)
+
+    def load(name: str, **place: Any) -> "Backbone":
+        return load_backbone(backbone, folder=name, device=on, **place)
+
+    found = loaded(where, "--backbone", load)
     cache = default_root().parent / "features"
-    return FeatureStore(loaded, open_image, views=views, augment=augment, folder=cache)
+    return FeatureStore(found, open_image, views=views, augment=augment, folder=cache)
 
 
 def on_disk(folder_or_id: str) -> bool:

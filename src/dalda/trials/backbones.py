@@ -1,6 +1,7 @@
 """The image models under the classifier: one table, each row with its own preprocessing."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import snapshot_download
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPImageProcessorPil
 
 from dalda.errors import UserError
 
 BATCH = 64
+_RECORDED = {"transformers_version", "architectures", "id2label", "label2id", "dtype", "torch_dtype"}
+"""Settings of a model that change no feature: its weights are read as float32 in any case."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +104,22 @@ def load_backbone(
 ) -> Backbone:
     """A row of the table by name, or any local folder or Hub id of an image model of transformers.
 
-    `folder` says where a row's weights lie; the row `doodle` needs it. Raises `UserError` where the
-    model cannot be loaded or misses weights.
+    `folder` is another place of the weights, a folder or Hub id; the row `doodle` needs it. Raises
+    `UserError` where the model misses weights, and else what transformers stumbles over.
     """
     row = ROWS.get(name, Row(name))
     source = str(folder) if folder is not None else row.model
     if source is None:
         raise UserError(f"The backbone {name!r} has no weights of its own: name their folder.")
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-    try:
-        config = AutoConfig.from_pretrained(source, **options)
-        model, report = AutoModel.from_pretrained(source, output_loading_info=True, **options)
-        is_clip = config.model_type == "clip"
-        processor = _processor(source, config, options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options) if is_clip else None
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"The backbone {source!r} cannot be loaded: {reason}") from error
+    in_cache = local_files_only and not Path(source).is_dir()
+    if in_cache:
+        # Given an id, transformers asks the Hub for adapters, and asks again, even when told not to.
+        source = snapshot_download(source, **options)
+    config = AutoConfig.from_pretrained(source, **options)
+    processor = _processor(source, config, options, whole=not in_cache)
+    model, report = AutoModel.from_pretrained(source, output_loading_info=True, **options)
+    tokenizer = AutoTokenizer.from_pretrained(source, **options) if config.model_type == "clip" else None
     _refuse_missing(source, model, report["missing_keys"])
     # Float32 on every device: features are computed once, and half precision would change them.
     model = model.to(device=_device(device), dtype=torch.float32).eval().requires_grad_(False)
@@ -128,13 +130,18 @@ def load_backbone(
     )
 
 
-def _processor(source: str, config: Any, options: dict[str, Any]) -> Any:
-    """The model's own preprocessing; CLIP's is named, since `AutoImageProcessor` may want torchvision."""
+def _processor(source: str, config: Any, options: dict[str, Any], *, whole: bool) -> Any:
+    """The model's own preprocessing; CLIP's is named, since `AutoImageProcessor` may want torchvision.
+
+    What lies in the cache may not be the `whole` model: there, a CLIP without any is not taken.
+    """
     if config.model_type != "clip":
         return AutoImageProcessor.from_pretrained(source, use_fast=False, **options)
     try:
         return CLIPImageProcessorPil.from_pretrained(source, **options)
     except OSError:
+        if not whole:
+            raise
         side = config.vision_config.image_size
         return CLIPImageProcessorPil(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
@@ -183,12 +190,23 @@ def _width(model: nn.Module, size: int) -> int:
 
 
 def _fingerprint(model: nn.Module, processor: Any) -> str:
-    """A hash over every weight, its name and its shape, and over the preprocessing's settings."""
-    digest = hashlib.sha256(processor.to_json_string().encode())
+    """A hash over the settings of the model and its preprocessing, and every weight, its name and shape."""
+    config: Any = model.config
+    settings = json.dumps(_deciding(config.to_dict()), sort_keys=True, default=str)
+    digest = hashlib.sha256((settings + processor.to_json_string()).encode())
     for key, value in sorted(model.state_dict().items()):
         digest.update(f"{key} {tuple(value.shape)} ".encode())
         digest.update(np.ascontiguousarray(value.cpu().numpy()).tobytes())
     return digest.hexdigest()[:20]
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """A model's settings without where it came from and what wrote it down, parts included."""
+    return {
+        key: _deciding(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if key not in _RECORDED and not str(key).startswith("_")
+    }
 
 
 def _device(name: str) -> str:
