@@ -4,18 +4,21 @@ import csv
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 import dalda
 from dalda.cli import app
 from dalda.doodles.draw import draw, random_doodle
+from dalda.records import Outcome
 from dalda.seeding import generator_of
 
 CLASSES = ("car", "fish", "tree")
@@ -94,6 +97,10 @@ def synthetic(out: Path, photos: Path) -> Path:
     return out
 
 
+def records(made: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
+
+
 def test_all_numbers_are_told_and_saved(photos: Path, made: Path, tmp_path: Path) -> None:
     result = run("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
@@ -130,7 +137,11 @@ def test_what_a_person_reads(photos: Path, made: Path) -> None:
     assert "real images alone" in lines[0]
     assert "chance of no gain" in lines[1]
     assert lines[2].split()[:2] == ["arm", "accuracy,"]
-    assert [line.split()[0] for line in lines[3:]] == ["real", "made"]
+    assert [line.split()[0] for line in lines[3:5]] == ["real", "made"]
+    assert lines[5].startswith("the 2 seeds vary the training alone")
+    assert len(lines) == 7
+    single = run("train", photos, "--synthetic", made, *ONCE)
+    assert "vary" not in single.stdout
 
 
 def test_features_are_kept_for_the_next_run(
@@ -165,13 +176,92 @@ def test_what_is_filtered_is_counted_and_recorded(photos: Path, made: Path, tmp_
     assert sum(left_out.values()) + arm["synthetic_images"] == 12
     assert left_out["CLIP score below 0.5"] >= 1
     lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
-    assert len(lines) == sum(left_out.values())
+    assert Counter(line["kind"] for line in lines) == left_out
     dropped = {line["job_id"] for line in lines}
     strays = {f"{place:010}{1:010}" for place in (4, 5)}
     assert dropped & strays
     nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 1)
     assert nothing.exit_code == 2
     assert "passes --min-clip-score" in nothing.stderr
+
+
+def test_copies_of_other_examples_are_counted_and_recorded(
+    photos: Path, made: Path, tmp_path: Path
+) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE, "--shots", 1, "-o", tmp_path / "run")
+    arm = answer(*words)["arms"]["made"]
+    assert arm["synthetic_images"] == 6
+    assert arm["left_out"] == {"its real image is not among the examples": 6}
+    lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
+    gone = {line["job_id"] for line in lines}
+    used = {one["source_sha256"] for one in records(made) if one["job_id"] not in gone}
+    assert (len(lines), len(gone), len(used)) == (6, 6, 3)
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
+    photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 0.2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    wanted = answer(*words, "-o", whole)
+    told: list[Outcome] = []
+
+    def stop(outcome: Outcome) -> None:
+        told.append(outcome)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dalda.pipeline.training.say_outcome", stop)
+        stopped = run(*words, "-o", broken)
+        assert stopped.exit_code == 130
+        assert "what is finished is kept" in stopped.stderr
+        told.clear()
+        assert "no outcome is kept" in run(*words).stderr
+    assert len(list((broken / "outcomes").iterdir())) == 3
+    assert not (broken / "results.csv").exists()
+    result = run(*words, "-o", broken, "--json")
+    assert len(re.findall("^(real|made), seed", result.stderr, re.MULTILINE)) == 1
+    assert json.loads(result.stdout) == {**wanted, "out": str(broken)}
+    for path in whole.rglob("*.*"):
+        if path.name not in ("train.yaml", ".lock"):
+            assert path.read_bytes() == (broken / path.relative_to(whole)).read_bytes(), path
+    before = {path: path.read_bytes() for path in whole.rglob("*.*")}
+    again = run(*words, "-o", whole, "--json")
+    assert "seed" not in again.stderr
+    assert json.loads(again.stdout) == wanted
+    assert before == {path: path.read_bytes() for path in whole.rglob("*.*")}
+
+
+def test_a_run_says_what_it_was_made_with(photos: Path, made: Path, tmp_path: Path) -> None:
+    answer("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
+    settings = yaml.safe_load((tmp_path / "run/train.yaml").read_text())
+    assert settings["backbone"] == "doodle"
+    assert (settings["epochs"], settings["blend"], settings["tune"]) == (1, "per-image-replacement", "head")
+    assert settings["synthetic"] == {"made": str(made)}
+    assert (settings["examples"], settings["validation_images"]) == (6, 9)
+    assert settings["pictures"] == {"made": 12}
+    assert settings["versions"]["dalda"] == dalda.__version__
+    assert settings["seconds"] > 0
+
+
+def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, tmp_path: Path) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
+    answer(*words)
+
+    def refused(*more: object) -> str:
+        result = run(*words, *more)
+        assert result.exit_code == 2
+        return result.stderr
+
+    assert "was made with epochs = 1, now it is 3; use those again" in refused("--epochs", 3)
+    assert "now it is 'two-term-loss'" in refused("--blend", "two-term-loss")
+    doodle(next(made.rglob("*.png")), "fish", 1234)
+    assert "was made with pictures_sha256.made = " in refused()
+    doodle(photos / "val" / "car" / "2.png", "car", 1234)
+    assert "was made with validation_sha256 = " in refused()
+    (tmp_path / "run/train.yaml").write_text("[")
+    assert "cannot be read" in refused()
 
 
 def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> None:
@@ -364,7 +454,8 @@ def test_a_wrong_option_is_one_sentence(photos: Path, made: Path, words: list[st
 def test_a_folder_that_is_no_backbone_is_one_sentence(photos: Path) -> None:
     result = run("train", photos, "--backbone", photos)
     assert result.exit_code == 2
-    assert f"The backbone '{photos}' cannot be loaded" in result.stderr
+    assert f"'{photos}' cannot be loaded" in result.stderr
+    assert "--backbone" in result.stderr
 
 
 def test_equal_names_and_foreign_sets_are_refused(photos: Path, made: Path, tmp_path: Path) -> None:

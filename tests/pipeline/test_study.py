@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from dalda.cli import app
 from dalda.config.study import parse_study
 from dalda.errors import UserError
 from dalda.pipeline.foresight import preview_run
-from dalda.pipeline.runs import read_outcome
+from dalda.pipeline.runs import read_outcome, read_outcomes
 from dalda.pipeline.study import run
 from dalda.pipeline.tasks import tasks_of
 
@@ -179,6 +180,35 @@ def test_mistakes_are_found_before_the_work(
     assert result.exit_code == 2
     assert words in result.stderr.replace("\n", " ")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path) -> None:
+    text = (world / "study.yaml").read_text()
+    random = "{name: random, captions: base, guidance: random"
+    (world / "strict.yaml").write_text(text.replace(random, f"{random}, min_clip_score: 0.5"))
+    whole, strict = tmp_path / "whole", tmp_path / "strict"
+    for place, name in ((whole, "study.yaml"), (strict, "strict.yaml")):
+        run(world / name, out=place, only=["random"])
+    (made,) = (strict / "synthetic").iterdir()
+    first, *_ = [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
+    line = {"job_id": first["job_id"], "decision": "reject", "time": "2026-01-01", "author": "me"}
+    (made / "review.jsonl").write_text(json.dumps(line) + "\n")
+    report = run(world / "strict.yaml", out=strict, only=["random"])
+    kept = [
+        json.loads(line)
+        for one in json.loads((strict / "plan.json").read_text())
+        if (path := strict / "left_out" / f"{one['id']}.jsonl").exists()
+        for line in path.open(encoding="utf-8")
+    ]
+    assert (report.trained, Counter(one["kind"] for one in kept)) == (2, report.left_out["random"])
+    assert report.left_out["random"].keys() == {"rejected in review", "CLIP score below 0.5"}
+    used, pictures = (
+        sum(one.synthetic_images for one in read_outcomes(place)) for place in (strict, whole)
+    )
+    assert used + len(kept) == pictures
+    assert "random leaves out" in "\n".join(report.lines())
+    again = run(world / "strict.yaml", out=strict, only=["random"])
+    assert (again.trained, again.left_out) == (0, report.left_out)
 
 
 def test_an_arm_that_is_none_is_named(world: Path, tmp_path: Path) -> None:

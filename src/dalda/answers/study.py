@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dalda.answers.table import Bounds, table
+from dalda.answers.table import Bounds, left_out_line, table
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,22 @@ class StudyReport:
     painted: int
     seconds: float
     comparison: StudyComparison
+    left_out: Mapping[str, Mapping[str, int]]
+    """Arm to reason to how many synthetic images its trials did not use, over all shots and seeds."""
 
     def as_json(self) -> dict[str, Any]:
         counts = {"trials": self.trials, "trained": self.trained, "painted": self.painted}
-        return {"out": str(self.out), **counts, "seconds": self.seconds, **self.comparison.as_json()}
+        return {
+            **{"out": str(self.out), **counts, "seconds": self.seconds},
+            **self.comparison.as_json(),
+            "left_out": {arm: dict(found) for arm, found in self.left_out.items()},
+        }
 
     def lines(self) -> list[str]:
         done = f"{self.trained} of {self.trials} trials trained, {self.painted} pictures painted"
         return [
             *self.comparison.lines(),
+            *(left_out_line(arm, found) for arm, found in self.left_out.items()),
             f"{done}, in {self.seconds:.0f} s; the others were there",
             f"results: {self.out}/results.csv",
         ]

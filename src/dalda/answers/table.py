@@ -44,3 +44,8 @@ def finite(value: float) -> float | None:
 
 def counts(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+
+
+def left_out_line(arm: str, reasons: Mapping[str, int]) -> str:
+    """What an arm did not use, by reason."""
+    return f"{arm} leaves out {', '.join(f'{count} ({reason})' for reason, count in reasons.items())}"

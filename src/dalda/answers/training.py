@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dalda.answers.table import Bounds, finite, table
+from dalda.answers.table import Bounds, finite, left_out_line, table
 
 if TYPE_CHECKING:
     from dalda.trials.metrics import Comparison
@@ -90,12 +90,19 @@ class TrainReport:
         heading = "accuracy, % (95 %)".ljust(24)
         heading += "".join(f"{name:>13}" for name in ("macro", "best epoch", "calibration"))
         lines += table({name: one.text() for name, one in self.arms.items()}, heading)
-        lines += [
-            f"{name} leaves out {', '.join(f'{count} ({kind})' for kind, count in one.left_out.items())}"
-            for name, one in self.arms.items()
-            if one.left_out
-        ]
+        lines += [left_out_line(name, one.left_out) for name, one in self.arms.items() if one.left_out]
+        lines += self._seeds()
         return [*lines, *([f"results: {self.out}/results.csv"] if self.out else [])]
+
+    def _seeds(self) -> list[str]:
+        """What several seeds vary: less than those of a study do."""
+        seeds = max(len(one.numbers.accuracy_by_seed) for one in self.arms.values())
+        if seeds == 1:
+            return []
+        return [
+            f"the {seeds} seeds vary the training alone, on one choice of real images and one synthetic",
+            "set; in dalda run each seed draws all three",
+        ]
 
 
 @dataclass(frozen=True)

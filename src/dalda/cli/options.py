@@ -47,8 +47,9 @@ def verb(function: Callable[P, None]) -> Callable[P, None]:
             reason = error.strerror or str(error).splitlines()[0]
             print(f"dalda: {reason}{place}; mend that and run the same command again", file=sys.stderr)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            print("dalda: stopped; what is finished is kept, run the same command again", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            told = str(stop) or "stopped; what is finished is kept, run the same command again"
+            print(f"dalda: {told}", file=sys.stderr)
             raise typer.Exit(130) from None
 
     return run

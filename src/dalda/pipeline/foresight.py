@@ -14,7 +14,7 @@ from dalda.errors import UserError
 from dalda.loading import load_features
 from dalda.pipeline.reference import left_by_reference, place_of
 from dalda.pipeline.sets import backbone_for
-from dalda.pipeline.study import chosen_arms, missing_tasks, refuse_foreign, settled
+from dalda.pipeline.study import chosen_arms, missing_tasks, refuse_others, settled
 from dalda.pipeline.synthetic import preset_of, preview
 from dalda.pipeline.tasks import Task, tasks_of
 from dalda.pipeline.training import schedule_of
@@ -40,7 +40,7 @@ def preview_run(
     study = settled(source, out=out, root=root, reference=reference)
     folder = study.out or Path()
     arms = chosen_arms(study, only)
-    refuse_foreign(folder)
+    refuse_others(folder)
     tasks = [task for task in tasks_of(study) if task.spec.arm in arms]
     missing = missing_tasks(folder, tasks)
     sets = {task.set_id: task for task in tasks if task.synthetic is not None}

@@ -14,11 +14,11 @@ from dalda.synthesis.store import Store
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The pictures of one synthetic folder that are to be used, and the jobs of those that are not."""
+    """The pictures of one synthetic folder that are to be used, and those that a person rejected."""
 
     folder: Path
     samples: tuple[Sample, ...]
-    rejected: tuple[str, ...] = ()
+    rejected: tuple[Sample, ...] = ()
 
 
 def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
@@ -30,7 +30,7 @@ def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
     if not samples:
         raise UserError(f"the synthetic folder '{folder}' holds no pictures yet; run dalda augment again")
     refused = frozenset() if ignore_review else rejected(folder)
-    out = tuple(one.job_id for one in samples if one.job_id in refused)
+    out = tuple(one for one in samples if one.job_id in refused)
     if out:
         say(f"note: {len(out)} of {len(samples)} pictures of '{folder}' were rejected in review, left out")
     if len(out) == len(samples):

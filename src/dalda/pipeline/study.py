@@ -1,15 +1,13 @@
 """A whole study: arms, seeds and shots, of which only what is missing or changed is made.
 
 RUN/ holds study.yaml (what was asked for), plan.json (the trials and their synthetic sets), outcomes/ (a
-file per trial, named by the content that decides it), results.csv (tidy) and synthetic/ (a folder per set).
+file per trial, named by the content that decides it), left_out/ (a file per trial that leaves images out),
+results.csv (tidy) and synthetic/ (a folder per set).
 """
 
-import csv
-import io
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +19,17 @@ from dalda.errors import UserError
 from dalda.loading import device_named, load_features, load_model
 from dalda.pipeline.comparison import compared_arms
 from dalda.pipeline.examples import checked
+from dalda.pipeline.keeping import (
+    REJECTED,
+    LeftOut,
+    counted,
+    held,
+    keep_outcome,
+    read_left_out,
+    refuse_foreign,
+    write_left_out,
+    write_table,
+)
 from dalda.pipeline.reference import (
     Curve,
     as_curve,
@@ -30,13 +39,13 @@ from dalda.pipeline.reference import (
     write_prompts,
     write_results,
 )
-from dalda.pipeline.runs import PLAN, RESULTS, read_outcome
+from dalda.pipeline.runs import OUTCOMES, PLAN, read_outcome
 from dalda.pipeline.sets import backbone_for, synthetic_set
 from dalda.pipeline.synthetic import Decided, decide, paint_plan, settings_of
 from dalda.pipeline.tasks import Task, tasks_of
 from dalda.pipeline.training import schedule_of, sieved
 from dalda.progress import say
-from dalda.records import Outcome, Plan, Sample, Split, as_dict
+from dalda.records import Outcome, Plan, Sample, Split
 from dalda.synthesis.store import Store, folder_name
 from dalda.writing import write_atomically
 
@@ -44,7 +53,7 @@ if TYPE_CHECKING:
     from dalda.synthesis.diffusion import Renderer
     from dalda.trials.features import FeatureStore
 
-SETTINGS, LOCK = "study.yaml", ".lock"
+SETTINGS, LEFT_OUT = "study.yaml", "left_out"
 
 
 def run(
@@ -63,9 +72,9 @@ def run(
     study = settled(source, out=out, root=root, reference=reference)
     folder = study.out or Path()
     arms = chosen_arms(study, only)
-    refuse_foreign(folder)
+    refuse_others(folder)
     tasks = tasks_of(study)
-    with _held(folder):
+    with held(folder):
         write_atomically(folder / SETTINGS, converted(study))
         write_atomically(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
         bench = _Bench(study, folder)
@@ -83,6 +92,7 @@ def run(
         painted=bench.painted,
         seconds=round(time.monotonic() - started, 1),
         comparison=compared_arms([one for one, _ in finished(folder, tasks)], study),
+        left_out=counted(one for task in tasks for one in read_left_out(_left_out(folder, task))),
     )
 
 
@@ -105,18 +115,9 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     return set(only or names)
 
 
-def refuse_foreign(folder: Path) -> None:
+def refuse_others(folder: Path) -> None:
     """Raises UserError unless the folder is new, empty, or a run's."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"'{folder}' is a file; name a folder with -o")
-    begun = {LOCK, SETTINGS}  # what a run leaves that was stopped before its plan was written
-    if folder.is_dir() and not (folder / PLAN).exists():
-        others = [path for path in folder.iterdir() if path.name not in begun and path.suffix != ".partial"]
-        if others:
-            raise UserError(
-                f"'{folder}' holds files that dalda run did not make, as '{others[0].name}'; "
-                "name a new or empty folder with -o"
-            )
+    refuse_foreign(folder, PLAN, "dalda run", {SETTINGS})
 
 
 def missing_tasks(folder: Path, tasks: Sequence[Task]) -> list[Task]:
@@ -131,15 +132,8 @@ def finished(folder: Path, tasks: Sequence[Task]) -> list[tuple[Outcome, Task]]:
 
 def save_results(folder: Path, study: Study, tasks: Sequence[Task]) -> None:
     """results.csv, and the reference's tables where they are wanted, from the outcomes that are there."""
-    from dalda.trials.outcomes import COLUMNS, rows_of
-
     there = finished(folder, tasks)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for outcome, _ in there:
-        writer.writerows(rows_of(outcome))
-    write_atomically(folder / RESULTS, text.getvalue())
+    write_table(folder, [outcome for outcome, _ in there])
     for arm in study.arms if study.reference_csv else ():
         place = folder if len(study.arms) == 1 else folder / "reference" / folder_name(arm.name)
         place.mkdir(parents=True, exist_ok=True)
@@ -149,21 +143,12 @@ def save_results(folder: Path, study: Study, tasks: Sequence[Task]) -> None:
         write_results(place, own, tasks[0].spec.train.epochs)
 
 
-def _file(folder: Path, task: Task, part: str = "outcomes") -> Path:
+def _file(folder: Path, task: Task, part: str = OUTCOMES) -> Path:
     return folder / part / f"{task.id}.json"
 
 
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """One run at a time in a folder."""
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise UserError(f"another dalda run is at work in '{folder}'; wait for it, or end it") from None
+def _left_out(folder: Path, task: Task) -> Path:
+    return folder / LEFT_OUT / f"{task.id}.jsonl"
 
 
 @dataclass
@@ -179,24 +164,35 @@ class _Bench:
 
     def finish(self, task: Task) -> Outcome:
         """Paints what the trial needs, trains it, and keeps its outcome."""
-        outcome, curve = self.train(task, self.samples(task))
-        for part, found in (("curves", curve), ("outcomes", as_dict(outcome))):
-            if found is not None:
-                (self.folder / part).mkdir(exist_ok=True)
-                text = json.dumps(found, ensure_ascii=False)
-                write_atomically(_file(self.folder, task, part), text + "\n")
+        samples, rejected = self.samples(task)
+        outcome, curve, sieved_out = self.train(task, samples)
+        # The outcome last: where it is there, nothing of the trial is missing.
+        write_left_out(_left_out(self.folder, task), [*rejected, *sieved_out])
+        if curve is not None:
+            path = _file(self.folder, task, "curves")
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, json.dumps(curve) + "\n")
+        keep_outcome(_file(self.folder, task), outcome)
         return outcome
 
-    def samples(self, task: Task) -> tuple[Sample, ...]:
-        """The pictures that the trial may use; what is missing of them is painted."""
+    def samples(self, task: Task) -> tuple[tuple[Sample, ...], list[LeftOut]]:
+        """The pictures that the trial may use, and those rejected; what is missing of them is painted."""
         if task.synthetic is None:
-            return ()
+            return (), []
         there, skip = left_by_reference(self.study, task)
+        rejected: tuple[Sample, ...] = ()
         if skip is not None:
             folder = self.paint(task, skip)
-            there += synthetic_set(folder, ignore_review=task.spec.train.ignore_review).samples
-        held = {(one.sha256, one.label) for one in task.split.examples}
-        return tuple(one for one in there if (one.source_sha256, one.label) in held)
+            made = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
+            there, rejected = [*there, *made.samples], made.rejected
+        examples = {(one.sha256, one.label) for one in task.split.examples}
+
+        def of_trial(samples: Sequence[Sample]) -> list[Sample]:
+            # A set may serve trials of more shots, too.
+            return [one for one in samples if (one.source_sha256, one.label) in examples]
+
+        out = [LeftOut(task.spec.arm, one.job_id, REJECTED, REJECTED) for one in of_trial(rejected)]
+        return tuple(of_trial(there)), out
 
     def paint(self, task: Task, skip: int) -> Path:
         """Makes the task's synthetic set, but for the first `skip` jobs; tells where."""
@@ -222,7 +218,7 @@ class _Bench:
             self.renderers[key] = load_model(decided.preset, device_named(self.study.device))
         return self.renderers.get(key)
 
-    def train(self, task: Task, samples: tuple[Sample, ...]) -> tuple[Outcome, Curve | None]:
+    def train(self, task: Task, samples: tuple[Sample, ...]) -> tuple[Outcome, Curve | None, list[LeftOut]]:
         from dalda.trials.run import run_all
         from dalda.trials.trial import Trial
 
@@ -238,13 +234,14 @@ class _Bench:
             config.synthetic_probability,
             config.blend if samples else "per-image-replacement",
         )
+        left_out: list[LeftOut] = []
         if samples:
-            trial, _ = sieved(config, trial, store, schedule)
+            trial, left_out = sieved(config, trial, store, schedule)
         if self.study.reference:
             from dalda.trials.reference import run_as_reference
 
             outcome, curves = run_as_reference(trial, task.validation, store, schedule)
-            return outcome, as_curve(curves)
+            return outcome, as_curve(curves), left_out
         (outcome,) = run_all(
             [trial],
             task.validation,
@@ -254,7 +251,7 @@ class _Bench:
             tune=config.tune,
             mix=config.mix,
         )
-        return outcome, None
+        return outcome, None, left_out
 
     def features(self, task: Task) -> "FeatureStore":
         if self.store is None:

@@ -1,9 +1,9 @@
 """From real and synthetic images to classifiers, and to an honest comparison."""
 
-import json
-from collections import Counter
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,19 @@ from dalda.config import ClassifierConfig, DataConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.loading import load_features
 from dalda.pipeline.examples import catalog_of, checked, split_of
+from dalda.pipeline.keeping import (
+    REJECTED,
+    LeftOut,
+    counted,
+    held,
+    keep_outcome,
+    refuse_foreign,
+    write_left_out,
+    write_table,
+)
+from dalda.pipeline.runs import read_outcome
 from dalda.pipeline.sets import SyntheticSet, backbone_for, synthetic_set
+from dalda.pipeline.train_folder import SETTINGS, begin, end, place_of, settings_of
 from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 
@@ -21,49 +33,78 @@ if TYPE_CHECKING:
     from dalda.trials.trial import Schedule, Trial
 
 REAL = "real"
-REJECTED = "rejected in review"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A synthetic image that an arm did not use, and why."""
-
-    arm: str
-    job_id: str
-    reason: str
-    kind: str
-    """The reason as it is counted."""
+ELSEWHERE = "its real image is not among the examples"
+"""Why a copy is not used that was made of another split."""
+LEFT_OUT = "left_out.jsonl"
 
 
 def train(config: TrainConfig) -> TrainReport:
-    """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier."""
-    from dalda.trials.outcomes import save_outcomes
-    from dalda.trials.run import run_all
+    """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier.
 
+    In `config.out` each outcome is kept as soon as it is there, and the same command goes on where an
+    earlier one was stopped. Raises UserError for a folder of other settings or of other things.
+    """
+    try:
+        return _trained(config)
+    except KeyboardInterrupt:
+        if config.out is not None:
+            raise
+        raise KeyboardInterrupt("stopped; without -o no outcome is kept, only features") from None
+
+
+def _trained(config: TrainConfig) -> TrainReport:
+    started, out = time.monotonic(), config.out
+    if out is not None:
+        refuse_foreign(out, SETTINGS, "dalda train")
     split, validation = parts_of(config)
     sets = sets_of(config)
-    backbone = backbone_for(config, config.backbone)
-    if config.out is not None:
-        # Before the work, so that a place that cannot be written is known in time.
-        new_results(config.out)
     views = 8 if config.views == "exact" else config.views
+    backbone = backbone_for(config, config.backbone)
     store = load_features(backbone, config.device, views=views, augment=config.augment)
-    schedule = schedule_of(config)
-    trials, left_out = trials_of(config, split, sets, store, schedule)
-    outcomes = run_all(
-        trials,
+    with nullcontext() if out is None else held(out):
+        if out is not None:
+            begin(out, settings_of(config, split, validation, sets, store.backbone))
+        trials, left_out = trials_of(config, split, sets, store, schedule_of(config))
+        outcomes = _outcomes(config, trials, validation, store)
+        if out is not None:
+            write_left_out(out / LEFT_OUT, left_out)
+            write_table(out, outcomes)
+            end(out, time.monotonic() - started)
+    return compared(outcomes, len(validation.examples), out, left_out)
+
+
+def _outcomes(
+    config: TrainConfig,
+    trials: Sequence["Trial"],
+    validation: Split,
+    store: "FeatureStore",
+) -> list[Outcome]:
+    """The outcomes of all trials in their order; those that the folder has are not trained again."""
+    from dalda.trials.run import run_all
+
+    out = config.out
+    there: dict[tuple[str, int], Outcome] = {}
+    if out is not None:
+        paths = {(trial.arm, trial.seed): place_of(out, trial) for trial in trials}
+        there = {key: read_outcome(path) for key, path in paths.items() if path.exists()}
+
+    def told(outcome: Outcome) -> None:
+        if out is not None:
+            keep_outcome(place_of(out, outcome), outcome)
+        there[outcome.arm, outcome.seed] = outcome
+        say_outcome(outcome)
+
+    run_all(
+        [trial for trial in trials if (trial.arm, trial.seed) not in there],
         validation,
         store,
-        schedule,
+        schedule_of(config),
         exact=config.exact,
         tune=config.tune,
         mix=config.mix,
-        told=say_outcome,
+        told=told,
     )
-    if config.out is not None:
-        save_outcomes(config.out, outcomes)
-        save_left_out(config.out, left_out)
-    return compared(outcomes, len(validation.examples), config.out, left_out)
+    return [there[trial.arm, trial.seed] for trial in trials]
 
 
 def parts_of(config: DataConfig) -> tuple[Split, Split]:
@@ -100,6 +141,7 @@ def trials_of(
     schedule: "Schedule",
 ) -> tuple[list["Trial"], list[LeftOut]]:
     """The trials of all arms and seeds, each without the synthetic images that it shall not use."""
+    from dalda.trials.blend import pool_of
     from dalda.trials.trial import Trial
 
     seeds = range(config.seed, config.seed + config.seeds)
@@ -107,8 +149,13 @@ def trials_of(
     trials = [Trial(REAL, seed, split) for seed in seeds]
     left_out: list[LeftOut] = []
     for arm, made in sets.items():
-        left_out += [LeftOut(arm, job_id, REJECTED, REJECTED) for job_id in made.rejected]
-        trial, dropped = sieved(config, Trial(arm, config.seed, split, made.samples), store, schedule)
+        left_out += [LeftOut(arm, one.job_id, REJECTED, REJECTED) for one in made.rejected]
+        _, own = pool_of(split.examples, made.samples)
+        used = {sample.job_id for sample in own}
+        left_out += [
+            LeftOut(arm, one.job_id, ELSEWHERE, ELSEWHERE) for one in made.samples if one.job_id not in used
+        ]
+        trial, dropped = sieved(config, Trial(arm, config.seed, split, tuple(own)), store, schedule)
         left_out += dropped
         trials += [
             Trial(
@@ -164,21 +211,6 @@ def _some(kept: Sequence[Sample], arm: str, option: str) -> tuple[Sample, ...]:
     return tuple(kept)
 
 
-def new_results(folder: Path) -> None:
-    """Makes the folder for results. Raises UserError where there are files already."""
-    if folder.is_file() or (folder.is_dir() and any(path.is_file() for path in folder.rglob("*"))):
-        raise UserError(f"'{folder}' is already there; name a new folder with -o, nothing is overwritten")
-    (folder / "outcomes").mkdir(parents=True, exist_ok=True)
-
-
-def save_left_out(folder: Path, left_out: Sequence[LeftOut]) -> None:
-    """left_out.jsonl: a line for each synthetic image that an arm did not use."""
-    lines = [{"arm": one.arm, "job_id": one.job_id, "reason": one.reason} for one in left_out]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    if lines:
-        (folder / "left_out.jsonl").write_text(text, encoding="utf-8")
-
-
 def say_outcome(outcome: Outcome) -> None:
     """One line for a finished trial."""
     made = f" and {outcome.synthetic_images} synthetic" if outcome.synthetic_images else ""
@@ -199,7 +231,7 @@ def compared(
     from dalda.trials.outcomes import by_arm
     from dalda.trials.summary import summary
 
-    arms = by_arm(outcomes)
+    arms, dropped = by_arm(outcomes), counted(left_out)
     gains = {}
     for arm, ones in arms.items():
         if arm != REAL:
@@ -207,10 +239,7 @@ def compared(
             gains[arm] = GainReport(found, verdict(found.overall, arm=f"'{arm}'"))
     return TrainReport(
         classes=outcomes[0].classes,
-        arms={
-            arm: ArmReport(summary(ones), Counter(one.kind for one in left_out if one.arm == arm))
-            for arm, ones in arms.items()
-        },
+        arms={arm: ArmReport(summary(ones), dropped.get(arm, {})) for arm, ones in arms.items()},
         gains=gains,
         validation_images=validation_images,
         out=out,
