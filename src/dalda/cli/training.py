@@ -82,7 +82,7 @@ def train(
     iterations: Annotated[int, typer.Option(help="Steps per epoch.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 32,
     seeds: Annotated[int, typer.Option(help="Classifiers per arm, on successive seeds.")] = 3,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="A new folder for results.csv.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where results go, or go on; a new folder.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
