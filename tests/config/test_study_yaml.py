@@ -1,5 +1,6 @@
 """A study in YAML: what it expands to, and mistakes named by line and field."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from dalda.config.reference import converted, read_study
 from dalda.config.study import ArmConfig, Study, parse_study, trials_of
 from dalda.errors import UserError
+from dalda.pipeline.study import settled
 
 STUDY = """dataset: doodles
 shots: [1, 4, all]
@@ -55,6 +57,33 @@ def test_the_reference_draws_clipped() -> None:
     for reference, sampling in ((True, "clipped"), (False, "truncated")):
         study = parse_study(STUDY).model_copy(update={"reference": reference})
         assert {one.synthetic.sampling for one in trials_of(study) if one.synthetic} == {sampling}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 3", "tune: lora", "line 6: train.tune: the reference has no tune lora; leave it out"),
+        ("epochs: 3", "mix: mixup", "train.mix: "),
+        ("epochs: 3", "augment: jitter", "train.augment: "),
+        ("epochs: 3", "head_start: random", "train.head_start: "),
+        ("per_image: 2", "sampling: truncated", "line 5: augment.sampling: "),
+        ("synthetic_probability: 0.3", "blend: two-term-loss", "line 9: arms.1.blend: "),
+        ("synthetic_probability: 0.3", "weigh_by_clip_score: true", "line 9: arms.1.weigh_by_clip_score: "),
+    ],
+)
+def test_the_reference_has_not_all_that_we_have(old: str, new: str, said: str) -> None:
+    text = STUDY.replace(old, new)
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_study("reference: true\n" + text)
+    study = parse_study(text)
+    with pytest.raises(UserError, match="the reference has no"):
+        settled(study, out=None, root=None, reference=True)
+    assert not settled(study, out=None, root=None, reference=False).reference
+
+
+def test_what_the_reference_has_is_taken() -> None:
+    text = STUDY.replace("epochs: 3", "blend: concatenation, tune: head, views: 4, mix: none")
+    assert parse_study("reference: true\n" + text).reference
 
 
 def test_what_is_converted_reads_back() -> None:

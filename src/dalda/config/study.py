@@ -27,6 +27,16 @@ OF_AN_ARM = {
     "ignore_review",
 }
 """Options of `dalda train` that an arm may choose; the others are the same for all arms."""
+REFERENCE_HAS: dict[str, tuple[object, ...]] = {
+    "blend": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
+    "weigh_by_clip_score": (False,),
+    "tune": ("head",),
+    "head_start": ("text",),
+    "mix": ("none",),
+    "augment": ("standard",),
+    "sampling": ("clipped",),
+}
+"""What these options may say where the reference's loop is run, which knows nothing else."""
 Shots = Annotated[int, Field(ge=1)] | None
 
 
@@ -218,6 +228,20 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
             except ValidationError as error:
                 its = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
                 raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
+    found = unlike_reference(study)
+    if found is not None:
+        raise _said(*found, tree, name)
+
+
+def unlike_reference(study: Study) -> tuple[tuple[str | int, ...], str] | None:
+    """Where a study of the reference's semantics asks for what these do not have, and the sentence."""
+    own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
+    for place, settings in [(("augment",), study.augment), (("train",), study.train), *own]:
+        for key, values in REFERENCE_HAS.items() if study.reference else ():
+            if settings.get(key, values[0]) not in values:
+                what = f"the reference has no {key} {settings[key]}; leave it out, or run without reference"
+                return (*place, key), what
+    return None
 
 
 def _mistake(

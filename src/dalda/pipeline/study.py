@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dalda.answers.study import StudyReport
 from dalda.config.reference import converted, read_study
-from dalda.config.study import Study
+from dalda.config.study import Study, unlike_reference
 from dalda.errors import UserError
 from dalda.loading import device_named, load_features, load_model
 from dalda.pipeline.comparison import compared_arms
@@ -97,13 +97,20 @@ def run(
 
 
 def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, reference: bool) -> Study:
-    """The study with what the command line adds, and a place for its results."""
+    """The study with what the command line adds, and a place for its results.
+
+    Raises UserError where it asks for what the reference's semantics do not have.
+    """
     study = source if isinstance(source, Study) else read_study(Path(source))
     name = study.dataset if isinstance(source, Study) else Path(source).stem
     place = out or study.out or Path("runs") / folder_name(Path(name).name)
-    return study.model_copy(
+    study = study.model_copy(
         update={"out": place, "root": root or study.root, "reference": reference or study.reference}
     )
+    unlike = unlike_reference(study)
+    if unlike is not None:
+        raise UserError(f"{'.'.join(map(str, unlike[0]))}: {unlike[1]}")
+    return study
 
 
 def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
