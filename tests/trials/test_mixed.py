@@ -1,19 +1,19 @@
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from dalda.errors import UserError
 from dalda.records import Sample, Split
 from dalda.trials.mixed import MixedDataset
 
 Opener = Callable[[Path], Image.Image]
-Make = Callable[[], MixedDataset]
+Make = Callable[..., MixedDataset]
 
 
 def tensor_of(image: Image.Image) -> torch.Tensor:
@@ -26,7 +26,9 @@ def make(
 ) -> Make:
     split = make_split("train", 2)
     samples = make_samples(split, 3)
-    return lambda: MixedDataset(split, samples, 0.5, 7, open_image=open_image, transform=tensor_of)
+    return lambda seed=7: MixedDataset(
+        split, samples, 0.5, seed, open_image=open_image, transform=tensor_of
+    )
 
 
 def epochs(dataset: MixedDataset, count: int, **options: object) -> list[torch.Tensor]:
@@ -59,6 +61,66 @@ def test_items_are_images_with_class_numbers(make: Make) -> None:
     dataset = make()
     assert len(dataset) == 6
     assert [dataset[index][1] for index in range(6)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_index_is_any_whole_number(make: Make) -> None:
+    """A Subset of a numpy array, and a seed drawn by numpy, are as good as Python's own."""
+    plain, other = make(), make()
+    subset = Subset(other, np.arange(6))  # type: ignore[arg-type]
+    for index in range(6):
+        assert torch.equal(plain[index][0], subset[index][0])
+    seeded = make(np.int64(7))
+    assert [seeded.choose(2, visit) for visit in range(9)] == [plain.choose(2, visit) for visit in range(9)]
+    assert torch.equal(make()[-1][0], make()[5][0])
+    assert make()[-6][1] == 0
+    for beyond in (6, -7):
+        with pytest.raises(IndexError):
+            plain[beyond]
+    assert len(list(make())) == 6  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_an_epoch_that_was_cut_short_set_epoch_says_where_draws_stand(
+    make: Make, workers: int
+) -> None:
+    """Workers look ahead, and what they opened is counted, though nobody saw it."""
+
+    def second_epoch(workers: int) -> torch.Tensor:
+        dataset = make()
+        loader = DataLoader(dataset, batch_size=1, num_workers=workers)
+        dataset.set_epoch(0)
+        for _ in islice(loader, 1):
+            pass
+        dataset.set_epoch(1)
+        return torch.cat([images for images, _ in loader])
+
+    assert torch.equal(second_epoch(workers), second_epoch(0))
+
+
+def test_several_processes_draw_as_one_where_set_epoch_is_called(make: Make) -> None:
+    def drawn(ranks: int, *, told: bool) -> list[list[torch.Tensor]]:
+        """The images of each epoch, by number."""
+        mixed = [make() for _ in range(ranks)]
+        samplers = [
+            DistributedSampler(one, ranks, rank, shuffle=True, seed=3) for rank, one in enumerate(mixed)
+        ]
+        epochs = []
+        for epoch in range(4):
+            found: dict[int, torch.Tensor] = {}
+            for one, sampler in zip(mixed, samplers, strict=True):
+                sampler.set_epoch(epoch)
+                if told:
+                    one.set_epoch(epoch)
+                found |= {index: one[index][0] for index in sampler}
+            epochs.append([found[index] for index in sorted(found)])
+        return epochs
+
+    def alike(first: list[list[torch.Tensor]], other: list[list[torch.Tensor]]) -> bool:
+        pairs = zip(first, other, strict=True)
+        return all(torch.equal(torch.stack(one), torch.stack(two)) for one, two in pairs)
+
+    assert alike(drawn(1, told=True), drawn(2, told=True))
+    assert not alike(drawn(1, told=False), drawn(2, told=False))
 
 
 def test_a_run_can_go_on_at_an_epoch(make: Make) -> None:

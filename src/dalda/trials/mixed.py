@@ -1,8 +1,9 @@
 """Real and synthetic images in one `torch.utils.data.Dataset`, for people with their own training loop."""
 
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ class MixedDataset(Dataset[tuple[Any, int]]):
 
     The draw depends on the seed, on i, and on how often i was asked for. That count lies in memory that
     all DataLoader workers share, so every epoch draws anew, and the same for any number of workers.
+    Workers look ahead, though: after an epoch that was cut short, and where several processes train
+    together, each with counts of its own, `set_epoch` before every epoch says where the counts stand.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class MixedDataset(Dataset[tuple[Any, int]]):
             (np.flatnonzero(pool.source == number) + pool.real).tolist() for number in range(pool.real)
         ]
         self.synthetic_probability = synthetic_probability
-        self.seed = seed
+        self.seed = operator.index(seed)
         self.open_image = open_image
         self.transform = transform
         self._visits = torch.zeros(pool.real, dtype=torch.int64)
@@ -53,8 +56,12 @@ class MixedDataset(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.copies)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        """An image (transformed) and its class number."""
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, int]:
+        """An image (transformed) and its class number; from the end where the index is negative.
+
+        Raises IndexError beyond the real images.
+        """
+        index = range(len(self))[index]
         number = self.choose(index, int(self._visits[index]))
         self._visits[index] += 1
         image = self.open_image(self.items[number].path)
@@ -69,5 +76,5 @@ class MixedDataset(Dataset[tuple[Any, int]]):
         return index
 
     def set_epoch(self, epoch: int) -> None:
-        """Optional: starts an epoch at draws of its own, as when a run goes on after a break."""
-        self._visits.fill_(epoch * VISITS_PER_EPOCH)
+        """Starts an epoch at draws of its own, whatever was asked for before: call it between epochs."""
+        self._visits.fill_(operator.index(epoch) * VISITS_PER_EPOCH)
