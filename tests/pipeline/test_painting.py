@@ -4,15 +4,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dalda.answers.synthetic import AugmentReport
 from dalda.config import AugmentConfig
-from dalda.pipeline.synthetic import Decided, paint_plan
+from dalda.pipeline.synthetic import Decided, _pace, paint_plan
 from dalda.records import Example, Job, Split, Weight
 from dalda.synthesis.plan import Recipe, make_plan
 from dalda.synthesis.presets import preset_named
@@ -150,3 +152,20 @@ def test_the_records_name_device_and_batch_size(decided: Decided, tmp_path: Path
     lines = list(Store.existing(out).lines())
     assert {(line["device"], line["batch_size"]) for line in lines} == {("cpu", 3)}
     assert len(lines) == COUNT
+
+
+def test_a_dry_run_takes_half_a_batch_where_the_whole_does_not_fit(decided: Decided) -> None:
+    calls: list[int] = []
+
+    def render_up_to(most: int) -> Any:
+        def render(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[None]:
+            calls.append(len(jobs))
+            if len(jobs) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return [None] * len(jobs)
+
+        return SimpleNamespace(render=render)
+
+    assert _pace(render_up_to(3), decided.plan.jobs[:8]) is not None
+    assert calls == [8, 4, 2]
+    assert _pace(render_up_to(0), decided.plan.jobs[:2]) is None

@@ -1,9 +1,20 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.synthesis.stock import job_of, source_of
 
-from dalda.synthesis.batching import MOST, SPARE, automatic_batch_size, fitting, is_out_of_memory
+from dalda.synthesis.batching import (
+    MOST,
+    SPARE,
+    automatic_batch_size,
+    fitting,
+    is_out_of_memory,
+    probed_batch_size,
+)
 
 GIGABYTE = 2**30
 
@@ -28,6 +39,22 @@ def test_small_pictures_go_together_and_large_ones_alone_on_a_cpu() -> None:
     assert automatic_batch_size(32, "cpu") == 32
     assert automatic_batch_size(512, "cpu") == 1
     assert automatic_batch_size(512, "cuda:1") > 1
+
+
+def test_a_probe_that_runs_out_of_memory_says_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GPU of which other programs leave nothing; any other error comes through."""
+    for name, value in {"reset_peak_memory_stats": None, "memory_allocated": 0}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+
+    def full(jobs: object, sources: object) -> None:
+        raise error
+
+    renderer: Any = SimpleNamespace(device="cuda", size=512, render=full)
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory")
+    assert probed_batch_size(renderer, job_of(0, 0.5), lambda: source_of(0)) == 1
+    error = RuntimeError("shapes do not match")
+    with pytest.raises(RuntimeError, match="shapes"):
+        probed_batch_size(renderer, job_of(0, 0.5), lambda: source_of(0))
 
 
 def test_running_out_of_memory_is_told_from_other_errors() -> None:

@@ -16,7 +16,7 @@ from dalda.loading import load_scorer
 from dalda.synthesis import hub
 from dalda.synthesis.diffusion import load_renderer
 from dalda.synthesis.hub import Place, place_of
-from dalda.synthesis.presets import preset_named
+from dalda.synthesis.presets import preset_named, with_adapter
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,24 @@ def test_a_model_that_is_nowhere_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither a folder nor a Hub id; mend --model"):
         load_renderer(replace(preset_named("doodle"), model="no such folder"))
     assert time.monotonic() - started < 10
+
+
+def test_what_cannot_be_read_in_the_cache_is_not_asked_for_again(cache: Path, tmp_path: Path) -> None:
+    preset = preset_of(tmp_path / "made")
+    put(cache, "somebody/tiny", "main", Path(preset.model))
+    config = Path(preset.model) / "unet/config.json"
+    config.write_text(config.read_text().replace('"norm_num_groups": 8', '"norm_num_groups": 7'))
+    with pytest.raises(UserError, match=r"cannot be loaded .*--model"):
+        load_renderer(replace(preset, model="somebody/tiny"))
+
+
+def test_a_part_of_an_adapters_repository_is_enough(cache: Path, tmp_path: Path) -> None:
+    """One that has the adapter and its own image encoder, but not the preset's."""
+    preset = preset_of(tmp_path / "made")
+    folder = Path(preset.adapter)
+    (folder / "models").rename(folder / "xl_models")
+    put(cache, "somebody/adapter", "main", folder)
+    load_renderer(with_adapter(preset, "somebody/adapter:xl_models/tiny.safetensors"))
 
 
 @pytest.fixture

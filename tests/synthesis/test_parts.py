@@ -5,13 +5,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline, StableDiffusionPipeline
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from tests.synthesis.stock import job_of, latents_of, preset_of, source_of, stock_latents
+from tests.synthesis.stock import (
+    job_of,
+    latents_of,
+    preset_of,
+    source_of,
+    stock_latents,
+    stock_model,
+)
+from tests.synthesis.tiny import EMBEDS, PATCH_WIDTH
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
 from dalda.synthesis.diffusion import load_renderer
@@ -138,3 +148,85 @@ def test_xl_decodes_in_single_precision_where_half_would_overflow(tmp_path: Path
     assert (pipeline.unet.dtype, pipeline.vae.dtype) == (torch.float16, torch.float32)
     pipeline = load_pipeline(preset_of(tmp_path / "sd"), torch.float16)
     assert pipeline.vae.dtype == torch.float16
+
+
+@pytest.mark.parametrize(("upcast", "dtype"), [(True, torch.float32), (False, torch.float16)])
+def test_another_autoencoder_for_xl_is_as_exact_as_it_asks_to_be(
+    tmp_path: Path, upcast: bool, dtype: torch.dtype
+) -> None:
+    xl = preset_of(tmp_path, xl=True)
+    own = AutoencoderKL.from_pretrained(xl.model, subfolder="vae")
+    own.register_to_config(force_upcast=upcast)
+    own.save_pretrained(tmp_path / "vae")
+    pipeline = load_pipeline(replace(xl, vae=str(tmp_path / "vae")), torch.float16)
+    assert (pipeline.unet.dtype, pipeline.vae.dtype) == (torch.float16, dtype)
+
+
+def test_latents_are_brought_back_as_stock_diffusers_does(tmp_path: Path) -> None:
+    """Some autoencoders of XL name a mean and a deviation of each channel."""
+    renderer = load_renderer(preset_of(tmp_path, xl=True))
+    renderer.pipeline.vae.register_to_config(
+        latents_mean=[-0.3, 0.2, 0.9, -0.8], latents_std=[2.0, 0.5, 3.0, 1.2]
+    )
+    (ours,) = renderer.render([JOB], [SOURCE])
+    with stock_model(renderer) as pipeline, torch.no_grad():
+        pipeline.set_progress_bar_config(disable=True)
+        pipeline.set_ip_adapter_scale(JOB.ip_adapter_scale)
+        (stock,) = pipeline(
+            prompt=JOB.prompt,
+            negative_prompt=JOB.negative_prompt,
+            num_inference_steps=JOB.steps,
+            guidance_scale=JOB.guidance_scale,
+            generator=torch.Generator().manual_seed(JOB.seed),
+            ip_adapter_image=SOURCE,
+            output_type="np",
+        ).images
+    assert np.abs(np.asarray(ours) / 255 - stock).max() < 1.5 / 255
+
+
+def wide_encoder(folder: Path) -> None:
+    """An image encoder of another width than the adapters', as h94/IP-Adapter has two."""
+    vision = CLIPVisionConfig(
+        hidden_size=PATCH_WIDTH * 2,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+        projection_dim=EMBEDS * 2,
+    )
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", ["plain", "full", "plus"])
+def test_an_adapter_gets_the_image_encoder_that_it_was_made_for(tmp_path: Path, kind: str) -> None:
+    """Whichever of those in its folder that is, as for h94/IP-Adapter:sdxl_models/ip-adapter_sdxl."""
+    preset = preset_of(tmp_path, kind)
+    adapter = Path(preset.adapter)
+    (adapter / "models").rename(adapter / "xl_models")
+    wide_encoder(adapter / "models/image_encoder")
+    elsewhere = with_adapter(preset, f"{adapter}:xl_models/tiny.safetensors")
+    renderer = load_renderer(elsewhere)
+    assert renderer.pipeline.image_encoder.config.projection_dim == EMBEDS
+    assert renderer.render([JOB], [SOURCE])[0] is not None
+
+
+@pytest.mark.parametrize("kind", ["plain", "full", "plus"])
+def test_an_image_encoder_that_does_not_fit_is_refused(tmp_path: Path, kind: str) -> None:
+    preset = preset_of(tmp_path, kind)
+    shutil.rmtree(Path(preset.adapter) / "models/image_encoder")
+    with pytest.raises(UserError, match="--adapter"):
+        load_renderer(preset)
+    wide_encoder(Path(preset.adapter) / "models/image_encoder")
+    with pytest.raises(UserError, match="--override image_encoder=") as told:
+        load_renderer(preset)
+    assert "\n" not in str(told.value)
+
+
+def test_a_device_without_room_is_one_sentence(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **settings: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DiffusionPipeline, "to", full)
+    with pytest.raises(UserError, match="does not fit into the memory of 'cpu'; free some"):
+        load_renderer(preset)

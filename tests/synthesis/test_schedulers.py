@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline, EulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.synthesis.stock import job_of, latents_of, preset_of, source_of, stock_latents, stock_model
@@ -100,6 +100,24 @@ def test_guided_steps_lie_in_the_interval(low: float, length: float, steps: int)
 def test_all_steps_are_guided_by_default() -> None:
     assert guided_steps((0.0, 1.0), 12) == range(12)
     assert guided_steps((0.2, 0.8), 30) == range(6, 24)
+
+
+@pytest.mark.parametrize("schedule", [{"foo": 1}, {"beta_schedule": "linearr"}, {"beta_start": "abc"}])
+def test_a_noise_schedule_that_is_none_is_told_in_one_sentence(
+    preset: Preset, schedule: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="noise_schedule cannot be used") as told:
+        scheduler_of(replace(preset, noise_schedule=schedule), DDIMScheduler())
+    assert "\n" not in str(told.value)
+
+
+def test_nothing_is_cut_where_the_model_does_not_say_so(preset: Preset) -> None:
+    """DDIM's own default is to cut at 1, as no latent model wants it."""
+    euler = EulerDiscreteScheduler()
+    assert scheduler_of(preset, euler).config.clip_sample is False
+    assert scheduler_of(preset, DDIMScheduler(clip_sample=True)).config.clip_sample is True
+    noise = replace(preset, noise_schedule={"beta_start": 0.001})
+    assert scheduler_of(noise, euler).config.clip_sample is False
 
 
 def test_a_schedulers_limits_are_told_in_one_sentence(preset: Preset) -> None:

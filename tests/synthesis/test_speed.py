@@ -87,24 +87,48 @@ def test_compiled_for_real(preset: Preset, plain: torch.Tensor) -> None:
     assert renderer.made_with["compiled"]
 
 
-@pytest.mark.parametrize(("room", "said"), [(1, "one by one"), (0, "in tiles")])
-def test_decoding_saves_memory_when_it_is_short(
-    preset: Preset, capsys: pytest.CaptureFixture[str], room: int, said: str
+def with_room_for(renderer: Renderer, latents: int) -> list[tuple[int, ...]]:
+    """The decoder runs out of memory above so many latent pixels; the shapes that it was given."""
+    shapes: list[tuple[int, ...]] = []
+
+    def full(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        shapes.append(tuple(inputs[0].shape))
+        count, _, *sides = inputs[0].shape
+        if count * sides[0] * sides[1] > latents:
+            raise torch.OutOfMemoryError("full")
+
+    renderer.pipeline.vae.decoder.register_forward_pre_hook(full)
+    return shapes
+
+
+def test_where_memory_is_short_pictures_are_decoded_one_by_one(
+    preset: Preset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     renderer = load_renderer(preset)
     whole = renderer.render(JOBS, SOURCES)
-    vae = renderer.pipeline.vae
-    decode = vae.decode
-
-    def short(latents: torch.Tensor, **settings: Any) -> Any:
-        if len(latents) > room and not vae.use_tiling:
-            raise torch.OutOfMemoryError("full")
-        return decode(latents, **settings)
-
-    vae.decode = short
+    shapes = with_room_for(renderer, 8 * 8)
     for _ in range(2):
         assert renderer.render(JOBS, SOURCES) == whole
-    assert capsys.readouterr().err.count(said) == 1
+    assert shapes == [(5, 4, 8, 8)] + 10 * [(1, 4, 8, 8)]
+    assert capsys.readouterr().err.count("one by one") == 1
+    assert not renderer.made_with["tiled"]
+
+
+def test_where_one_picture_is_too_much_it_is_decoded_in_tiles(
+    preset: Preset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the model's own size, at which diffusers' tiles are no smaller than the picture."""
+    renderer = load_renderer(preset)
+    whole = renderer.render(JOBS, SOURCES)
+    shapes = with_room_for(renderer, 4 * 4)
+    tiled = renderer.render(JOBS, SOURCES)
+    assert shapes[:2] == [(5, 4, 8, 8), (1, 4, 8, 8)]
+    assert max(shapes[2:]) == (1, 4, 4, 4)
+    assert len(shapes[2:]) == len(JOBS) * 9
+    assert [one and one.size for one in tiled] == [one and one.size for one in whole]
+    assert renderer.made_with["tiled"]
+    assert renderer.render(JOBS, SOURCES) == tiled
+    assert capsys.readouterr().err.count("in tiles") == 1
 
 
 def test_memory_that_no_saving_helps_is_the_engines_matter(preset: Preset) -> None:

@@ -231,11 +231,30 @@ def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
         say(f"note: the time is unknown, since {error}")
         return None, decided.preset.size or 512
     batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
-    batch = decided.plan.jobs[:batch_size]
-    started = time.monotonic()
-    renderer.render(batch, [open_source(job.source) for job in batch])
-    pace = (time.monotonic() - started) / len(batch)
+    pace = _pace(renderer, decided.plan.jobs[:batch_size])
+    if pace is None:
+        say("note: the time is unknown, since there is not enough memory for a single picture")
+        return None, renderer.size
     return round(pace * len(decided.plan.jobs), 1), renderer.size
+
+
+def _pace(renderer: "Renderer", batch: Sequence[Job]) -> float | None:
+    """Seconds for a picture in such a batch, or in half of one that does not fit; None where none fits."""
+    from dalda.synthesis.batching import free_memory, is_out_of_memory
+
+    while batch:
+        sources = [open_source(job.source) for job in batch]
+        started = time.monotonic()
+        try:
+            renderer.render(batch, sources)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return (time.monotonic() - started) / len(batch)
+        free_memory()
+        batch = batch[: len(batch) // 2]
+    return None
 
 
 def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:

@@ -32,15 +32,24 @@ def automatic_batch_size(size: int, device: str) -> int:
 
 
 def probed_batch_size(renderer: "Renderer", job: Job, open_source: Callable[[], Image.Image]) -> int:
-    """The same, on a GPU from its free memory and from what one picture of two steps takes of it."""
+    """The same, on a GPU from its free memory and from what one picture of two steps takes of it.
+
+    1 where not even that one fits: rendering may yet save memory, or says what to do.
+    """
     if not renderer.device.startswith("cuda"):
         return automatic_batch_size(renderer.size, renderer.device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(renderer.device)
     before = torch.cuda.memory_allocated(renderer.device)
-    # Not what `torch.compile` has made for whole batches: it would be made anew for a batch of one.
-    with torch.compiler.set_stance("force_eager"):
-        renderer.render([replace(job, steps=2)], [open_source()])
+    try:
+        # Not what `torch.compile` has made for whole batches: it would be made anew for a batch of one.
+        with torch.compiler.set_stance("force_eager"):
+            renderer.render([replace(job, steps=2)], [open_source()])
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory()
+        return 1
     one = torch.cuda.max_memory_allocated(renderer.device) - before
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(renderer.device)

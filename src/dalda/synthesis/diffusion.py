@@ -16,6 +16,7 @@ from dalda.errors import UserError, first_line
 from dalda.progress import say
 from dalda.records import Job
 from dalda.synthesis.attention import install
+from dalda.synthesis.batching import is_out_of_memory
 from dalda.synthesis.conditions import Conditions, Encoder
 from dalda.synthesis.parts import load_pipeline
 from dalda.synthesis.presets import Preset
@@ -143,18 +144,30 @@ class Renderer:
         try:
             for start in range(0, len(latents), self.decoded):
                 pictures += self._decoded(latents[start : start + self.decoded])
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             self._decode_less()
             return self._decode(latents)
         return pictures
 
     def _decoded(self, latents: Tensor) -> list[Image.Image | None]:
         vae = self.pipeline.vae
-        shown = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype), return_dict=False)[0]
+        shown = vae.decode(self._unscaled(latents).to(vae.dtype), return_dict=False)[0]
         numbers = shown.isfinite().all(dim=3).all(dim=2).all(dim=1).tolist()
         shown = ((shown.float().nan_to_num(0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays = shown.permute(0, 2, 3, 1).cpu().numpy()
         return [Image.fromarray(one) if well else None for one, well in zip(arrays, numbers, strict=True)]
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """Latents as the autoencoder makes them; some name a mean and a deviation of each channel."""
+        settings = self.pipeline.vae.config
+        unscaled = latents / settings.scaling_factor
+        mean, deviation = settings.get("latents_mean"), settings.get("latents_std")
+        if mean is None or deviation is None:
+            return unscaled
+        mean, deviation = (torch.tensor(one).to(latents)[None, :, None, None] for one in (mean, deviation))
+        return unscaled * deviation + mean
 
     def _decode_less(self) -> None:
         """Meant for an except clause: passes the error on when nothing is left to save."""
@@ -164,6 +177,11 @@ class Renderer:
             say("note: the memory is short, pictures are decoded one by one")
         elif hasattr(vae, "enable_tiling") and not vae.use_tiling:
             vae.enable_tiling()
+            # Diffusers' own tiles are as large as the pictures that the model is made for. A quarter of
+            # a tile overlaps the next one, and must be whole.
+            factor = self.pipeline.vae_scale_factor
+            vae.tile_latent_min_size = max(4, self.size // factor // 2 // 4 * 4)
+            vae.tile_sample_min_size = vae.tile_latent_min_size * factor
             say("note: the memory is short, pictures are decoded in tiles")
         else:
             raise
@@ -187,9 +205,20 @@ def load_renderer(
 def renderer_of(
     pipeline: Any, preset: Preset, *, device: str, dtype: str, channels_last: bool, compiled: bool
 ) -> Renderer:
-    """Makes a stock pipeline of that dtype, with its adapter loaded, ready to render."""
+    """Makes a stock pipeline of that dtype, with its adapter loaded, ready to render.
+
+    Raises UserError where the device has no room for it.
+    """
     pipeline.scheduler = scheduler_of(preset, pipeline.scheduler)
-    pipeline.to(device)
+    try:
+        pipeline.to(device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"the model '{preset.model}' does not fit into the memory of '{device}'; free some, choose "
+            "--dtype fp16, a smaller --model or another --device"
+        ) from error
     install(pipeline.unet)
     if channels_last:
         for part in (pipeline.unet, pipeline.vae):

@@ -44,13 +44,16 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     `named` is a folder or ID@REVISION, `option` the one that names another. Raises UserError where
     the model is not to be had or cannot be read.
     """
+    from huggingface_hub.errors import HFValidationError
+
     place = place_of(named)
     try:
         return load(place.name, revision=place.revision, local_files_only=True)
     except UserError:
         raise
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
-        if place.is_folder:
+        # What is not there, or not yet whole, may be fetched; that mends nothing that cannot be read.
+        if place.is_folder or not isinstance(error, (OSError, HFValidationError)):
             raise _unreadable(named, option, error) from error
     _ask_hub(place, option)
     try:

@@ -16,7 +16,7 @@ from diffusers.models.embeddings import (
     IPAdapterFullImageProjection,
     IPAdapterPlusImageProjection,
 )
-from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
 from dalda.synthesis.autoencoder import PatchAutoencoder
@@ -39,14 +39,17 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
     """The preset's model with all its parts, on the CPU. Raises UserError for what is not to be had."""
-    own = None if preset.vae is None else _load_vae(preset.vae, dtype)
+    half = dtype == torch.float16
+    own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
 
     def load(name: str, **place: Any) -> Any:
         kind, without = _kind_of(name, place)
-        half = dtype == torch.float16
         # As stock diffusers decodes: XL's own autoencoder overflows in half precision.
         exact = torch.float32 if half and kind is StableDiffusionXLPipeline else dtype
-        vae = own or _vae(name, exact, subfolder="vae", variant=preset.variant, **place)
+        if own is None:
+            vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **place)
+        else:
+            vae = own.to(exact if own.config.get("force_upcast") else dtype)
         return kind.from_pretrained(
             name,
             vae=vae,
@@ -137,31 +140,76 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
     """Loads the adapter and its image encoder; pickled weights are read as weights only."""
 
     def load(name: str, **place: Any) -> None:
-        encoder = CLIPVisionModelWithProjection.from_pretrained(
-            name, subfolder=_encoder_folder(name, preset), dtype=dtype, **place
-        )
-        side = encoder.config.image_size
-        processor = CLIPImageProcessorPil(
-            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-        )
-        pipeline.register_modules(image_encoder=encoder, feature_extractor=processor)
+        # Diffusers would fetch its own choice of these, and needs torchvision for it.
+        pipeline.register_modules(feature_extractor=_processor(224))
         pipeline.load_ip_adapter(
             name,
             subfolder="" if preset.adapter_folder == "." else preset.adapter_folder,
             weight_name=preset.adapter_file,
+            image_encoder_folder=None,
             **place,
+        )
+        (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
+        if not isinstance(projection, PROJECTIONS):
+            raise UserError(
+                f"the adapter '{preset.adapter_file}' needs a face recogniser, which dalda has not; "
+                "choose one that reads the whole picture, such as ip-adapter_sd15.bin"
+            )
+        encoder = CLIPVisionModelWithProjection.from_pretrained(
+            name, subfolder=_encoder_folder(name, place, preset, projection), dtype=dtype, **place
+        )
+        pipeline.register_modules(
+            image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
         )
 
     loaded(preset.adapter, "--adapter", load)
-    (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
-    if not isinstance(projection, PROJECTIONS):
-        raise UserError(
-            f"the adapter '{preset.adapter_file}' needs a face recogniser, which dalda has not; "
-            "choose one that reads the whole picture, such as ip-adapter_sd15.bin"
-        )
 
 
-def _encoder_folder(name: str, preset: Preset) -> str:
-    """The image encoder's place in the adapter's folder, which may be laid out flat."""
-    places = [preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder"]
-    return next((one for one in places if (Path(name) / one).is_dir()), preset.image_encoder)
+def _processor(side: int) -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection: Any) -> str:
+    """The place, in the adapter's folder or repository, of the image encoder that the adapter was made for.
+
+    h94/IP-Adapter has several, told apart by their width alone; a folder may also be laid out flat.
+    Raises UserError where none fits, OSError where there is none, or where the Hub may have another.
+    """
+    wanted = _width_read_by(projection)
+    places = dict.fromkeys(
+        (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
+    )
+    found: dict[str, int] = {}
+    lost: OSError | None = None
+    for one in places:
+        try:
+            # Empty, and no error, where a folder has none; loading that would give a model of defaults.
+            settings, _ = CLIPVisionConfig.get_config_dict(name, subfolder=one, **place)
+        except OSError as error:
+            lost, settings = error, {}
+        if not settings:
+            continue
+        config = CLIPVisionConfig.from_pretrained(name, subfolder=one, **place)
+        plain = isinstance(projection, ImageProjection)
+        found[one] = config.projection_dim if plain else config.hidden_size
+        if found[one] == wanted:
+            return one
+    on_the_hub = place["local_files_only"] and not Path(name).is_dir()
+    if not found or (on_the_hub and len(found) < len(places)):
+        raise lost or OSError("it has no image encoder")
+    widths = ", ".join(f"{one} {width}" for one, width in found.items())
+    raise UserError(
+        f"the adapter '{preset.adapter_file}' reads pictures as {wanted} numbers, and no image encoder of "
+        f"'{preset.adapter}' gives as many ({widths}); name its own with --override image_encoder=FOLDER"
+    )
+
+
+def _width_read_by(projection: Any) -> int:
+    """How many numbers of a picture, or of each of its patches, an adapter's projection takes."""
+    if isinstance(projection, ImageProjection):
+        first = projection.image_embeds
+    elif isinstance(projection, IPAdapterFullImageProjection):
+        first = projection.ff.net[0].proj
+    else:
+        first = projection.proj_in
+    return int(first.in_features)

@@ -1,5 +1,6 @@
 """How noise becomes a picture: the schedulers by name, and which of the steps are guided."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers import (
@@ -24,11 +25,14 @@ _KINDS: dict[Sampler, tuple[type[Any], dict[str, Any]]] = {
 def scheduler_of(preset: Preset, own: Any) -> Any:
     """The preset's scheduler over its noise schedule, or else over that of the model's `own` scheduler.
 
-    Raises UserError where it cannot take the preset's number of steps.
+    Raises UserError for a noise schedule that is none, and where it cannot take the preset's steps.
     """
     kind, settings = _KINDS[preset.scheduler]
     if preset.noise_schedule is not None:
-        own = DDIMScheduler(**preset.noise_schedule)
+        own = _trained_with(preset.noise_schedule)
+    # DDIM would cut what it predicts at 1 where a model that was saved with another scheduler says nothing.
+    if kind is DDIMScheduler and "clip_sample" not in own.config:
+        settings = {"clip_sample": False}
     scheduler = kind.from_config(own.config, **settings)
     try:
         scheduler.set_timesteps(preset.steps)
@@ -38,6 +42,16 @@ def scheduler_of(preset: Preset, own: Any) -> Any:
             "choose others with --steps"
         ) from error
     return scheduler
+
+
+def _trained_with(noise_schedule: Mapping[str, Any]) -> DDIMScheduler:
+    try:
+        return DDIMScheduler(**{"clip_sample": False, **noise_schedule})
+    except Exception as error:  # whatever a strange word or value makes it stumble over
+        raise UserError(
+            f"--override noise_schedule cannot be used ({first_line(error)}); write settings of diffusers' "
+            "DDIMScheduler, such as {beta_schedule: scaled_linear}"
+        ) from error
 
 
 def draws_noise(scheduler: Any) -> bool:
