@@ -135,6 +135,7 @@ def main() -> None:
     asked = parser.parse_args()
     weights = asked.work / "judge.safetensors"
     if not weights.exists():
+        asked.work.mkdir(parents=True, exist_ok=True)
         train_judge(weights)
     judge = load_judge(weights)
     preset = preset_named("doodle")
