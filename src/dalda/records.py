@@ -14,7 +14,7 @@ class Example:
     path: Path
     label: str
     sha256: str
-    """Of the file's bytes: what the image is, wherever it lies."""
+    """Of the file's bytes: what the image is, wherever it lies. Empty for one that could not be read."""
 
 
 @dataclass(frozen=True)

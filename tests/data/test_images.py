@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
             open_image(path)
         with pytest.raises(UserError, match="cannot be read"):
             sha256_of(path)
+
+
+@pytest.mark.parametrize("place", ["pipe", "/dev/zero"])
+def test_what_never_ends_is_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "cat.png"
+    if place == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(place)
+    for read in (open_image, sha256_of):
+        with pytest.raises(UserError, match=r"cat\.png is not a file that can be read to its end"):
+            read(path)
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:

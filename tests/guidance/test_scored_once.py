@@ -1,15 +1,34 @@
 """Class names are read once per list, and each distinct picture is looked at once."""
 
 import hashlib
+import weakref
 from collections import Counter
 from pathlib import Path
 
 from PIL import Image
 
-from dalda.guidance.clip import ClipScorer
+from dalda.guidance.clip import BATCH, READERS, ClipScorer
 from dalda.pipeline.examples import score_examples
 from dalda.records import Example, Split
 from dalda.synthesis.presets import located, preset_named
+
+
+def test_few_pictures_are_there_in_full_at_a_time() -> None:
+    """They may be photographs of any size; what CLIP sees of them is small."""
+    opened: list[weakref.ref[Image.Image]] = []
+    at_once: list[int] = []
+
+    def open_image(path: Path) -> Image.Image:
+        image = Image.new("RGB", (90, 60), (int(path.stem), 0, 0))
+        opened.append(weakref.ref(image))
+        at_once.append(sum(one() is not None for one in list(opened)))
+        return image
+
+    scorer = ClipScorer.load(located(preset_named("doodle").clip))
+    items = [(Path(f"{number}.png"), "car") for number in range(BATCH + 20)]
+    assert len(list(scorer.scores(items, ("car", "cat"), open_image))) == len(items)
+    assert len(opened) == len(items)
+    assert max(at_once) <= READERS + 1
 
 
 def test_nothing_is_scored_twice(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.errors import UserError
+from dalda.pipeline.examples import checked
 from dalda.pipeline.sources import usable
 from dalda.records import Example, Split
 
@@ -109,6 +111,31 @@ def test_bad_pictures_stop_the_run_or_are_left_out_and_listed(folder: Path, tmp_
         assert [said for said in report["skipped"] if name in said and reason in said], name
     again = augment(folder, "-o", tmp_path / "out", "--on-bad-image", "skip", "--dry-run", "--json")
     assert json.loads(again.stdout)["skipped"] == report["skipped"]
+
+
+MEMORY = Path("/proc/self/mem")
+
+
+@pytest.mark.skipif(not MEMORY.is_file(), reason="needs a file that can be listed but not read")
+def test_a_file_that_cannot_be_read_is_a_bad_picture_like_any_other(folder: Path, tmp_path: Path) -> None:
+    (folder / "car" / "lost.png").symlink_to(MEMORY)
+    for words in (["augment", folder, "-o", tmp_path / "out"], ["score", folder]):
+        stopped = CliRunner().invoke(app, [str(word) for word in words])
+        assert stopped.exit_code == 2
+        assert "lost.png" in stopped.stderr
+    gone_on = augment(folder, "-o", tmp_path / "out", "--on-bad-image", "skip", "--json")
+    assert gone_on.exit_code == 0, gone_on.stderr
+    report = json.loads(gone_on.stdout)
+    assert (report["planned"], len(report["skipped"])) == (2, 1)
+
+
+def test_an_example_without_a_hash_is_never_used(folder: Path) -> None:
+    split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
+    unread = replace(split, examples=tuple(replace(one, sha256="") for one in split.examples))
+    with pytest.raises(UserError, match="could not be read at first"):
+        usable(unread, "stop")
+    with pytest.raises(UserError, match="could not be read at first"):
+        checked(unread)
 
 
 def split_of(*paths: Path) -> Split:

@@ -50,7 +50,8 @@ def draw_split(
     `reference` halves the lists of a catalog that says so; `stratified` halves only the list that two parts
     must share, and so leaves the parts disjoint. Elsewhere every image is an example: in file order or, for
     some shots, the first of a seeded permutation. `hold_out` lets a folder without a validation part
-    share its train list between both. Splits of rising shots nest, by either rule.
+    share its train list between both. Splits of rising shots nest, by either rule. A file that cannot be
+    read has no hash: whoever opens it says so, or goes on without.
     Raises UserError for more shots than a class has images, and for a part that is not there.
     """
     _check_request(part, seed, shots, rule)
@@ -63,11 +64,18 @@ def draw_split(
     halved = shared or (catalog.halved and rule == "reference")
     drawn = _draw(catalog.classes, files, part, seed, shots, rule, halved)
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(sha256_of, (path for _, path in drawn))
+        hashes = pool.map(_hash, (path for _, path in drawn))
     examples = tuple(
         Example(path, label, sha256) for (label, path), sha256 in zip(drawn, hashes, strict=True)
     )
     return Split(catalog.dataset, catalog.root, part, seed, shots, catalog.classes, examples)
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except UserError:
+        return ""
 
 
 def split_as_json(split: Split) -> dict[str, object]:

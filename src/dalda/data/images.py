@@ -25,6 +25,8 @@ SMALLEST_SIDE = 8
 """Pixels; below this there is nothing to see."""
 LONGEST_STRIP = 16
 """Times its width a picture may be long: a model's square of a longer one, and its copies, show nothing."""
+DECODERS = 4
+"""Pictures to look at at a time: a large one takes hundreds of megabytes while it is decoded."""
 LARGEST_SIDE = 2048
 """Pixels of a source in memory: four times what common models read, so that batches of them fit."""
 
@@ -36,6 +38,7 @@ def open_image(path: Path) -> Image.Image:
     Raises UserError, with the path and the reason, for what is not a whole picture in one of FORMATS.
     """
     try:
+        _refuse_devices(path)
         if path.stat().st_size == 0:
             raise UserError(f"{path} is an empty file: {REMEDY}")
         with Image.open(path, formats=FORMATS) as opened:
@@ -80,12 +83,19 @@ def open_source(path: Path) -> Image.Image:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file's bytes, in hexadecimal."""
+    """The hash of a file's bytes, in hexadecimal. Raises UserError for one that cannot be read."""
     try:
+        _refuse_devices(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
+
+
+def _refuse_devices(path: Path) -> None:
+    """Nothing that may never end, such as a pipe; folders are refused by the attempt to read them."""
+    if not (path.is_file() or path.is_dir()) and path.exists():
+        raise UserError(f"{path} is not a file that can be read to its end: {REMEDY}")
 
 
 def _too_large(path: Path) -> str:

@@ -1,7 +1,10 @@
 """The CLIP score: how surely CLIP sees an image's own class among the data set's classes."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 BATCH = 64
+READERS = 4
+"""Pictures that are decoded at a time, each of which may be large; what CLIP sees of them is small."""
 BYTES = 256
 """A byte-level vocabulary has an entry for each byte at least."""
 
@@ -65,11 +70,15 @@ class ClipScorer:
             parts.append(F.normalize(self.model.text_projection(states), dim=-1))
         return torch.cat(parts)
 
+    def pixels(self, image: Image.Image) -> Tensor:
+        """What CLIP sees of a picture of any size: [3, side, side]."""
+        seen: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return seen
+
     @torch.no_grad()
-    def image_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Unit embeddings [images, width]."""
-        pixels = self.processor(list(images), return_tensors="pt")["pixel_values"].to(self.device)
-        states = self.model.vision_model(pixel_values=pixels).pooler_output
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Unit embeddings [images, width] of [images, 3, side, side]."""
+        states = self.model.vision_model(pixel_values=pixels.to(self.device)).pooler_output
         return F.normalize(self.model.visual_projection(states), dim=-1)
 
     def scores(
@@ -78,23 +87,27 @@ class ClipScorer:
         names: Sequence[str],
         open_image: Callable[[Path], Image.Image],
     ) -> Iterator[float]:
-        """The score of each (image, class name), in order, rounded to 5 decimals."""
+        """The score of each (image, class name), in order, rounded to 5 decimals.
+
+        Pictures are read ahead; no more than READERS are there in full at a time.
+        """
         texts = self.text_features(names)
         scale = self.model.logit_scale.exp().item()
         place = {name: index for index, name in enumerate(names)}
-        for batch in _batches(images, BATCH):
-            seen = self.image_features([open_image(path) for path, _ in batch])
-            chances = probabilities(seen, texts, scale)
-            for row, (_, name) in zip(chances, batch, strict=True):
-                yield round(float(row[place[name]]), 5)
 
+        def read(path: Path) -> Tensor:
+            return self.pixels(open_image(path))
 
-def _batches(items: Iterable[tuple[Path, str]], size: int) -> Iterator[list[tuple[Path, str]]]:
-    batch: list[tuple[Path, str]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        with ThreadPoolExecutor(READERS) as pool:
+            # A batch is read while the one before it is looked at.
+            waiting = deque[tuple[Future[Tensor], str]]()
+            unread = iter(images)
+            while True:
+                more = islice(unread, 2 * BATCH - len(waiting))
+                waiting += [(pool.submit(read, path), name) for path, name in more]
+                batch = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
+                if not batch:
+                    return
+                seen = self.image_features(torch.stack([pixels.result() for pixels, _ in batch]))
+                for row, (_, name) in zip(probabilities(seen, texts, scale), batch, strict=True):
+                    yield round(float(row[place[name]]), 5)

@@ -47,7 +47,7 @@ def adaptive_spread(clip_score: float, shots: int) -> Spread:
 
 def draw_clipped(spread: Spread, rng: np.random.Generator) -> float:
     """The reference's draw: a normal clamped to the bounds, on which many draws then land."""
-    return float(np.clip(rng.normal(spread.mean, spread.sigma), spread.low, spread.high))
+    return _within(spread, rng.normal(spread.mean, spread.sigma))
 
 
 def draw_truncated(spread: Spread, rng: np.random.Generator) -> float:
@@ -57,7 +57,11 @@ def draw_truncated(spread: Spread, rng: np.random.Generator) -> float:
     below = ndtr((spread.low - spread.mean) / spread.sigma)
     above = ndtr((spread.high - spread.mean) / spread.sigma)
     quantile = ndtri(below + rng.random() * (above - below))
-    return float(np.clip(spread.mean + spread.sigma * quantile, spread.low, spread.high))
+    return _within(spread, spread.mean + spread.sigma * quantile)
+
+
+def _within(spread: Spread, value: float) -> float:
+    return float(min(max(value, spread.low), spread.high))
 
 
 def adaptive(sampling: str = "truncated") -> Policy:

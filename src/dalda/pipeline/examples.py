@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from dalda.config import DataConfig
 from dalda.data.catalog import Catalog, read_catalog, read_folder
 from dalda.data.fewshot import draw_split
-from dalda.data.images import check_image, open_image
+from dalda.data.images import DECODERS, check_image, open_image
 from dalda.errors import UserError
 from dalda.loading import device_named, load_scorer
+from dalda.pipeline.sources import refuse_unread
 from dalda.progress import progress
-from dalda.records import Split
+from dalda.records import Example, Split
 from dalda.synthesis.presets import preset_named
 
 if TYPE_CHECKING:
@@ -46,9 +47,14 @@ def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False)
 
 def checked(split: Split) -> Split:
     """The split, once every image of it has been opened. Raises UserError for the first bad one."""
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(check_image, (one.path for one in split.examples)))
+    with ThreadPoolExecutor(DECODERS) as pool:
+        list(pool.map(_check, split.examples))
     return split
+
+
+def _check(example: Example) -> None:
+    check_image(example.path)
+    refuse_unread(example)
 
 
 def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from dalda.data.images import check_source
+from dalda.data.images import DECODERS, check_source, sha256_of
 from dalda.errors import UserError
 from dalda.progress import say
 from dalda.records import Example, Split
@@ -15,7 +15,7 @@ def usable(split: Split, on_bad_image: str) -> tuple[Split, tuple[str, ...]]:
     A picture is bad when it is broken, no picture at all, or too small or narrow to make new ones from.
     Raises UserError for the first one where `on_bad_image` is `stop`, and where `skip` leaves a class bare.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(DECODERS) as pool:
         faults = list(pool.map(_fault, split.examples))
     bad = tuple(fault for fault in faults if fault is not None)
     if not bad:
@@ -35,6 +35,14 @@ def usable(split: Split, on_bad_image: str) -> tuple[Split, tuple[str, ...]]:
 def _fault(example: Example) -> str | None:
     try:
         check_source(example.path)
+        refuse_unread(example)
     except UserError as error:
         return str(error)
     return None
+
+
+def refuse_unread(example: Example) -> None:
+    """Raises UserError for an example without a hash, since its file could not be read."""
+    if not example.sha256:
+        sha256_of(example.path)
+        raise UserError(f"{example.path} could not be read at first: run again")
