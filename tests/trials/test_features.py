@@ -11,6 +11,7 @@ from dalda.records import Split
 from dalda.trials.augment import AUGMENTS
 from dalda.trials.backbones import Backbone
 from dalda.trials.features import FeatureStore, Picture
+from dalda.trials.table import Matrix
 
 Opener = Callable[[Path], Image.Image]
 
@@ -73,6 +74,37 @@ def test_a_folder_keeps_features_for_the_next_run(
         FeatureStore(backbone, refusing, views=2, folder=tmp_path).viewed(pictures)
     with pytest.raises(AssertionError):
         FeatureStore(backbone, refusing, views=3, folder=tmp_path).viewed(pictures[:4])
+
+
+@pytest.mark.parametrize(
+    ("augment", "name", "value"),
+    [
+        ("standard", "ROTATION_DEGREES", 30.0),
+        ("jitter", "JITTER", {"brightness": 0.5}),
+        ("randaugment", "OPERATIONS", 3),
+        ("randaugment", "MAGNITUDE", 5),
+    ],
+)
+def test_views_of_another_recipe_are_not_taken_from_the_cache(
+    augment: str,
+    name: str,
+    value: object,
+    backbone: Backbone,
+    open_image: Opener,
+    make_split: Callable[..., Split],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = [Picture(one.path, one.sha256) for one in make_split("train", 1).examples]
+
+    def views() -> Matrix:
+        store = FeatureStore(backbone, open_image, views=2, augment=augment, folder=tmp_path)
+        return store.viewed(pictures)[0].copy()
+
+    before = views()
+    np.testing.assert_array_equal(views(), before)
+    monkeypatch.setattr(f"dalda.trials.augment.{name}", value)
+    assert np.abs(views() - before).max() > 1e-5
 
 
 def test_views_that_cannot_be(backbone: Backbone, open_image: Opener) -> None:

@@ -1,18 +1,12 @@
-import resource
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dalda.errors import UserError
-from dalda.trials.backbones import Backbone
-from dalda.trials.fit import Heads
 from dalda.trials.table import LINE_BYTES, FolderTable, Matrix, MemoryTable
-from dalda.trials.trial import Schedule
 
 
 def key(number: int) -> str:
@@ -90,30 +84,3 @@ def test_a_damaged_cache_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be used"):
         FolderTable(3, tmp_path / "file")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_training_on_a_large_cache_keeps_it_on_disk(tmp_path: Path, backbone: Backbone) -> None:
-    images, views, width = 12_000, 8, 512
-    table = FolderTable(views * width, tmp_path)
-    for start in range(0, images, 1000):
-        noise = np.random.default_rng(start).random((1000, views * width), np.float32)
-        table.add([key(start + number) for number in range(1000)], noise)
-    before = resident()
-    rows = FolderTable(views * width, tmp_path).at([key(number) for number in range(images)])
-    matrix = table.matrix.reshape(images, views, width)
-    heads = Heads([(torch.zeros(5, width), torch.zeros(5))], Schedule(), backbone)
-    generator = np.random.default_rng(0)
-    for _ in range(8):
-        drawn = rows[generator.integers(images, size=(200, 1, 32))]
-        shown = generator.integers(views, size=drawn.shape)
-        heads.train(matrix, drawn, shown, drawn % 5, np.ones(drawn.shape, np.float32))
-        table.release()
-    # 197 MB lie on the disk, and most of them were read.
-    assert resident() - before < 60e6
-
-
-def resident() -> int:
-    """Bytes of this process in memory, what it maps included."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

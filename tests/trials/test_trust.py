@@ -22,10 +22,13 @@ def test_a_low_score_is_dropped_with_its_reason(samples: tuple[Sample, ...]) -> 
         by_score(samples, [0.2, 0.5], 0.2)
 
 
-def test_disagreement_is_dropped_and_counted(samples: tuple[Sample, ...]) -> None:
+def test_disagreement_is_dropped_with_what_is_seen(samples: tuple[Sample, ...]) -> None:
     found = by_agreement(samples, ["red", "red", "red"])
     assert found.kept == samples[:1]
-    assert found.counts == {"looks like red, not green": 1, "looks like red, not blue": 1}
+    assert found.dropped == (
+        (samples[1].job_id, "looks like red, not green"),
+        (samples[2].job_id, "looks like red, not blue"),
+    )
 
 
 def test_soft_weights_have_a_mean_of_one() -> None:

@@ -22,6 +22,16 @@ def check_augment(name: str) -> None:
         raise UserError(f"There is no augmentation called {name!r}: use one of {', '.join(AUGMENTS)}.")
 
 
+def recipe_of(augment: str) -> str:
+    """A folder's name for all that decides an augmented view, beside the image and the view's number."""
+    told = {
+        "standard": "",
+        "jitter": "".join(f"-{name}{by:g}" for name, by in JITTER.items()),
+        "randaugment": f"-{OPERATIONS}-{MAGNITUDE}",
+    }
+    return f"flip-rotate{ROTATION_DEGREES:g}-{augment}{told[augment]}"
+
+
 def turned(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     """A flip with probability 0.5, then a rotation by up to 15 degrees, black outside (METHOD.md)."""
     if generator.random() < 0.5:

@@ -11,7 +11,7 @@ from PIL import Image
 from dalda.errors import UserError
 from dalda.progress import progress
 from dalda.seeding import generator_of
-from dalda.trials.augment import ROTATION_DEGREES, check_augment, recoloured, shrunk, turned
+from dalda.trials.augment import check_augment, recipe_of, recoloured, shrunk, turned
 from dalda.trials.backbones import Backbone
 from dalda.trials.table import FolderTable, Matrix, MemoryTable, Rows
 
@@ -50,7 +50,7 @@ class FeatureStore:
         self.views = views
         self.augment = augment
         self._plain = _table(backbone, folder, "plain", 1)
-        self._viewed = _table(backbone, folder, f"flip-rotate{ROTATION_DEGREES:g}-{augment}-{views}", views)
+        self._viewed = _table(backbone, folder, f"{recipe_of(augment)}-{views}", views)
 
     def plain(self, pictures: Sequence[Picture]) -> Matrix:
         """Features of the images as they are, [n, d]; what is missing is computed."""

@@ -18,6 +18,8 @@ from dalda.trials.trial import Schedule, Trial, check, check_classes, labels_of,
 
 ROWS_AT_ONCE = 64
 """Rows of a mapped table that are touched before its memory is let go: each may bring a megabyte along."""
+SMALL_TABLE = 256e6
+"""Bytes of a table that may stay in memory for an epoch: to read it again at every step costs more."""
 
 
 def run_trial(
@@ -98,6 +100,8 @@ def _epochs(
     with progress("training", schedule.epochs) as bar:
         for rows, views, labels, weights in epochs_of(trials, started.rows, store.views, schedule):
             steps = max(1, ROWS_AT_ONCE // (len(trials) * schedule.batch))
+            if started.table.nbytes <= SMALL_TABLE:
+                steps = schedule.iterations
             for start in range(0, schedule.iterations, steps):
                 part = slice(start, start + steps)
                 started.heads.train(started.table, rows[part], views[part], labels[part], weights[part])

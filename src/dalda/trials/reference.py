@@ -126,7 +126,7 @@ def _epochs(
 
 
 def _head(trial: Trial, store: FeatureStore, backbone: Backbone, schedule: Schedule) -> nn.Linear:
-    """CLIP's text features as they are, without a bias; a backbone without texts starts as torch does."""
+    """CLIP's text features as they are, with a bias from 0 on; without texts the head starts as torch's."""
     text = backbone.head_start(trial.split.classes)
     if text is None:
         none = np.empty((0, backbone.dimensions), np.float32)

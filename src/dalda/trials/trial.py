@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,9 +136,16 @@ def picture_of(item: Example | Sample) -> Picture:
     if isinstance(item, Example):
         return Picture(item.path, item.sha256)
     try:
-        return Picture(item.path, hashlib.sha256(item.path.read_bytes()).hexdigest())
+        state = item.path.stat()
+        return Picture(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
     except OSError as error:
         raise UserError(f"The synthetic image {item.path} cannot be read: make it again.") from error
+
+
+@cache
+def _hash_of(path: Path, changed: int, size: int) -> str:
+    """Of the file's bytes, which many trials ask for; read again where the file has changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def outcome_of(

@@ -1,6 +1,5 @@
 """Which synthetic images a trial takes, and how far it trusts each: filters that record what they drop."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +19,6 @@ class Sieved:
 
     kept: tuple[Sample, ...]
     dropped: tuple[tuple[str, str], ...]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Dropped samples by reason."""
-        return dict(Counter(reason for _, reason in self.dropped))
 
 
 def by_score(samples: Sequence[Sample], scores: ArrayLike, threshold: float) -> Sieved:
