@@ -1,9 +1,10 @@
 """A real headless Chromium, `dalda review` as a process of its own, and axe-core."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect
@@ -14,13 +15,22 @@ from browsing import Served
 AXE = Path(__file__).parents[2] / "build/axe/node_modules/axe-core/axe.min.js"
 PATIENCE = 60_000
 """Milliseconds: what is waited for comes in a moment, unless the machine is busy."""
+NEEDED = "DALDA_BROWSER_TESTS"
+"""Set to `required`, as .ci/run does: then what is missing here is a failure, never a skip."""
 Serve = Callable[..., Served]
+
+
+def missing(what: str) -> NoReturn:
+    """Skips a test for which something is not installed, or fails it where it must run."""
+    if os.environ.get(NEEDED) == "required":
+        pytest.fail(f"{what} ({NEEDED} is 'required')")
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if browsing.CHROMIUM is None:
-        pytest.skip(browsing.MISSING)
+        missing(browsing.MISSING)
     expect.set_options(timeout=PATIENCE)
     with browsing.chromium() as launched:
         yield launched
@@ -56,6 +66,9 @@ def watched(context: BrowserContext) -> Watched:
             tab.faults.append(message.text)
 
     def asked(dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # what was decided is on its way, and the test waits on the disk
+            dialog.accept()
+            return
         tab.faults.append(f"dialog {dialog.message}")
         dialog.dismiss()
 
@@ -77,7 +90,7 @@ def tab(browser: Browser) -> Iterator[Watched]:
 def serious(page: Page) -> list[str]:
     """What axe-core finds serious or critical in a page, each with the places."""
     if not AXE.is_file():
-        pytest.skip("there is no axe-core here; make browser fetches it")
+        missing("there is no axe-core here; make browser fetches it")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: Any = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import PATIENCE, Serve, Watched, serious, watched
 
 from dalda.synthesis.decisions import append, history, rejected
@@ -65,22 +65,35 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
     assert rejected(out) == {first}
 
     page.keyboard.press("r")
-    expect(page.locator("#alert")).to_contain_text("Not saved")
+    alert = page.locator("#alert")
+    expect(alert).to_contain_text(
+        re.compile(r"^Not saved: \w+, copy \d of 0000\d\.png\. The server does not")
+    )
     counter(page, 1, 1, 18)
 
     again = serve(out, served.port)
     assert again.address == served.address
-    expect(page.locator("#alert")).to_be_hidden()
+    expect(alert).not_to_contain_text("The server")
+    expect(alert).to_contain_text("Not saved: ")  # the server is back, and what was lost is still named
+    page.keyboard.press("k")
+    counter(page, 2, 1, 17)
+    expect(alert).to_contain_text("Not saved: ")
+    expect(page.locator(".sample.lost")).to_have_count(1)
+    page.locator("#retry").click()
+    counter(page, 2, 2, 16)
+    expect(alert).to_be_hidden()
+    soon(page, lambda: rejected(out) == {first, third})
     page.reload()
-    counter(page, 1, 1, 18)
-    expect(page.locator(".sample.reject")).to_have_count(1)
+    counter(page, 2, 2, 16)
+    expect(page.locator(".sample.reject")).to_have_count(2)
     page.keyboard.press("u")
-    counter(page, 0, 1, 19)
-    assert selected(page) == second
-    page.keyboard.press("u")
-    counter(page, 0, 0, 20)
+    counter(page, 2, 1, 17)
+    assert selected(page) == third
+    for left in (18, 19, 20):
+        page.keyboard.press("u")
+        expect(page.locator("#counter")).to_contain_text(f"{left} undecided")
     soon(page, lambda: not rejected(out))
-    said = ["reject", "keep", "reject", "undo", "undo", "undo"]
+    said = ["reject", "keep", "reject", "undo", "keep", "reject", "undo", "undo", "undo", "undo"]
     soon(page, lambda: [line.decision for line in history(out)] == said)
     assert len(list(out.rglob("*.png"))) == 20
 
@@ -108,6 +121,56 @@ def test_of_two_tabs_the_last_word_wins_and_each_undoes_its_own(
     append(out, sample, "reject", "elsewhere")
     counter(one, 0, 1, 9)
     context.close()
+
+
+def test_a_duplicated_tab_undoes_its_own(tab: Watched, serve: Serve, tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, SMALL, sources=1)
+    one = opened(tab, serve(out).address)
+    one.keyboard.press("r")
+    counter(one, 0, 1, 9)
+    with one.expect_popup() as opening:
+        one.evaluate("open(location.href)")  # comes with the storage of this one, as a duplicate does
+    other = opening.value
+    counter(other, 0, 1, 9)
+    other.keyboard.press("End")
+    other.keyboard.press("k")
+    counter(one, 1, 1, 8)
+    one.reload()  # still the same author
+    counter(one, 1, 1, 8)
+    one.keyboard.press("u")
+    counter(one, 1, 0, 9)
+    other.keyboard.press("u")
+    counter(one, 0, 0, 10)
+    soon(one, lambda: [line.decision for line in history(out)] == ["reject", "keep", "undo", "undo"])
+    first, second, third, fourth = (line.author for line in history(out))
+    assert first == third != second == fourth
+
+
+def test_a_key_held_down_is_one_decision(tab: Watched, serve: Serve, tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, SMALL, sources=1)
+    page = opened(tab, serve(out).address)
+    for _ in range(4):
+        page.keyboard.down("r")
+    page.keyboard.up("r")
+    page.keyboard.press("k")
+    counter(page, 1, 1, 8)
+
+
+def test_an_old_picture_never_stands_beside_new_words(tab: Watched, serve: Serve, tmp_path: Path) -> None:
+    page = opened(tab, serve(drawn_set(tmp_path, SMALL, sources=1)).address)
+    large = page.locator("#big-sample")
+
+    def width() -> int:
+        return int(large.evaluate("image => image.naturalWidth"))
+
+    soon(page, lambda: width() > 0)
+    held: list[Route] = []
+    page.route("**/samples/*/large", lambda route: held.append(route))
+    page.keyboard.press("ArrowRight")
+    soon(page, lambda: len(held) == 1)
+    assert width() == 0
+    held[0].continue_()
+    soon(page, lambda: width() > 0)
 
 
 def test_strange_names_are_shown_as_text_and_do_no_harm(tab: Watched, serve: Serve, tmp_path: Path) -> None:

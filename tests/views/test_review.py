@@ -237,6 +237,21 @@ def test_thumbnails_are_made_once_and_again_when_the_picture_changes(house: Hous
     assert not [path for path in house.out.rglob("*") if path.is_file() and path != house.sample]
 
 
+def test_a_browser_asks_again_for_a_sample_but_not_for_a_source(house: House) -> None:
+    """The same job id stands for another picture in another set, or after a change of the file."""
+    first = house.client.get("/samples/one/small")
+    assert "no-cache" in first.headers["cache-control"]
+    known = {"if-none-match": first.headers["etag"]}
+    same = house.client.get("/samples/one/small", headers=known)
+    assert (same.status_code, same.content) == (304, b"")
+    picture(house.sample, shade=3)
+    other = house.client.get("/samples/one/small", headers=known)
+    assert other.status_code == 200
+    assert other.content != first.content
+    source = house.client.get(f"/sources/{hash_of(house.source)}/small")
+    assert "max-age=86400" in source.headers["cache-control"]
+
+
 def test_a_cache_that_cannot_be_written_costs_only_time(house: House, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     assert house.client.get("/samples/one/small").status_code == 200

@@ -4,6 +4,7 @@ Every picture is asked for by a sample's or a source's id and looked up in a tab
 the metadata; no path ever comes from a request.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ PAGE_FILES = {
 }
 """All that is served besides pictures and data: address, file, media type."""
 KEPT_BY_BROWSER = {"Cache-Control": "private, max-age=86400"}
-"""For pictures, whose addresses are hashes of what they show."""
+"""For sources, whose addresses are hashes of what they show; a sample's job id is none."""
 ASKED_AGAIN = {"Cache-Control": "no-store"}
 
 
@@ -120,11 +121,16 @@ def review_app(review: Review, bound: str) -> ASGIApp:
         return JSONResponse(dict(review.scores()), headers=ASKED_AGAIN)
 
     @app.get("/samples/{job_id}/{size}")
-    def sample(job_id: str, size: Size) -> Response:
+    def sample(job_id: str, size: Size, request: Request) -> Response:
         if job_id not in samples:
             raise HTTPException(404, "there is no such sample")
-        content, kind = review.pictures.sample(samples[job_id].path, review.out, size)
-        return Response(content, media_type=kind, headers=KEPT_BY_BROWSER)
+        path = samples[job_id].path
+        state = hashlib.sha256(review.pictures.state(path, review.out).encode()).hexdigest()
+        known = {"Cache-Control": "private, no-cache", "ETag": f'"{state}"'}
+        if request.headers.get("if-none-match") == known["ETag"]:
+            return Response(status_code=304, headers=known)
+        content, kind = review.pictures.sample(path, review.out, size)
+        return Response(content, media_type=kind, headers=known)
 
     @app.get("/sources/{sha256}/{size}")
     def source(sha256: str, size: Size) -> Response:

@@ -32,12 +32,16 @@ class Pictures:
     hash_file: Callable[[Path], str]
     cache: Path
 
-    def sample(self, path: Path, out: Path, size: Size) -> tuple[bytes, str]:
-        """A sample's picture and its media type; refuses one that a link leads out of `out`."""
+    def state(self, path: Path, out: Path) -> str:
+        """Differs for every file and change of it; refuses a file that a link leads out of `out`."""
         if not path.resolve().is_relative_to(out.resolve()):
             raise UserError(f"the picture '{path.name}' lies outside the folder under review")
-        state = path.stat()
-        return self._drawn(path, f"{path.resolve()} {state.st_size} {state.st_mtime_ns}", size)
+        found = path.stat()
+        return f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+
+    def sample(self, path: Path, out: Path, size: Size) -> tuple[bytes, str]:
+        """A sample's picture and its media type."""
+        return self._drawn(path, self.state(path, out), size)
 
     def source(self, path: Path, sha256: str, size: Size) -> tuple[bytes, str]:
         """A source's picture and its media type; refuses a file that is not the one the metadata means."""

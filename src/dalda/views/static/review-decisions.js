@@ -1,12 +1,15 @@
-// What was decided: shown at once, sent in the order of the key presses, taken back if it cannot be saved.
+// What was decided: shown at once, sent in the order of the key presses, taken back if it cannot be saved;
+// what was taken back is named until it is decided again.
 // The server's file is the truth; what other pages add to it is asked for every two seconds.
 
 const PAUSE = 2000;
-const SILENT = "Not saved: the server does not answer. Start dalda review again; this page goes on by itself.";
+const SILENT = "The server does not answer. Start dalda review again; this page goes on by itself.";
 
-// This page's name in the file; it survives a reload, and two tabs differ.
+// This page's name in the file; it survives a reload, and two tabs differ: also a duplicated one, which
+// comes with the storage of the first.
 function author() {
-  let name = sessionStorage.getItem("dalda-review");
+  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  let name = again && sessionStorage.getItem("dalda-review");
   if (!name) {
     name = [...crypto.getRandomValues(new Uint8Array(6))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     sessionStorage.setItem("dalda-review", name);
@@ -15,12 +18,15 @@ function author() {
 }
 
 export class Decisions {
-  // `changed(indices)` is called with the samples whose state may be another now; `warn(text)` shows a fault.
+  // `changed(indices)` is called with the samples whose state may be another now; `warn(fault, lost)` shows
+  // what is wrong now, if anything, and the samples whose decisions were not saved.
   constructor(changed, warn) {
     [this.changed, this.warn] = [changed, warn];
     this.author = author();
     this.saved = new Map(); // sample -> {decision, author}, by the order of the file
     this.pending = new Map(); // sample -> {decision}, by the order of the keys
+    this.lost = new Map(); // sample -> the decision that was not saved
+    this.fault = "";
     this.read = 0; // lines of the file that are known here
     this.queue = Promise.resolve();
   }
@@ -47,10 +53,17 @@ export class Decisions {
 
   decide(index, decision) {
     const one = { decision };
+    this.lost.delete(index);
     this.pending.delete(index);
     this.pending.set(index, one);
+    this.say(this.fault);
     this.changed([index]);
     this.queue = this.queue.then(() => this.send(index, one));
+  }
+
+  // Sends again what was not saved.
+  retry() {
+    for (const [index, decision] of [...this.lost]) this.decide(index, decision);
   }
 
   // Takes back this page's last decision that still holds, else the given sample's; answers which.
@@ -73,19 +86,22 @@ export class Decisions {
         body: JSON.stringify({ job_id: this.ids[index], decision: one.decision, author: this.author }),
       });
       const answer = await response.json();
-      fault = response.ok ? "" : `Not saved: ${answer.error}`;
+      fault = response.ok ? "" : answer.error;
       if (response.ok) this.take(since, answer);
     } catch {
       // the server is gone: SILENT says so
     }
-    if (this.pending.get(index) === one) this.pending.delete(index);
+    if (this.pending.get(index) === one) {
+      this.pending.delete(index);
+      if (fault) this.lost.set(index, one.decision);
+    }
     this.say(fault);
     this.changed([index]);
   }
 
   say(fault) {
     this.fault = fault;
-    this.warn(fault);
+    this.warn(fault, [...this.lost.keys()]);
   }
 
   async poll() {
@@ -94,8 +110,7 @@ export class Decisions {
       const response = await fetch(`api/decisions?since=${since}`);
       const answer = await response.json();
       if (response.ok) this.take(since, answer);
-      if (!response.ok) this.say(answer.error);
-      else if (this.fault === SILENT) this.say("");
+      this.say(response.ok ? "" : answer.error);
     } catch {
       // asked again
     }
@@ -114,6 +129,7 @@ export class Decisions {
       const index = this.index.get(job_id);
       if (index === undefined) continue;
       this.saved.delete(index);
+      this.lost.delete(index); // written after all, or overtaken by another page
       if (decision !== "undo") this.saved.set(index, { decision, author });
       changed.push(index);
     }

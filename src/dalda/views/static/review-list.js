@@ -32,7 +32,7 @@ export class List {
     const columns = Math.max(2, Math.floor(this.space.clientWidth / width));
     if (!fresh && columns === this.columns && width === this.width) return this.show();
     const kept = this.lines[Math.floor(this.pane.scrollTop / this.height)]?.find((cell) => cell.kind === "sample");
-    [this.columns, this.width, this.height] = [columns, width, width + 22];
+    [this.columns, this.width, this.height] = [columns, width, width + 17];
     this.pack();
     this.space.style.height = `${this.lines.length * this.height}px`;
     this.drawn.forEach((line) => line.remove());

@@ -6,6 +6,8 @@ import { Decisions } from "./review-decisions.js";
 const find = (id) => document.getElementById(id);
 const [ID, CLASS, SOURCE, REPEAT, LAMBDA, SCORE, PROMPT] = [0, 1, 2, 3, 4, 5, 6]; // columns of a row
 const NAMES = { keep: "kept", reject: "rejected", "": "undecided" };
+const SIGNS = { keep: "✓", reject: "✕", "": "" };
+const NAMED = 5; // samples that the alert names
 const number = new Intl.NumberFormat("en");
 const score = (value) => (value === null || value === undefined ? "none" : value.toFixed(2));
 
@@ -23,9 +25,18 @@ const decisions = new Decisions((changed) => {
   if (selected !== null && changed.includes(selected)) describe();
 }, warn);
 
-function warn(text) {
+function warn(fault, lost = []) {
+  const names = lost.slice(0, NAMED).map(named);
+  if (lost.length > NAMED) names.push(`${number.format(lost.length - NAMED)} more`);
+  const text = [names.length && `Not saved: ${names.join("; ")}.`, fault].filter(Boolean).join(" ");
   find("alert").hidden = !text;
-  find("alert").textContent = text;
+  find("retry").hidden = !lost.length;
+  if (find("fault").textContent !== text) find("fault").textContent = text;
+}
+
+function named(index) {
+  const row = data.rows[index];
+  return `${data.classes[row[CLASS]]}, copy ${row[REPEAT] + 1} of ${data.sources[row[SOURCE]].name}`;
 }
 
 function draw(kind, index) {
@@ -57,14 +68,14 @@ function draw(kind, index) {
 function dress(cell, index) {
   const row = data.rows[index];
   const verdict = decisions.of(index);
-  cell.className = `cell sample ${verdict}`;
+  const lost = decisions.lost.has(index);
+  cell.className = `cell sample ${verdict} ${lost ? "lost" : ""}`;
   cell.setAttribute("aria-selected", String(index === selected));
-  const text = `${verdict && `${NAMES[verdict]} `}λ ${score(row[LAMBDA])}`;
-  cell.lastChild.textContent = text;
-  cell.setAttribute(
-    "aria-label",
-    `${text}, ${data.classes[row[CLASS]]}, copy ${row[REPEAT] + 1}: ${data.prompts[row[PROMPT]]}`,
-  );
+  const weight = `λ ${score(row[LAMBDA])}`;
+  cell.lastChild.textContent = `${weight} ${lost ? "not saved" : SIGNS[verdict]}`;
+  const said = [lost ? "not saved" : verdict && NAMES[verdict], weight, data.classes[row[CLASS]]];
+  const about = `copy ${row[REPEAT] + 1}: ${data.prompts[row[PROMPT]]}`;
+  cell.setAttribute("aria-label", [...said, about].filter(Boolean).join(", "));
 }
 
 function mark(index) {
@@ -99,7 +110,7 @@ function describe() {
   const verdict = decisions.of(selected);
   find("verdict").textContent = NAMES[verdict];
   find("verdict").className = verdict;
-  const facts = { lambda: score(row[LAMBDA]), "source's score": score(row[SCORE]) };
+  const facts = { "λ, hold on the source": score(row[LAMBDA]), "source's score": score(row[SCORE]) };
   if (own) facts["own score"] = score(own[selected]);
   facts.copy = `${row[REPEAT] + 1} of ${source.name}`;
   find("facts").replaceChildren(
@@ -115,7 +126,9 @@ function describe() {
 function picture(id, address, alt) {
   const image = find(id);
   image.alt = alt;
-  if (image.getAttribute("src") !== address) image.src = address;
+  if (image.getAttribute("src") === address) return;
+  image.removeAttribute("src"); // else the old picture stays beside the new words until the new one is here
+  image.src = address;
 }
 
 function count() {
@@ -223,7 +236,8 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, select, summary")) return;
   const act = KEYS[event.key.toLowerCase()];
-  if (act) act();
+  const held = event.repeat && act && act !== nextUndecided; // a key held down is one decision
+  if (act) held || act();
   else if (event.key === " " && event.target.closest("button")) return;
   else if (event.key === " ") nextUndecided();
   else if (!move(event.key)) return;
@@ -232,6 +246,7 @@ document.addEventListener("keydown", (event) => {
 for (const [id, key] of [["keep", "k"], ["reject", "r"], ["undo", "u"], ["next", "n"]]) {
   find(id).addEventListener("click", KEYS[key]);
 }
+find("retry").addEventListener("click", () => decisions.retry());
 find("filters").addEventListener("input", arrange);
 find("filters").addEventListener("submit", (event) => event.preventDefault());
 find("filters").addEventListener("reset", () => setTimeout(arrange));
@@ -247,7 +262,7 @@ document.addEventListener("error", (event) => {
 }, true);
 
 addEventListener("beforeunload", (event) => {
-  if (decisions.pending.size) event.preventDefault(); // the browser asks before they are lost
+  if (decisions.pending.size || decisions.lost.size) event.preventDefault(); // the browser asks first
 });
 
 // ---- beginning
