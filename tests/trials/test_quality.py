@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prdc import compute_prdc
 from scipy.spatial.distance import cdist, pdist
+from torchmetrics.image.kid import poly_mmd
+from vendi_score import vendi
 
 from dalda.errors import UserError
 from dalda.records import Sample, Split
 from dalda.trials.backbones import Backbone
 from dalda.trials.features import FeatureStore
 from dalda.trials.quality import (
+    Features,
     clip_measures,
     cmmd,
     density_and_coverage,
@@ -32,28 +36,42 @@ LABELS = np.zeros(30, dtype=np.int64)
 
 
 def test_density_and_coverage_are_prdcs() -> None:
-    prdc = pytest.importorskip("prdc")
-    wanted = prdc.compute_prdc(REAL, MADE, nearest_k=5)
+    wanted = compute_prdc(REAL, MADE, nearest_k=5)
     assert density_and_coverage(REAL, MADE) == pytest.approx((wanted["density"], wanted["coverage"]))
 
 
 def test_vendi_score_is_vendi_scores() -> None:
-    vendi = pytest.importorskip("vendi_score.vendi")
     assert vendi_score(MADE) == pytest.approx(vendi.score_dual(MADE))
     assert vendi_score(MADE[:5]) == pytest.approx(vendi.score_dual(MADE[:5]))
     assert vendi_score(np.tile(MADE[:1], (6, 1))) == pytest.approx(1)
     assert vendi_score(np.eye(7)) == pytest.approx(7)
 
 
-@pytest.mark.filterwarnings("ignore:.*:UserWarning:torchmetrics.*")
 def test_kid_is_torchmetrics() -> None:
-    module = pytest.importorskip("torchmetrics.image.kid")
-    rows = torch.nn.Identity()
-    rows.num_features = 8  # type: ignore[assignment]
-    metric = module.KernelInceptionDistance(feature=rows, subsets=1, subset_size=30)
-    metric.fake_features = [torch.from_numpy(MADE)]
-    metric.real_features = [torch.from_numpy(REAL[:30])]
-    assert kid(REAL[:30], MADE) == pytest.approx(float(metric.compute()[0]), rel=1e-5)
+    """torchmetrics compares sets of one size only; of all sets that lack one image, ours is the mean."""
+    real, made = torch.from_numpy(REAL[:31]), torch.from_numpy(MADE)
+    parts = [torch.cat([real[:lacking], real[lacking + 1 :]]) for lacking in range(31)]
+    wanted = np.mean([float(poly_mmd(part, made)) for part in parts])
+    assert kid(REAL[:31], MADE) == pytest.approx(wanted, rel=1e-5)
+    assert kid(MADE, REAL[:31]) == pytest.approx(wanted, rel=1e-5)
+    assert kid(REAL[:30], MADE) == pytest.approx(float(poly_mmd(parts[30], made)), rel=1e-5)
+
+
+def test_kid_is_its_definition_for_sets_of_any_sizes() -> None:
+    """The unbiased estimate: a mean over all pairs of different images, within and between."""
+
+    def mean(first: Features, second: Features, *, different: bool) -> float:
+        pairs = [
+            (float(a @ b) / 8 + 1) ** 3
+            for i, a in enumerate(first)
+            for j, b in enumerate(second)
+            if not (different and i == j)
+        ]
+        return float(np.mean(pairs))
+
+    real, made = REAL, MADE[:7]
+    wanted = mean(real, real, different=True) + mean(made, made, different=True)
+    assert kid(real, made) == pytest.approx(wanted - 2 * mean(real, made, different=False))
 
 
 def test_cmmd_is_its_definition() -> None:
