@@ -72,11 +72,12 @@ def caption(name: str, salt: str) -> str:
     )
 
 
-def good_answer(body: dict[str, Any]) -> dict[str, list[str]]:
-    """Captions for the lines `- NAME: COUNT` of the last message."""
+def good_answer(body: dict[str, Any], most: int) -> dict[str, list[str]]:
+    """Captions for the lines `- NAME: COUNT` of the last message, at most so many of each."""
     text = body["messages"][-1]["content"]
     wanted = re.findall(r"^- (.+): (\d+)$", text, re.MULTILINE)
-    return {name: [caption(name, f"{body.get('seed')}|{i}") for i in range(int(n))] for name, n in wanted}
+    salts = {name: [f"{body.get('seed')}|{i}" for i in range(min(int(n), most))] for name, n in wanted}
+    return {name: [caption(name, salt) for salt in salts[name]] for name in salts}
 
 
 def build_app() -> Any:
@@ -89,7 +90,7 @@ def build_app() -> Any:
 
     def reset() -> None:
         state.clear()
-        state.update(asked=[], faults=[], latency=0.0, key=None, refuse={}, spoil=0)
+        state.update(asked=[], faults=[], latency=0.0, key=None, refuse={}, spoil=0, most=1000)
 
     async def control(request: Request) -> Response:
         told = await request.json()
@@ -132,7 +133,7 @@ def build_app() -> Any:
             return StreamingResponse(torn(), media_type="application/json")
         if "raw" in fault:
             return Response(fault["raw"], media_type=fault.get("type", "application/json"))
-        return JSONResponse(chat_completion(body, fault))
+        return JSONResponse(chat_completion(body, fault, state["most"]))
 
     reset()
     routes = [
@@ -144,8 +145,8 @@ def build_app() -> Any:
     return Starlette(routes=routes)
 
 
-def chat_completion(body: dict[str, Any], fault: dict[str, Any]) -> dict[str, Any]:
-    good = good_answer(body)
+def chat_completion(body: dict[str, Any], fault: dict[str, Any], most: int) -> dict[str, Any]:
+    good = good_answer(body, most)
     content: Any = json.dumps(
         {"captions": [{"class": name, "captions": written} for name, written in good.items()]},
         ensure_ascii=False,
@@ -182,7 +183,7 @@ class ChatServer:
 
     def tell(self, **told: Any) -> None:
         """Set `latency`, `faults` (one a request, in order), `key`, `refuse`, `spoil` (one in N answers
-        is empty, by its seed); `reset=True` first clears all."""
+        is empty, by its seed), `most` captions of a class; `reset=True` first clears all."""
         body = json.dumps(told).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/control", body, method="POST")
         urllib.request.urlopen(request, timeout=30).close()

@@ -67,37 +67,69 @@ def stored_questions(folder: Path) -> set[str]:
     return {json.dumps([question["messages"], question["seed"]]) for question in found}
 
 
+def await_write(file: Path, process: ForkServerProcess) -> None:
+    """Until the file is there, or is another than it was, or the job is done."""
+    before, until = stamp(file), time.monotonic() + LIMIT
+    while stamp(file) == before and process.is_alive():
+        assert time.monotonic() < until
+
+
+def stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) -> None:
-    """Some answers are bad, and which they are depends on the question alone, as with a real model."""
+    """Some answers are bad, and which they are depends on the question alone, as with a real model.
+
+    The first kills come within the first questions, the next at the last ones, the rest between the writes
+    at the end: of the captions, of their account, and of the note that both are there.
+    """
     RUNS.set_forkserver_preload(IMPORTS)
     chat_server.tell(latency=0.06, spoil=4)
     whole, broken = tmp_path / "whole" / "captions.json", tmp_path / "broken" / "captions.json"
+    account = broken.with_suffix(".meta.json")
     finish(chat_server, whole)
     seen = asked_whole = len(chat_server.asked())
     rng = random.Random(7)
-    twice, killed = 0, 0
-    for _ in range(KILLS):
+    twice, killed, torn = 0, 0, 0
+    for kill in range(KILLS):
         kept = stored_questions(broken.parent)
         process = start(chat_server, broken)
-        await_questions(chat_server, seen + rng.randrange(4), process)
-        time.sleep(rng.uniform(0, 0.1))
+        if kill < KILLS // 2:
+            await_questions(chat_server, seen + rng.randrange(4), process)
+            time.sleep(rng.uniform(0, 0.1))
+        elif kill < KILLS // 2 + 3:
+            await_questions(chat_server, seen + asked_whole - len(kept) - rng.randrange(1, 4), process)
+        else:
+            await_write(rng.choice([broken, account]), process)
+            time.sleep(rng.choice([0, 0.001]))
         process.kill()
         process.join(LIMIT)
         killed += process.exitcode == -signal.SIGKILL
+        torn += broken.exists() and not is_noted(broken)
         asked = chat_server.asked()[seen:]
         seen += len(asked)
         twice += sum(as_asked(request["body"]) in kept for request in asked)
     assert killed == KILLS, "the job is too short to be killed so often"
-    kept = stored_questions(broken.parent)
-    assert 0 < len(kept) < asked_whole
+    assert torn, "no kill came between the writes at the end"
     finish(chat_server, broken)
-    twice += sum(as_asked(request["body"]) in kept for request in chat_server.asked()[seen:])
+    kept = stored_questions(broken.parent)
     assert twice == 0
-    assert len(stored_questions(broken.parent)) == asked_whole
+    assert len(kept) == asked_whole
+    assert seen == len(chat_server.asked()), "the last run had everything on disk"
     assert broken.read_bytes() == whole.read_bytes()
-    account = broken.with_suffix(".meta.json")
     assert account.read_bytes() == whole.with_suffix(".meta.json").read_bytes()
+
+
+def is_noted(book: Path) -> bool:
+    """Whether the job's record says that the captions are in their file."""
+    (record,) = (book.with_suffix(".answers") / "jobs").glob("*.json")
+    return bool(json.loads(record.read_text())["done"])
 
 
 def test_any_answer_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:

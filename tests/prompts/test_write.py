@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,8 @@ def test_a_dead_server_is_a_stop_and_not_a_hang(tmp_path: Path, monkeypatch: pyt
         ),
         ({"temperature": "Unsupported value: 'temperature' must be 1"}, "temperature"),
         ({'"seed"': "unknown field seed"}, '"seed"'),
+        ({'"system"': "System role not supported"}, '"system"'),
+        ({'"system"': "Conversation roles must alternate user/assistant/user/assistant"}, '"system"'),
     ],
 )
 def test_a_server_that_takes_less_is_asked_for_less(
@@ -243,6 +247,99 @@ def test_a_server_that_takes_less_is_asked_for_less(
     chat_server.tell(refuse=refuse)
     assert not write(chat_server, tmp_path, concurrency=1).missing
     assert gone not in json.dumps(chat_server.asked()[-1]["body"])
+
+
+def test_a_server_that_takes_no_limit_at_all_is_one_sentence(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    refuse = {f'"{word}"': f"unsupported {word}" for word in ("max_tokens", "max_completion_tokens")}
+    chat_server.tell(refuse=refuse)
+    with pytest.raises(UserError, match="unsupported max_completion_tokens"):
+        write(chat_server, tmp_path, classes=["pug"])
+    assert len(chat_server.asked()) == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "max_tokens is too large: 4400. This model supports at most 2000 completion tokens, whereas ...",
+        "`max_tokens` must be less than or equal to `2000`",
+    ],
+)
+def test_an_allowance_that_is_too_large_halves_the_chunk(
+    chat_server: ChatServer, tmp_path: Path, message: str
+) -> None:
+    chat_server.tell(faults=[{"status": 400, "message": message}])
+    assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
+    first, *others = [request["body"]["max_tokens"] for request in chat_server.asked()]
+    assert len(others) == 2
+    assert max(others) < first
+
+
+def test_the_largest_question_fits_models_that_answer_in_4096_tokens(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    assert not write(chat_server, tmp_path, classes=CLASSES[:5], per_class=10).missing
+    (asked,) = chat_server.asked()
+    assert 50 * 40 < asked["body"]["max_tokens"] <= 4096
+
+
+def test_a_model_that_thinks_keeps_its_room_when_the_chunk_is_halved(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    chat_server.tell(faults=[{"say": "", "finish": "length"}] * 4)
+    assert not write(chat_server, tmp_path, classes=["pug", "rose"], per_class=2, concurrency=1).missing
+    rooms = [request["body"]["max_tokens"] for request in chat_server.asked()]
+    # Two classes, one class, one caption: no less room; then there is nothing to halve, and more is given.
+    assert rooms[0] == rooms[1] == rooms[2]
+    assert rooms[3] == 2 * rooms[2]
+    assert rooms[4] == 2 * rooms[3]
+
+
+def test_a_class_is_not_given_up_while_every_answer_brings_something(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    chat_server.tell(most=9)
+    assert not write(chat_server, tmp_path, classes=["pug"], per_class=50).missing
+    assert len(chat_server.asked()) == 6
+
+
+def test_a_class_is_given_up_in_the_end_although_answers_still_bring_something(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    chat_server.tell(most=1, faults=[{}, *[{"say": ""}] * 3] * 20)
+    report = write(chat_server, tmp_path, classes=["pug"], per_class=20)
+    assert (report.questions, report.missing[0].captions) == (24, 6)
+
+
+def test_one_flagged_class_costs_the_others_nothing(chat_server: ChatServer, tmp_path: Path) -> None:
+    chat_server.tell(refuse={"revolver": "the prompt was flagged"})
+    classes = [f"class number {index}" for index in range(12)]
+    classes[7:7] = ["revolver"]
+    report = write(chat_server, tmp_path, classes=classes)
+    assert [entry.label for entry in report.missing] == ["revolver"]
+    assert "the prompt was flagged" in report.missing[0].reason
+    again = write(chat_server, tmp_path, classes=classes)
+    assert [entry.label for entry in again.missing] == ["revolver"]
+
+
+def test_what_is_good_is_saved_before_a_mistake_ends_the_run(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    fault = {"status": 429, "code": "insufficient_quota", "headers": {"x-should-retry": "false"}}
+    chat_server.tell(faults=[{}, fault])
+    classes = [f"class number {index}" for index in range(15)]
+    with pytest.raises(UserError, match="quota"):
+        write(chat_server, tmp_path, classes=classes, concurrency=1)
+    kept = json.loads((tmp_path / "captions.json").read_text())
+    assert list(kept) == classes[:5]
+    account = json.loads((tmp_path / "captions.meta.json").read_text())
+    assert [entry["label"] for entry in account["missing"]] == classes[5:]
+    assert "quota" in account["missing"][0]["reason"]
+    rest = write(chat_server, tmp_path, classes=classes)
+    assert not rest.missing
+    assert rest.questions == 2
+    assert {name: rest.book[name] for name in kept} == kept
 
 
 def test_a_refused_question_shows_what_the_server_says(chat_server: ChatServer, tmp_path: Path) -> None:
@@ -257,23 +354,35 @@ def test_a_context_too_long_halves_the_chunk(chat_server: ChatServer, tmp_path: 
     assert len(chat_server.asked()) == 3
 
 
-def test_the_key_is_sent_but_never_shown(
-    chat_server: ChatServer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_LOG", "debug")
+LOUD = """
+import sys
+from pathlib import Path
+from dalda.errors import UserError
+from dalda.prompts.write import write_captions
+
+url, out = sys.argv[1:]
+print(write_captions(["pug"], Path(out), llm="openai:tiny", base_url=url, per_class=3))
+try:
+    write_captions(["pug"], Path(out).with_name("other.json"), llm="openai:tiny", base_url=url)
+except UserError as error:
+    print("refused:", error)
+"""
+
+
+def test_the_key_is_sent_but_never_shown(chat_server: ChatServer, tmp_path: Path) -> None:
+    """The SDK reads OPENAI_LOG when it is imported, so in a process of its own."""
     chat_server.tell(
         faults=[{"dress": f"your key is {KEY} $GOOD"}, {"status": 400, "message": f"bad {KEY}"}]
     )
-    report = write(chat_server, tmp_path, classes=["pug"])
-    with pytest.raises(UserError) as raised:
-        write(chat_server, tmp_path, classes=["pug"], per_class=4)
+    command = [sys.executable, "-c", LOUD, chat_server.url, str(tmp_path / "captions.json")]
+    environment = {**os.environ, "OPENAI_API_KEY": KEY, "OPENAI_LOG": "debug"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     assert all(KEY in request["key"] for request in chat_server.asked())
-    shown = capfd.readouterr()
-    for text in (str(raised.value), shown.out, shown.err, all_text(tmp_path), repr(report)):
+    assert len(chat_server.asked()) == 2
+    assert "Building HTTP request" in done.stderr, "the SDK was to say all it does"
+    assert "refused: openai at" in done.stdout
+    assert "bad ***" in done.stdout
+    for text in (done.stdout, done.stderr, all_text(tmp_path)):
         assert KEY not in text
 
 
@@ -296,6 +405,9 @@ def test_azure_takes_its_settings_from_a_file(
         f"AZURE_ENDPOINT=http://127.0.0.1:{chat_server.port}\nAZURE_API_KEY={KEY}\n"
         "AZURE_API_VERSION=2024-06-01\nAZURE_MODEL=my-deployment\n"
     )
+    chat_server.tell(
+        refuse={"max_completion_tokens": "Unrecognized request argument supplied: max_completion_tokens"}
+    )
     for llm, deployment in (("azure", "my-deployment"), ("azure:other", "other")):
         path = tmp_path / deployment / "captions.json"
         assert not write_captions(["pug", "rose"], path, llm=llm, per_class=2).missing
@@ -310,6 +422,8 @@ def test_azure_takes_its_settings_from_a_file(
     [
         ("openai:gpt", {}, "OPENAI_API_KEY"),
         ("openai:gpt", {"base_url": "localhost:8000"}, "http://"),
+        ("openai:gpt", {"base_url": "http://me:s3cret@host:80a/v1"}, "cannot be read"),
+        ("openai:gpt", {"base_url": "http://me:s3c/ret@host/v1"}, "cannot be read"),
         ("openai:", {}, "unknown author"),
         ("azure:x", {}, "AZURE_ENDPOINT, AZURE_API_KEY, AZURE_API_VERSION"),
         ("claude", {}, "unknown author 'claude'"),
@@ -328,8 +442,9 @@ def test_bad_settings_are_clear_sentences(
     for name in [name for name in os.environ if name.startswith(("OPENAI_", "AZURE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as raised:
         write_captions(["pug"], tmp_path / "captions.json", llm=llm, **settings)
+    assert "s3c" not in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 

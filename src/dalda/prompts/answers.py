@@ -1,6 +1,8 @@
 """Raw answers on disk, each under the hash of its question, written before anything reads them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,36 +36,54 @@ class AnswerStore:
         record = {"question": asdict(question), "answer": asdict(answer)}
         _write(self._path(question.address), record)
 
-    def stages(self, job: str) -> list["Stage"]:
-        """What earlier runs of a job set out to do, in order."""
-        path = self.folder / "jobs" / f"{job}.json"
+    def has_any(self) -> bool:
+        return next(self.folder.glob("??/*.json"), None) is not None
+
+    def record(self, job: str) -> object:
+        """What was noted of a job, plain JSON values; None where nothing was."""
+        path = self._note(job)
         try:
-            return [Stage(**stage) for stage in json.loads(path.read_text(encoding="utf-8"))]
+            return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return []
-        except (OSError, ValueError, TypeError) as error:
+            return None
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} is not a job's record; move it away to begin the job anew.") from error
 
-    def put_stages(self, job: str, stages: list["Stage"]) -> None:
-        _write(self.folder / "jobs" / f"{job}.json", [asdict(stage) for stage in stages])
+    def put_record(self, job: str, record: object) -> None:
+        _write(self._note(job), record)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For one process at a time. Raises UserError where another is at work on these answers."""
+        from filelock import FileLock, Timeout
+
+        _make(self.folder)
+        try:
+            with FileLock(self.folder / "lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise UserError(
+                f"another command is writing captions with {self.folder}; let it end, then run this again."
+            ) from error
+
+    def _note(self, job: str) -> Path:
+        return self.folder / "jobs" / f"{job}.json"
 
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.json"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One aim of a job. Stages are replayed in order, so that the same answers give the same book."""
-
-    per_class: int
-    missing: int | None = None
-    """Captions still missing when it came to its own end; None while it has not (killed, or stopped)."""
-
-
 def _write(path: Path, record: object) -> None:
+    _make(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
         write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"), shared=True)
     except OSError as error:
         raise UserError(f"cannot keep the answers in {path.parent}: {error.strerror or error}.") from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot keep the answers in {folder}: {error.strerror or error}.") from error

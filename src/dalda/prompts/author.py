@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from dalda.errors import UserError
 
 Wanted = Mapping[str, int]
 """Class name to the number of captions that are asked for."""
@@ -28,6 +30,8 @@ class Question:
     max_tokens: int
     """Of the answer: an upper bound that the author must keep."""
     seed: int
+    samples: int = 1
+    """How often the messages are read: a base model reads them anew for each of its samples."""
 
     @property
     def address(self) -> str:
@@ -41,7 +45,7 @@ class Question:
         """No answer to this question can cost more: a token is at least one byte of text."""
         overhead = 16 * (1 + len(self.messages))
         prompt = sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
-        return overhead + prompt + self.max_tokens
+        return self.samples * (overhead + prompt) + self.max_tokens
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,27 @@ class Answer:
 
     text: str
     finish: str
-    """`stop`, `length` (cut off), or the author's own word for another end, such as `refusal`."""
+    """`stop`, `length` (cut off), `too much` (not even begun), or the author's own word for another end."""
     tokens_in: int
     tokens_out: int
 
 
 class Unanswered(Exception):
     """The author gave no answer although it was asked patiently; says why, without any key."""
+
+
+class Refused(UserError):
+    """This question is not taken as it stands. Where no question is, it is the user's to mend."""
+
+
+def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same with the system's words at the head of the user's, for models that know no such role."""
+    told = "\n\n".join(message.content for message in messages if message.role == "system")
+    others = [message for message in messages if message.role != "system"]
+    if not told or not others:
+        return tuple(messages)
+    first = Message(others[0].role, f"{told}\n\n{others[0].content}")
+    return (first, *others[1:])
 
 
 class Author(Protocol):
@@ -77,5 +95,5 @@ class Author(Protocol):
         ...
 
     def ask(self, question: Question) -> Answer:
-        """Raises `Unanswered`, and UserError when no question at all can be answered."""
+        """Raises `Unanswered`, `Refused`, and UserError when no question at all can be answered."""
         ...

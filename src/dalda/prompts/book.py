@@ -35,6 +35,11 @@ def read_book(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     return book
 
 
+def read_all(path: Path) -> dict[str, list[str]]:
+    """The captions of every class in a file; a class without any is left out."""
+    return {name: _checked(path, name, value) for name, value in _entries(path).items() if value}
+
+
 def loose_name(name: str) -> str:
     """A class name without case, underscores and hyphens, for matching names that people typed."""
     return " ".join(

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
+from dalda.prompts.acceptance import CUT
 from dalda.prompts.author import Answer, Question
-
-TOKENS_PER_CAPTION = 60
 
 
 @dataclass
@@ -25,7 +24,7 @@ class LocalAuthor:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, question: Question) -> Answer:
-        """As many samples as captions are wanted, each a line `name: caption`."""
+        """As many samples as captions are wanted, each a line `name: caption`, with `CUT` where it was."""
         ((name, count),) = question.wanted
         (message,) = question.messages
         opening = message.content.rpartition("\n")[2].partition(": ")[2]
@@ -33,10 +32,13 @@ class LocalAuthor:
         with self._lock:
             engine = self._engine = self._engine or _load()
             for sample in range(count):
-                response = engine(message.content, config=_settings(question, sample))
-                lines.append(
-                    f"{name}: {opening}{str(response.text).splitlines()[0] if response.text else ''}"
-                )
+                settings = _settings(question, sample)
+                pieces: list[str] = []
+                response = engine(message.content, config=settings, on_token=pieces.append)
+                said = str(response.text).splitlines()[0] if response.text else ""
+                # A piece is a token; the end of the line or of the text is none.
+                end = CUT if len(pieces) >= settings.max_tokens else ""
+                lines.append(f"{name}: {opening}{said}{end}")
                 tokens_in += response.stats.prompt_tokens
                 tokens_out += response.stats.generated_tokens
         return Answer("\n".join(lines), "stop", tokens_in, tokens_out)
@@ -46,7 +48,7 @@ def _settings(question: Question, sample: int) -> Any:
     from cyllama import GenerationConfig
 
     return GenerationConfig(
-        max_tokens=TOKENS_PER_CAPTION,
+        max_tokens=question.max_tokens // question.samples,
         temperature=question.temperature,
         top_k=64,
         top_p=0.95,

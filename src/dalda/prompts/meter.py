@@ -22,6 +22,8 @@ class Meter:
     tokens_in: int = 0
     tokens_out: int = 0
     stopped: str | None = None
+    answered_before: bool = False
+    """Whether there are answers of an earlier run."""
     _reserved: int = 0
     _silent: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -54,6 +56,15 @@ class Meter:
             if self._silent >= DEAD and self.stopped is None:
                 self.stopped = f"the language model does not answer ({reason})"
             self._changed.notify_all()
+
+    def others_are_answered(self, question: Question) -> bool:
+        """Whether a refusal is this question's own; what is under way may show it, and is waited for."""
+        with self._changed:
+            self._reserved -= question.most_tokens
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.questions or self.answered_before or not self._reserved)
+            self._reserved += question.most_tokens
+            return bool(self.questions or self.answered_before)
 
     def stop(self, reason: str) -> None:
         """Let what is under way end, and nothing else begin."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from dalda.errors import UserError
-from dalda.prompts.author import Answer, Question, Unanswered
+from dalda.prompts.author import Answer, Question, Refused, Unanswered, without_system
 from dalda.prompts.keys import Keys
 
 if TYPE_CHECKING:
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 RETRIES = 6
 SECONDS = 180.0
 FORMATS = ("json_schema", "json_object", "text")
+LIMITS = ("max_tokens", "max_completion_tokens")
+NOT_KNOWN = (
+    "unsupported",
+    "not supported",
+    "unrecognized",
+    "unknown",
+    "unexpected",
+    "extra",
+    "not permitted",
+)
+TOO_LARGE = ("too large", "at most", "less than", "maximum", "exceed")
 NO_KEY = "no-key"
 # Pairs of a name and its captions, so that nothing hangs on the order.
 _ENTRY = {
@@ -42,16 +53,19 @@ class Dialect:
     """What the server was found to take; each refusal leaves one thing out for good."""
 
     format: str = "json_schema"
-    limit: str = "max_tokens"
+    limits: tuple[str, ...] = LIMITS
+    """The words for the most tokens of an answer that it may take; the first is used."""
     temperature: bool = True
     seed: bool = True
+    system: bool = True
 
     def without(self, complaint: str) -> "Dialect | None":
         """The dialect that avoids what the server complains of, or None if that is something else."""
         said = complaint.lower()
-        if self.limit in said and "unsupported" in said:
-            other = "max_tokens" if self.limit == "max_completion_tokens" else "max_completion_tokens"
-            return replace(self, limit=other)
+        if self.limits[0] in said and any(word in said for word in NOT_KNOWN):
+            return replace(self, limits=self.limits[1:]) if len(self.limits) > 1 else None
+        if self.system and "role" in said and ("system" in said or "alternate" in said):
+            return replace(self, system=False)
         if self.temperature and "temperature" in said:
             return replace(self, temperature=False)
         if self.seed and "seed" in said:
@@ -91,7 +105,7 @@ class OpenAIAuthor:
             except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
                 raise self._unanswered(error) from None
             except openai.APIStatusError as error:
-                raise self._hopeless(error) from None
+                raise UserError(self._told(error)) from None
             except (openai.APIError, ValueError):
                 return Answer("", "not an answer of the OpenAI protocol", 0, 0)
             else:
@@ -100,7 +114,7 @@ class OpenAIAuthor:
     def _learn(self, used: Dialect, error: "APIStatusError") -> None:
         lesser = used.without(self._clean(error))
         if lesser is None:
-            raise self._hopeless(error) from None
+            raise Refused(self._told(error)) from None
         with self._lock:
             if self.dialect == used:
                 self.dialect = lesser
@@ -113,7 +127,7 @@ class OpenAIAuthor:
         status = getattr(error, "status_code", None)
         return Unanswered(f"status {status}" if status else "no connection, or none in time")
 
-    def _hopeless(self, error: "APIStatusError") -> UserError:
+    def _told(self, error: "APIStatusError") -> str:
         told = {
             401: "refuses the key; set OPENAI_API_KEY (or AZURE_API_KEY) to one that it knows",
             403: f"does not let this key use the model {self.model!r}",
@@ -122,7 +136,7 @@ class OpenAIAuthor:
         reason = told.get(error.status_code)
         if reason is None:
             reason = f"answers with status {error.status_code}: {self._clean(error)[:200]}"
-        return UserError(f"{self.name} {reason}.")
+        return f"{self.name} {reason.rstrip('.')}."
 
     def _clean(self, error: Exception) -> str:
         said = " ".join(str(error).split())
@@ -145,7 +159,7 @@ def openai_author(model: str, base_url: str | None, keys: Keys, *, retries: int 
         api_key=key.get_secret_value(), base_url=base_url, max_retries=retries, timeout=SECONDS
     )
     # OpenAI's newer models know only the newer word; most other servers know only the older.
-    dialect = Dialect(limit="max_tokens" if base_url else "max_completion_tokens")
+    dialect = Dialect(limits=LIMITS if base_url else LIMITS[::-1])
     return OpenAIAuthor(name, model, client, _secrets(key, password), dialect)
 
 
@@ -175,7 +189,7 @@ def azure_author(deployment: str, keys: Keys, *, retries: int = RETRIES) -> Open
         max_retries=retries,
         timeout=SECONDS,
     )
-    dialect = Dialect(limit="max_completion_tokens")
+    dialect = Dialect(limits=LIMITS[::-1])
     return OpenAIAuthor("azure", deployment, client, _secrets(keys.azure_api_key, password), dialect)
 
 
@@ -208,10 +222,11 @@ def _count(told: object, length: int) -> int:
 
 
 def _arguments(question: Question, dialect: Dialect) -> dict[str, Any]:
+    messages = question.messages if dialect.system else without_system(question.messages)
     arguments: dict[str, Any] = {
         "model": question.model,
-        "messages": [{"role": message.role, "content": message.content} for message in question.messages],
-        dialect.limit: question.max_tokens,
+        "messages": [{"role": message.role, "content": message.content} for message in messages],
+        dialect.limits[0]: question.max_tokens,
     }
     if dialect.temperature:
         arguments["temperature"] = question.temperature
@@ -231,24 +246,29 @@ def _ended(error: "APIStatusError") -> Answer | None:
     if "content_filter" in said:
         return Answer("", "content_filter", 0, 0)
     if "context_length" in said or "context length" in said or "context window" in said:
-        return Answer("", "length", 0, 0)
+        return Answer("", "too much", 0, 0)
+    if any(limit in said for limit in LIMITS) and any(word in said for word in TOO_LARGE):
+        return Answer("", "too much", 0, 0)
     return None
 
 
 def _place(base_url: str | None) -> tuple[str, str]:
-    """How an author at an address is called (without user and password), and that password."""
+    """How an author at an address is called (without user and password), and that password or lone user."""
     if base_url is None:
         return "openai", ""
     try:
         parts = urlsplit(base_url)
         port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise UserError(f"the address {base_url!r} cannot be read: {error}.") from error
+    except ValueError:
+        # Neither the address nor the parser's words are shown: a password may stand in them.
+        raise UserError(
+            "the address of the language model cannot be read; write it as http://HOST:PORT/v1."
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError("the address of a language model must begin with http:// or https:// and a host.")
     return (
         f"openai at {parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}",
-        parts.password or "",
+        parts.password or parts.username or "",
     )
 
 

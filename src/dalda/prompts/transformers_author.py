@@ -1,15 +1,14 @@
 """Any causal language model that transformers loads: a folder, a GGUF file or a Hub id, in this process."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dalda.errors import UserError
-from dalda.prompts.author import Answer, Question
-
-TOKENS_PER_CAPTION = 60
+from dalda.errors import UserError, first_line
+from dalda.prompts.acceptance import CUT
+from dalda.prompts.author import Answer, Message, Question, without_system
 
 
 @dataclass
@@ -32,14 +31,29 @@ class TransformersAuthor:
             return self._complete(question) if self.completes else self._chat(question)
 
     def _chat(self, question: Question) -> Answer:
-        messages = [{"role": message.role, "content": message.content} for message in question.messages]
-        inputs = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        from jinja2 import TemplateError
+
+        try:
+            inputs = self._laid_out(question.messages)
+        except TemplateError:
+            try:
+                inputs = self._laid_out(without_system(question.messages))
+            except TemplateError as error:
+                raise UserError(
+                    f"the chat template of {self.model!r} fails: {first_line(error)}."
+                ) from error
         output = self._generate(inputs, question, question.max_tokens)
         text = self.tokenizer.decode(output[0], skip_special_tokens=True)
         finish = "length" if len(output[0]) >= question.max_tokens else "stop"
         return Answer(text, finish, inputs["input_ids"].shape[1], len(output[0]))
+
+    def _laid_out(self, messages: Sequence[Message]) -> Any:
+        return self.tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in messages],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
 
     def _complete(self, question: Question) -> Answer:
         ((name, count),) = question.wanted
@@ -47,10 +61,17 @@ class TransformersAuthor:
         opening = message.content.rpartition("\n")[2].partition(": ")[2]
         inputs = self.tokenizer(message.content, return_tensors="pt")
         stop = {"stopping_criteria": [self._line_ends(inputs["input_ids"].shape[1])]}
-        output = self._generate(inputs, question, TOKENS_PER_CAPTION, num_return_sequences=count, **stop)
-        texts = self.tokenizer.batch_decode(output, skip_special_tokens=True)
-        lines = [f"{name}: {opening}{text.partition(chr(10))[0]}" for text in texts]
+        most = question.max_tokens // question.samples
+        output = self._generate(inputs, question, most, num_return_sequences=count, **stop)
+        lines = [f"{name}: {opening}{self._line(row, most)}" for row in output]
         return Answer("\n".join(lines), "stop", inputs["input_ids"].shape[1] * count, output.numel())
+
+    def _line(self, tokens: Any, most: int) -> str:
+        """The first line of a sample, with `CUT` behind it where it did not come to its end."""
+        text, newline, _ = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).partition("\n")
+        ends = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id}
+        ended = newline or len(tokens) < most or ends.intersection(tokens.tolist())
+        return text if ended else text + CUT
 
     def _line_ends(self, start: int) -> Callable[..., Any]:
         import torch

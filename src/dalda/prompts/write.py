@@ -1,7 +1,5 @@
 """The stage's front door: captions for a list of classes, from any author, into a file."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,15 +7,16 @@ from pathlib import Path
 from dalda.errors import UserError
 from dalda.progress import progress
 from dalda.prompts.acceptance import CountTokens, Rules
-from dalda.prompts.answers import AnswerStore, Stage
-from dalda.prompts.ask import Chunk, Job, Rejection, write_all
+from dalda.prompts.answers import AnswerStore
+from dalda.prompts.ask import Chunk, Job, Stage, chunks_of, write_all
 from dalda.prompts.author import Author
-from dalda.prompts.book import meta_path, refuse_loss, write_book
+from dalda.prompts.book import meta_path, write_book
 from dalda.prompts.grammar import grammar_captions
 from dalda.prompts.instructions import about_of
 from dalda.prompts.keys import read_keys
 from dalda.prompts.meter import Meter
 from dalda.prompts.quality import Summary, summary_of
+from dalda.prompts.resume import Run, begin, book_of, end, identity
 from dalda.prompts.words import PHOTOS, GrammarWords
 from dalda.seeding import generator_of
 
@@ -84,14 +83,13 @@ def write_captions(
     max_tokens_total: int | None = None,
     prefix: str = "",
     count_tokens: CountTokens | None = None,
-    answers: Path | None = None,
 ) -> CaptionReport:
     """Write `per_class` captions of every class to `path`, and their account beside it.
 
     `llm` is `grammar`, `local`, `openai:MODEL`, `azure:DEPLOYMENT` or `transformers:ID_OR_FOLDER`. `about`
     says in one line what the pictures are; without it the line of `dataset`. `names` gives the wording of
     classes that read badly. `prefix` stands before captions in prompts and counts for the text encoder's
-    limit. Raw answers are kept in `answers` (beside `path` unless named), and never asked for again.
+    limit. Raw answers are kept beside `path`, and never asked for again.
     Raises UserError for a bad setting, a refused key, an unknown model, and a file with other captions.
     """
     _check(classes, per_class, concurrency, max_tokens_total)
@@ -101,7 +99,7 @@ def write_captions(
     author = author_of(llm, base_url)
     line = " ".join((about or about_of(dataset)).split())
     job = Job(tuple(classes), author, rules, line, seed, TEMPERATURE)
-    store = AnswerStore(answers or path.with_suffix(".answers"))
+    store = AnswerStore(path.with_suffix(".answers"))
     return write_with(job, path, store, per_class, concurrency, Meter(max_tokens_total))
 
 
@@ -135,29 +133,27 @@ def author_of(llm: str, base_url: str | None = None) -> Author:
 def write_with(
     job: Job, path: Path, store: AnswerStore, per_class: int, concurrency: int, meter: Meter
 ) -> CaptionReport:
-    """Replay what is stored, refuse a file that holds other captions, and only then ask."""
-    identity = job_id(job)
-    stages = store.stages(identity)
-    known = write_all(job, stages, store, None, concurrency)
-    stages = _with_aim(stages, per_class)
-    refuse_loss(path, _book(known, per_class))
-    store.put_stages(identity, stages)
-    with progress("captions: classes", len(job.classes)) as state:
-        chunks = write_all(job, stages, store, meter, concurrency, state.advance)
-    book = _book(chunks, per_class)
-    missing = _missing(job, chunks, per_class)
+    """Take up what is there, refuse a file that holds other captions, and only then ask."""
+    with store.locked():
+        run = begin(job, path, store, per_class)
+        chunks = chunks_of(job, run.stage)
+        meter.answered_before = store.has_any()
+        with progress("captions: classes", sum(len(chunk.classes) for chunk in chunks)) as state:
+            try:
+                write_all(job, chunks, store, meter, concurrency, state.advance)
+            except UserError as error:
+                for chunk in chunks:
+                    chunk.stopped = chunk.stopped or str(error)
+                if book_of(run.stage, chunks):
+                    _save(job, path, store, run, chunks)
+                raise
+        missing, summary = _save(job, path, store, run, chunks)
     stopped = next((chunk.stopped for chunk in chunks if chunk.stopped), None)
-    if stopped is None:
-        short = sum(entry.wanted - entry.captions for entry in missing)
-        store.put_stages(identity, [*stages[:-1], Stage(per_class, short)])
-    rejected = [rejection for chunk in chunks for rejection in chunk.rejected]
-    summary = summary_of(book, job.rules, (rejection.reason for rejection in rejected))
-    write_book(path, book, _account(job, chunks, per_class, rejected, missing, summary))
     return CaptionReport(
         path=path,
         author=job.author.name,
         model=job.author.model,
-        book=book,
+        book=_asked_for(job, run.stage, chunks),
         missing=missing,
         summary=summary,
         questions=meter.questions,
@@ -168,67 +164,44 @@ def write_with(
     )
 
 
-def job_id(job: Job) -> str:
-    """Two runs with the same id go on where the other ended."""
-    parts = [job.author.name, job.author.model, job.about, job.classes, job.seed, job.temperature]
-    written = json.dumps([*parts, sorted(job.rules.wording.items()), job.rules.prefix])
-    return hashlib.sha256(written.encode()).hexdigest()[:20]
-
-
-def _with_aim(stages: list[Stage], per_class: int) -> list[Stage]:
-    """The stages, this run's the last; one that is complete or was broken off is taken up again."""
-    if stages and stages[-1].per_class == per_class and not stages[-1].missing:
-        return stages
-    return [*stages, Stage(per_class)]
-
-
-def _book(chunks: Sequence[Chunk], per_class: int) -> dict[str, list[str]]:
-    """Classes without any caption are left out, so that the file is never mistaken for a whole one."""
-    return {
-        name: written[:per_class] for chunk in chunks for name, written in chunk.accepted.items() if written
+def _save(
+    job: Job, path: Path, store: AnswerStore, run: Run, chunks: Sequence[Chunk]
+) -> tuple[tuple[Missing, ...], Summary]:
+    """The captions, then their account, then the note that both are there."""
+    missing = _missing(run.stage, chunks)
+    cost = run.before.plus(chunks)
+    summary = summary_of(
+        _asked_for(job, run.stage, chunks), job.rules, (rejection.reason for rejection in cost.rejected)
+    )
+    account = {
+        **identity(job),
+        "per_class": run.stage.per_class,
+        "text_encoder_tokens": "estimated" if job.rules.count_tokens is None else "counted",
+        "summary": asdict(summary),
+        "missing": [asdict(entry) for entry in missing],
+        **asdict(cost),
     }
+    write_book(path, book_of(run.stage, chunks), account)
+    end(job, store, run)
+    return missing, summary
 
 
-def _missing(job: Job, chunks: Sequence[Chunk], per_class: int) -> tuple[Missing, ...]:
+def _asked_for(job: Job, stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
+    return {name: written for name, written in book_of(stage, chunks).items() if name in job.classes}
+
+
+def _missing(stage: Stage, chunks: Sequence[Chunk]) -> tuple[Missing, ...]:
     return tuple(
-        Missing(name, len(written), per_class, _main_reason(chunk, name))
+        Missing(name, len(written), stage.per_class, _main_reason(chunk, name))
         for chunk in chunks
         for name, written in chunk.accepted.items()
-        if len(written) < per_class
+        if len(written) < stage.per_class
     )
 
 
 def _main_reason(chunk: Chunk, name: str) -> str:
     told = ", ".join(f"{reason} ({count})" for reason, count in chunk.short[name].most_common(3))
     return "; ".join(part for part in (chunk.stopped, told) if part)
-
-
-def _account(
-    job: Job,
-    chunks: Sequence[Chunk],
-    per_class: int,
-    rejected: Sequence[Rejection],
-    missing: Sequence[Missing],
-    summary: Summary,
-) -> dict[str, object]:
-    """A function of the answers alone: the same whether the run was broken off in between or not."""
-    answers = [answer for chunk in chunks for answer in chunk.answers]
-    return {
-        "author": job.author.name,
-        "model": job.author.model,
-        "about": job.about,
-        "per_class": per_class,
-        "seed": job.seed,
-        "temperature": job.temperature,
-        "prompt_prefix": job.rules.prefix,
-        "text_encoder_tokens": "estimated" if job.rules.count_tokens is None else "counted",
-        "answers": len(answers),
-        "tokens_in": sum(answer.tokens_in for answer in answers),
-        "tokens_out": sum(answer.tokens_out for answer in answers),
-        "summary": asdict(summary),
-        "missing": [asdict(entry) for entry in missing],
-        "rejected": [asdict(rejection) for rejection in rejected],
-    }
 
 
 def _from_grammar(
