@@ -1,7 +1,7 @@
 """A small world for trials: coloured squares, and a random CLIP that sees their colours well enough."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +61,16 @@ def open_image() -> Callable[[Path], Image.Image]:
     return read
 
 
-def painted(path: Path, colour: str, seed: int, noise: int = 40) -> Path:
-    """A noisy square of one colour, written as PNG."""
+Shape = tuple[int, int]
+SQUARE = ((16, 16),)
+"""As the random CLIP sees them: nothing to resize, nothing to crop."""
+
+
+def painted(path: Path, colour: str, seed: int, shapes: Sequence[Shape] = SQUARE, noise: int = 40) -> Path:
+    """A noisy picture of one colour, written as PNG; its shape (height, width) goes round with the seed."""
     generator = np.random.default_rng(seed)
-    pixels = np.array(COLOURS[colour]) + generator.integers(-noise, noise + 1, (16, 16, 3))
+    shape = shapes[seed % len(shapes)]
+    pixels = np.array(COLOURS[colour]) + generator.integers(-noise, noise + 1, (*shape, 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path
@@ -74,12 +80,14 @@ def painted(path: Path, colour: str, seed: int, noise: int = 40) -> Path:
 def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]:
     root = tmp_path_factory.mktemp("colours")
 
-    def make(part: str, per_class: int, seed: int = 0) -> Split:
+    def make(part: str, per_class: int, seed: int = 0, shapes: Sequence[Shape] = SQUARE) -> Split:
         examples = []
         for place, colour in enumerate(COLOURS):
             for number in range(per_class):
                 name = f"{seed}-{number}.png"
-                path = painted(root / part / colour / name, colour, 10_000 * seed + 100 * place + number)
+                path = painted(
+                    root / part / colour / name, colour, 10_000 * seed + 100 * place + number, shapes
+                )
                 sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
                 examples.append(Example(path, colour, sha256))
         return Split("colours", root, part, seed, per_class, tuple(COLOURS), tuple(examples))
@@ -91,13 +99,13 @@ def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]
 def make_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Sample, ...]]:
     root = tmp_path_factory.mktemp("synthetic")
 
-    def make(split: Split, copies: int) -> tuple[Sample, ...]:
+    def make(split: Split, copies: int, shapes: Sequence[Shape] = SQUARE) -> tuple[Sample, ...]:
         samples = []
         for place, example in enumerate(split.examples):
             for repeat in range(copies):
                 name = f"{split.seed}-{place}-{repeat}"
                 path = painted(
-                    root / example.label / f"{name}.png", example.label, 7000 + 10 * place + repeat
+                    root / example.label / f"{name}.png", example.label, 7000 + 10 * place + repeat, shapes
                 )
                 samples.append(
                     Sample(

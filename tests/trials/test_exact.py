@@ -18,6 +18,8 @@ from dalda.trials.trial import Schedule, Trial
 Opener = Callable[[Path], Image.Image]
 Samples = tuple[Sample, ...]
 SHORT = Schedule(epochs=2, iterations=6, batch=4)
+SHAPES = ((24, 32), (40, 20), (48, 48))
+"""Wide, tall, and square, all larger than the 16 pixels that the model sees."""
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,8 @@ def store(backbone: Backbone, open_image: Opener) -> FeatureStore:
 
 @pytest.fixture(scope="module")
 def trial(make_split: Callable[..., Split], make_samples: Callable[..., Samples]) -> Trial:
-    split = make_split("train", 2)
-    return Trial("dalda", 3, split, make_samples(split, 3))
+    split = make_split("train", 2, 5, SHAPES)
+    return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
 def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -> list[float]:
@@ -39,7 +41,17 @@ def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -
     which = rng.integers(len(real), size=(steps, batch))
     coin, pick = rng.random((steps, batch)), rng.random((steps, batch))
 
+    def resized(path: Path) -> Image.Image:
+        """The shorter side at 16 pixels, as CLIP does it."""
+        image: Image.Image = Image.open(path)
+        width, height = image.size
+        by = 16 / min(width, height)
+        size = (round(width * by), round(height * by))
+        return image.resize(size, Image.Resampling.BICUBIC)
+
     def encode(image: Image.Image) -> torch.Tensor:
+        left, top = (image.width - 16) // 2, (image.height - 16) // 2
+        image = image.crop((left, top, left + 16, top + 16))
         pixels = torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) / 255)[None]
         mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
         std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
@@ -50,7 +62,7 @@ def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -
         [f"a photo of a {name}" for name in trial.split.classes], return_tensors="pt", padding=True
     )
     texts = backbone.model.get_text_features(**words).pooler_output  # type: ignore[operator]
-    length = torch.cat([encode(Image.open(path)) for path, _, _ in real]).norm(dim=1).mean()
+    length = torch.cat([encode(resized(path)) for path, _, _ in real]).norm(dim=1).mean()
     scale = backbone.model.logit_scale.exp() / length  # type: ignore[operator]
     head = torch.nn.Linear(texts.shape[1], len(texts))
     with torch.no_grad():
@@ -64,7 +76,7 @@ def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -
             path, label, sha = real[which[step, slot]]
             if coin[step, slot] < 0.5 and copies[sha]:
                 path = copies[sha][int(pick[step, slot] * len(copies[sha]))]
-            image: Image.Image = Image.open(path)
+            image = resized(path)
             if turns.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             features.append(encode(image.rotate(turns.uniform(-15, 15), Image.Resampling.BILINEAR)))
@@ -99,8 +111,6 @@ def test_an_exact_trial_has_an_outcome_and_a_seed(
 def test_tuning_moves_a_copy_of_the_backbone(
     tune: str, trial: Trial, store: FeatureStore, backbone: Backbone, make_split: Callable[..., Split]
 ) -> None:
-    if tune == "lora":
-        pytest.importorskip("peft")
     before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
     state = torch.random.get_rng_state()
     outcome = run_exact(trial, make_split("val", 5), store, SHORT, tune=tune)
@@ -113,7 +123,6 @@ def test_tuning_moves_a_copy_of_the_backbone(
 
 
 def test_lora_learns_beside_the_weights_of_the_vision_tower(backbone: Backbone) -> None:
-    pytest.importorskip("peft")
     moving = [
         name
         for name, weight in tunable(backbone, "lora", 0).model.named_parameters()

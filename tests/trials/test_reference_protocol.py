@@ -18,12 +18,14 @@ from dalda.trials.trial import Schedule, Trial
 
 Opener = Callable[[Path], Image.Image]
 SHORT = Schedule(epochs=2, iterations=3, batch=4)
+SHAPES = ((24, 33), (40, 20), (48, 48))
+"""Wide, tall, and square, all larger than the 16 pixels that the model sees."""
 
 
 @pytest.fixture(scope="module")
 def trial(make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]) -> Trial:
-    split = make_split("train", 2)
-    return Trial("dalda", 3, split, make_samples(split, 3))
+    split = make_split("train", 2, 6, SHAPES)
+    return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
 def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str, list[float]]:
@@ -34,6 +36,9 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
     which, coin = rng.integers(len(real), size=(6, 4)), rng.random((6, 4))
     pick = rng.random((6, 4))
     sample = generator_of(trial.seed, "validation sample").integers(len(validation.examples), size=(2, 12))
+
+    def squeezed(path: Path) -> Image.Image:
+        return Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)
 
     def encode(image: Image.Image) -> torch.Tensor:
         pixels = torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) / 255)[None]
@@ -57,7 +62,7 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
             copies = [one.path for one in trial.synthetic if one.source_sha256 == sha]
             if coin[step, slot] < 0.5:
                 path = copies[int(pick[step, slot] * len(copies))]
-            image: Image.Image = Image.open(path)
+            image = squeezed(path)
             if turns.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             features.append(encode(image.rotate(turns.uniform(-15, 15), Image.Resampling.BILINEAR)))
@@ -70,7 +75,7 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
         if step % 3 == 2:
             for number in sample[step // 3]:
                 one = validation.examples[number]
-                logits = head(encode(Image.open(one.path)))
+                logits = head(encode(squeezed(one.path)))
                 loss = cross_entropy(logits, torch.tensor([classes.index(one.label)]))
                 found["validation"].append(loss.item())
     return found
@@ -79,7 +84,7 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
 def test_every_loss_is_that_of_the_loop_written_again(
     trial: Trial, backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
 ) -> None:
-    validation = make_split("val", 5)
+    validation = make_split("val", 5, 6, SHAPES)
     store = FeatureStore(backbone, open_image, views=1)
     outcome, curves = run_as_reference(trial, validation, store, SHORT)
     expected = independent(trial, validation, backbone)
