@@ -95,6 +95,35 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
         store.samples()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("clip_score", "NaN"),
+        ("clip_score", "-Infinity"),
+        ("clip_score", "true"),
+        ("ip_adapter_scale", "null"),
+        ("ip_adapter_scale", "1" * 400),
+        ("ip_adapter_scale_mean", "NaN"),
+        ("prompt", "5"),
+        ("prompt", '"a \\ud800 car"'),
+        ("negative_prompt", '"\\udfff"'),
+        ("label", "null"),
+        ("label", "7"),
+        ("repeat", "0.5"),
+        ("source", "[]"),
+    ],
+)
+def test_a_line_of_odd_values_is_named(tmp_path: Path, name: str, value: str) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(0), finished(1)])
+    metadata = tmp_path / "out" / TRAIN / METADATA
+    first, second = metadata.read_text().splitlines()
+    changed = json.dumps({**json.loads(second), name: "HERE"}).replace('"HERE"', value)
+    metadata.write_text(f"{first}\n{changed}\n")
+    with pytest.raises(UserError, match=r"line 2 of .* is damaged"):
+        store.samples()
+
+
 def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
@@ -174,6 +203,35 @@ def test_metadata_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> No
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "file_name": name}) + "\n")
     with pytest.raises(UserError, match="outside"):
         store.samples()
+
+
+@pytest.mark.parametrize("linked", ["picture", "folder"])
+def test_a_link_cannot_lead_out_of_the_folder(tmp_path: Path, linked: str) -> None:
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished()])
+    (sample,) = store.samples()
+    place = sample.path if linked == "picture" else sample.path.parent
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="outside"):
+        store.samples()
+
+
+def test_a_folder_may_itself_be_a_link(tmp_path: Path) -> None:
+    Store.open(tmp_path / "out", SETTINGS_USED).add([finished()])
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    assert len(Store.existing(tmp_path / "link").samples()) == 1
+
+
+def test_of_two_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
+    """As after a lost picture was made again, and a stop before the lines were put in order."""
+    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    for again in ("of one colour", None, "not a number"):
+        store.add([replace(finished(0), rendered_again=again), finished(1)])
+    store.add([], [Dropped(job_of(2), "not a number", 6)] * 2)
+    assert [sample.job_id for sample in store.samples()] == [job_of(0).id, job_of(1).id]
+    again, dropped = store.faults()
+    assert (dict(again), dict(dropped)) == ({"not a number": 1}, {"not a number": 1})
 
 
 @given(st.text(min_size=1, max_size=60))

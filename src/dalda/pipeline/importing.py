@@ -12,7 +12,7 @@ from typing import Any
 from dalda.answers.synthetic import ImportReport
 from dalda.config import ImportConfig
 from dalda.data.catalog import Catalog
-from dalda.data.images import open_image, sha256_of
+from dalda.data.images import DECODERS, open_image, sha256_of
 from dalda.errors import UserError
 from dalda.pipeline.examples import catalog_of
 from dalda.progress import progress, say
@@ -135,10 +135,14 @@ def _settings(config: ImportConfig, preset: Preset, found: Sequence[Found]) -> d
 def _copy(found: Sequence[Found], store: Store, on_bad_image: str) -> tuple[str, ...]:
     """Adds what the store lacks; the sentences on pictures that could not be read."""
     skipped: list[str] = []
-    done = store.finished()
-    missing = [one for one in found if one.job.id not in done]
-    if missing:
-        with store.held(), progress("import", len(missing)) as bar, ThreadPoolExecutor() as pool:
+    jobs = [one.job for one in found]
+    if {job.id for job in jobs} <= store.finished() and store.is_settled(jobs):
+        return ()
+    with store.held():
+        # Known only now that no other process adds any.
+        done = store.finished()
+        missing = [one for one in found if one.job.id not in done]
+        with progress("import", len(missing)) as bar, ThreadPoolExecutor(DECODERS) as pool:
             seen = store.hashes()
             for start in range(0, len(missing), AT_A_TIME):
                 some = missing[start : start + AT_A_TIME]
@@ -149,7 +153,7 @@ def _copy(found: Sequence[Found], store: Store, on_bad_image: str) -> tuple[str,
                 skipped += [str(fault) for fault in bad]
                 store.add(*_judged(some, read, seen))
                 bar.advance(len(some))
-    store.settle([one.job for one in found])
+        store.settle(jobs)
     if skipped:
         say(f"note: {len(skipped)} of {len(found)} pictures are left out, as {skipped[0]}")
     return tuple(skipped)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,31 @@ from typing import Any
 from dalda.errors import UserError
 from dalda.writing import unfinished, write_atomically
 
-NEEDED = frozenset(
-    {"job_id", "label", "source", "source_sha256", "repeat", "prompt", "ip_adapter_scale", "clip_score"}
-)
+LARGEST = 1e9
+"""Numbers of records are smaller by far; what is not, or is no number, is not one of ours."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+
+
+def _is_text(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.isascii() or value.encode())
+    except UnicodeEncodeError:  # half of a pair, which no file and no page can hold
+        return False
+
+
+NEEDED: Mapping[str, Callable[[object], bool]] = {
+    "job_id": _is_text,
+    "label": _is_text,
+    "source": _is_text,
+    "source_sha256": _is_text,
+    "repeat": lambda value: isinstance(value, int) and _is_number(value),
+    "prompt": _is_text,
+    "ip_adapter_scale": _is_number,
+    "clip_score": lambda value: value is None or _is_number(value),
+}
 """What a record must say of itself to be a sample."""
 
 
@@ -76,6 +98,17 @@ def _reordered(path: Path, place: Mapping[str, int]) -> str | None:
     return None
 
 
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether a record has what it needs, and nothing that is neither a number nor text."""
+    if not all(name in record and fits(record[name]) for name, fits in NEEDED.items()):
+        return False
+    others = (value for name, value in record.items() if name not in NEEDED)
+    return all(
+        (not isinstance(one, float) or _is_number(one)) and (not isinstance(one, str) or _is_text(one))
+        for one in others
+    )
+
+
 def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Records with their lines; a torn last line is no record."""
     if not path.exists():
@@ -88,6 +121,6 @@ def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
                 record = json.loads(text)
             except (ValueError, RecursionError):
                 record = None
-            if not isinstance(record, dict) or not record.keys() >= NEEDED:
+            if not isinstance(record, dict) or not _is_sound(record):
                 raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
             yield record, text

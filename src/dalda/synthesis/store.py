@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -164,32 +165,34 @@ class Store:
 
     def faults(self) -> tuple[Counter[str], Counter[str]]:
         """How many pictures were rendered again, and how many dropped, for which reasons."""
-        again = Counter(str(line["rendered_again"]) for line in self.lines() if line.get("rendered_again"))
-        return again, Counter(str(line.get("reason")) for line in self.dropped())
+        again = {line["job_id"]: line.get("rendered_again") for line in self.lines()}
+        dropped = {line["job_id"]: line.get("reason") for line in self.dropped()}
+        return Counter(str(reason) for reason in again.values() if reason), Counter(
+            map(str, dropped.values())
+        )
 
     def samples(self) -> list[Sample]:
-        """Every finished image. Raises UserError for one that is named but missing."""
-        samples = []
+        """Every finished image, of a job with several lines the last. Raises UserError for one that is
+        named but missing, or lies outside the folder."""
+        samples: dict[str, Sample] = {}
         for line in self.lines():
-            path = self._path(line)
+            samples[line["job_id"]] = Sample(
+                path=self._path(line),
+                label=line["label"],
+                source=Path(line["source"]),
+                source_sha256=line["source_sha256"],
+                repeat=line["repeat"],
+                job_id=line["job_id"],
+                prompt=line["prompt"],
+                ip_adapter_scale=line["ip_adapter_scale"],
+                clip_score=line["clip_score"],
+            )
+        for path in (one.path for one in samples.values()):
             if not path.is_file():
                 raise UserError(
                     f"the image '{path}' is named in the metadata but missing; run dalda augment again"
                 )
-            samples.append(
-                Sample(
-                    path=path,
-                    label=line["label"],
-                    source=Path(line["source"]),
-                    source_sha256=line["source_sha256"],
-                    repeat=line["repeat"],
-                    job_id=line["job_id"],
-                    prompt=line["prompt"],
-                    ip_adapter_scale=line["ip_adapter_scale"],
-                    clip_score=line["clip_score"],
-                )
-            )
-        return samples
+        return list(samples.values())
 
     def _pictures(self) -> set[str]:
         """The names, as the metadata has them, of all files in the class folders."""
@@ -201,11 +204,18 @@ class Store:
         return found
 
     def _path(self, line: Mapping[str, Any]) -> Path:
-        """Where a record's image lies; refuses a name that leads out of the folder."""
-        name = Path(str(line.get("file_name", "")))
-        if ".." in name.parts or name.is_absolute() or not name.parts:
-            raise UserError(f"the metadata in '{self.folder}' names a file outside it: {str(name)!r}")
-        return self.folder / TRAIN / name
+        """Where a record's image lies; refuses a name, or a link, that leads out of the folder."""
+        name = str(line.get("file_name", ""))
+        path = self.folder / TRAIN / name
+        if not name or "\0" in name or not path.resolve().is_relative_to(self._place):
+            raise UserError(
+                f"the metadata in '{self.folder}' names a file outside it: {name!r}; take that line out"
+            )
+        return path
+
+    @cached_property
+    def _place(self) -> Path:
+        return (self.folder / TRAIN).resolve()
 
     def _records(self) -> tuple[Path, Path]:
         return self.folder / TRAIN / METADATA, self.folder / DROPPED
