@@ -101,7 +101,7 @@ def test_several_processes_draw_as_one_where_set_epoch_is_called(make: Make) -> 
     def drawn(ranks: int, *, told: bool) -> list[list[torch.Tensor]]:
         """The images of each epoch, by number."""
         mixed = [make() for _ in range(ranks)]
-        samplers = [
+        samplers: list[DistributedSampler[int]] = [
             DistributedSampler(one, ranks, rank, shuffle=True, seed=3) for rank, one in enumerate(mixed)
         ]
         epochs = []

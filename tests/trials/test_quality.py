@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from prdc import compute_prdc
+from prdc import compute_prdc  # type: ignore[import-untyped]
 from scipy.spatial.distance import cdist, pdist
 from torchmetrics.image.kid import poly_mmd
-from vendi_score import vendi
+from vendi_score import vendi  # type: ignore[import-untyped]
 
 from dalda.errors import UserError
 from dalda.records import Sample, Split
