@@ -63,10 +63,22 @@ def test_a_stop_within_a_write_costs_that_decision_at_most(
     assert (out / REVIEW).read_bytes().endswith(b"\n")
 
 
-def test_a_damaged_line_within_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"job_id": "b", "decision": "burn", "time": "", "author": ""}',
+        '{"job_id": "b", "decision": ["keep"], "time": "", "author": ""}',
+        '{"job_id": "\\ud800", "decision": "keep", "time": "", "author": ""}',
+        '{"job_id": "b"}',
+        "3",
+        "[" * 200_000,
+    ],
+    ids=["word", "list", "half a pair", "lacking", "number", "deep"],
+)
+def test_a_damaged_line_within_is_named(tmp_path: Path, line: str) -> None:
     append(tmp_path, "a", "keep", "page")
     with (tmp_path / REVIEW).open("a") as file:
-        file.write('{"job_id": "b", "decision": "burn", "time": "", "author": ""}\n')
+        file.write(line + "\n")
     append(tmp_path, "c", "reject", "page")
     with pytest.raises(UserError, match="line 2"):
         rejected(tmp_path)
@@ -94,3 +106,14 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         writer.join(60)
     lines = history(tmp_path)
     assert [sum(one.author == author for one in lines) for author in "xyz"] == [8, 8, 8]
+
+
+def test_a_link_is_never_followed(tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    out.mkdir()
+    mine.write_text("a letter\nits last line is no decision")
+    (out / REVIEW).symlink_to(mine)
+    for asked in (lambda: append(out, "a", "reject", "page"), lambda: rejected(out), lambda: history(out)):
+        with pytest.raises(UserError, match="is a link to another file"):
+            asked()
+    assert mine.read_text() == "a letter\nits last line is no decision"

@@ -28,6 +28,7 @@ from dalda.synthesis.store import METADATA, TRAIN, Store, folder_name
 SHARD = 1000
 """Pictures in one tar file of a WebDataset."""
 TABLE = "metadata.csv"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 FIRST_COLUMNS = ("file_name", "label", "origin", "source", "prompt", "ip_adapter_scale", "clip_score")
 
 
@@ -120,7 +121,7 @@ def synthetic_item(folder: Path, sample: Sample, line: Mapping[str, Any]) -> Ite
             "dalda has not written so; take that line out"
         )
     about = {key: value for key, value in line.items() if key != "file_name"}
-    return Item(sample.path, sample.label, sample.job_id + suffix, {"origin": "synthetic", **about})
+    return Item(sample.path, sample.label, sample.job_id + suffix, {**about, "origin": "synthetic"})
 
 
 def real_items(folder: Path) -> dict[tuple[str, str], Item]:
@@ -244,6 +245,11 @@ def _place(path: Path, target: Path, done: Exported) -> None:
     try:
         os.link(path.resolve(), target)
         done.linked += 1
+    except FileExistsError:
+        # Never copied into: what lies there is a link to another picture of the set.
+        raise UserError(
+            f"two pictures would both be '{target.name}'; take one of their lines out"
+        ) from None
     except OSError:
         shutil.copyfile(path, target)
         done.copied += 1
@@ -255,9 +261,15 @@ def _csv(items: Sequence[Item], name: Callable[[Item], str]) -> str:
     columns = [*FIRST_COLUMNS, *(key for key in known if key not in FIRST_COLUMNS)]
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, columns, restval="")
-    writer.writeheader()
-    writer.writerows({"file_name": name(item), **item.about} for item in items)
+    rows = [dict(zip(columns, columns, strict=True))]
+    rows += [{"file_name": name(item), **item.about} for item in items]
+    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
     return file.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    """Text that a spreadsheet would compute is marked as text, for a stranger may have written it."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 
 def _write_table(path: Path, text: str) -> None:

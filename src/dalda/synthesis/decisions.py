@@ -43,7 +43,7 @@ def append(out: Path, job_id: str, decision: Verdict, author: str) -> Decision:
     if not out.is_dir():
         raise UserError(f"'{out}' is no longer there; put it back or review another folder")
     line = Decision(job_id, decision, datetime.now(UTC).isoformat(timespec="milliseconds"), author)
-    path = out / REVIEW
+    path = _own(out)
     try:
         with FileLock(out / LOCK, timeout=LOCK_SECONDS):
             _mend(path)
@@ -60,18 +60,26 @@ def history(out: Path) -> list[Decision]:
 
     Raises UserError for a line that is damaged, except a torn last one.
     """
-    return list(_read(out / REVIEW))
+    return list(_read(_own(out)))
 
 
 def decisions(out: Path) -> dict[str, Decision]:
     """What holds now, by job id: each sample's last line, without those that were undone."""
-    last = {one.job_id: one for one in _read(out / REVIEW)}
+    last = {one.job_id: one for one in history(out)}
     return {name: one for name, one in last.items() if one.decision != "undo"}
 
 
 def rejected(out: Path) -> frozenset[str]:
     """The job ids that are to be left out. Ids of samples that are no longer there may be among them."""
     return frozenset(name for name, one in decisions(out).items() if one.decision == "reject")
+
+
+def _own(out: Path) -> Path:
+    """Where the decisions are. Raises UserError for a link, which a stranger may have aimed at any file."""
+    path = out / REVIEW
+    if path.is_symlink():
+        raise UserError(f"'{path}' is a link to another file, which is not followed; take it away")
+    return path
 
 
 def _mend(path: Path) -> None:
@@ -106,9 +114,8 @@ def _parsed(line: bytes) -> Decision | None:
     """A line's decision, None for what is none."""
     try:
         record = json.loads(line)
-    except ValueError:
+        words = [record[field.name] for field in fields(Decision)]
+        "".join(words).encode()  # half of a pair is no text that a page could hold
+    except (ValueError, TypeError, LookupError, RecursionError):
         return None
-    words = [record.get(field.name) for field in fields(Decision)] if isinstance(record, dict) else [None]
-    if not all(isinstance(word, str) for word in words) or record["decision"] not in VERDICTS:
-        return None
-    return Decision(*words)
+    return Decision(*words) if record["decision"] in VERDICTS else None
