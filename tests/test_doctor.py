@@ -1,14 +1,16 @@
 """The doctor: every line has a state and, where it is not ok, something to do; no key is ever shown."""
 
+import builtins
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from dalda import doctor
 from dalda.cli import app
-from dalda.doctor import Check, examine, keys, lines_of, models, parts_of, places, versions
+from dalda.doctor import Check, devices, examine, keys, lines_of, models, parts_of, places, versions
 from dalda.synthesis.presets import PRESETS
 
 SECRET = "sk-very-secret"
@@ -85,6 +87,39 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     (review,) = [check for check in versions() if check.name == "extra review"]
     assert review.state == "missing"
     assert "dalda[review]" in review.do
+
+
+def test_a_package_that_is_gone_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-package"))
+    states = {check.name: check.state for check in versions()}
+    assert (states["torch"], states["no-such-package"]) == ("ok", "missing")
+
+
+@pytest.mark.parametrize("harm", [ImportError("No module named 'torch'"), OSError("no libcudart.so")])
+def test_a_torch_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, harm: Exception) -> None:
+    real = builtins.__import__
+
+    def broken(name: str, *rest: Any) -> Any:
+        if name == "torch":
+            raise harm
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    cpu, torch = devices()
+    assert cpu.state == "ok"
+    assert (torch.name, torch.state) == ("torch", "missing")
+    assert str(harm) in torch.found
+
+
+def test_folders_that_cannot_be_looked_at_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert {check.state for check in places()} == {"missing"}
+    found = {check.name: check for check in models()}
+    assert (found["doodle"].state, "Permission denied" in found["doodle"].found) == ("warn", True)
+    assert all(check.do for check in found.values())
 
 
 def test_lines_are_grouped() -> None:

@@ -69,7 +69,7 @@ def versions() -> list[Check]:
     """Python, the libraries, and what each extra needs."""
     group = "versions"
     found = [Check(group, "python", "ok", f"{platform.python_version()}, {platform.platform(terse=True)}")]
-    found += [Check(group, name, "ok", _version(name) or "") for name in ("dalda", *NEEDED)]
+    found += [_needed(name) for name in ("dalda", *NEEDED)]
     for extra, packages in EXTRAS.items():
         missing = [name for name in packages if _version(name) is None]
         name = f"extra {extra}"
@@ -82,6 +82,14 @@ def versions() -> list[Check]:
     return found
 
 
+def _needed(package: str) -> Check:
+    found = _version(package)
+    if found is None:
+        do = "pip install --force-reinstall dalda: without it nothing runs"
+        return Check("versions", package, "missing", "not installed", do)
+    return Check("versions", package, "ok", found)
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -91,11 +99,14 @@ def _version(package: str) -> str | None:
 
 def devices() -> list[Check]:
     """The processor and every accelerator that torch sees, with free memory."""
-    import torch
-
     group = "devices"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = [Check(group, "cpu", "ok", f"{cores} cores, {_memory()}")]
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # it is not there, or a library that it needs is not
+        do = "install torch for this machine: pytorch.org says how"
+        return [*found, Check(group, "torch", "missing", f"cannot be loaded ({first_line(error)})", do)]
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         try:
             free, total = torch.cuda.mem_get_info(number)
@@ -128,7 +139,12 @@ def models() -> list[Check]:
     """For each preset, which of its parts are on disk; nothing is asked of the network."""
     found = []
     for name, preset in PRESETS.items():
-        missing = list(dict.fromkeys(part for part in parts_of(preset) if not _there(*part)))
+        try:
+            missing = list(dict.fromkeys(part for part in parts_of(preset) if not _there(*part)))
+        except OSError as error:
+            do = "make it readable, or set HF_HOME to a folder of yours"
+            found.append(Check("models", name, "warn", f"cannot be looked at ({error})", do))
+            continue
         if not missing:
             shipped = preset.model.startswith(SHIPPED)
             found.append(Check("models", name, "ok", "shipped with dalda" if shipped else "on disk"))
@@ -212,7 +228,10 @@ def places() -> list[Check]:
 
 
 def _place(name: str, path: Path, do: str) -> Check:
-    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    try:
+        there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    except OSError as error:  # as in a folder of somebody else's
+        return Check("disk", name, "missing", f"'{path}' cannot be looked at ({error.strerror})", do)
     if not there.is_dir() or not os.access(there, os.W_OK):
         return Check("disk", name, "missing", f"'{path}' cannot be written", do)
     free = shutil.disk_usage(there).free
