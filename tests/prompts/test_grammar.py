@@ -4,12 +4,13 @@ import string
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dalda.doodles import words as doodle_words
 from dalda.errors import UserError
-from dalda.prompts.grammar import article, base_caption, grammar_captions
+from dalda.prompts.acceptance import Rules
+from dalda.prompts.grammar import article, base_caption, deal_captions, grammar_captions
 from dalda.prompts.words import DOODLES, PHOTOS, GrammarWords
 
 NAMES = ["hour glass", "Abyssinian", "unicorn", "英国短毛猫", "and/or", "golden_retriever", "a{b}c"]
@@ -91,6 +92,26 @@ def test_all_combinations_can_be_had_and_no_more() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.text(alphabet=string.printable + "äé猫ß", max_size=20), st.integers(0, 2**31))
 def test_any_name_at_all_gives_one_line(name: str, seed: int) -> None:
+    assume(name.replace("_", " ").strip())
     for caption in grammar_captions([name], 3, seed)[name]:
         assert caption == " ".join(caption.split())
         assert " ".join(name.replace("_", " ").split()) in caption
+
+
+def test_no_caption_stands_under_the_wrong_class() -> None:
+    """The word lists name forests, lakes and people, which are classes to some."""
+    classes = ["River", "Forest", "lake", "person"]
+    rules = Rules(classes)
+    book, passed_over = deal_captions(rules, 40, 0, PHOTOS)
+    assert [len(set(captions)) for captions in book.values()] == [40] * 4
+    for name, captions in book.items():
+        assert not any(rules.reason_against(caption, name, ()) for caption in captions)
+    assert "names another class: Forest" in {reason for _, _, reason in passed_over}
+    assert {label for label, _, _ in passed_over} == set(classes)
+    assert grammar_captions(classes, 40, 0) == book
+    assert not deal_captions(Rules(["pug"]), 40, 0, PHOTOS)[1]
+
+
+def test_words_that_cannot_do_are_a_clear_sentence() -> None:
+    with pytest.raises(UserError, match="no caption for 'rose'"):
+        grammar_captions(["rose", "photo"], 2, 0)

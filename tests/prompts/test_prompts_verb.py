@@ -18,7 +18,7 @@ STUBBORN = {"say": json.dumps({"rose": ["a daffodil in a small green garden"]})}
 
 
 def prompts(server: ChatServer, folder: Path, *words: object, names: str = "pug\nrose\n") -> Result:
-    (folder / "names.txt").write_text(names)
+    (folder / "names.txt").write_text(names, encoding="utf-8")
     usual = ["--classes", folder / "names.txt", "-o", folder / "captions.json", "--model", "doodle"]
     author = ["--llm", "openai:tiny", "--base-url", server.url]
     return CliRunner().invoke(app, [str(word) for word in ["prompts", *usual, *author, *words]])
@@ -34,6 +34,12 @@ def test_what_is_missing_is_a_table_and_exit_code_1(chat_server: ChatServer, tmp
     assert again.exit_code == 0
     assert "\nmissing:" not in again.stdout
     assert "\nrose: a rose " in again.stdout
+
+
+def test_a_list_from_a_windows_editor_is_read(chat_server: ChatServer, tmp_path: Path) -> None:
+    done = prompts(chat_server, tmp_path, names="\ufeffpug\r\nrose\r\n")
+    assert done.exit_code == 0
+    assert list(json.loads((tmp_path / "captions.json").read_text())) == ["pug", "rose"]
 
 
 def test_one_json_object_says_it_all(chat_server: ChatServer, tmp_path: Path) -> None:

@@ -454,6 +454,22 @@ def test_lists_that_cannot_be_are_clear_sentences(tmp_path: Path) -> None:
             write_captions(classes, tmp_path / "captions.json")
 
 
+def test_the_grammar_s_account_tells_what_was_passed_over(tmp_path: Path) -> None:
+    report = write_captions(["River", "Forest"], tmp_path / "captions.json", per_class=30)
+    assert report.summary.rejected["names another class"] > 0
+    rejected = json.loads(meta_path(report.path).read_text())["rejected"]
+    assert len(rejected) == sum(report.summary.rejected.values())
+    assert "forest" in next(one["caption"] for one in rejected if one["label"] == "River")
+
+
+@pytest.mark.parametrize("llm", ["grammar", "openai:gpt"])
+def test_a_folder_is_no_caption_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, llm: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in (Path("."), Path(".."), tmp_path):
+        with pytest.raises(UserError, match="is a folder"):
+            write_captions(["pug"], out, llm=llm, base_url=None if llm == "grammar" else "http://h/v1")
+
+
 def test_the_grammar_is_the_default_and_asks_nobody(tmp_path: Path) -> None:
     report = write_captions(CLASSES, tmp_path / "captions.json", per_class=4)
     assert not report.missing

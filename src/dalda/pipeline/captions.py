@@ -54,7 +54,7 @@ def classes_in(config: CaptionConfig) -> tuple[str, ...]:
         return catalog_of(config.dataset, config.root).classes
     assert config.classes is not None
     try:
-        lines = config.classes.read_text(encoding="utf-8").splitlines()
+        lines = config.classes.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UserError(
             f"the list of classes '{config.classes}' cannot be read; name a text file"

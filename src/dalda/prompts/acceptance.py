@@ -55,15 +55,21 @@ class Rules:
         if not isinstance(caption, str):
             return "not text"
         return (
-            _form_reason(caption, [label, self.wording.get(label, label)])
+            _form_reason(caption, self._written(label))
             or self._name_reason(caption, label)
             or self._length_reason(caption)
             or self._repeat_reason(caption, label, accepted)
         )
 
+    def _written(self, label: str) -> list[str]:
+        said = [label, self.wording.get(label, label)]
+        plain = [" ".join(name.replace("_", " ").split()) for name in said]
+        return [name for name in (*said, *plain) if name.strip()]
+
     def _name_reason(self, caption: str, label: str) -> str | None:
         named, own = self.names.forms_in(caption), self.names.forms[label]
-        if not (any(form in own for form in named) if own else label in caption):
+        signs = [] if own else self._written(label)
+        if not any(form in own for form in named) and not any(name in caption for name in signs):
             return "does not name its class"
         owners = [self.names.owners[form] for form in named]
         others = sorted({min(classes) for classes in owners if label not in classes})

@@ -1,14 +1,20 @@
 """Captions without a model: attributes dealt from word lists, seeded by class and index."""
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 
 from dalda.errors import UserError
+from dalda.prompts.acceptance import Rules
 from dalda.prompts.words import PHOTOS, GrammarWords
 from dalda.seeding import generator_of
 
+PassedOver = tuple[str, str, str]
+"""Class, caption, and what the rules have against it."""
+PATIENCE = 200
+"""Captions that are not accepted since one last was, before a class is given up."""
 # Silent h; letters that are read by name; 8, 11 and 18; and vowels that do not begin with a "you" or "won".
 _VOWEL_SOUND = re.compile(
     r"(?i:hour|heir|honou?r|honest)|[AEFHILMNORSXaefhilmnorsx](?=[-.\d]|$)|[AEFHILMNORSX](?=[B-DF-HJ-NP-TV-Z])"
@@ -31,9 +37,19 @@ def grammar_captions(
 ) -> dict[str, list[str]]:
     """Offline captions, `per_class` different ones for each class, in the order of `classes`.
 
-    A class's captions depend on the seed, the words and the class alone; asking for more of them
-    keeps the first ones. `names` gives the wording of classes whose name reads badly in a sentence.
-    Raises UserError when the words cannot make that many different captions.
+    A class's captions depend on the seed, the words, the class and on what the rules have against them;
+    asking for more of them keeps the first ones. `names` gives the wording of classes whose name reads
+    badly in a sentence. Raises UserError when the words cannot make that many captions.
+    """
+    return deal_captions(Rules(classes, names or {}), per_class, seed, words)[0]
+
+
+def deal_captions(
+    rules: Rules, per_class: int, seed: int, words: GrammarWords
+) -> tuple[dict[str, list[str]], list[PassedOver]]:
+    """The captions, and those the rules do not accept, such as `... in a forest` beside a class forest.
+
+    A caption may be like another of its class here: a near-duplicate is a model's fault, not a list's.
     """
     possible = math.prod(len(set(phrases)) for phrases in astuple(words))
     if per_class > possible:
@@ -41,17 +57,33 @@ def grammar_captions(
             f"{per_class} captions a class were asked for, but the grammar's words make only {possible}; "
             "ask for fewer, or let a language model write them."
         )
-    wording = names or {}
-    return {name: _captions_of(name, wording.get(name, name), per_class, seed, words) for name in classes}
+    passed_over: list[PassedOver] = []
+    book = {name: _captions_of(name, rules, per_class, seed, words, passed_over) for name in rules.classes}
+    return book, passed_over
 
 
-def _captions_of(label: str, name: str, count: int, seed: int, words: GrammarWords) -> list[str]:
+def _captions_of(
+    label: str, rules: Rules, count: int, seed: int, words: GrammarWords, passed_over: list[PassedOver]
+) -> list[str]:
     captions: dict[str, None] = {}
-    index = 0
-    while len(captions) < count:
+    refused = 0
+    for index in itertools.count():
         chosen = {field.name: _deal(words, field.name, label, index, seed) for field in fields(words)}
-        captions[_sentence(name, **chosen)] = None
-        index += 1
+        caption = _sentence(rules.wording.get(label, label), **chosen)
+        reason = rules.reason_against(caption, label, ())
+        if reason is not None:
+            passed_over.append((label, caption, reason))
+            refused += 1
+        elif caption not in captions:
+            captions[caption] = None
+            refused = 0
+        if len(captions) == count:
+            break
+        if refused == PATIENCE:
+            raise UserError(
+                f"the grammar finds no caption for {label!r} that the rules accept ({reason}); let a "
+                "language model write captions (dalda prompts --llm), or write a file of your own."
+            )
     return list(captions)
 
 

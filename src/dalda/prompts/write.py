@@ -11,7 +11,7 @@ from dalda.prompts.answers import AnswerStore
 from dalda.prompts.ask import Chunk, Job, Stage, chunks_of, write_all
 from dalda.prompts.author import Author
 from dalda.prompts.book import meta_path, write_book
-from dalda.prompts.grammar import grammar_captions
+from dalda.prompts.grammar import deal_captions
 from dalda.prompts.instructions import about_of
 from dalda.prompts.keys import read_keys
 from dalda.prompts.meter import Meter
@@ -93,6 +93,10 @@ def write_captions(
     Raises UserError for a bad setting, a refused key, an unknown model, and a file with other captions.
     """
     _check(classes, per_class, concurrency, max_tokens_total)
+    if not path.name or path.is_dir():
+        raise UserError(
+            f"the captions need a file, and '{path}' is a folder; name one such as captions.json."
+        )
     rules = Rules(classes, names or {}, prefix, count_tokens)
     if llm == "grammar" and base_url is None:
         return _from_grammar(path, rules, per_class, seed, words)
@@ -207,10 +211,11 @@ def _main_reason(chunk: Chunk, name: str) -> str:
 def _from_grammar(
     path: Path, rules: Rules, per_class: int, seed: int, words: GrammarWords
 ) -> CaptionReport:
-    book = grammar_captions(rules.classes, per_class, seed, words=words, names=rules.wording)
-    summary = summary_of(book, rules, ())
+    book, passed_over = deal_captions(rules, per_class, seed, words)
+    summary = summary_of(book, rules, (reason for _, _, reason in passed_over))
+    rejected = [{"label": label, "caption": text, "reason": reason} for label, text, reason in passed_over]
     account = {"author": "grammar", "per_class": per_class, "seed": seed, "summary": asdict(summary)}
-    write_book(path, book, account)
+    write_book(path, book, account | {"rejected": rejected})
     return CaptionReport(path, "grammar", "grammar", book, (), summary)
 
 
