@@ -190,6 +190,30 @@ def test_any_diffusers_folder_with_an_adapter_paints(folder: Path, tmp_path: Pat
     assert "only knows doodles" not in result.stderr
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
     assert all(line["prompt"].startswith("best quality, high quality, ") for line in lines)
+    assert {line["model"] for line in lines} == {str(model)}
+
+
+def test_a_set_goes_on_when_its_model_has_moved_but_not_with_another_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    model, adapter = save_tiny(tmp_path / "tiny")
+    out = tmp_path / "out"
+
+    def painted(*more: object) -> Result:
+        words = ("--model", model, "--adapter", f"{adapter}:tiny.safetensors", "--guidance", "random")
+        return paint(folder, out, *words, "--json", *more)
+
+    assert painted().exit_code == 0
+    (tmp_path / "tiny").rename(tmp_path / "moved")
+    model, adapter = tmp_path / "moved/model", tmp_path / "moved/adapter"
+    moved = painted()
+    assert moved.exit_code == 0, moved.stderr
+    assert json.loads(moved.stdout)["already_there"] == 12
+    weights = model / "unet/diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
+    other = painted()
+    assert other.exit_code == 2
+    assert "was made with model = 'content " in other.stderr
 
 
 def test_a_run_that_was_stopped_at_its_very_end_is_put_in_order(folder: Path, tmp_path: Path) -> None:

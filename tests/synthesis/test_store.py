@@ -226,8 +226,8 @@ def test_a_folder_may_itself_be_a_link(tmp_path: Path) -> None:
 def test_of_two_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
     """As after a lost picture was made again, and a stop before the lines were put in order."""
     store = Store.open(tmp_path / "out", SETTINGS_USED)
-    for again in ("of one colour", None, "not a number"):
-        store.add([replace(finished(0), rendered_again=again), finished(1)])
+    for fault in ("of one colour", None, "not a number"):
+        store.add([replace(finished(0), rendered_again=fault), finished(1)])
     store.add([], [Dropped(job_of(2), "not a number", 6)] * 2)
     assert [sample.job_id for sample in store.samples()] == [job_of(0).id, job_of(1).id]
     again, dropped = store.faults()

@@ -17,6 +17,7 @@ from dalda.errors import UserError
 from dalda.pipeline.examples import catalog_of
 from dalda.progress import progress, say
 from dalda.records import Example, Job
+from dalda.synthesis.identity import contents_of
 from dalda.synthesis.pictures import FORMATS, REPEATED, Encoded, encode
 from dalda.synthesis.presets import Preset, preset_named
 from dalda.synthesis.reference import TABLE, Row, pictures_in, read_table
@@ -49,7 +50,8 @@ def import_reference(config: ImportConfig) -> ImportReport:
         raise UserError(f"'{config.folder}' holds none of the pictures that its {TABLE} names")
     sources = _sources(used, catalog_of(config.dataset, config.root))
     preset = preset_named(config.model)
-    found = [Found(config.folder / row.name, _job(row, sources[row.index], config, preset)) for row in used]
+    model = contents_of(config.model, preset).get("model", config.model)
+    found = [Found(config.folder / row.name, _job(row, sources[row.index], model, preset)) for row in used]
     store = Store.open(config.out, _settings(config, preset, found))
     skipped = _copy(found, store, config.on_bad_image)
     _, reasons = store.faults()
@@ -97,14 +99,14 @@ def _common(path: Path, parts: Sequence[str]) -> int:
     return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
-def _job(row: Row, source: Example, config: ImportConfig, preset: Preset) -> Job:
+def _job(row: Row, source: Example, model: str, preset: Preset) -> Job:
     return Job(
         source=source.path,
         source_sha256=source.sha256,
         label=source.label,
         repeat=row.repeat,
         method=METHOD,
-        model=config.model,
+        model=model,
         prompt=row.prompt,
         negative_prompt=preset.negative_prompt,
         ip_adapter_scale=row.ip_adapter_scale,

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,11 @@ from dalda.pipeline.sources import usable
 from dalda.progress import progress, say
 from dalda.prompts.book import assign_captions
 from dalda.records import Job, Plan, Split
+from dalda.synthesis.identity import contents_of
 from dalda.synthesis.plan import Recipe, make_plan
 from dalda.synthesis.presets import Preset, overridden, preset_named, with_adapter
 from dalda.synthesis.scores import keep_scores, kept_scores
-from dalda.synthesis.store import Store
+from dalda.synthesis.store import CONTENTS, Store
 
 if TYPE_CHECKING:
     from dalda.synthesis.diffusion import Renderer
@@ -58,6 +59,13 @@ class Decided:
     """A sentence on each picture of the data set that cannot be used."""
     scores: tuple[float, ...] | None = None
     """The CLIP score of each of the split's examples, where they are known."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """What models in folders of the user's hold, by the names of their settings."""
+
+    @property
+    def clip(self) -> str:
+        """Which CLIP the scores are of."""
+        return self.contents.get("preset.clip", self.preset.clip)
 
 
 def decide(
@@ -72,10 +80,11 @@ def decide(
     policy = policy_named(config.guidance, config.sampling)
     split, skipped = usable(split_of(config, hold_out=hold_out), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
-    known = _scores_of(config, preset, split, scores)
+    contents = contents_of(config.model, preset)
+    known = _scores_of(config, preset, contents, split, scores)
     recipe = Recipe(
         method=config.method,
-        model=config.model,
+        model=contents.get("model", config.model),
         prompt_prefix=preset.prompt_prefix,
         negative_prompt=preset.negative_prompt,
         guidance_scale=preset.guidance_scale,
@@ -84,11 +93,15 @@ def decide(
         seed=config.seed,
     )
     plan = make_plan(split, captions, known, policy, assign_captions, recipe)
-    return Decided(split, preset, captions, plan, skipped, known)
+    return Decided(split, preset, captions, plan, skipped, known, contents)
 
 
 def _scores_of(
-    config: AugmentConfig, preset: Preset, split: Split, given: Sequence[float] | None
+    config: AugmentConfig,
+    preset: Preset,
+    contents: Mapping[str, str],
+    split: Split,
+    given: Sequence[float] | None,
 ) -> tuple[float, ...] | None:
     """What the folder keeps, then what is given; the rest is computed. None where none are needed."""
     keys = [(one.label, one.sha256) for one in split.examples]
@@ -97,7 +110,7 @@ def _scores_of(
         found = dict(zip(keys, given, strict=True))
     elif config.guidance != "adaptive":
         return None
-    found |= kept_scores(config.out, preset.clip, split.classes)
+    found |= kept_scores(config.out, contents.get("preset.clip", preset.clip), split.classes)
     unknown = tuple(one for one, key in zip(split.examples, keys, strict=True) if key not in found)
     if unknown:
         rest = replace(split, examples=unknown)
@@ -159,7 +172,7 @@ def _keep_scores(decided: Decided, store: Store) -> None:
         scores = {
             (one.label, one.sha256): score for one, score in zip(examples, decided.scores, strict=True)
         }
-        keep_scores(store.folder, decided.preset.clip, decided.split.classes, scores)
+        keep_scores(store.folder, decided.clip, decided.split.classes, scores)
 
 
 def _loaded(config: AugmentConfig, preset: Preset) -> "Renderer":
@@ -198,7 +211,7 @@ def _paint_missing(
             batch_size,
             bar,
             form=FORMATS[config.format],
-            made_with=lambda: renderer.made_with,
+            made_with=lambda: {"model": config.model, **renderer.made_with},
             rendering={"device": renderer.device, "dtype": renderer.dtype},
         )
 
@@ -270,6 +283,7 @@ def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
         "examples_sha256": _digest(examples),
         "captions_sha256": _digest(decided.captions),
         "preset": json.loads(json.dumps(asdict(decided.preset))),
+        **({CONTENTS: dict(decided.contents)} if decided.contents else {}),
         "rendering": {
             **config.model_dump(mode="json", include=set(IN_RENDERING)),
             "batch_size": config.batch_size or "auto",

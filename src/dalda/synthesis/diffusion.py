@@ -162,11 +162,11 @@ class Renderer:
     def _unscaled(self, latents: Tensor) -> Tensor:
         """Latents as the autoencoder makes them; some name a mean and a deviation of each channel."""
         settings = self.pipeline.vae.config
-        unscaled = latents / settings.scaling_factor
-        mean, deviation = settings.get("latents_mean"), settings.get("latents_std")
-        if mean is None or deviation is None:
+        unscaled: Tensor = latents / settings.scaling_factor
+        told = settings.get("latents_mean"), settings.get("latents_std")
+        if None in told:
             return unscaled
-        mean, deviation = (torch.tensor(one).to(latents)[None, :, None, None] for one in (mean, deviation))
+        mean, deviation = (torch.tensor(one).to(latents)[None, :, None, None] for one in told)
         return unscaled * deviation + mean
 
     def _decode_less(self) -> None:

@@ -26,7 +26,9 @@ from dalda.synthesis.pictures import Encoded
 from dalda.writing import unfinished, write_atomically
 
 SETTINGS = "dalda.yaml"
-RECORDED_ONLY = frozenset({"versions", "rendering"})
+CONTENTS = "contents"
+"""Settings that stand for others, by their dotted names: hashes of folders, which may lie anywhere."""
+RECORDED_ONLY = frozenset({"versions", "rendering", CONTENTS})
 """Settings that are kept for the reader, and may differ from one run to the next."""
 TRAIN = "train"
 METADATA = "metadata.jsonl"
@@ -98,7 +100,7 @@ class Store:
                 write_atomically(folder / SETTINGS, as_yaml(settings))
             kept = read_settings(folder)
             try:
-                refuse_other(folder, kept, settings, RECORDED_ONLY)
+                refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY)
             except UserError:
                 if not store._is_bare():
                     raise
@@ -336,6 +338,11 @@ def _described(one: Finished | Dropped) -> dict[str, Any]:
     if isinstance(one, Finished):
         record |= {"sha256": one.picture.sha256, "rendered_again": one.rendered_again}
     return {**record, **one.made_with}
+
+
+def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
+    contents = settings.get(CONTENTS)
+    return {**settings, **contents} if isinstance(contents, dict) else dict(settings)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
