@@ -82,7 +82,9 @@ def train(
     iterations: Annotated[int, typer.Option(help="Steps per epoch.")] = 200,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 32,
     seeds: Annotated[int, typer.Option(help="Classifiers per arm, on successive seeds.")] = 3,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where results go, or go on; a new folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for results, new or gone on with.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
