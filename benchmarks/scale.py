@@ -1,7 +1,8 @@
 """Large sets: making a plan, opening a finished folder, memory while painting, as one JSON object.
 
 Each part runs in a process of its own, so that its peak of memory is its own. Peaks are of the whole
-process, libraries included.
+process, libraries included; for painting also what is there before it, model and plan included, and so
+what painting adds.
 """
 
 import argparse
@@ -12,11 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dalda.records import Example, Plan, Split
 
 PER_IMAGE = 10
+LOST = 10
+"""Pictures that are missing from the finished folder."""
 CLASSES = 100
 CAPTIONS = 10
 
@@ -33,7 +37,7 @@ class Clock:
 
 
 def large_plan(jobs: int) -> Plan:
-    """As from a data set of `jobs` / 10 examples of 100 classes, with adaptive guidance."""
+    """As from a data set of a tenth as many examples of 100 classes, with adaptive guidance."""
     from dalda.guidance.policy import policy_named
     from dalda.prompts.book import assign_captions
     from dalda.synthesis.plan import Recipe, make_plan
@@ -41,15 +45,16 @@ def large_plan(jobs: int) -> Plan:
     classes = tuple(f"class {number}" for number in range(CLASSES))
     examples = tuple(
         Example(Path(f"data/{number % CLASSES}/{number}.jpg"), classes[number % CLASSES], f"{number:064x}")
-        for number in range(jobs // PER_IMAGE)
+        for number in range(-(-jobs // PER_IMAGE))
     )
     split = Split("folder", Path("data"), "train", 0, None, classes, examples)
     captions = {name: [f"a photo of a {name}, {n}" for n in range(CAPTIONS)] for name in classes}
     scores = [number % 1000 / 1000 for number in range(len(examples))]
     recipe = Recipe("dalda", "sd15", "best quality, ", "worst quality", 7.5, 30, PER_IMAGE, seed=0)
-    return make_plan(
+    plan = make_plan(
         split, captions, scores, policy_named("adaptive", "truncated"), assign_captions, recipe
     )
+    return Plan(plan.jobs[:jobs])
 
 
 def measure_plan(jobs: int, folder: Path) -> dict[str, float]:
@@ -66,18 +71,20 @@ def measure_plan(jobs: int, folder: Path) -> dict[str, float]:
 
 
 def measure_opening(jobs: int, folder: Path) -> dict[str, float]:
-    """Seconds from the folder's settings to the list of what is missing, 10 pictures having been lost."""
+    """Seconds from the folder's settings to the list of what is missing, some pictures having been lost."""
     from dalda.synthesis.engines import missing_jobs
     from dalda.synthesis.store import Store
 
-    plan = large_plan(jobs)
-    fill(folder, plan)
-    for job in plan.jobs[:: jobs // 10]:
+    made = large_plan(jobs)
+    fill(folder, made)
+    for job in made.jobs[: LOST * (jobs // LOST) : jobs // LOST]:
         next(folder.glob(f"train/*/{job.id}.png")).unlink()
+    # Anew, since the jobs of the first one remember their ids.
+    plan = large_plan(jobs)
     clock = Clock()
     missing = missing_jobs(plan, Store.open(folder, {"jobs": jobs}))
     spent = clock.spent()
-    assert len(missing) == 10
+    assert len(missing) == LOST
     return spent
 
 
@@ -101,13 +108,50 @@ def fill(folder: Path, plan: Plan) -> None:
 
 
 def measure_painting(jobs: int, folder: Path) -> dict[str, float]:
-    """Seconds to paint doodles in one step each, and how many."""
+    """Seconds to paint doodles in one step each, how many, and the memory in use before that."""
     from dalda.config import AugmentConfig
-    from dalda.pipeline.synthetic import augment
+    from dalda.loading import load_model
+    from dalda.pipeline.examples import split_of
+    from dalda.pipeline.synthetic import decide, paint_plan, settings_of
+    from dalda.synthesis.store import Store
 
-    shots = {"dataset": "doodles", "shots": 7, "per_image": jobs // 84}
-    report = augment(AugmentConfig(out=folder, **shots, steps=1, guidance="random"))
-    return {"painted": report.painted, "seconds": report.seconds}
+    config = AugmentConfig(dataset="doodles", out=folder, shots=7, steps=1, guidance="random", device="cpu")
+    examples = len(split_of(config).examples)
+    decided = decide(config.model_copy(update={"per_image": -(-jobs // examples)}))
+    decided = replace(decided, plan=Plan(decided.plan.jobs[:jobs]))
+    renderer = load_model(decided.preset, config.device)
+    store = Store.open(folder, settings_of(config, decided))
+    before = begin_peak()
+    report = paint_plan(config, decided, store, renderer)
+    return {
+        "painted": report.painted,
+        "dropped": report.dropped,
+        "seconds": report.seconds,
+        "megabytes_before": round(before, 1),
+    }
+
+
+def begin_peak() -> float:
+    """Megabytes in use now; the peak is counted anew from here. Not on Linux, the peak so far."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return peak()
+    return pages * resource.getpagesize() / 1e6
+
+
+def peak() -> float:
+    """Megabytes at most, since the process began or `begin_peak` was called."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
@@ -137,19 +181,21 @@ def in_its_own_process(part: str, jobs: int) -> dict[str, float]:
 
 def run_part(part: str, jobs: int, folder: Path) -> dict[str, float]:
     figures = PARTS[part](jobs, folder)
-    # Linux counts in kilobytes, macOS in bytes.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {**figures, "peak_megabytes": round(peak / 1e6, 1)}
+    return {**figures, "peak_megabytes": round(peak(), 1)}
 
 
 def measure(jobs: int, painted: Sequence[int]) -> dict[str, object]:
     few, many = (in_its_own_process("painting", number) for number in painted)
-    growth = many["peak_megabytes"] / few["peak_megabytes"] - 1
+    growth = many["peak_megabytes"] - few["peak_megabytes"]
+    added = [one["peak_megabytes"] - one["megabytes_before"] for one in (few, many)]
     return {
         "plan": in_its_own_process("plan", jobs),
         "opening": in_its_own_process("opening", jobs),
         "painting": [few, many],
-        "painting_peak_growth_percent": round(100 * growth, 2),
+        "painting_peak_growth_megabytes": round(growth, 1),
+        "painting_peak_growth_percent": round(100 * growth / few["peak_megabytes"], 2),
+        "painting_adds_megabytes": [round(one, 1) for one in added],
+        "painting_adds_growth_percent": round(100 * (added[1] / added[0] - 1), 2),
     }
 
 
@@ -161,12 +207,12 @@ def main() -> None:
     parser.add_argument(
         "--jobs", type=int, default=100_000, help="jobs of the plan and the finished folder"
     )
-    parser.add_argument(
-        "--painted", type=int, nargs=2, default=(1020, 4020), help="doodles, in multiples of 60"
-    )
+    parser.add_argument("--painted", type=int, nargs=2, default=(1000, 4000), help="doodles, few and many")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.jobs < LOST or not 0 < options.painted[0] < options.painted[1]:
+        parser.error(f"--jobs must be at least {LOST}, and --painted two rising numbers from 1")
     if options.part:
         print(json.dumps(run_part(options.part, options.jobs, options.folder)))
     else:
