@@ -4,7 +4,6 @@ An image is written first, whole or not at all; its line in the metadata follows
 torn last line is dropped, and its job is done again. Nothing is ever deleted.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ import yaml
 from dalda.errors import UserError
 from dalda.records import Job, Sample
 from dalda.synthesis import lines
+from dalda.synthesis.lock import alone_in
 from dalda.synthesis.pictures import Encoded
 from dalda.writing import unfinished, write_atomically
 
@@ -104,7 +104,7 @@ class Store:
             except UserError:
                 if not store._is_bare():
                     raise
-                with _alone(folder):
+                with alone_in(folder):
                     write_atomically(folder / SETTINGS, as_yaml(settings))
             (folder / TRAIN).mkdir(exist_ok=True)
         except OSError as error:
@@ -133,7 +133,7 @@ class Store:
         disk and the like within the block end as one, too.
         """
         try:
-            with _alone(self.folder):
+            with alone_in(self.folder):
                 for path in self._records():
                     lines.mend(path)
                 # Known before any work is done: that records can be added here.
@@ -290,29 +290,6 @@ def refuse_other(
                 f"the output folder '{folder}' was made with {key} = {_short(there.get(key))}, "
                 f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
             )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """A lock on the folder itself, which ends with the process; none where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some network file systems lock no folders; that is no reason not to work there.
-            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise UserError(
-                    f"another process is adding to '{folder}'; wait for it, or choose another with -o"
-                ) from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def _described(one: Finished | Dropped) -> dict[str, Any]:
