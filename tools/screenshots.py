@@ -3,7 +3,7 @@
     python tools/screenshots.py [--to docs/images]
 
 Paints a set, trains with it and opens both pages in a headless Chromium: light, dark, and at the width of
-a telephone. Some minutes on two cores.
+a telephone; and the report's pictures further down. Some minutes on two cores.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page
 
 from browsing import chromium, serve
+from dalda.synthesis.decisions import history
 
 VIEWS: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
     "light": (1280, 900, "light"),
@@ -24,6 +25,8 @@ VIEWS: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
     "narrow": (400, 800, "light"),
 }
 """Width, height, colours."""
+
+KEYS = "rrkrkkrk"
 
 
 def dalda(*words: str) -> None:
@@ -43,23 +46,39 @@ def taken(browser: Browser, address: str, name: str, folder: Path, prepare: Call
         context.close()
 
 
+def pictured(browser: Browser, address: str, folder: Path) -> None:
+    """The report further down: a few classes' copies by lambda; lambda and score, doubts, near-copies."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(address)
+    height = int(page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": 1280, "height": height})  # pictures are drawn once they are in sight
+    headings = page.locator("#pictures h3")
+    starts = headings.evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
+    places = {name: number for number, name in enumerate(headings.all_inner_texts())}
+    ranges = {"pictures": (0, 3), "doubts": (places["λ and the CLIP score"], places["Left out"])}
+    for name, (first, last) in ranges.items():
+        top, bottom = starts[first], starts[last]
+        clip = {"x": 0.0, "y": top - 20.0, "width": 1280.0, "height": float(bottom - top)}
+        page.screenshot(path=folder / f"report-{name}.png", clip=clip, animations="disabled")
+    page.close()
+
+
 def reviewed(page: Page) -> None:
-    """Waits for the samples' own scores, as a person would, and looks at the list in full."""
+    """Waits for the samples' own scores, as a person would, and for every picture."""
     page.wait_for_selector("#own-range", state="attached")
     page.wait_for_function("() => !document.getElementById('own-range').hidden", timeout=300_000)
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
 
 
-def decided(browser: Browser, address: str) -> None:
-    """Some decisions, for the pictures to show."""
+def decided(browser: Browser, address: str, out: Path) -> None:
+    """Some decisions, on the disk, for the pictures to show."""
     page = browser.new_page()
     page.goto(address)
     reviewed(page)
-    for key in "rrkrkkrk":
+    for key in KEYS:
         page.keyboard.press(key)
-    page.wait_for_function(
-        "() => document.getElementById('counter').textContent.startsWith('4 kept, 4 rej')"
-    )
+    while len(history(out)) < len(KEYS):
+        page.wait_for_timeout(50)
     page.close()
 
 
@@ -70,13 +89,14 @@ def main() -> None:
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        made, run, report = (Path(folder) / name for name in ("doodles", "run", "report.html"))
+        made, run, report = (Path(folder) / name for name in ("with-copies", "run", "report.html"))
         dalda("augment", "doodles", "--shots", "2", "--per-image", "6", "-o", str(made))
         dalda("train", "doodles", "--shots", "2", "--seeds", "3", "--synthetic", str(made), "-o", str(run))
         dalda("report", str(run), str(made), "-o", str(report))
         taken(browser, report.as_uri(), "report", options.to, lambda page: None)
+        pictured(browser, report.as_uri(), options.to)
         served = serve(made, Path(folder) / "cache")
-        decided(browser, served.address)
+        decided(browser, served.address, made)
         taken(browser, served.address, "review", options.to, reviewed)
         served.kill()
 

@@ -14,6 +14,7 @@ from tests.pipeline.test_report_numbers import arms
 from dalda.config import ReportConfig
 from dalda.errors import UserError
 from dalda.pipeline import sight
+from dalda.pipeline.keeping import save_outcomes
 from dalda.pipeline.report import facts, page, pictures
 from dalda.pipeline.report.facts import set_facts
 from dalda.pipeline.report.material import material_of
@@ -23,7 +24,6 @@ from dalda.pipeline.runs import found_in, read_outcomes
 from dalda.pipeline.sets import synthetic_set
 from dalda.synthesis.decisions import append
 from dalda.synthesis.store import Store
-from dalda.trials.outcomes import save_outcomes
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 
@@ -107,7 +107,9 @@ def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
     run, study = run_in(tmp_path / "run", real=0.5), run_in(tmp_path / "study", real=0.5, wide=0.6)
     trained = {"dataset": "doodles", "backbone": None, "tune": "head", "epochs": 7, "iterations": 11}
     (run / "train.yaml").write_text(
-        yaml.safe_dump({**trained, "batch_size": 32, "versions": {"torch": "9.9"}, "seconds": 75.2})
+        yaml.safe_dump(
+            {**trained, "batch_size": 32, "device": "cpu", "versions": {"torch": "9.9"}, "seconds": 75.2}
+        )
     )
     train = {"backbone": "resnet50", "batch_size": 64}
     arms = [{"name": "real", "method": "real"}, {"name": "wide", "blend": "concatenation"}]
@@ -116,7 +118,7 @@ def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
     )
     told = run_facts(found_in([run]))
     assert told["Classifier"] == "doodle, tuned: head, 7 epochs of 11 steps, batch size 32"
-    assert (told["Versions"], told["Time"]) == ("torch 9.9", "1 min 15 s")
+    assert (told["Versions"], told["Time"]) == ("torch 9.9", "1 min 15 s, on cpu")
     both = run_facts(found_in([run, study]))
     assert "; study: resnet50, tuned: head, 50 epochs of 200 steps, batch size 64" in both["Classifier"]
     assert "blend concatenation" in both["Mixing"]

@@ -60,7 +60,7 @@ def _training(folder: Path) -> dict[str, str]:
     if isinstance(versions, dict):
         facts["Versions"] = ", ".join(f"{name} {value}" for name, value in versions.items())
     if isinstance(seconds, int | float):
-        facts["Time"] = duration(seconds)
+        facts["Time"] = f"{duration(seconds)}, on {one.get('device')}"
     return facts
 
 
