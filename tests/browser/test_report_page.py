@@ -1,6 +1,7 @@
 """The report in a real browser: no request, no error, strange names as text, and no serious barrier."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -8,9 +9,9 @@ from tests.browser.conftest import Watched, serious
 from tests.pipeline.test_report_numbers import outcome
 
 from dalda.config import ReportConfig
+from dalda.pipeline.keeping import keep_outcome
 from dalda.pipeline.report.page import report
 from dalda.synthesis.decisions import append
-from dalda.trials.outcomes import save_outcomes
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')
@@ -20,15 +21,10 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 def strange_run(folder: Path) -> Path:
     """A run over two numbers of shots whose arms and classes have strange names."""
     arms = {"real": 0.5, STRANGE[0]: 0.8, STRANGE[1]: 0.5, STRANGE[2]: 0.3}
-    save_outcomes(
-        folder,
-        [
-            replace(outcome(arm, seed, share, shots=shots), classes=STRANGE[:2])
-            for arm, share in arms.items()
-            for seed in range(3)
-            for shots in (1, 4)
-        ],
-    )
+    (folder / "outcomes").mkdir(parents=True)
+    for number, (arm, seed, shots) in enumerate(product(arms, range(3), (1, 4))):
+        one = replace(outcome(arm, seed, arms[arm], shots=shots), classes=STRANGE[:2])
+        keep_outcome(folder / "outcomes" / f"{number}.json", one)
     return folder
 
 
