@@ -8,12 +8,12 @@ from tests.pipeline.drawn_set import drawn_set
 from typer.testing import CliRunner, Result
 
 from dalda.cli import app
-from dalda.pipeline.report import page
+from dalda.pipeline import sight
 
 
 @pytest.fixture(autouse=True)
 def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "on_disk", lambda _: False)
+    monkeypatch.setattr(sight, "on_disk", lambda _: False)
 
 
 def dalda(*words: object) -> Result:

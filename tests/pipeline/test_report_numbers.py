@@ -111,7 +111,7 @@ def test_where_nothing_gained_or_lost_that_is_said_first() -> None:
 
 def test_of_many_comparisons_the_first_are_told_and_the_rest_counted() -> None:
     many = {f"a{number}": 0.6 + number / 100 for number in range(MOST_SENTENCES + 3)}
-    headline, sentences = answer(grouped(arms(real=0.5, **many)))
+    headline, sentences = answer(grouped(arms((0, 1, 2), real=0.5, **many)))
     assert headline.startswith("All 11 ways")
     assert len(sentences) == MOST_SENTENCES + 1
     assert "a10" in sentences[0]

@@ -5,11 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dalda.cli.options import Device, Json, config_of, show, verb
-
-IgnoreReview = Annotated[
-    bool, typer.Option("--ignore-review", help="Keep pictures that were rejected in dalda review.")
-]
+from dalda.cli.options import Device, IgnoreReview, Json, config_of, show, verb
 
 
 @verb
