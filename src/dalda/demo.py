@@ -14,12 +14,13 @@ from dalda.doodles.words import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.loading import device_named, load_features, load_model, load_scorer
 from dalda.pipeline.examples import DOODLES, score_examples, split_of
+from dalda.pipeline.keeping import save_outcomes
 from dalda.pipeline.synthetic import decide, paint_plan, settings_of
 from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 from dalda.synthesis.presets import preset_named
 from dalda.synthesis.store import Store
-from dalda.trials.outcomes import by_arm, save_outcomes
+from dalda.trials.outcomes import by_arm
 
 if TYPE_CHECKING:
     from dalda.guidance.clip import ClipScorer

@@ -8,11 +8,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dalda.errors import UserError
-from dalda.pipeline.runs import RESULTS
+from dalda.pipeline.runs import OUTCOMES, RESULTS
 from dalda.records import Outcome, as_dict
+from dalda.synthesis.store import folder_name
 from dalda.writing import write_atomically
+
+if TYPE_CHECKING:
+    from dalda.trials.trial import Trial
 
 LOCK = ".lock"
 REJECTED = "rejected in review"
@@ -61,8 +66,20 @@ def held(folder: Path) -> Iterator[None]:
 
 def keep_outcome(path: Path, outcome: Outcome) -> None:
     """One JSON object with all that was measured in a trial, whole or not there."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(as_dict(outcome), ensure_ascii=False) + "\n")
+
+
+def place_of(folder: Path, trial: "Trial | Outcome") -> Path:
+    """The file of a trial's outcome, in a folder whose trials differ by arm and seed alone."""
+    return folder / OUTCOMES / f"{folder_name(trial.arm)}-seed{trial.seed}.json"
+
+
+def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Each outcome in its file, and the table of all; those of the same trials are replaced."""
+    for one in outcomes:
+        keep_outcome(place_of(folder, one), one)
+    write_table(folder, outcomes)
 
 
 def write_table(folder: Path, outcomes: Iterable[Outcome]) -> None:

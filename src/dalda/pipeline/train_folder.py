@@ -11,15 +11,13 @@ import yaml
 
 from dalda.config import TrainConfig
 from dalda.errors import UserError
-from dalda.pipeline.runs import OUTCOMES
 from dalda.pipeline.sets import SyntheticSet
-from dalda.records import Example, Outcome, Sample, Split
-from dalda.synthesis.store import as_yaml, folder_name, refuse_other
+from dalda.records import Example, Sample, Split
+from dalda.synthesis.store import as_yaml, refuse_other
 from dalda.writing import write_atomically
 
 if TYPE_CHECKING:
     from dalda.trials.backbones import Backbone
-    from dalda.trials.trial import Trial
 
 SETTINGS = "train.yaml"
 _MAY_DIFFER = {"root", "synthetic", "device", "versions", "seconds"}
@@ -74,11 +72,6 @@ def end(folder: Path, seconds: float) -> None:
     settings = _read(folder)
     if "seconds" not in settings:
         write_atomically(folder / SETTINGS, as_yaml({**settings, "seconds": round(seconds, 1)}))
-
-
-def place_of(folder: Path, trial: "Trial | Outcome") -> Path:
-    """The file of a trial's outcome."""
-    return folder / OUTCOMES / f"{folder_name(trial.arm)}-seed{trial.seed}.json"
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from dalda.pipeline.keeping import (
     counted,
     held,
     keep_outcome,
+    place_of,
     refuse_foreign,
     write_left_out,
     write_table,
 )
 from dalda.pipeline.runs import read_outcome
 from dalda.pipeline.sets import SyntheticSet, backbone_for, synthetic_set
-from dalda.pipeline.train_folder import SETTINGS, begin, end, place_of, settings_of
+from dalda.pipeline.train_folder import SETTINGS, begin, end, settings_of
 from dalda.progress import say
 from dalda.records import Outcome, Sample, Split
 

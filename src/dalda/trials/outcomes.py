@@ -1,12 +1,9 @@
-"""Outcomes on disk: one tidy table, and one file per trial."""
+"""Outcomes by arm, and as rows of one tidy table."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from dalda.records import Outcome, as_dict
+from dalda.records import Outcome
 from dalda.trials.summary import summary
 
 COLUMNS = ("dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value")
@@ -18,19 +15,6 @@ def by_arm(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     for one in outcomes:
         arms.setdefault(one.arm, []).append(one)
     return arms
-
-
-def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """results.csv, tidy, and one JSON file per trial with all that was measured."""
-    import pandas as pd
-
-    (folder / "outcomes").mkdir(parents=True, exist_ok=True)
-    for one in outcomes:
-        text = json.dumps(as_dict(one), ensure_ascii=False)
-        name = hashlib.sha256(text.encode()).hexdigest()[:20]
-        (folder / "outcomes" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    rows = [row for one in outcomes for row in rows_of(one)]
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "results.csv", index=False)
 
 
 def rows_of(outcome: Outcome) -> list[dict[str, Any]]:
