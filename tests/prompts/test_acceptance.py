@@ -280,5 +280,6 @@ def test_every_form_of_answer_gives_all_that_is_in_it(said: str) -> None:
 
 def test_names_are_matched_as_loosely_as_in_captions_but_exactly_where_they_can_be() -> None:
     assert parse_answer('{"globeflower": "a"}', ["globe-flower"], {}).captions == {"globe-flower": ["a"]}
+    assert parse_answer("Roses: a\nrose: b", ["rose"], {}).captions == {"rose": ["a", "b"]}
     both = parse_answer('{"hot dog": "a", "hotdog": "b"}', ["hotdog", "hot dog"], {})
     assert both.captions == {"hot dog": ["a"], "hotdog": ["b"]}

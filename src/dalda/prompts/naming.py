@@ -76,12 +76,12 @@ class Names:
 
     @classmethod
     def of(cls, classes: Sequence[str], wording: Mapping[str, str]) -> "Names":
-        forms = {name: _forms(wording.get(name, name)) for name in classes}
+        forms = {name: forms_of(wording.get(name, name)) for name in classes}
         owners: dict[str, set[str]] = {}
         broken: set[str] = set()
         for name in classes:
             for said in {name, wording.get(name, name)}:
-                written = _forms(said)
+                written = forms_of(said)
                 broken |= written if len(clauses_of(said)) > 1 else set()
                 for form in written:
                     owners.setdefault(form, set()).add(name)
@@ -116,7 +116,8 @@ def _is_within(start: int, end: int, spans: Iterable[tuple[int, int, str]]) -> b
     return any(a <= start and end <= b and (b - a) > (end - start) for a, b, _ in spans)
 
 
-def _forms(name: str) -> frozenset[str]:
+def forms_of(name: str) -> frozenset[str]:
+    """All ways to write a name, singular and plural, with the spaces left out."""
     written = (form.replace(" ", "") for form in _inflections(" ".join(words_of(name))))
     return frozenset(form for form in written if form)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from dalda.prompts.book import loose_name
-from dalda.prompts.naming import words_of
+from dalda.prompts.naming import forms_of, words_of
 
 _KEY = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*')
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -32,7 +32,8 @@ class Known:
     @classmethod
     def of(cls, classes: Iterable[str], wording: Mapping[str, str]) -> "Known":
         exact = {wording.get(name, name): name for name in classes} | {name: name for name in classes}
-        return cls(exact, {_bare(said): name for said, name in exact.items()})
+        plurals = {form: name for said, name in exact.items() for form in forms_of(said)}
+        return cls(exact, plurals | {_bare(said): name for said, name in exact.items()})
 
     def label(self, name: str) -> str | None:
         return self.exact.get(name) or self.loose.get(_bare(name))
