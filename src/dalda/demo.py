@@ -131,7 +131,7 @@ def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
 
 
 def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> DemoReport:
-    from dalda.trials.metrics import compare, interval, verdict
+    from dalda.trials.metrics import accuracy_interval, compare, verdict
 
     def against(other: str) -> str:
         return compare(arms["dalda"], arms[other]).sentence
@@ -139,7 +139,9 @@ def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> Dem
     gain = compare(arms["dalda"], arms["real"]).overall
     return DemoReport(
         sentence=verdict(gain, arm="synthetic images (dalda)", other="real images alone"),
-        arms={arm: Bounds.of(interval([one.accuracy for one in ones])) for arm, ones in arms.items()},
+        arms={
+            arm: Bounds.of(accuracy_interval([one.accuracy for one in ones])) for arm, ones in arms.items()
+        },
         groups={
             group: {arm: _group_accuracy(ones, names) for arm, ones in arms.items()}
             for group, names in GROUPS.items()
@@ -153,13 +155,13 @@ def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> Dem
 
 
 def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
-    from dalda.trials.metrics import interval
+    from dalda.trials.metrics import accuracy_interval
     from dalda.views.plots import ArmSummary, accuracy_figure
 
     summaries = {}
     for arm, ones in arms.items():
         values = tuple(one.accuracy for one in ones)
-        found = interval(values)
+        found = accuracy_interval(values)
         summaries[arm] = ArmSummary(found.mean, found.low, found.high, values)
     title = f"Accuracy on the whole doodle world, {SHOTS} pictures a class, {len(SEEDS)} seeds"
     chance = 1 / len(FAMILIAR + UNFAMILIAR)

@@ -9,6 +9,7 @@ from dalda.errors import UserError
 from dalda.records import Outcome
 from dalda.trials.metrics import (
     Interval,
+    accuracy_interval,
     calibration_error,
     compare,
     confusion,
@@ -55,6 +56,13 @@ def test_the_interval_is_students() -> None:
 def test_one_seed_tells_no_interval() -> None:
     assert interval([0.4]) == Interval(0.4, -np.inf, np.inf)
     assert verdict(interval([0.04])).startswith("One seed tells no interval")
+
+
+def test_an_accuracys_interval_stays_a_share() -> None:
+    assert interval([0.5, 1.0]).high > 1
+    found = accuracy_interval([0.5, 1.0])
+    assert (found.mean, found.low, found.high) == (0.75, 0.0, 1.0)
+    assert accuracy_interval([0.7, 0.8, 0.75, 0.9]) == interval([0.7, 0.8, 0.75, 0.9])
 
 
 def test_pairing_by_seed_removes_what_the_seeds_share() -> None:

@@ -22,7 +22,7 @@ def by_shots(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Outcome]]:
 
 def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
     """Accuracy per arm and shots, and what each arm gains over the real one, paired by seed and image."""
-    from dalda.trials.metrics import compare, interval, verdict
+    from dalda.trials.metrics import accuracy_interval, compare, verdict
 
     arms = {arm.name: by_shots([one for one in outcomes if one.arm == arm.name]) for arm in study.arms}
     real = next((arm.name for arm in study.arms if arm.method == REAL), None)
@@ -41,7 +41,7 @@ def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
     return StudyComparison(
         arms={
             name: {
-                key: Bounds.of(interval([one.accuracy for one in ones.values()]))
+                key: Bounds.of(accuracy_interval([one.accuracy for one in ones.values()]))
                 for key, ones in found.items()
             }
             for name, found in arms.items()

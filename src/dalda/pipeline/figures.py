@@ -71,10 +71,9 @@ def drawn_from(
 
     That arm is the first one that `reals` names, else the one called `real`; without it there are no gains.
     """
-    from dalda.trials.metrics import interval
+    from dalda.trials.metrics import Interval, accuracy_interval, interval
 
-    def point(values: Sequence[float]) -> Point:
-        found = interval(values)
+    def point(found: Interval) -> Point:
         return Point(found.mean, found.low, found.high)
 
     datasets = list(dict.fromkeys(one.dataset for one in scores))
@@ -100,7 +99,7 @@ def drawn_from(
             if shots in lines[real]
         }
         gain[name] = {
-            shots: point([one.accuracy - other.accuracy for one, other in both])
+            shots: point(interval([one.accuracy - other.accuracy for one, other in both]))
             for shots, both in pairs.items()
             if both
         }
@@ -108,7 +107,10 @@ def drawn_from(
     seeds = len({one.seed for one in scores})
     return StudyFigure(
         accuracy={
-            name: {shots: point([one.accuracy for one in ones.values()]) for shots, ones in line.items()}
+            name: {
+                shots: point(accuracy_interval([one.accuracy for one in ones.values()]))
+                for shots, ones in line.items()
+            }
             for name, line in lines.items()
         },
         gain=gain,

@@ -63,6 +63,14 @@ def interval(values: ArrayLike) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def accuracy_interval(values: ArrayLike) -> Interval:
+    """The interval of a mean accuracy or other share, which cannot leave [0, 1]."""
+    found = interval(values)
+    if not np.isfinite(found.low):
+        return found
+    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+
+
 def paired(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
     """The outcomes of two arms, matched by (data set, shots, seed) and ordered by it.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalda.records import Outcome
-from dalda.trials.metrics import Interval, interval
+from dalda.trials.metrics import Interval, accuracy_interval
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
     classes = np.array([one.class_accuracy for one in outcomes], float)
     errors = [one.calibration_error for one in outcomes if one.calibration_error is not None]
     return Summary(
-        accuracy=interval([one.accuracy for one in outcomes]),
-        macro_accuracy=interval(np.nanmean(classes, axis=1)),
+        accuracy=accuracy_interval([one.accuracy for one in outcomes]),
+        macro_accuracy=accuracy_interval(np.nanmean(classes, axis=1)),
         best_epoch_accuracy=float(
             np.mean([max(one.epoch_accuracy, default=one.accuracy) for one in outcomes])
         ),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dalda.pipeline.runs import REAL
 from dalda.records import Outcome
-from dalda.trials.metrics import Interval, compare, interval, measured_alike, verdict
+from dalda.trials.metrics import Interval, accuracy_interval, compare, interval, measured_alike, verdict
 from dalda.trials.outcomes import by_arm
 from dalda.views.charts import Estimate, accuracy_chart, gains_chart, shots_chart
 from dalda.views.report import ArmLine, ArmTable, ClassTable
@@ -82,7 +82,7 @@ def arm_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) -> A
         gain = None if name == REAL else gain_of(ones, real)
         lines.append(
             ArmLine(
-                accuracy=estimate(name, interval([one.accuracy for one in ones])),
+                accuracy=estimate(name, accuracy_interval([one.accuracy for one in ones])),
                 gain=None if gain is None else estimate(name, gain),
                 verdict=word_for(gain),
                 real_images=ones[0].real_images,
@@ -127,7 +127,7 @@ def class_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) ->
         return None
     rows = []
     for place, label in enumerate(real[0].classes):
-        found = interval([one.class_accuracy[place] for one in real])
+        found = accuracy_interval([one.class_accuracy[place] for one in real])
         if not math.isnan(found.mean):
             rows.append(
                 (label, estimate(label, found), tuple(gains.get(label) for gains in others.values()))
