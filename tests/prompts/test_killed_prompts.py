@@ -97,8 +97,13 @@ def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) ->
     seen = asked_whole = len(chat_server.asked())
     rng = random.Random(7)
     twice, killed, torn = 0, 0, 0
-    for kill in range(KILLS):
-        kept = stored_questions(broken.parent)
+    for _ in range(3 * KILLS):  # on a busy machine a run may end before it is killed
+        if killed == KILLS:
+            break
+        kill, kept = killed, stored_questions(broken.parent)
+        if broken.exists() and is_noted(broken):  # a kill came too late: it is written again
+            broken.unlink()
+            account.unlink()
         process = start(chat_server, broken)
         if kill < KILLS // 2:
             await_questions(chat_server, seen + rng.randrange(4), process)
@@ -111,7 +116,7 @@ def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) ->
         process.kill()
         process.join(LIMIT)
         killed += process.exitcode == -signal.SIGKILL
-        torn += broken.exists() and not is_noted(broken)
+        torn += broken.exists() and not (account.exists() and is_noted(broken))
         asked = chat_server.asked()[seen:]
         seen += len(asked)
         twice += sum(as_asked(request["body"]) in kept for request in asked)
