@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/dalda"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"records", "config", "errors", "seeding", "progress", "writing"}
+GROUND = {"records", "config", "errors", "locking", "seeding", "progress", "writing"}
 STAGES = {"data", "doodles", "guidance", "prompts", "synthesis", "trials", "views"}
 UPPER = ["answers", "loading", "pipeline", "demo", "doctor", "cli", "__main__"]
 """Each of these may import its own files, those before it, the stages and the ground."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalda.errors import UserError
+from dalda.locking import alone
 from dalda.pipeline.runs import OUTCOMES, RESULTS
 from dalda.records import Outcome, as_dict
 from dalda.synthesis.store import folder_name
@@ -54,14 +55,9 @@ def refuse_foreign(folder: Path, mark: str, verb: str, begun: Collection[str] = 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """One run at a time in a folder, which is made where there is none."""
-    from filelock import FileLock, Timeout
-
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise UserError(f"another dalda run is at work in '{folder}'; wait for it, or end it") from None
+    with alone(folder / LOCK, f"another dalda run is at work in '{folder}'; wait for it, or end it"):
+        yield
 
 
 def keep_outcome(path: Path, outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.locking import alone
 from dalda.prompts.author import Answer, Question
 from dalda.writing import write_atomically
 
@@ -55,16 +56,10 @@ class AnswerStore:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """For one process at a time. Raises UserError where another is at work on these answers."""
-        from filelock import FileLock, Timeout
-
         _make(self.folder)
-        try:
-            with FileLock(self.folder / "lock", timeout=0):
-                yield
-        except Timeout as error:
-            raise UserError(
-                f"another command is writing captions with {self.folder}; let it end, then run this again."
-            ) from error
+        busy = f"another command is writing captions with {self.folder}; let it end, then run this again."
+        with alone(self.folder / "lock", busy):
+            yield
 
     def _note(self, job: str) -> Path:
         return self.folder / "jobs" / f"{job}.json"

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from filelock import FileLock, Timeout
-
 from dalda.errors import UserError
+from dalda.locking import alone
 from dalda.synthesis import lines
 
 REVIEW = "review.jsonl"
@@ -44,12 +43,11 @@ def append(out: Path, job_id: str, decision: Verdict, author: str) -> Decision:
         raise UserError(f"'{out}' is no longer there; put it back or review another folder")
     line = Decision(job_id, decision, datetime.now(UTC).isoformat(timespec="milliseconds"), author)
     path = _own(out)
+    busy = f"'{out / LOCK}' is held by another process; end it and decide again"
     try:
-        with FileLock(out / LOCK, timeout=LOCK_SECONDS):
+        with alone(out / LOCK, busy, seconds=LOCK_SECONDS):
             _mend(path)
             lines.append(path, [asdict(line)])
-    except Timeout:
-        raise UserError(f"'{out / LOCK}' is held by another process; end it and decide again") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be written ({error.strerror}); mend that") from error
     return line

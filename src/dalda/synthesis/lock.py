@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""One process at a time in a synthetic folder, in which no lock file may lie: it is a data set."""
 
 import errno
 import os
