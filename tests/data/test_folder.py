@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -183,3 +184,10 @@ def test_a_published_set_needs_a_root_and_a_folder_has_none(tmp_path: Path) -> N
 )
 def test_a_caption_gets_words_that_read_well(dataset: str, label: str, wording: str) -> None:
     assert caption_name(dataset, label) == wording
+
+
+def test_a_place_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(UserError, match="not valid Unicode: rename it"):
+        read_folder(folder)

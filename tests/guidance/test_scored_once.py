@@ -5,8 +5,11 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
+import pytest
+import torch
 from PIL import Image
 
+from dalda.errors import UserError
 from dalda.guidance.clip import BATCH, READERS, ClipScorer
 from dalda.pipeline.examples import score_examples
 from dalda.records import Example, Split
@@ -29,6 +32,19 @@ def test_few_pictures_are_there_in_full_at_a_time() -> None:
     assert len(list(scorer.scores(items, ("car", "cat"), open_image))) == len(items)
     assert len(opened) == len(items)
     assert max(at_once) <= READERS + 1
+
+
+def test_too_little_memory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: ClipScorer, pixels: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ClipScorer, "image_features", full)
+    Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
+    split = Split(
+        "folder", tmp_path, "train", 0, None, ("car", "cat"), (Example(tmp_path / "0.png", "car", "0"),)
+    )
+    with pytest.raises(UserError, match="not enough memory for CLIP"):
+        score_examples(split, ClipScorer.load(located(preset_named("doodle").clip)))
 
 
 def test_nothing_is_scored_twice(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from dalda.config.study import parse_study
 from dalda.errors import UserError
 from dalda.pipeline.foresight import preview_run
 from dalda.pipeline.runs import read_outcome, read_outcomes
-from dalda.pipeline.study import run
+from dalda.pipeline.study import run, settled
 from dalda.pipeline.tasks import tasks_of
+from dalda.synthesis.presets import PRESETS, located
 
 STUDY = """dataset: {folder}
 shots: [1, 2]
@@ -214,3 +216,19 @@ def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path)
 def test_an_arm_that_is_none_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no arm 'dalda' in the study; it has real, random, adaptive"):
         run(world / "study.yaml", out=tmp_path / "run", only=["dalda"])
+
+
+def test_a_moved_model_makes_the_same_sets(world: Path) -> None:
+    def sets(place: str) -> list[str]:
+        text = STUDY.format(folder=world / "set").replace("steps: 1,", f"steps: 1, model: {place},")
+        (world / f"{place}.yaml").write_text(text)
+        study = settled(world / f"{place}.yaml", out=None, root=None, reference=False)
+        return [task.set_id for task in tasks_of(study) if task.set_id]
+
+    shutil.copytree(located(PRESETS["doodle"].model), world / "here")
+    first = sets("here")
+    (world / "here").rename(world / "there")
+    assert sets("there") == first
+    with (world / "there" / "unet" / "config.json").open("a") as file:
+        file.write(" ")
+    assert not set(sets("there")) & set(first)

@@ -48,6 +48,8 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> Catalog:
         raise UserError(f"there is no folder {folder}: name a folder of class folders")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name a folder of class folders")
+    if not _is_text(str(folder)):
+        raise UserError(f"the folder {str(folder)!a} has a name that is not valid Unicode: rename it")
     parts = {part: _class_files(place) for part, place in _places(folder).items()}
     classes = tuple(parts["train"])
     if len(classes) == 1:

@@ -77,13 +77,23 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
 
 def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
     """The CLIP score of each example, in the split's order; each distinct image is looked at once."""
+    from dalda.synthesis.batching import is_out_of_memory
+
     wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.examples}
     with progress("score", len(wanted)) as bar:
         found = {}
         scored = scorer.scores(wanted.values(), split.classes, open_image)
-        for key, value in zip(wanted, scored, strict=True):
-            found[key] = value
-            bar.advance()
+        try:
+            for key, value in zip(wanted, scored, strict=True):
+                found[key] = value
+                bar.advance()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                "there is not enough memory for CLIP to score the pictures; free some, or choose another "
+                "--device"
+            ) from error
     return [found[one.sha256, one.label] for one in split.examples]
 
 

@@ -14,15 +14,26 @@ from dalda.errors import UserError
 from dalda.guidance.policy import policy_named
 from dalda.pipeline.captions import captions_for
 from dalda.pipeline.examples import catalog_of, split_of
-from dalda.pipeline.synthetic import preset_of
+from dalda.pipeline.synthetic import IN_PRESET, preset_of
 from dalda.prompts.book import write_book
 from dalda.prompts.grammar import base_caption
 from dalda.records import Split
 from dalda.synthesis.decisions import rejected
+from dalda.synthesis.identity import contents_of
 from dalda.synthesis.store import folder_name
 
-ELSEWHERE = {"dataset", "root", "out", "captions", "device", "batch_size"}
-"""Settings of a set that do not decide it, or are in the digests of its examples and captions."""
+ELSEWHERE = {
+    "dataset",
+    "root",
+    "out",
+    "captions",
+    "device",
+    "batch_size",
+    "adapter",
+    "override",
+    *IN_PRESET,
+}
+"""Settings of a set that do not decide it, or are in its preset or the digests of examples and captions."""
 _UNDECIDING = {"dataset", "root", "out", "device", "seeds", "synthetic"}
 
 
@@ -114,8 +125,11 @@ def _settled(
     elif spec.captions != "grammar":
         file = Path(spec.captions)
     captions = base or captions_for(split, preset.words, config.seed, file)
-    chosen = config.model_dump(mode="json", exclude=ELSEWHERE)
-    set_id = _digest([split.dataset, chosen, _examples(split), captions, asdict(preset)])
+    row = {f"preset.{name}": value for name, value in asdict(preset).items()}
+    chosen = {**config.model_dump(mode="json", exclude=ELSEWHERE), **row}
+    # A model in a folder is what lies there, wherever that is.
+    chosen |= contents_of(config.model, preset)
+    set_id = _digest([split.dataset, chosen, _examples(split), captions])
     folder = out / "synthetic" / set_id
     if study.synthetic_dir is not None:
         folder = Path(filled(study.synthetic_dir, spec))
