@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
-from parts.random_models import random_pipeline
+from parts.random_models import benchmark_preset, random_pipeline
 from parts.sources import drawn_sources
 from PIL import Image
 
@@ -38,7 +38,7 @@ from dalda.pipeline.synthetic import decide
 from dalda.records import Job
 from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
 from dalda.synthesis.parts import load_pipeline
-from dalda.synthesis.presets import PRESETS, Preset
+from dalda.synthesis.presets import Preset
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="of sd15-random, in pixels")
     asked = parser.parse_args()
     small, cpu = asked.model == "doodle", asked.device == "cpu"
-    preset = PRESETS["doodle"]
-    if not small:
-        preset = replace(PRESETS["sd15"], size=asked.size or (128 if cpu else 512), steps=4 if cpu else 30)
-    preset = replace(preset, steps=asked.steps or preset.steps)
+    preset = benchmark_preset(asked.model, asked.device, asked.steps, asked.size)
     images = asked.images or (32 if small else 2 if cpu else 8)
     with tempfile.TemporaryDirectory() as folder:
         data = drawn_sources(Path(folder) / "data", CLASSES[:4], 1, 32 if small else 512)

@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
-from parts.random_models import random_pipeline, random_scorer
+from parts.random_models import benchmark_preset, random_pipeline, random_scorer
 from parts.sources import drawn_sources
 
 from dalda.config import AugmentConfig
@@ -47,7 +47,7 @@ from dalda.pipeline.synthetic import decide, paint_plan, settings_of
 from dalda.records import Job
 from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
 from dalda.synthesis.parts import load_pipeline
-from dalda.synthesis.presets import PRESETS, Preset
+from dalda.synthesis.presets import Preset
 from dalda.synthesis.schedulers import scheduler_of
 from dalda.synthesis.store import Store
 
@@ -87,10 +87,7 @@ def arguments() -> argparse.Namespace:
 def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     small, cpu = asked.model == "doodle", asked.device == "cpu"
     dtype = asked.dtype or ("fp32" if cpu else "fp16")
-    preset = PRESETS["doodle"]
-    if not small:
-        preset = replace(PRESETS["sd15"], size=asked.size or (128 if cpu else 512), steps=4 if cpu else 30)
-    preset = replace(preset, steps=asked.steps or preset.steps)
+    preset = benchmark_preset(asked.model, asked.device, asked.steps, asked.size)
     classes = CLASSES if small or not cpu else CLASSES[:2]
     examples = asked.examples or (2 if small or not cpu else 1)
     data = drawn_sources(folder / "data", classes, examples, 32 if small else 512)

@@ -1,5 +1,6 @@
 """Models of the real shapes with seeded random weights: they cost the same as the real ones."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,15 @@ from dalda.synthesis.presets import PRESETS, Preset, located
 
 TOKENS = 4
 """Of a plain image prompt adapter."""
+
+
+def benchmark_preset(model: str, device: str, steps: int | None, size: int | None) -> Preset:
+    """The row that is measured, `doodle` or `sd15-random`; the latter is reduced on a CPU."""
+    cpu = device == "cpu"
+    preset = PRESETS["doodle"]
+    if model != "doodle":
+        preset = replace(PRESETS["sd15"], size=size or (128 if cpu else 512), steps=4 if cpu else 30)
+    return replace(preset, steps=steps or preset.steps)
 
 
 def random_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
