@@ -1,0 +1,213 @@
+"""What the tool does in the embedded world, as plain data that names nothing of its code.
+
+    python tests/golden/record.py
+
+writes behaviour.json anew. Run it only when a change of behaviour is meant: the file is there to show that
+none has come in by accident. The first part is all that knows the package; a renaming touches that part
+alone.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+# --- The adapter: every name of the package that the fixtures need. ---------------------------------
+from dalda import AugmentConfig, TrainConfig, augment, catalog_of, draw_split, train
+from dalda.guidance.policy import policy_named
+from dalda.pipeline.sets import synthetic_set
+from dalda.pipeline.synthetic import decide
+
+WORLD = "doodles"
+RULES = ("reference", "stratified")
+MIXING = (
+    "per-image-replacement",
+    "global-replacement",
+    "concatenation",
+    "synthetic-only",
+    "two-term-loss",
+)
+"""By their names of today; the fixtures keep them by number."""
+
+
+def split(seed: int, shots: int | None, part: str, rule: str) -> list[tuple[str, str]]:
+    """(label, hash) of each real picture of a part."""
+    drawn = draw_split(catalog_of(WORLD), part=part, seed=seed, shots=shots, rule=rule)
+    return [(one.label, one.sha256) for one in drawn.examples]
+
+
+def planned(out: Path, scores: Sequence[float] | None = None, **settings: Any) -> list[dict[str, Any]]:
+    """What would be painted for two pictures a class, three copies each; OUT is not written."""
+    config = AugmentConfig(dataset=WORLD, shots=2, per_image=3, device="cpu", out=out, **settings)
+    return [
+        {
+            "label": job.label,
+            "source": job.source_sha256,
+            "repeat": job.repeat,
+            "prompt": job.prompt,
+            "scale": job.ip_adapter_scale,
+            "mean": job.ip_adapter_scale_mean,
+            "score": job.clip_score,
+            "noise": job.seed,
+        }
+        for job in decide(config, scores).plan.jobs
+    ]
+
+
+def planned_as(kind: str, out: Path, scores: Sequence[float]) -> list[dict[str, Any]]:
+    """The same with other ways to draw the scale: `random`, `fixed` at a half, or `clipped`."""
+    if kind == "clipped":
+        return planned(out, scores, guidance="adaptive", sampling="clipped")
+    return planned(out, guidance={"random": "random", "fixed": "0.5"}[kind])
+
+
+def drawn_scale(kind: str, score: float, shots: int, seed: int) -> tuple[float, float | None]:
+    """One scale and the mean it was drawn around; KIND is `truncated` or `clipped`."""
+    weight = policy_named("adaptive", kind)(score, shots, np.random.default_rng(seed))
+    return weight.ip_adapter_scale, weight.mean
+
+
+def paint(out: Path) -> None:
+    """One copy of each of two pictures a class, in four steps, four at a time."""
+    augment(
+        AugmentConfig(
+            dataset=WORLD, shots=2, per_image=1, steps=4, batch_size=4, dtype="fp32", device="cpu", out=out
+        )
+    )
+
+
+def painted(out: Path) -> list[tuple[str, str, Path]]:
+    """(label, source's hash, file) of each painted picture."""
+    return [(one.label, one.source_sha256, one.path) for one in synthetic_set(out).samples]
+
+
+def trained(out: Path, mixing: int, *, exact: bool = False) -> dict[str, Any]:
+    """Accuracies by seed of the real pictures alone and with those in OUT, and how many were tested on."""
+    short = {"epochs": 1, "iterations": 4, "seeds": 1, "views": "exact"}
+    config = TrainConfig.model_validate(
+        {
+            "dataset": WORLD,
+            "shots": 2,
+            "synthetic": (out,),
+            "blend": MIXING[mixing],
+            "device": "cpu",
+            **(short if exact else {"epochs": 2, "iterations": 60, "seeds": 2, "views": 2}),
+        }
+    )
+    report = train(config)
+    numbers = {name: arm.numbers for name, arm in report.arms.items()}
+    made = numbers[out.name]
+    return {
+        "real": list(numbers["real"].accuracy_by_seed.values()),
+        "mixed": list(made.accuracy_by_seed.values()),
+        "made_of": [made.real_images, made.synthetic_images],
+        "tested_on": report.validation_images,
+    }
+
+
+# --- The fixtures: from here on nothing is named as in the package. ----------------------------------
+FIXTURES = Path(__file__).with_name("behaviour.json")
+COPIES = 3
+GRID = tuple(
+    (kind, score, shots, seed)
+    for kind in ("truncated", "clipped")
+    for shots in (1, 2, 4, 16)
+    for score in (0.0, 0.1, 0.3, 0.31, 0.5, 0.8, 1.0)
+    for seed in (0, 1)
+)
+
+
+def splits() -> dict[str, Any]:
+    """The pictures to learn from, by rule and seed, and those to be tested on, hashed together."""
+    found: dict[str, Any] = {}
+    for number, rule in enumerate(RULES):
+        for seed in (0, 1):
+            tested = split(seed, None, "val", rule)
+            digest = hashlib.sha256(json.dumps(tested).encode()).hexdigest()
+            found[f"rule {number}, seed {seed}"] = {
+                "few": [list(one) for one in split(seed, 2, "train", rule)],
+                "tested": {"count": len(tested), "sha256": digest},
+            }
+    return found
+
+
+def plans() -> dict[str, Any]:
+    """The plan in full by default, and the scales alone where these are drawn in other ways."""
+    out = Path(tempfile.gettempdir(), "nothing-is-written-here")
+    jobs = planned(out)
+    scores = [job["score"] for job in jobs[::COPIES]]
+    rounded = [{**job, **{key: round(job[key], 4) for key in ("scale", "mean", "score")}} for job in jobs]
+    found: dict[str, Any] = {"default": rounded}
+    for kind in ("random", "fixed", "clipped"):
+        others = planned_as(kind, out, scores)
+        same = ("label", "source", "repeat", "prompt", "noise")
+        found[kind] = {
+            "scales": [round(job["scale"], 4) for job in others],
+            "else as by default": [[job[key] for key in same] for job in others]
+            == [[job[key] for key in same] for job in jobs],
+        }
+    return found
+
+
+def scales() -> list[list[Any]]:
+    """(kind, score, shots, seed, scale, mean) for a grid of scores."""
+    found = []
+    for kind, score, shots, seed in GRID:
+        scale, mean = drawn_scale(kind, score, shots, seed)
+        found.append([kind, score, shots, seed, round(scale, 6), None if mean is None else round(mean, 6)])
+    return found
+
+
+def pixels(out: Path) -> list[list[str]]:
+    """(label, source, picture) of each painted one; the picture as 4 x 4 colours in hexadecimal."""
+    found = []
+    for label, source, path in painted(out):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").resize((4, 4), Image.Resampling.BOX)
+        found.append([label, source, small.tobytes().hex()])
+    return found
+
+
+def accuracies(out: Path) -> dict[str, Any]:
+    """Each way of mixing once, and fresh views at each step once."""
+    found = {f"mixing {number}": trained(out, number) for number in range(len(MIXING))}
+    return {**found, "fresh views": trained(out, 0, exact=True)}
+
+
+def behaviour(out: Path) -> dict[str, Any]:
+    """All fixtures; pictures are painted into OUT."""
+    paint(out)
+    return {
+        "splits": splits(),
+        "plans": plans(),
+        "scales": scales(),
+        "pixels": pixels(out),
+        "accuracies": accuracies(out),
+    }
+
+
+def written(value: Any, indent: str = "") -> str:
+    """JSON with a line for each innermost list or mapping, so that a change can be read."""
+    inner = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(inner, list) or not any(isinstance(one, dict | list) for one in inner):
+        return json.dumps(value, ensure_ascii=False)
+    names = [json.dumps(name) + ": " for name in value] if isinstance(value, dict) else [""] * len(inner)
+    deeper = indent + " "
+    lines = [deeper + name + written(one, deeper) for name, one in zip(names, inner, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + "\n" + ",\n".join(lines) + "\n" + indent + closing
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = behaviour(Path(folder, "painted"))
+    FIXTURES.write_text(written(found) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
