@@ -13,9 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.prompts.chat_server import running_server
+from tests.captions.chat_server import running_server
 
-from dalda.prompts.write import write_captions
+from dalda.captions.generate import write_captions
 
 
 def measure(classes: int, per_class: int, concurrency: int, latency: float) -> dict[str, float | int]:

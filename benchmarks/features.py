@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dalda.records import Example, Split
-from dalda.trials.backbones import load_backbone
-from dalda.trials.features import FeatureStore
-from dalda.trials.fit import run_trial
-from dalda.trials.trial import Schedule, Trial
+from dalda.evaluation.backbones import load_backbone
+from dalda.evaluation.features import FeatureStore
+from dalda.evaluation.heads import run_trial
+from dalda.evaluation.trial import Schedule, Trial
+from dalda.types import Example, Split
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
 WIDTH, VIEWS, CLASSES, CHUNK = 512, 8, 10, 1000

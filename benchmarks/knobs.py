@@ -30,15 +30,15 @@ from parts.sources import drawn_sources
 from PIL import Image
 
 from dalda.config import AugmentConfig
-from dalda.data.images import open_source
-from dalda.doodles.words import CLASSES
+from dalda.datasets.image_io import open_source
+from dalda.doodles.vocabulary import CLASSES
 from dalda.errors import UserError
-from dalda.pipeline.examples import split_of
-from dalda.pipeline.synthetic import decide
-from dalda.records import Job
-from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
-from dalda.synthesis.parts import load_pipeline
-from dalda.synthesis.presets import Preset
+from dalda.generation.backends.loader import load_pipeline
+from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
+from dalda.models.presets import Preset
+from dalda.types import Job
+from dalda.workflows.augment import decide
+from dalda.workflows.real_images import split_of
 
 
 @dataclass(frozen=True)

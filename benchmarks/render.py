@@ -38,18 +38,18 @@ from parts.random_models import benchmark_preset, random_pipeline, random_scorer
 from parts.sources import drawn_sources
 
 from dalda.config import AugmentConfig
-from dalda.data.images import open_image
-from dalda.doodles.words import CLASSES
-from dalda.guidance.clip import ClipScorer
-from dalda.loading import load_scorer
-from dalda.pipeline.examples import score_examples, split_of
-from dalda.pipeline.synthetic import decide, paint_plan, settings_of
-from dalda.records import Job
-from dalda.synthesis.diffusion import DTYPES, Renderer, renderer_of
-from dalda.synthesis.parts import load_pipeline
-from dalda.synthesis.presets import Preset
-from dalda.synthesis.schedulers import scheduler_of
-from dalda.synthesis.store import Store
+from dalda.datasets.image_io import open_image
+from dalda.doodles.vocabulary import CLASSES
+from dalda.generation.backends.loader import load_pipeline
+from dalda.generation.backends.schedulers import scheduler_of
+from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
+from dalda.generation.synthetic_dataset import Store
+from dalda.models.clip import ClipScorer
+from dalda.models.presets import Preset
+from dalda.types import Job
+from dalda.workflows.augment import decide, paint_plan, settings_of
+from dalda.workflows.loading import load_scorer
+from dalda.workflows.real_images import score_examples, split_of
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ SHOTS = 16
 
 def measure(samples: int, size: int | None) -> dict[str, float | int]:
     """Seconds, megabytes of the page and of memory, for a new process that writes the report."""
-    from tests.pipeline.drawn_set import drawn_set
+    from tests.workflows.drawn_set import drawn_set
 
-    from dalda.doodles.words import CLASSES
+    from dalda.doodles.vocabulary import CLASSES
 
     copies = -(-samples // (len(CLASSES) * SHOTS))
     surplus = copies * len(CLASSES) * SHOTS - samples

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from playwright.sync_api import Browser, Page
 
 from browsing import chromium, serve
-from dalda.doodles.words import CLASSES
-from dalda.synthesis.decisions import history
+from dalda.doodles.vocabulary import CLASSES
+from dalda.generation.review_log import history
 from drawn_set import drawn_set
 
 COPIES = 10

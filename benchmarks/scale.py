@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dalda.records import Example, Plan, Split
+from dalda.types import Example, Plan, Split
 
 PER_IMAGE = 10
 LOST = 10
@@ -38,9 +38,9 @@ class Clock:
 
 def large_plan(jobs: int) -> Plan:
     """As from a data set of a tenth as many examples of 100 classes, with adaptive guidance."""
-    from dalda.guidance.policy import policy_named
-    from dalda.prompts.book import assign_captions
-    from dalda.synthesis.plan import Recipe, make_plan
+    from dalda.captions.caption_file import assign_captions
+    from dalda.generation.plan import Recipe, make_plan
+    from dalda.methods.scale_policy import policy_named
 
     classes = tuple(f"class {number}" for number in range(CLASSES))
     examples = tuple(
@@ -59,7 +59,7 @@ def large_plan(jobs: int) -> Plan:
 
 def measure_plan(jobs: int, folder: Path) -> dict[str, float]:
     """Seconds to make the plan with the ids of its jobs."""
-    from dalda.guidance.policy import policy_named
+    from dalda.methods.scale_policy import policy_named
 
     policy_named("adaptive", "truncated")
     clock = Clock()
@@ -72,8 +72,8 @@ def measure_plan(jobs: int, folder: Path) -> dict[str, float]:
 
 def measure_opening(jobs: int, folder: Path) -> dict[str, float]:
     """Seconds from the folder's settings to the list of what is missing, some pictures having been lost."""
-    from dalda.synthesis.engines import missing_jobs
-    from dalda.synthesis.store import Store
+    from dalda.generation.executors.local import missing_jobs
+    from dalda.generation.synthetic_dataset import Store
 
     made = large_plan(jobs)
     fill(folder, made)
@@ -95,8 +95,8 @@ def fill(folder: Path, plan: Plan) -> None:
     import numpy as np
     from PIL import Image
 
-    from dalda.synthesis.pictures import FORMATS, encode
-    from dalda.synthesis.store import Finished, Store
+    from dalda.generation.image_encoding import FORMATS, encode
+    from dalda.generation.synthetic_dataset import Finished, Store
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
     encoded = encode(picture, FORMATS["png"])
@@ -110,10 +110,10 @@ def fill(folder: Path, plan: Plan) -> None:
 def measure_painting(jobs: int, folder: Path) -> dict[str, float]:
     """Seconds to paint doodles in one step each, how many, and the memory in use before that."""
     from dalda.config import AugmentConfig
-    from dalda.loading import load_model
-    from dalda.pipeline.examples import split_of
-    from dalda.pipeline.synthetic import decide, paint_plan, settings_of
-    from dalda.synthesis.store import Store
+    from dalda.generation.synthetic_dataset import Store
+    from dalda.workflows.augment import decide, paint_plan, settings_of
+    from dalda.workflows.loading import load_model
+    from dalda.workflows.real_images import split_of
 
     config = AugmentConfig(dataset="doodles", out=folder, shots=7, steps=1, guidance="random", device="cpu")
     examples = len(split_of(config).examples)

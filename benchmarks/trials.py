@@ -29,14 +29,14 @@ import torch
 from PIL import Image
 
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.words import CLASSES
-from dalda.records import Example, Sample, Split
+from dalda.doodles.vocabulary import CLASSES
+from dalda.evaluation.backbones import load_backbone
+from dalda.evaluation.features import FeatureStore
+from dalda.evaluation.finetune import exact_steps, head_for
+from dalda.evaluation.heads import run_trial, run_trials
+from dalda.evaluation.trial import Schedule, Trial, labels_of, picture_of
 from dalda.seeding import generator_of
-from dalda.trials.backbones import load_backbone
-from dalda.trials.exact import exact_steps, head_for
-from dalda.trials.features import FeatureStore
-from dalda.trials.fit import run_trial, run_trials
-from dalda.trials.trial import Schedule, Trial, labels_of, picture_of
+from dalda.types import Example, Sample, Split
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.config import AugmentConfig
-from dalda.pipeline.synthetic import preset_of
-from dalda.synthesis.presets import PRESETS
+from dalda.models.presets import PRESETS
+from dalda.workflows.augment import preset_of
 
 
 @pytest.fixture(autouse=True, scope="module")

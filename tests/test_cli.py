@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from tests.synthesis.tiny import save_tiny
+from tests.generation.tiny import save_tiny
 from typer.testing import CliRunner, Result
 
 from dalda.cli import app
@@ -111,7 +111,7 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
         raise AssertionError("they were scored already")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dalda.pipeline.synthetic.score_examples", moved)
+        patch.setattr("dalda.workflows.augment.score_examples", moved)
         again = paint(folder, tmp_path / "out", "--json")
     assert json.loads(again.stdout)["painted"] == 1
     assert contents(tmp_path / "out") == whole

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from dalda import doctor
 from dalda.cli import app
 from dalda.doctor import Check, devices, examine, keys, lines_of, models, parts_of, places, versions
-from dalda.synthesis.presets import PRESETS
+from dalda.models.presets import PRESETS
 
 SECRET = "sk-very-secret"
 

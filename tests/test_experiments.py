@@ -11,7 +11,7 @@ from scipy.io import savemat
 from typer.testing import CliRunner
 
 from dalda.cli import app
-from dalda.data.published import class_names
+from dalda.datasets.published import class_names
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 PER_CLASS = 32

@@ -20,11 +20,11 @@ FORKS = """
 import os
 import sys
 import dalda.cli
-import dalda.loading
-import dalda.pipeline.synthetic
-import dalda.synthesis.diffusion
-import dalda.synthesis.engines
-import dalda.guidance.clip
+import dalda.workflows.loading
+import dalda.workflows.augment
+import dalda.generation.backends.stable_diffusion
+import dalda.generation.executors.local
+import dalda.models.clip
 while line := sys.stdin.readline():
     child = os.fork()
     if child == 0:

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.words import CLASSES
+from dalda.doodles.vocabulary import CLASSES
+from dalda.generation.synthetic_dataset import folder_name
+from dalda.models.presets import preset_named
 from dalda.seeding import generator_of
-from dalda.synthesis.presets import preset_named
-from dalda.synthesis.store import folder_name
 
 
 def drawn_set(

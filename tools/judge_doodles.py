@@ -16,14 +16,14 @@ from PIL import Image
 
 from dalda.config import DataConfig
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle, article
-from dalda.loading import load_model, load_scorer
-from dalda.pipeline.examples import score_examples, split_of
+from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle, article
+from dalda.generation.backends.stable_diffusion import Renderer
+from dalda.models.presets import SAMPLERS, Preset, preset_named
 from dalda.progress import progress
-from dalda.records import Job
 from dalda.seeding import seed_of
-from dalda.synthesis.diffusion import Renderer
-from dalda.synthesis.presets import SAMPLERS, Preset, preset_named
+from dalda.types import Job
+from dalda.workflows.loading import load_model, load_scorer
+from dalda.workflows.real_images import score_examples, split_of
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
 
 BATCH = 50

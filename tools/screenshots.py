@@ -17,7 +17,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page
 
 from browsing import chromium, serve
-from dalda.synthesis.decisions import history
+from dalda.generation.review_log import history
 
 VIEWS: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
     "light": (1280, 900, "light"),

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from dalda.synthesis.autoencoder import PatchAutoencoder
+from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
 from doodle_training.clip import measure_clip, train_clip
 from doodle_training.denoiser import (
     Stage,
@@ -25,7 +25,7 @@ from doodle_training.denoiser import (
     without_adapter,
 )
 from doodle_training.encoder import train_encoder
-from doodle_training.pictures import make_pictures
+from doodle_training.images import make_pictures
 from doodle_training.tokenizer import make_tokenizer
 
 TRAIN_SEED, TEST_SEED = 1_000_000, 9_000_000
@@ -33,7 +33,7 @@ SHIPPED = Path(__file__).parent.parent / "src/dalda/doodles/weights"
 
 PARTS = {
     "_class_name": "StableDiffusionPipeline",
-    "vae": ["dalda.synthesis.autoencoder", "PatchAutoencoder"],
+    "vae": ["dalda.generation.backends.patch_autoencoder", "PatchAutoencoder"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],

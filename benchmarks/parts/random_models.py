@@ -17,8 +17,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from dalda.guidance.clip import ClipScorer
-from dalda.synthesis.presets import PRESETS, Preset, located
+from dalda.models.clip import ClipScorer
+from dalda.models.presets import PRESETS, Preset, located
 
 TOKENS = 4
 """Of a plain image prompt adapter."""

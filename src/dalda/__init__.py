@@ -15,23 +15,23 @@ _PUBLIC = {
     "EvaluateConfig": "dalda.config",
     "ExportConfig": "dalda.config",
     "ImportConfig": "dalda.config",
-    "MixedDataset": "dalda.pipeline.mixed",
+    "MixedDataset": "dalda.workflows.torch_dataset",
     "ReportConfig": "dalda.config",
     "TrainConfig": "dalda.config",
     "UserError": "dalda.errors",
-    "augment": "dalda.pipeline.synthetic",
-    "evaluate": "dalda.pipeline.evaluating",
-    "export": "dalda.pipeline.exporting",
-    "import_reference": "dalda.pipeline.importing",
-    "plot": "dalda.pipeline.figures",
-    "preview": "dalda.pipeline.synthetic",
-    "report": "dalda.pipeline.report.page",
-    "review": "dalda.pipeline.reviewing",
-    "run": "dalda.pipeline.study",
-    "train": "dalda.pipeline.training",
-    "write_captions": "dalda.pipeline.captions",
-    "draw_split": "dalda.data.fewshot",
-    "catalog_of": "dalda.pipeline.examples",
+    "augment": "dalda.workflows.augment",
+    "evaluate": "dalda.workflows.evaluate",
+    "export": "dalda.workflows.export",
+    "import_reference": "dalda.workflows.import_original",
+    "plot": "dalda.workflows.plot",
+    "preview": "dalda.workflows.augment",
+    "report": "dalda.workflows.report.page",
+    "review": "dalda.workflows.review",
+    "run": "dalda.workflows.experiment",
+    "train": "dalda.workflows.train",
+    "write_captions": "dalda.workflows.captions",
+    "draw_split": "dalda.datasets.few_shot",
+    "catalog_of": "dalda.workflows.real_images",
 }
 __all__ = ["__version__", *_PUBLIC]
 
@@ -43,21 +43,21 @@ if TYPE_CHECKING:
     from dalda.config import ImportConfig as ImportConfig
     from dalda.config import ReportConfig as ReportConfig
     from dalda.config import TrainConfig as TrainConfig
-    from dalda.data.fewshot import draw_split as draw_split
+    from dalda.datasets.few_shot import draw_split as draw_split
     from dalda.errors import UserError as UserError
-    from dalda.pipeline.captions import write_captions as write_captions
-    from dalda.pipeline.evaluating import evaluate as evaluate
-    from dalda.pipeline.examples import catalog_of as catalog_of
-    from dalda.pipeline.exporting import export as export
-    from dalda.pipeline.figures import plot as plot
-    from dalda.pipeline.importing import import_reference as import_reference
-    from dalda.pipeline.mixed import MixedDataset as MixedDataset
-    from dalda.pipeline.report.page import report as report
-    from dalda.pipeline.reviewing import review as review
-    from dalda.pipeline.study import run as run
-    from dalda.pipeline.synthetic import augment as augment
-    from dalda.pipeline.synthetic import preview as preview
-    from dalda.pipeline.training import train as train
+    from dalda.workflows.augment import augment as augment
+    from dalda.workflows.augment import preview as preview
+    from dalda.workflows.captions import write_captions as write_captions
+    from dalda.workflows.evaluate import evaluate as evaluate
+    from dalda.workflows.experiment import run as run
+    from dalda.workflows.export import export as export
+    from dalda.workflows.import_original import import_reference as import_reference
+    from dalda.workflows.plot import plot as plot
+    from dalda.workflows.real_images import catalog_of as catalog_of
+    from dalda.workflows.report.page import report as report
+    from dalda.workflows.review import review as review
+    from dalda.workflows.torch_dataset import MixedDataset as MixedDataset
+    from dalda.workflows.train import train as train
 
 
 def __getattr__(name: str) -> Any:

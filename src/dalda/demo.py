@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.answers.table import Bounds
-from dalda.answers.training import DemoReport
 from dalda.config import AugmentConfig, DataConfig
-from dalda.data.images import open_image
-from dalda.doodles.words import FAMILIAR, UNFAMILIAR
+from dalda.datasets.image_io import open_image
+from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
-from dalda.loading import device_named, load_features, load_model, load_scorer
-from dalda.pipeline.examples import DOODLES, score_examples, split_of
-from dalda.pipeline.keeping import save_outcomes
-from dalda.pipeline.synthetic import decide, paint_plan, settings_of
+from dalda.evaluation.results import by_arm
+from dalda.generation.synthetic_dataset import Store
+from dalda.models.presets import preset_named
 from dalda.progress import say
-from dalda.records import Outcome, Sample, Split
-from dalda.synthesis.presets import preset_named
-from dalda.synthesis.store import Store
-from dalda.trials.outcomes import by_arm
+from dalda.types import Outcome, Sample, Split
+from dalda.workflows.augment import decide, paint_plan, settings_of
+from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
+from dalda.workflows.real_images import DOODLES, score_examples, split_of
+from dalda.workflows.reports.table import Bounds
+from dalda.workflows.reports.training import DemoReport
+from dalda.workflows.run_folder import save_outcomes
 
 if TYPE_CHECKING:
-    from dalda.guidance.clip import ClipScorer
-    from dalda.synthesis.diffusion import Renderer
+    from dalda.generation.backends.stable_diffusion import Renderer
+    from dalda.models.clip import ClipScorer
 
 SEEDS = (0, 1, 2)
 SHOTS = 2
@@ -103,8 +103,8 @@ def _trials(
     splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sample]]
 ) -> tuple[list[Outcome], float]:
     """The outcomes of all arms and seeds, and the accuracy of CLIP without any training."""
-    from dalda.trials.fit import run_trials
-    from dalda.trials.trial import Schedule, Trial
+    from dalda.evaluation.heads import run_trials
+    from dalda.evaluation.trial import Schedule, Trial
 
     # Validation is one and the same for all seeds; only the few shots differ.
     whole = split_of(DataConfig(dataset=DOODLES), "val")
@@ -131,7 +131,7 @@ def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
 
 
 def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> DemoReport:
-    from dalda.trials.metrics import accuracy_interval, compare, verdict
+    from dalda.evaluation.statistics import accuracy_interval, compare, verdict
 
     def against(other: str) -> str:
         return compare(arms["dalda"], arms[other]).sentence
@@ -155,8 +155,8 @@ def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> Dem
 
 
 def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
-    from dalda.trials.metrics import accuracy_interval
-    from dalda.views.plots import ArmSummary, accuracy_figure
+    from dalda.evaluation.statistics import accuracy_interval
+    from dalda.reporting.plots import ArmSummary, accuracy_figure
 
     summaries = {}
     for arm, ones in arms.items():
@@ -170,7 +170,7 @@ def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
 
 def _sheet(out: Path, split: Split, samples: Sequence[Sample]) -> Path:
     """The first example of every class with its copies."""
-    from dalda.views.sheet import SheetRow, picture_sheet
+    from dalda.reporting.contact_sheet import SheetRow, picture_sheet
 
     rows = []
     for name in split.classes:

@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from dalda.captions.keys import read_keys
 from dalda.doodles.dataset import default_root
 from dalda.errors import UserError, first_line
-from dalda.prompts.keys import read_keys
-from dalda.synthesis.hub import place_of
-from dalda.synthesis.presets import PRESETS, SHIPPED, Preset
+from dalda.models.hub import place_of
+from dalda.models.presets import PRESETS, SHIPPED, Preset
 
 State = Literal["ok", "warn", "missing"]
 GB = 1e9

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, Response
 from tests.browser.conftest import Serve, Watched
 
-from dalda.synthesis.decisions import history
-from dalda.synthesis.store import Store
+from dalda.generation.review_log import history
+from dalda.generation.synthetic_dataset import Store
 from drawn_set import drawn_set
 
 ATTACK = """async ([target, job]) => {

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from tests.browser.conftest import Watched, serious
-from tests.pipeline.test_report_numbers import outcome
+from tests.workflows.test_report_numbers import outcome
 
 from dalda.config import ReportConfig
-from dalda.pipeline.keeping import keep_outcome
-from dalda.pipeline.report.page import report
-from dalda.synthesis.decisions import append
+from dalda.generation.review_log import append
+from dalda.workflows.report.page import report
+from dalda.workflows.run_folder import keep_outcome
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')

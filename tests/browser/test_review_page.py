@@ -9,7 +9,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import PATIENCE, Serve, Watched, serious, watched
 
-from dalda.synthesis.decisions import append, history, rejected
+from dalda.generation.review_log import append, history, rejected
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')

@@ -7,7 +7,7 @@ from PIL import Image
 from dalda.doodles.dataset import SIZES, doodle_of, draw_dataset
 from dalda.doodles.draw import SIZE, draw, random_doodle
 from dalda.doodles.shapes import SHAPES
-from dalda.doodles.words import (
+from dalda.doodles.vocabulary import (
     BACKGROUNDS,
     CLASSES,
     COLOURS,

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from dalda.doodles.draw import SIZE
-from dalda.doodles.words import CLASSES, UNFAMILIAR
-from doodle_training.pictures import NAMES
+from dalda.doodles.vocabulary import CLASSES, UNFAMILIAR
+from doodle_training.images import NAMES
 
 BATCH = 128
 WIDTH = 128

@@ -18,7 +18,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.doodles.draw import SIZE
 from doodle_training.clip import PROJECTION, SKETCH, WIDTH, pixels
-from doodle_training.pictures import NAMES
+from doodle_training.images import NAMES
 
 BATCH = 128
 

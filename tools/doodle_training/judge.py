@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dalda.doodles.draw import SIZE
-from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS
-from doodle_training.pictures import draw_block
+from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS
+from doodle_training.images import draw_block
 
 BATCH = 128
 SEED = 5_000_000
@@ -52,7 +52,7 @@ class Judge(nn.Module):
 
 def drawings(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Uniform drawings of all classes and their labels as the judge counts them."""
-    from doodle_training.pictures import NAMES
+    from doodle_training.images import NAMES
 
     pictures, labels, _ = draw_block(seed, count, uniform=True)
     place = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in NAMES])

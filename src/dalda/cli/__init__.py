@@ -5,14 +5,14 @@ from io import TextIOWrapper
 
 import typer
 
+from dalda.cli.augment import augment
 from dalda.cli.captions import prompts
-from dalda.cli.examples import download, score, split
-from dalda.cli.importing import import_reference
-from dalda.cli.looking import doctor, export, report
-from dalda.cli.reviewing import review
-from dalda.cli.study import config, plot, run
-from dalda.cli.synthetic import augment
-from dalda.cli.training import demo, evaluate, train
+from dalda.cli.datasets import download, score, split
+from dalda.cli.experiment import config, plot, run
+from dalda.cli.import_original import import_reference
+from dalda.cli.inspect import doctor, export, report
+from dalda.cli.review import review
+from dalda.cli.train import demo, evaluate, train
 
 app = typer.Typer(
     help="More training pictures from a few: captions, a diffusion model, and a weight per picture.",

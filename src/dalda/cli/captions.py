@@ -37,9 +37,9 @@ def prompts(
     as_json: Json = False,
 ) -> None:
     """Write captions for every class; what is there is kept, and no answer is paid for twice."""
-    from dalda.answers.captions import caption_lines
     from dalda.config import CaptionConfig
-    from dalda.pipeline.captions import write_captions
+    from dalda.workflows.captions import write_captions
+    from dalda.workflows.reports.captions import caption_lines
 
     config = config_of(
         CaptionConfig,

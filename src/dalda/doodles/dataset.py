@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
+from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 from dalda.seeding import generator_of, seed_of
-from dalda.writing import write_atomically
+from dalda.storage.atomic import write_atomically
 
 VERSION = 1
 SEED = 2409_16949

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from dalda.doodles.shapes import SHAPES, Outline
-from dalda.doodles.words import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
+from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 
 SIZE = 32
 """Width and height of a doodle in pixels."""

@@ -1,0 +1,51 @@
+"""The words that are sent to a language model: files beside this one, one template for all data sets."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+from dalda.captions.llm import Message, Wanted
+
+SHOWN = 8
+"""How many of a class's accepted captions are shown when more are asked for."""
+
+
+def about_of(dataset: str) -> str:
+    """One line on what the pictures are; the data sets of the paper bring their own."""
+    lines: dict[str, str] = json.loads(_read("about.json"))
+    return lines.get(dataset, lines[""])
+
+
+def chat_messages(
+    wanted: Wanted, about: str, written: Mapping[str, Sequence[str]], names: Mapping[str, str]
+) -> tuple[Message, ...]:
+    """Ask a chat model for captions of several classes; `written` are those it need not repeat."""
+    classes = "\n".join(f"- {names.get(name, name)}: {count}" for name, count in wanted.items())
+    known = [f"- {caption}" for name in wanted for caption in written.get(name, ())[-SHOWN:]]
+    repeat = "\n".join(["- These are written already; write others:", *known, ""]) if known else ""
+    text = Template(_read("ask.txt")).substitute(about=about, classes=classes, written=repeat)
+    return (Message("system", _read("system.txt").strip()), Message("user", text))
+
+
+def completion_text(name: str, about: str) -> str:
+    """The few-shot text that a base model goes on with; its next line is a caption of `name`.
+
+    The example of the same class is left out, or the model would say it again.
+    """
+    lines = _read("complete.txt").splitlines()
+    own = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
+    text = "\n".join(line for line in lines if line not in own)
+    return Template(text).substitute(about=about, name=name).rstrip()
+
+
+def completion_examples() -> list[str]:
+    """The captions that stand in the few-shot text; what only repeats one of them is no new caption."""
+    lines = _read("complete.txt").splitlines()[2:-1]
+    return [line.partition(": ")[2] for line in lines]
+
+
+@cache
+def _read(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,145 @@
+"""When a caption may be used: the rules, each with the reason that a rejected caption is kept with."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from dalda.captions.class_matching import Names, words_of
+
+WORDS = (4, 60)
+TEXT_ENCODER_TOKENS = 77
+SIMILAR = 0.8
+"""Two captions of a class that share this much of their words are near-duplicates."""
+CountTokens = Callable[[str], int]
+
+_MARKUP = re.compile(
+    r"[{}<>\[\]|\\*]|__|(?<!\w)_\w|`[^`]*`|~~|^\s*(?:#|[-•]\s|\d+[.)]\s)|&\w+;|&#\d+;", re.ASCII
+)
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_JOINERS = "\u200c\u200d"
+"""Unseen as well, but part of how Persian, Hindi and emoji are written."""
+_ENDINGS = "com|org|net|io|edu|gov|info|ly|dev|app"
+_URL = re.compile(
+    rf"[a-z]://|https?:|www\.|\w\.(?:{_ENDINGS})\b|\w\.[a-z]{{2,}}/\w|\w@\w", re.IGNORECASE | re.ASCII
+)
+CUT = " …"
+"""What a base model's caption ends with that was not brought to its end."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules for one list of classes; `wording` says how a class is called in captions."""
+
+    classes: Sequence[str]
+    wording: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    count_tokens: CountTokens | None = None
+    """The text encoder's own count, begin and end included; None has it estimated, rather too high."""
+    names: Names = field(init=False)
+    own_words: Mapping[str, frozenset[str]] = field(init=False)
+    """Per class, the words of its name, which all its captions share."""
+
+    def __post_init__(self) -> None:
+        names = Names.of(self.classes, self.wording)
+        own = {
+            name: names.forms[name].union(words_of(name), words_of(self.wording.get(name, name)))
+            for name in self.classes
+        }
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "own_words", own)
+
+    def reason_against(self, caption: object, label: str, accepted: Sequence[str]) -> str | None:
+        """Why `caption` may not stand for `label` beside those `accepted` before it; None if it may."""
+        if not isinstance(caption, str):
+            return "not text"
+        return (
+            _form_reason(caption, self._written(label))
+            or self._name_reason(caption, label)
+            or self._length_reason(caption)
+            or self._repeat_reason(caption, label, accepted)
+        )
+
+    def _written(self, label: str) -> list[str]:
+        said = [label, self.wording.get(label, label)]
+        plain = [" ".join(name.replace("_", " ").split()) for name in said]
+        return [name for name in (*said, *plain) if name.strip()]
+
+    def _name_reason(self, caption: str, label: str) -> str | None:
+        named, own = self.names.forms_in(caption), self.names.forms[label]
+        signs = [] if own else self._written(label)
+        if not any(form in own for form in named) and not any(name in caption for name in signs):
+            return "does not name its class"
+        owners = [self.names.owners[form] for form in named]
+        others = sorted({min(classes) for classes in owners if label not in classes})
+        return f"names another class: {others[0]}" if others else None
+
+    def _length_reason(self, caption: str) -> str | None:
+        count = self.count_tokens or estimate_tokens
+        return (
+            "too long for the text encoder" if count(self.prefix + caption) > TEXT_ENCODER_TOKENS else None
+        )
+
+    def _repeat_reason(self, caption: str, label: str, accepted: Sequence[str]) -> str | None:
+        words = self.telling_words(caption, label)
+        for other in accepted:
+            if words_of(caption) == words_of(other):
+                return "duplicate"
+            if overlap(words, self.telling_words(other, label)) >= SIMILAR:
+                return "near-duplicate"
+        return None
+
+    def telling_words(self, caption: str, label: str) -> frozenset[str]:
+        """A caption's words without those of its class's name."""
+        return _without(caption, self.own_words[label])
+
+
+@lru_cache(maxsize=1 << 16)
+def _without(caption: str, own: frozenset[str]) -> frozenset[str]:
+    return frozenset(words_of(caption)) - own
+
+
+def overlap(one: frozenset[str], other: frozenset[str]) -> float:
+    """The share of the words of two captions that both have (Jaccard's index), in [0, 1]."""
+    shared = len(one & other)
+    either = len(one) + len(other) - shared
+    return shared / either if either else 1.0
+
+
+def estimate_tokens(text: str) -> int:
+    """CLIP's token count without its tokenizer: a token per six letters of a word, per digit and per sign,
+    per byte of other scripts, and two for begin and end."""
+    count = 2
+    for piece in re.findall(r"[a-zA-Z]+|[^\sa-zA-Z]", text):
+        count += -(-len(piece) // 6) if piece.isascii() else len(piece.encode("utf-8", "replace"))
+    return count
+
+
+def _form_reason(caption: str, own: Sequence[str]) -> str | None:
+    rest = caption
+    for name in own:
+        rest = rest.replace(name, "name")  # which may hold braces or stars of its own
+    if len(rest.splitlines()) > 1:
+        return "not one line"
+    if not rest.isprintable() and any(_is_unseen(sign) for sign in rest):
+        return "control characters"
+    if _URL.search(rest) or _MARKUP.search(rest):
+        return "markup, braces or an address"
+    if rest.rstrip().endswith(("…", "...")):
+        return "breaks off"
+    if not WORDS[0] <= max(_spaced_words(rest), _unspaced_words(caption)) <= WORDS[1]:
+        return f"not of {WORDS[0]} to {WORDS[1]} words"
+    return None
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in _UNSEEN and sign not in _JOINERS
+
+
+def _spaced_words(caption: str) -> int:
+    return sum(any(sign.isalnum() for sign in piece) for piece in caption.split())
+
+
+def _unspaced_words(caption: str) -> int:
+    return len(words_of(caption)) if not caption.isascii() else 0

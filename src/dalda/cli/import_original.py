@@ -1,0 +1,35 @@
+"""The verb that takes over what the authors' code made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dalda.cli.options import DataSet, Json, Root, config_of, show, verb
+
+
+@verb
+def import_reference(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="With aug-0-0.png and so on and their table.")
+    ],
+    dataset: DataSet,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where the synthetic set goes, or goes on.")],
+    root: Root = None,
+    model: Annotated[str, typer.Option(help="The preset they were made with, for the record.")] = "sd14",
+    on_bad_image: Annotated[
+        str, typer.Option(help="A broken picture in the folder: stop, or skip it.")
+    ] = "stop",
+    as_json: Json = False,
+) -> None:
+    """Take over pictures that the authors' code made (aug-*.png) as a synthetic set; they stay there."""
+    from dalda.config import ImportConfig
+    from dalda.workflows import import_original as importing
+
+    config = config_of(
+        ImportConfig,
+        **{"folder": folder, "dataset": dataset, "root": root, "out": out, "model": model},
+        on_bad_image=on_bad_image,
+    )
+    report = importing.import_reference(config)
+    show(as_json, report.as_json(), report.lines())

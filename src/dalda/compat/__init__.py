@@ -1,0 +1,1 @@
+"""The original DALDA code: its configurations, folders and protocol."""

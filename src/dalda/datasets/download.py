@@ -1,0 +1,215 @@
+"""The three published data sets, from their official addresses to the layouts that `published` reads."""
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any
+
+from dalda.datasets.image_folder import Catalog
+from dalda.datasets.published import read_published
+from dalda.errors import UserError
+from dalda.progress import progress, say
+
+OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
+CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a data set; `inner` is the archive inside a zip archive that holds the images."""
+
+    url: str
+    checksum: str
+    inner: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+
+SOURCES = {
+    "pets": (
+        Source(OXFORD + "pets/data/images.tar.gz", "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+        Source(OXFORD + "pets/data/annotations.tar.gz", "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
+    ),
+    "flowers102": (
+        Source(OXFORD + "flowers/102/102flowers.tgz", "md5:52808999861908f626f3c1f4e79d11fa"),
+        Source(OXFORD + "flowers/102/imagelabels.mat", "md5:e0620be6f572b9609742df49c70aed4d"),
+    ),
+    "caltech101": (
+        Source(
+            CALTECH + "caltech-101.zip",
+            "md5:3138e1922a9193bfa496528edbbc45d0",
+            inner="101_ObjectCategories.tar.gz",
+        ),
+    ),
+}
+"""The official addresses, and the checksums that torchvision publishes for them."""
+
+FETCHED = ".download"
+"""Where archives wait, in the data set's folder, until they are unpacked."""
+
+RETRIES = 2
+TIMEOUT_SECONDS = (30, 60)
+MAX_UNPACKED = 4 * 2**30
+MEGABYTE = 2**20
+CHUNK = 2**16
+
+
+def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bool = True) -> Catalog:
+    """Fetches and unpacks what is missing of a published data set, and reads the result.
+
+    `mirror` is an address that serves the same file names. A broken-off download or unpacking goes on where
+    it stopped; files that are there already stay as they are. Raises UserError when a file cannot be
+    fetched, has another checksum (unless `checked` is off), or would write outside of `root`.
+    """
+    if dataset not in SOURCES:
+        raise UserError(f"there is no download for '{dataset}': choose one of {', '.join(SOURCES)}")
+    with suppress(UserError):
+        catalog = read_published(dataset, root)
+        say(f"{dataset} is complete in {root}")
+        return catalog
+    try:
+        for source in SOURCES[dataset]:
+            _unpack(_fetch(source, root, mirror, checked), source, root)
+    except OSError as error:
+        raise UserError(
+            f"{root} cannot be written ({error.strerror or error}): choose another --root"
+        ) from error
+    catalog = read_published(dataset, root)
+    for source in SOURCES[dataset]:
+        (root / FETCHED / source.name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (root / FETCHED).rmdir()
+    return catalog
+
+
+def _fetch(source: Source, root: Path, mirror: str | None, checked: bool) -> Path:
+    try:
+        import pooch
+        import requests
+    except ImportError as error:
+        raise UserError("downloads need the extra 'download': pip install 'dalda[download]'") from error
+    url = source.url if mirror is None else f"{mirror.rstrip('/')}/{source.name}"
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(
+        path=root / FETCHED,
+        base_url="",
+        registry={source.name: source.checksum if checked else None},
+        urls={source.name: url},
+        retry_if_failed=RETRIES,
+    )
+    try:
+        return Path(store.fetch(source.name, downloader=_resume))
+    except requests.RequestException as error:
+        raise UserError(f"{url} cannot be fetched ({error}): run the command again to go on") from error
+    except ValueError as error:
+        raise UserError(
+            f"{url} is not the official file ({source.checksum}): try again, or another mirror"
+        ) from error
+
+
+def _resume(url: str, output_file: str, _: object) -> None:
+    """A downloader for pooch that keeps what it has: pooch's own begins anew."""
+    import requests
+
+    output = Path(output_file)
+    part = output.with_name(url.rsplit("/", 1)[1] + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    # Without `identity` a server may send an archive as gzip content, which would arrive unpacked.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
+        # "Range not satisfiable": all of it is there, or it is another file. The checksum will tell.
+        if answer.status_code != requests.codes.requested_range_not_satisfiable:
+            answer.raise_for_status()
+            _write(answer, part, have if answer.status_code == requests.codes.partial_content else 0)
+    part.replace(output)
+
+
+def _write(answer: Any, part: Path, have: int) -> None:
+    total = have + int(answer.headers.get("Content-Length", 0))
+    with part.open("ab" if have else "wb") as file, progress(f"{part.stem}, MB", total // MEGABYTE) as bar:
+        bar.advance(have // MEGABYTE)
+        for chunk in answer.iter_content(CHUNK):
+            before = file.tell()
+            file.write(chunk)
+            bar.advance(file.tell() // MEGABYTE - before // MEGABYTE)
+
+
+def _unpack(archive: Path, source: Source, root: Path) -> None:
+    """Puts the plain files of an archive below `root`; a file that is no archive goes there as it is."""
+    if archive.suffix == ".mat":
+        with archive.open("rb") as stream:
+            _put(stream, root / archive.name, archive.stat().st_size)
+        return
+    left_out = 0
+    try:
+        with (
+            _opened(archive, source.inner) as (packed, size),
+            tarfile.open(fileobj=packed, mode="r|*") as tar,
+            progress(f"unpacking {archive.name}, MB", size // MEGABYTE) as bar,
+        ):
+            for member, target in _members(tar, archive, root):
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    _put(content, target, member.size)
+                left_out += not (member.isfile() or member.isdir())
+                bar.advance(packed.tell() // MEGABYTE - bar.done)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise UserError(f"{archive} is a broken archive ({error}): delete it and run again") from error
+    if left_out:
+        say(f"{left_out} links and devices of {archive.name} are left out")
+
+
+@contextmanager
+def _opened(archive: Path, inner: str | None) -> Iterator[tuple[IO[bytes], int]]:
+    if inner is None:
+        with archive.open("rb") as stream:
+            yield stream, archive.stat().st_size
+        return
+    with zipfile.ZipFile(archive) as outer:
+        found = [entry for entry in outer.infolist() if PurePosixPath(entry.filename).name == inner]
+        if not found:
+            raise UserError(f"{archive} has no {inner} in it: delete it and run the command again")
+        with outer.open(found[0]) as stream:
+            yield stream, found[0].file_size
+
+
+def _members(tar: tarfile.TarFile, archive: Path, root: Path) -> Iterator[tuple[tarfile.TarInfo, Path]]:
+    """Each member with the place below `root` where it belongs."""
+    total = 0
+    for member in tar:
+        name = PurePosixPath(member.name)
+        # As Windows reads it too: there a backslash and a drive lead elsewhere.
+        parts = {*name.parts, *PureWindowsPath(member.name).parts}
+        if (
+            name.is_absolute()
+            or ".." in parts
+            or PureWindowsPath(member.name).anchor
+            or "\0" in member.name
+        ):
+            raise UserError(
+                f"{archive} wants to write outside of {root} ({member.name!a}): do not trust it"
+            )
+        total += member.size
+        if total > MAX_UNPACKED:
+            raise UserError(f"{archive} unpacks to more than {MAX_UNPACKED // 2**30} GB: do not trust it")
+        yield member, root / name
+
+
+def _put(content: IO[bytes], target: Path, size: int) -> None:
+    """Writes one file, whole or not at all; one that is there already is never touched."""
+    if target.exists():
+        if not target.is_file() or target.stat().st_size != size:
+            raise UserError(f"{target} is there but differs from the archive's: move it away and run again")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.part")
+    with unfinished.open("wb") as file:
+        while chunk := content.read(CHUNK):
+            file.write(chunk)
+    unfinished.replace(target)

@@ -1,0 +1,138 @@
+"""Data sets that the `datasets` library reads: from the Hub, or from a local folder of its files."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Any
+
+from dalda.datasets.image_folder import Catalog, ClassFiles
+from dalda.datasets.image_io import IMAGE_SUFFIXES
+from dalda.errors import UserError
+from dalda.progress import progress, say
+from dalda.storage.atomic import write_atomically
+
+VALIDATION_NAMES = ("validation", "val", "valid", "dev", "test")
+
+
+def read_hugging_face(name: str, cache: Path | None = None) -> Catalog:
+    """The catalog of `datasets.load_dataset(name)`, its images written once into a cache folder.
+
+    Train is the split 'train' or the only one, val the first of VALIDATION_NAMES. Classes come in the data
+    set's own order. Scripts of a data set are never run. Raises UserError for what has no labelled images.
+    """
+    try:
+        import datasets
+        from huggingface_hub import constants
+    except ImportError as error:
+        raise UserError("hf: data sets need the extra 'hf': pip install 'dalda[hf]'") from error
+    tables = _load(name)
+    place = cache or Path(datasets.config.HF_DATASETS_CACHE) / "dalda"
+    root = place / hashlib.sha256(name.encode()).hexdigest()[:16]
+    trusted = (Path(name), Path(datasets.config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
+    parts = {
+        part: _write_images(table, f"{part} of hf:{name}", root / part, trusted)
+        for part, table in tables.items()
+    }
+    classes = tuple(dict.fromkeys(label for files in parts.values() for label in files))
+    for part, files in parts.items():
+        bare = [label for label in classes if label not in files]
+        if bare:
+            raise UserError(
+                f"class '{bare[0]}' has no images in {part} of hf:{name}: choose another data set"
+            )
+    if len(classes) < 2:
+        raise UserError(
+            f"hf:{name} has fewer than two classes with images: a classifier needs at least two"
+        )
+    kept = {part: {label: files[label] for label in classes} for part, files in parts.items()}
+    return Catalog(f"hf:{name}", root, classes, kept)
+
+
+def _load(name: str) -> dict[str, Any]:
+    """The tables of train and, where there is one, of val."""
+    import datasets
+
+    folder = Path(name)
+    saved = any((folder / mark).exists() for mark in ("dataset_info.json", "dataset_dict.json"))
+    try:
+        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+    except Exception as error:  # the library raises anything, for a name, a network or a file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"hf:{name} cannot be loaded ({reason}): check the name and the network") from error
+    splits = dict(found) if isinstance(found, dict) else {"train": found}
+    if "train" not in splits and len(splits) > 1:
+        raise UserError(f"hf:{name} has no split 'train' but {', '.join(splits)}: choose another data set")
+    train = splits.pop("train") if "train" in splits else splits.popitem()[1]
+    held_out = next((splits[key] for key in VALIDATION_NAMES if key in splits), None)
+    return {"train": train} if held_out is None else {"train": train, "val": held_out}
+
+
+def _columns(table: Any, what: str) -> tuple[str, str]:
+    """The names of the image column and of the class column."""
+    import datasets
+
+    features = table.features
+    images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+    words = [
+        key for key, feature in features.items() if key == "label" and feature == datasets.Value("string")
+    ]
+    image = "image" if "image" in images else images[0] if len(images) == 1 else None
+    label = "label" if "label" in labels + words else labels[0] if len(labels) == 1 else None
+    if image is None or label is None:
+        raise UserError(
+            f"{what} needs one column of images and one of class labels, 'image' and 'label', "
+            f"but has {', '.join(features)}: choose another data set"
+        )
+    return image, label
+
+
+def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]) -> ClassFiles:
+    """Each row's image as a file named by its content; what is there already is not written again."""
+    import datasets
+
+    image, label = _columns(table, what)
+    feature = table.features[label]
+    names = (
+        feature.names if isinstance(feature, datasets.ClassLabel) else sorted(set(table[label]) - {None})
+    )
+    found: dict[str, list[Path]] = {unicodedata.normalize("NFC", str(name)): [] for name in names}
+    rows = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+    unlabelled = 0
+    with progress(f"reading {what}", len(rows)) as bar:
+        for content, suffix, number in _rows(rows, image, label, trusted):
+            bar.advance()
+            name = names[number] if isinstance(number, int) and number >= 0 else number
+            if content is None or not isinstance(name, str):
+                unlabelled += 1
+                continue
+            path = folder / (hashlib.sha256(content).hexdigest() + suffix)
+            _put(content, path)
+            found[unicodedata.normalize("NFC", name)].append(path)
+    if unlabelled:
+        say(f"{unlabelled} rows of {what} have no image or no label, and are left out")
+    return {key: tuple(files) for key, files in found.items() if files}
+
+
+def _rows(
+    rows: Any, image: str, label: str, trusted: tuple[Path, ...]
+) -> Iterator[tuple[bytes | None, str, int | str | None]]:
+    """(bytes, suffix, label) of each row; a path in a row is followed into the `trusted` folders only."""
+    homes = [folder.resolve() for folder in trusted]
+    for row in rows:
+        cell = row[image] or {}
+        content, named = cell.get("bytes"), cell.get("path") or ""
+        if content is None and any(Path(named).resolve().is_relative_to(home) for home in homes):
+            with suppress(OSError):
+                content = Path(named).read_bytes()
+        suffix = PurePath(named).suffix.lower()
+        yield content, suffix if suffix in IMAGE_SUFFIXES else ".img", row[label]
+
+
+def _put(content: bytes, path: Path) -> None:
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content, shared=True, sync=False)

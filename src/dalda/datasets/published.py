@@ -1,0 +1,170 @@
+"""The three published data sets, in the folder layouts that the reference reads."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+
+from dalda.datasets.image_folder import Catalog, ClassFiles, unreadable, visible
+from dalda.errors import UserError
+from dalda.progress import say
+
+
+class _Names(TypedDict):
+    class_names: list[str]
+    names_for_captions: dict[str, str]
+
+
+@cache
+def _names() -> dict[str, _Names]:
+    written = resources.files("dalda.datasets").joinpath("classes.json").read_text(encoding="utf-8")
+    names: dict[str, _Names] = json.loads(written)
+    return names
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """The classes of a published data set, in the order that its labels count."""
+    return tuple(_names()[dataset]["class_names"])
+
+
+def caption_name(dataset: str, label: str) -> str:
+    """The words for a class in a caption: in one line, without underscores, and so that they read well."""
+    if dataset in _names() and label in _names()[dataset]["names_for_captions"]:
+        return _names()[dataset]["names_for_captions"][label]
+    return " ".join(label.replace("_", " ").split()) or label
+
+
+def read_pets(root: Path) -> Catalog:
+    """Oxford-IIIT Pet: `annotations/trainval.txt` lists train, `annotations/test.txt` val.
+
+    A line is `STEM CLASS_ID SPECIES BREED_ID`; the image is `STEM.jpg` in the root or in `images`.
+    """
+    classes = class_names("pets")
+    needed = [root / "annotations" / "trainval.txt", root / "annotations" / "test.txt"]
+    _require("pets", root, needed)
+    there = {
+        path.name: path for place in (root / "images", root) if place.is_dir() for path in visible(place)
+    }
+    parts: dict[str, ClassFiles] = {}
+    missing: list[str] = []
+    for part, listing in zip(("train", "val"), needed, strict=True):
+        entries = [(f"{stem}.jpg", label) for stem, label in _pets_lines(listing, classes)]
+        missing += [name for name, _ in entries if name not in there]
+        parts[part] = _by_class(classes, ((there[name], label) for name, label in entries if name in there))
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the images that {root / 'annotations'} lists are missing, the first "
+            f"'{missing[0]}': {_how_to_get('pets', root)}"
+        )
+    return _published("pets", root, classes, parts)
+
+
+def read_flowers102(root: Path) -> Catalog:
+    """Oxford Flowers 102: `jpg/*.jpg` sorted by name, labels counted from 1 in `imagelabels.mat`."""
+    classes = class_names("flowers102")
+    _require("flowers102", root, [root / "jpg", root / "imagelabels.mat"])
+    images = [path for path in visible(root / "jpg") if path.suffix == ".jpg"]
+    labels = _flower_labels(root / "imagelabels.mat", len(classes))
+    if len(images) != len(labels):
+        raise UserError(
+            f"{root / 'jpg'} has {len(images)} images, but imagelabels.mat labels {len(labels)}: "
+            f"{_how_to_get('flowers102', root)}"
+        )
+    files = _by_class(classes, zip(images, (classes[label - 1] for label in labels), strict=True))
+    return _published("flowers102", root, classes, {"train": files})
+
+
+def read_caltech101(root: Path) -> Catalog:
+    """Caltech 101: folders of `101_ObjectCategories` (or of the root itself), named in the class list.
+
+    A class is called as its folder, in lower case and with spaces; others are left out.
+    """
+    classes = class_names("caltech101")
+    inner = root / "101_ObjectCategories"
+    _require("caltech101", root, [] if root.name == inner.name else [root])
+    top = inner if inner.is_dir() else root
+    labelled = [(place, place.name.lower().replace("_", " ")) for place in visible(top) if place.is_dir()]
+    known = [(place, label) for place, label in labelled if label in classes]
+    if not known:
+        raise UserError(f"{inner} is missing: {_how_to_get('caltech101', root)}")
+    images = ((path, label) for place, label in known for path in visible(place) if path.suffix == ".jpg")
+    files = _by_class(classes, images)
+    missing = [label for label in classes if not files[label]]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the {len(classes)} classes have no images in {top}, the first "
+            f"'{missing[0]}': {_how_to_get('caltech101', root)}"
+        )
+    return _published("caltech101", root, classes, {"train": files})
+
+
+PUBLISHED = {"pets": read_pets, "flowers102": read_flowers102, "caltech101": read_caltech101}
+
+
+def read_published(dataset: str, root: Path) -> Catalog:
+    """The catalog of one of PUBLISHED; raises UserError for what is missing, with the way to get it."""
+    try:
+        return PUBLISHED[dataset](root)
+    except OSError as error:
+        raise unreadable(root, error) from error
+
+
+def _published(dataset: str, root: Path, classes: tuple[str, ...], parts: dict[str, ClassFiles]) -> Catalog:
+    bare = [label for label in classes if not any(files[label] for files in parts.values())]
+    if len(bare) == len(classes):
+        raise UserError(f"{root} lists no images: {_how_to_get(dataset, root)}")
+    if bare:
+        say(f"{dataset}: {len(bare)} of {len(classes)} classes have no images, the first '{bare[0]}'")
+    return Catalog(dataset, root, classes, parts, halved=True)
+
+
+def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> ClassFiles:
+    found: dict[str, list[Path]] = {label: [] for label in classes}
+    for path, label in images:
+        found[label].append(path)
+    return {label: tuple(paths) for label, paths in found.items()}
+
+
+def _pets_lines(listing: Path, classes: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+    """The image stem and the class of each line, comments and empty lines left out."""
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{listing} cannot be read ({error}): take it from the archive again") from error
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 2 or not words[1].isdecimal() or not 1 <= int(words[1]) <= len(classes):
+            raise UserError(
+                f"line {number} of {listing} is not 'STEM CLASS_ID SPECIES BREED_ID' with a class from 1"
+                f" to {len(classes)}: take the file from the archive again"
+            )
+        yield words[0], classes[int(words[1]) - 1]
+
+
+def _flower_labels(path: Path, count: int) -> list[int]:
+    from scipy.io import loadmat
+
+    remedy = "take the file from its official address again"
+    try:
+        labels = np.asarray(loadmat(path, variable_names=["labels"])["labels"])
+    except Exception as error:  # a parser fed broken bytes raises anything
+        raise UserError(f"{path} is not a MATLAB file with 'labels' ({error}): {remedy}") from error
+    if labels.dtype.kind not in "iuf" or not np.isin(labels, np.arange(1, count + 1)).all():
+        raise UserError(f"{path} has labels other than the numbers from 1 to {count}: {remedy}")
+    return [int(label) for label in labels.ravel()]
+
+
+def _require(dataset: str, root: Path, needed: list[Path]) -> None:
+    missing = [path for path in [root, *needed] if not path.exists()]
+    if missing:
+        raise UserError(f"{missing[0]} is missing: {_how_to_get(dataset, root)}")
+
+
+def _how_to_get(dataset: str, root: Path) -> str:
+    return f"get {dataset} with `dalda download {dataset} --root {root}`"

@@ -1,0 +1,175 @@
+"""What a trial is: which images it may draw, how long it trains, and what came out."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalda.errors import UserError
+from dalda.evaluation.features import Picture
+from dalda.evaluation.mixing import Draws, Pool, draw, pool_of
+from dalda.evaluation.statistics import calibration_error, confusion, per_class
+from dalda.progress import say
+from dalda.seeding import generator_of
+from dalda.types import Example, Outcome, Sample, Split
+
+Labels = NDArray[np.int64]
+IMAGE_DIGITS = 12
+"""Of an image's hash, enough to tell a data set's images apart."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One classifier to be trained: on the split's real images and on their synthetic copies."""
+
+    arm: str
+    seed: int
+    split: Split
+    synthetic: tuple[Sample, ...] = ()
+    synthetic_probability: float = 0.5
+    blend: str = "per-image-replacement"
+    """A way of `dalda.evaluation.mixing.WAYS`."""
+    sample_weights: tuple[float, ...] | None = None
+    """How far each synthetic image is trusted: its loss is multiplied by it. None is 1 for all."""
+
+    @cached_property
+    def _pooled(self) -> tuple[Pool, list[Sample]]:
+        return pool_of(self.split.examples, self.synthetic)
+
+    @property
+    def pool(self) -> Pool:
+        """The images by number. Raises `UserError` where the synthetic ones are not of this split."""
+        return self._pooled[0]
+
+    @property
+    def items(self) -> list[Example | Sample]:
+        """The images of the pool, in its order."""
+        return [*self.split.examples, *self._pooled[1]]
+
+    @property
+    def labels(self) -> Labels:
+        """Their classes by number, [real + synthetic]."""
+        return labels_of(self.items, self.split.classes)
+
+    def draws(self, schedule: "Schedule") -> Draws:
+        """What each training step sees; the arm is no label, so that arms of a seed share real draws."""
+        generator = generator_of(self.seed, "draws")
+        steps = schedule.epochs * schedule.iterations
+        drawn = draw(self.blend, generator, self.pool, steps, schedule.batch, self.synthetic_probability)
+        if self.sample_weights is None:
+            return drawn
+        if len(self.sample_weights) != len(self.synthetic):
+            raise UserError(
+                f"There are {len(self.sample_weights)} sample weights for {len(self.synthetic)} synthetic "
+                "images: give one for each."
+            )
+        trust = dict(zip((sample.path for sample in self.synthetic), self.sample_weights, strict=True))
+        of_item = [trust[item.path] if isinstance(item, Sample) else 1.0 for item in self.items]
+        return Draws(drawn.images, drawn.weights * np.array(of_item, np.float32)[drawn.images])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a classifier is trained, the same for every arm; None is the backbone's own (METHOD.md)."""
+
+    epochs: int = 50
+    iterations: int = 200
+    """Steps per epoch."""
+    batch: int = 32
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    head_start: str = "text"
+    """`text` where the backbone reads, at CLIP's own scale; `random`, as torch starts a linear layer."""
+
+
+def check(trial: Trial, validation: Split) -> None:
+    """Raises `UserError` where a trial cannot be trained or compared; notes what it leaves out."""
+    split = trial.split
+    if split.classes != validation.classes:
+        odd = sorted(set(split.classes) ^ set(validation.classes))
+        raise UserError(
+            f"Training and validation have different classes ({', '.join(odd[:5]) or 'another order'}): "
+            "use two parts of one data set."
+        )
+    check_classes(trial)
+    if not validation.examples:
+        raise UserError("There are no validation images: the accuracy cannot be measured.")
+    unseen = _without(validation)
+    if unseen:
+        raise UserError(
+            f"{len(unseen)} classes have no validation image ({', '.join(unseen[:5])}): add some."
+        )
+    if trial.pool.unused:
+        say(
+            f"note: {trial.arm} leaves out {trial.pool.unused} of {len(trial.synthetic)} synthetic images, "
+            "since their real images are not in this split"
+        )
+
+
+def check_classes(trial: Trial) -> None:
+    """Raises `UserError` where there is nothing to tell apart, or a class that nothing shows."""
+    if len(trial.split.classes) < 2:
+        raise UserError("A classifier needs at least two classes: this data set has one.")
+    bare = _without(trial.split)
+    if bare:
+        raise UserError(f"{len(bare)} classes have no training image ({', '.join(bare[:5])}): add some.")
+
+
+def _without(split: Split) -> list[str]:
+    """The classes of which a split has no image."""
+    there = {example.label for example in split.examples}
+    return [name for name in split.classes if name not in there]
+
+
+def labels_of(items: Sequence[Example | Sample], classes: Sequence[str]) -> Labels:
+    """Class numbers in the order of `classes`, [n]."""
+    number = {name: place for place, name in enumerate(classes)}
+    return np.array([number[item.label] for item in items], dtype=np.int64)
+
+
+def picture_of(item: Example | Sample) -> Picture:
+    """The item's file and the hash of its bytes. Raises `UserError` where a synthetic image is gone."""
+    if isinstance(item, Example):
+        return Picture(item.path, item.sha256)
+    try:
+        state = item.path.stat()
+        return Picture(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
+    except OSError as error:
+        raise UserError(f"The synthetic image {item.path} cannot be read: make it again.") from error
+
+
+@cache
+def _hash_of(path: Path, changed: int, size: int) -> str:
+    """Of the file's bytes, which many trials ask for; read again where the file has changed."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def outcome_of(
+    trial: Trial, validation: Split, probabilities: NDArray[np.float64], epoch_accuracy: Sequence[float]
+) -> Outcome:
+    """The numbers of a trained classifier from what it says of each validation image, [images, classes]."""
+    truth = labels_of(validation.examples, validation.classes)
+    seen = probabilities.argmax(1)
+    classes = len(validation.classes)
+    likelihood = np.maximum(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
+    return Outcome(
+        dataset=trial.split.dataset,
+        arm=trial.arm,
+        seed=trial.seed,
+        shots=trial.split.shots,
+        classes=validation.classes,
+        accuracy=float((seen == truth).mean()),
+        class_accuracy=tuple(per_class(seen == truth, truth, classes).tolist()),
+        loss=float(-np.log(likelihood).mean()),
+        real_images=trial.pool.real,
+        synthetic_images=trial.pool.synthetic,
+        right=tuple((seen == truth).tolist()),
+        calibration_error=calibration_error(probabilities, truth),
+        confusion=tuple(map(tuple, confusion(seen, truth, classes).tolist())),
+        epoch_accuracy=tuple(epoch_accuracy),
+        images=tuple(example.sha256[:IMAGE_DIGITS] for example in validation.examples),
+    )

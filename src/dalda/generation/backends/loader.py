@@ -1,0 +1,215 @@
+"""Loading a preset's parts: the pipeline, its autoencoder, a LoRA, the image prompt adapter."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from diffusers.models.embeddings import (
+    ImageProjection,
+    IPAdapterFullImageProjection,
+    IPAdapterPlusImageProjection,
+)
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from dalda.errors import UserError
+from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
+from dalda.models.hub import loaded, place_of
+from dalda.models.presets import Preset, split_file
+
+PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "StableDiffusionPipeline": (
+        StableDiffusionPipeline,
+        {"safety_checker": None, "requires_safety_checker": False},
+    ),
+    "StableDiffusionXLPipeline": (StableDiffusionXLPipeline, {"add_watermarker": False}),
+}
+"""The kinds of model, and what each of them is loaded without."""
+AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny, PatchAutoencoder)}
+PROJECTIONS = (ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection)
+"""The kinds of adapter: plain (one embedding), full and plus (patches)."""
+LORA_FILE = "pytorch_lora_weights.safetensors"
+
+
+def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
+    """The preset's model with all its parts, on the CPU. Raises UserError for what is not to be had."""
+    half = dtype == torch.float16
+    own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
+
+    def load(name: str, **place: Any) -> Any:
+        kind, without = _kind_of(name, place)
+        # As stock diffusers decodes: XL's own autoencoder overflows in half precision.
+        exact = torch.float32 if half and kind is StableDiffusionXLPipeline else dtype
+        if own is None:
+            vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **place)
+        else:
+            vae = own.to(exact if own.config.get("force_upcast") else dtype)
+        return kind.from_pretrained(
+            name,
+            vae=vae,
+            dtype=dtype,
+            variant=preset.variant,
+            feature_extractor=None,
+            image_encoder=None,
+            **without,
+            **place,
+        )
+
+    pipeline = loaded(preset.model, "--model", load)
+    _check(pipeline, preset)
+    if preset.lora is not None:
+        _merge_lora(pipeline, preset.lora, preset.lora_scale)
+    _add_adapter(pipeline, preset, dtype)
+    return pipeline
+
+
+def _kind_of(name: str, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    named = DiffusionPipeline.load_config(name, **place).get("_class_name")
+    if named not in PIPELINES:
+        raise UserError(
+            f"the model '{name}' is a {named}; dalda renders with Stable Diffusion 1.x and XL, "
+            "choose one of these with --model"
+        )
+    return PIPELINES[named]
+
+
+def _load_vae(named: str, dtype: torch.dtype) -> Any:
+    return loaded(named, "--vae", lambda name, **place: _vae(name, dtype, **place))
+
+
+def _vae(name: str, dtype: torch.dtype, **place: Any) -> Any:
+    """An autoencoder of whichever kind its settings name."""
+    settings = {key: value for key, value in place.items() if key != "variant"}
+    named = AutoencoderKL.load_config(name, **settings).get("_class_name")
+    if named not in AUTOENCODERS:
+        raise UserError(
+            f"the autoencoder of '{name}' is a {named}; one of {', '.join(AUTOENCODERS)} is needed, "
+            "name one with --vae"
+        )
+    return AUTOENCODERS[named].from_pretrained(name, dtype=dtype, **place)
+
+
+def _check(pipeline: Any, preset: Preset) -> None:
+    """Raises UserError for parts that do not go together."""
+    wanted, had = pipeline.unet.config.in_channels, pipeline.vae.config.latent_channels
+    if wanted != had:
+        raise UserError(
+            f"the autoencoder '{preset.vae or preset.model}' has {had} channels, the model "
+            f"'{preset.model}' works on {wanted}; name another with --vae"
+        )
+    if preset.size is not None and (preset.size < 1 or preset.size % pipeline.vae_scale_factor):
+        raise UserError(
+            f"the model '{preset.model}' cannot make pictures of {preset.size} pixels; "
+            f"choose a multiple of {pipeline.vae_scale_factor} with --override size=..."
+        )
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise UserError(
+            f"the model '{preset.model}' has its guidance built in, which leaves none to choose; "
+            "take the plain model and a LoRA of the same kind with --lora and --scheduler lcm"
+        )
+
+
+def _merge_lora(pipeline: Any, lora: str, scale: float) -> None:
+    """Adds a LoRA to the model's weights, so that it costs nothing at rendering."""
+    named, file = split_file(lora)
+    if file is None and not place_of(named).is_folder:
+        file = LORA_FILE
+
+    def load(name: str, **place: Any) -> None:
+        try:
+            pipeline.load_lora_weights(name, weight_name=file, **place)
+        except ValueError as error:
+            if "PEFT backend is required" in str(error):
+                raise UserError("--lora needs the package peft; run pip install 'dalda[lora]'") from None
+            raise
+        if not pipeline.get_active_adapters():
+            raise UserError(f"the LoRA '{lora}' has nothing for this model; name another with --lora")
+
+    loaded(named, "--lora", load)
+    pipeline.fuse_lora(lora_scale=scale)
+    pipeline.unload_lora_weights()
+
+
+def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
+    """Loads the adapter and its image encoder; pickled weights are read as weights only."""
+
+    def load(name: str, **place: Any) -> None:
+        # Diffusers would fetch its own choice of these, and needs torchvision for it.
+        pipeline.register_modules(feature_extractor=_processor(224))
+        pipeline.load_ip_adapter(
+            name,
+            subfolder="" if preset.adapter_folder == "." else preset.adapter_folder,
+            weight_name=preset.adapter_file,
+            image_encoder_folder=None,
+            **place,
+        )
+        (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
+        if not isinstance(projection, PROJECTIONS):
+            raise UserError(
+                f"the adapter '{preset.adapter_file}' needs a face recogniser, which dalda has not; "
+                "choose one that reads the whole picture, such as ip-adapter_sd15.bin"
+            )
+        encoder = CLIPVisionModelWithProjection.from_pretrained(
+            name, subfolder=_encoder_folder(name, place, preset, projection), dtype=dtype, **place
+        )
+        pipeline.register_modules(
+            image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
+        )
+
+    loaded(preset.adapter, "--adapter", load)
+
+
+def _processor(side: int) -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection: Any) -> str:
+    """The place, in the adapter's folder or repository, of the image encoder that the adapter was made for.
+
+    h94/IP-Adapter has several, told apart by their width alone; a folder may also be laid out flat.
+    Raises UserError where none fits, OSError where there is none, or where the Hub may have another.
+    """
+    wanted = _width_read_by(projection)
+    places = dict.fromkeys(
+        (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
+    )
+    found: dict[str, int] = {}
+    lost: OSError | None = None
+    for one in places:
+        try:
+            # Empty, and no error, where a folder has none; loading that would give a model of defaults.
+            settings, _ = CLIPVisionConfig.get_config_dict(name, subfolder=one, **place)
+        except OSError as error:
+            lost, settings = error, {}
+        if not settings:
+            continue
+        config = CLIPVisionConfig.from_pretrained(name, subfolder=one, **place)
+        plain = isinstance(projection, ImageProjection)
+        found[one] = config.projection_dim if plain else config.hidden_size
+        if found[one] == wanted:
+            return one
+    on_the_hub = place["local_files_only"] and not Path(name).is_dir()
+    if not found or (on_the_hub and len(found) < len(places)):
+        raise lost or OSError("it has no image encoder")
+    widths = ", ".join(f"{one} {width}" for one, width in found.items())
+    raise UserError(
+        f"the adapter '{preset.adapter_file}' reads pictures as {wanted} numbers, and no image encoder of "
+        f"'{preset.adapter}' gives as many ({widths}); name its own with --override image_encoder=FOLDER"
+    )
+
+
+def _width_read_by(projection: Any) -> int:
+    """How many numbers of a picture, or of each of its patches, an adapter's projection takes."""
+    if isinstance(projection, ImageProjection):
+        first = projection.image_embeds
+    elif isinstance(projection, IPAdapterFullImageProjection):
+        first = projection.ff.net[0].proj
+    else:
+        first = projection.proj_in
+    return int(first.in_features)

@@ -1,0 +1,77 @@
+"""How many pictures are rendered together, and what to do when they do not fit into memory."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from dalda.types import Job
+
+if TYPE_CHECKING:
+    from dalda.generation.backends.stable_diffusion import Renderer
+
+SMALL = 64
+"""Pixels a side: pictures up to this are rendered in large batches everywhere."""
+MOST = 32
+"""Pictures together; a GPU that is busy gains nothing from more."""
+SPARE = 0.2
+"""The share of free memory that is left free: other programs, and a fragmented heap."""
+
+
+def automatic_batch_size(size: int, device: str) -> int:
+    """Pictures rendered together, before anything is known of the memory.
+
+    Small ones in large batches; large ones singly on a CPU, which gains nothing from more of them.
+    """
+    if size <= SMALL:
+        return MOST
+    return 8 if device.startswith("cuda") else 1
+
+
+def probed_batch_size(renderer: "Renderer", job: Job, open_source: Callable[[], Image.Image]) -> int:
+    """The same, on a GPU from its free memory and from what one picture of two steps takes of it.
+
+    1 where not even that one fits: rendering may yet save memory, or says what to do.
+    """
+    if not renderer.device.startswith("cuda"):
+        return automatic_batch_size(renderer.size, renderer.device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(renderer.device)
+    before = torch.cuda.memory_allocated(renderer.device)
+    try:
+        # Not what `torch.compile` has made for whole batches: it would be made anew for a batch of one.
+        with torch.compiler.set_stance("force_eager"):
+            renderer.render([replace(job, steps=2)], [open_source()])
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        free_memory()
+        return 1
+    one = torch.cuda.max_memory_allocated(renderer.device) - before
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(renderer.device)
+    return fitting(free, one)
+
+
+def fitting(free: int, one: int) -> int:
+    """The largest power of two of pictures, from 1 to MOST, that fit into `free` bytes at `one` each."""
+    room = int(free * (1 - SPARE)) // max(one, 1)
+    return max(1, min(MOST, 1 << max(room, 1).bit_length() - 1))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or (where torch says so in words only) on a CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said
+
+
+def free_memory() -> None:
+    """Gives back what a failed attempt still holds."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

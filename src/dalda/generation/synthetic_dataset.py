@@ -1,0 +1,345 @@
+"""The finished folder: an image folder with metadata, written so that a stop anywhere is harmless.
+
+An image is written first, whole or not at all; its line in the metadata follows and is flushed. A
+torn last line is dropped, and its job is done again. Nothing is ever deleted.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dalda.errors import UserError
+from dalda.generation.image_encoding import Encoded
+from dalda.generation.lock import alone_in
+from dalda.storage import jsonl as lines
+from dalda.storage.atomic import unfinished, write_atomically
+from dalda.types import Job, Sample
+
+SETTINGS = "dalda.yaml"
+CONTENTS = "contents"
+"""Settings that stand for others, by their dotted names: hashes of folders, which may lie anywhere."""
+RECORDED_ONLY = frozenset({"versions", "rendering", CONTENTS})
+"""Settings that are kept for the reader, and may differ from one run to the next."""
+TRAIN = "train"
+METADATA = "metadata.jsonl"
+DROPPED = "dropped.jsonl"
+
+
+def folder_name(label: str) -> str:
+    """A class's folder: its name with everything unsafe replaced, readable and never a path.
+
+    Two names that would meet in one folder are told apart by a hash of the name.
+    """
+    safe = re.sub(r"[^\w .,()+-]", "_", unicodedata.normalize("NFC", label)).strip(" .")
+    if safe == label and not label.startswith(("-", METADATA)) and len(label.encode()) <= 120:
+        return label
+    digest = hashlib.sha256(label.encode()).hexdigest()[:8]
+    return f"{safe.encode()[:100].decode(errors='ignore').strip(' .') or 'class'}-{digest}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job's picture, as it is to be kept."""
+
+    job: Job
+    picture: Encoded
+    seed: int | None
+    """The seed that the picture was really made with; None where nobody knows it."""
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    """What its record says of the model and the batch, beside its job."""
+    rendered_again: str | None = None
+    """What was wrong with the picture of the job's own seed, if anything."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A job whose picture is not kept."""
+
+    job: Job
+    reason: str
+    seed: int | None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One synthetic set on disk: OUT/train/<class>/<id>.png, its metadata and OUT/dalda.yaml."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path, settings: Mapping[str, Any]) -> "Store":
+        """Makes the folder, or goes on with one that was begun with the same settings.
+
+        One in which nothing was made yet is begun anew with other settings: they may be the mended ones.
+        Raises UserError, naming the difference, for a folder of other settings or of other things,
+        and for one that cannot be written.
+        """
+        store = cls(folder)
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
+            if not (folder / SETTINGS).exists():
+                begun = unfinished(folder / SETTINGS)
+                if folder.exists() and any(path != begun for path in folder.iterdir()):
+                    raise UserError(
+                        f"the output folder '{folder}' holds files that dalda did not make; "
+                        "choose a new or empty folder with -o"
+                    )
+                folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(folder / SETTINGS, as_yaml(settings))
+            kept = read_settings(folder)
+            try:
+                refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY)
+            except UserError:
+                if not store._is_bare():
+                    raise
+                with alone_in(folder):
+                    write_atomically(folder / SETTINGS, as_yaml(settings))
+            (folder / TRAIN).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the output folder '{folder}' cannot be used ({error.strerror}); choose another with -o"
+            ) from error
+        return store
+
+    @classmethod
+    def existing(cls, folder: Path) -> "Store":
+        """A finished or unfinished folder, to be read. Raises UserError when it is not one."""
+        read_settings(folder)
+        return cls(folder)
+
+    def _is_bare(self) -> bool:
+        """Whether there is no picture and no record yet."""
+        if any(path.exists() and path.stat().st_size for path in self._records()):
+            return False
+        return not (self.folder / TRAIN).exists() or not self._pictures()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While pictures are added: no other process adds any, and torn last lines are mended.
+
+        Raises UserError when another process is at work here, or the folder cannot be written; a full
+        disk and the like within the block end as one, too.
+        """
+        try:
+            with alone_in(self.folder):
+                for path in self._records():
+                    lines.mend(path)
+                # Known before any work is done: that records can be added here.
+                lines.append(self.folder / TRAIN / METADATA, ())
+                yield
+        except OSError as error:
+            place = error.filename or self.folder
+            raise UserError(
+                f"'{place}' cannot be written ({error.strerror or error}); mend that and run the same "
+                "command again: what is finished is kept"
+            ) from error
+
+    def finished(self) -> set[str]:
+        """Ids of the jobs that need no more work: painted, or dropped with a reason."""
+        there = self._pictures()
+        done = {str(line["job_id"]) for line in self.lines() if line.get("file_name") in there}
+        return done | {str(line["job_id"]) for line in self.dropped()}
+
+    def hashes(self) -> set[str]:
+        """Of the files of all finished pictures; a picture that was lost may be made again."""
+        there = self._pictures()
+        return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in there}
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """The metadata's records, as written."""
+        yield from lines.read(self.folder / TRAIN / METADATA)
+
+    def dropped(self) -> list[dict[str, Any]]:
+        """The dropped jobs with their reasons."""
+        return list(lines.read(self.folder / DROPPED))
+
+    def faults(self) -> tuple[Counter[str], Counter[str]]:
+        """How many pictures were rendered again, and how many dropped, for which reasons."""
+        again = {line["job_id"]: line.get("rendered_again") for line in self.lines()}
+        dropped = {line["job_id"]: line.get("reason") for line in self.dropped()}
+        return Counter(str(reason) for reason in again.values() if reason), Counter(
+            map(str, dropped.values())
+        )
+
+    def samples(self) -> list[Sample]:
+        """Every finished image, of a job with several lines the last. Raises UserError for one that is
+        named but missing, or lies outside the folder."""
+        samples: dict[str, Sample] = {}
+        for line in self.lines():
+            samples[line["job_id"]] = Sample(
+                path=self._path(line),
+                label=line["label"],
+                source=Path(line["source"]),
+                source_sha256=line["source_sha256"],
+                repeat=line["repeat"],
+                job_id=line["job_id"],
+                prompt=line["prompt"],
+                ip_adapter_scale=line["ip_adapter_scale"],
+                clip_score=line["clip_score"],
+            )
+        for path in (one.path for one in samples.values()):
+            if not path.is_file():
+                raise UserError(
+                    f"the image '{path}' is named in the metadata but missing; run dalda augment again"
+                )
+        return list(samples.values())
+
+    def _pictures(self) -> set[str]:
+        """The names, as the metadata has them, of all files in the class folders."""
+        found: set[str] = set()
+        with os.scandir(self.folder / TRAIN) as classes:
+            for place in classes:
+                if place.is_dir():
+                    found.update(f"{place.name}/{name}" for name in os.listdir(place.path))
+        return found
+
+    def _path(self, line: Mapping[str, Any]) -> Path:
+        """Where a record's image lies; refuses a name, or a link, that leads out of the folder."""
+        name = str(line.get("file_name", ""))
+        path = self.folder / TRAIN / name
+        if not name or "\0" in name or not path.resolve().is_relative_to(self._place):
+            raise UserError(
+                f"the metadata in '{self.folder}' names a file outside it: {name!r}; take that line out"
+            )
+        return path
+
+    @cached_property
+    def _place(self) -> Path:
+        return (self.folder / TRAIN).resolve()
+
+    def _records(self) -> tuple[Path, Path]:
+        return self.folder / TRAIN / METADATA, self.folder / DROPPED
+
+    def add(self, pictures: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
+        """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
+        records = []
+        for one in pictures:
+            name = f"{folder_name(one.job.label)}/{one.job.id}{one.picture.suffix}"
+            path = self.folder / TRAIN / name
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, one.picture.data)
+            records.append({"file_name": name, **_described(one)})
+        metadata, drops = self._records()
+        if records:
+            lines.append(metadata, records)
+        if dropped:
+            lines.append(drops, [{**_described(one), "reason": one.reason} for one in dropped])
+
+    def settle(self, order: Iterable[Job]) -> None:
+        """Puts the records into the plan's order, so that no interruption can be seen in them."""
+        place = {job.id: index for index, job in enumerate(order)}
+        for path in self._records():
+            lines.put_in_order(path, place)
+
+    def is_settled(self, order: Iterable[Job]) -> bool:
+        """Whether `settle` would change nothing."""
+        place = {job.id: index for index, job in enumerate(order)}
+        return all(lines.are_in_order(path, place) for path in self._records())
+
+    def rendering(self) -> dict[str, Any]:
+        """How the pictures were rendered so far: what may differ from one run to the next."""
+        kept = read_settings(self.folder).get("rendering")
+        return dict(kept) if isinstance(kept, dict) else {}
+
+    def remember(self, **rendering: Any) -> None:
+        """Keeps how pictures are rendered from here on."""
+        if rendering.items() <= self.rendering().items():
+            return
+        settings = read_settings(self.folder)
+        write_atomically(
+            self.folder / SETTINGS,
+            as_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
+        )
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What a synthetic folder was made with. Raises UserError when it is not one."""
+    path = folder / SETTINGS
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"'{folder}' is not a folder made by dalda augment; it has no {SETTINGS}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise UserError(f"the settings '{path}' cannot be read; restore them or use a new folder") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"the settings '{path}' are empty or damaged; restore them or use a new folder")
+    return settings
+
+
+def refuse_other(
+    folder: Path, kept: Mapping[str, Any], settings: Mapping[str, Any], recorded: Collection[str]
+) -> None:
+    """Raises UserError that names the first setting in which a folder's differ; `recorded` ones may."""
+    # Both as YAML gives them back: it has lists, but no tuples.
+    there, wanted = _flat(kept), _flat(yaml.safe_load(as_yaml(settings)))
+    for key in [key for key in {**wanted, **there} if key.partition(".")[0] not in recorded]:
+        if there.get(key) != wanted.get(key):
+            raise UserError(
+                f"the output folder '{folder}' was made with {key} = {_short(there.get(key))}, "
+                f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
+            )
+
+
+def _described(one: Finished | Dropped) -> dict[str, Any]:
+    job = one.job
+    record = {
+        "label": job.label,
+        "source": job.source.as_posix(),
+        "source_sha256": job.source_sha256,
+        "repeat": job.repeat,
+        "method": job.method,
+        "prompt": job.prompt,
+        "negative_prompt": job.negative_prompt,
+        "ip_adapter_scale": job.ip_adapter_scale,
+        "ip_adapter_scale_mean": job.ip_adapter_scale_mean,
+        "clip_score": job.clip_score,
+        "guidance_scale": job.guidance_scale,
+        "strength": job.strength,
+        "steps": job.steps,
+        "seed": one.seed,
+        "model": job.model,
+        "job_id": job.id,
+    }
+    if isinstance(one, Finished):
+        record |= {"sha256": one.picture.sha256, "rendered_again": one.rendered_again}
+    return {**record, **one.made_with}
+
+
+def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
+    contents = settings.get(CONTENTS)
+    return {**settings, **contents} if isinstance(contents, dict) else dict(settings)
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, so that a difference is named by itself."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, name + ".")
+        else:
+            found[name] = value
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """Settings as they are saved beside what was made with them."""
+    text: str = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
+    return text

@@ -1,0 +1,1 @@
+"""Augmentation methods: how a synthetic image is requested and used."""

@@ -1,0 +1,1 @@
+"""Models by name: presets, the Hub, fingerprints, CLIP."""

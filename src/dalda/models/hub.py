@@ -1,0 +1,107 @@
+"""Where a model is: inside this package, in a folder, in the Hub's cache, or on the Hub.
+
+The cache is tried first, so that what is on disk needs no network; the Hub is asked once, with a short
+patience, before anything is fetched, so that a machine without network says so at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from dalda.errors import UserError, first_line
+from dalda.models.presets import located
+
+PATIENCE = 5.0
+"""Seconds within which the Hub must answer."""
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or a Hub id with the revision that is wanted (None: the newest)."""
+
+    name: str
+    revision: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return Path(self.name).is_dir()
+
+
+def place_of(named: str) -> Place:
+    """A folder's path, or ID@REVISION; a folder whose name holds an @ is a folder all the same."""
+    path = located(named)
+    if Path(path).is_dir():
+        return Place(path)
+    name, _, revision = path.partition("@")
+    return Place(name, revision or None)
+
+
+def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
+    """`load(name, revision=..., local_files_only=...)` from the disk, or else from the Hub.
+
+    `named` is a folder or ID@REVISION, `option` the one that names another. Raises UserError where
+    the model is not to be had or cannot be read.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    place = place_of(named)
+    try:
+        return load(place.name, revision=place.revision, local_files_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
+        # What is not there, or not yet whole, may be fetched; that mends nothing that cannot be read.
+        if place.is_folder or not isinstance(error, (OSError, HFValidationError)):
+            raise _unreadable(named, option, error) from error
+    _ask_hub(place, option)
+    try:
+        return load(place.name, revision=place.revision, local_files_only=False)
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(named, option, error) from error
+
+
+def _ask_hub(place: Place, option: str) -> None:
+    """Raises UserError unless the Hub has the model, for us, now."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = place.name
+    try:
+        HfApi().model_info(name, revision=place.revision, timeout=PATIENCE)
+    except HFValidationError:
+        raise UserError(f"'{name}' is neither a folder nor a Hub id; mend {option}") from None
+    except GatedRepoError:
+        raise UserError(
+            f"the model '{name}' is given only to those who accept its terms on its page of the Hub; "
+            f"accept them and run `hf auth login`, or name a local folder with {option}"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(f"the model '{name}' has no revision '{place.revision}'; mend {option}") from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"there is no folder '{name}', and no public model of that name on the Hub; name another "
+            f"with {option}, or run `hf auth login` if it is private"
+        ) from None
+    except Exception as error:  # no network has as many names as there are libraries for it
+        raise UserError(
+            f"the model '{name}' is not whole on this disk, and the Hub cannot be reached "
+            f"({first_line(error)}); where there is a network run `hf download {name}"
+            f"{f' --revision {place.revision}' if place.revision else ''} --local-dir FOLDER`, bring the "
+            f"folder here and name it with {option}{'' if option.endswith('=') else ' '}FOLDER"
+        ) from None
+
+
+def _unreadable(named: str, option: str, error: Exception) -> UserError:
+    return UserError(
+        f"'{named}' cannot be loaded ({first_line(error)}); is it whole and of the right kind? "
+        f"Name another with {option}"
+    )

@@ -1,0 +1,188 @@
+"""The report's charts: accuracy per arm, gains per class, lambda against score."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dalda.reporting.inline import ACCENT, FAINT, INK, PAPER, SOFT, inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 5.0
+"""Inches, so 360 points: on a narrow screen a point is about a pixel."""
+TEXT, SMALL = 11, 10
+NAME = 38
+"""Letters of a name that fit above its line."""
+TICK_DOWN = 3
+"""matplotlib's number for a short line downwards."""
+MARKERS = ("D", "o", "s", "^", "v", "P", "X", "*")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A named value with its 95 % interval, as shares; None where a single seed tells none."""
+
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+
+    def text(self, sign: str = "") -> str:
+        """In percent or points: `57.4 (51.0 to 63.8)`."""
+        middle = f"{self.mean * 100:{sign}.1f}"
+        if self.low is None or self.high is None:
+            return middle
+        return f"{middle} ({self.low * 100:{sign}.1f} to {self.high * 100:{sign}.1f})"
+
+
+def accuracy_chart(name: str, arms: Sequence[Estimate], chance: float) -> str:
+    """One line per arm, its name above it; the axis runs from 0 to 100 %."""
+    figure, axes = _figure(0.62 * len(arms) + 0.62)
+    for place, arm in enumerate(arms):
+        axes.plot([0, 100], [place, place], color=FAINT, linewidth=1)
+        axes.plot([100 * chance], [place], marker=TICK_DOWN, color=SOFT, markersize=6)
+        _interval(axes, place, arm, 0.0, 100.0)
+        _above(axes, place, arm.name, f"{arm.text()} %")
+    axes.set_xlim(0, 100)
+    _rows(axes, len(arms), f"accuracy, % (tick under each line: chance, {100 * chance:.0f} %)")
+    said = "; ".join(f"{arm.name} {arm.text()} %" for arm in arms)
+    return inline_svg(figure, name, f"Accuracy with 95 % intervals: {said}")
+
+
+def gains_chart(name: str, arm: str, classes: Sequence[Estimate]) -> str:
+    """One line per class, in the order given: what the arm gains or loses there, in points."""
+    figure, axes = _figure(0.5 * len(classes) + 0.62)
+    axes.axvline(0, color=SOFT, linewidth=1)
+    reach = 5 + 100 * max(
+        max(abs(one.mean), *(abs(end) for end in (one.low, one.high) if end is not None))
+        if one.low is not None
+        else abs(one.mean)
+        for one in classes
+    )
+    reach = min(reach, 100.0)
+    for place, one in enumerate(classes):
+        axes.plot([-reach, reach], [place, place], color=FAINT, linewidth=1)
+        _interval(axes, place, one, -reach, reach)
+        _above(axes, place, one.name, one.text("+"))
+    axes.set_xlim(-reach, reach)
+    _rows(axes, len(classes), "points gained (right) or lost (left)")
+    said = "; ".join(f"{one.name} {one.text('+')}" for one in classes)
+    return inline_svg(figure, name, f"Points gained by {arm} per class: {said}")
+
+
+def shots_chart(name: str, arms: Mapping[str, Mapping[int, float]]) -> str:
+    """Accuracy over shots, a line per arm with its own marker; the axis runs from 0 to 100 %."""
+    from matplotlib.ticker import NullLocator
+
+    figure, axes = _figure(3.4 + 0.2 * math.ceil(len(arms) / 2))
+    lines = []
+    for place, (arm, values) in enumerate(arms.items()):
+        shots = sorted(values)
+        lines += axes.plot(
+            shots,
+            [100 * values[count] for count in shots],
+            color=SOFT if arm == "real" else ACCENT,
+            linestyle=("-", "--", ":", "-.")[place % 4],
+            marker=MARKERS[place % len(MARKERS)],
+            markersize=6,
+        )
+    every = sorted({count for values in arms.values() for count in values})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(every, [str(count) for count in every])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 100)
+    _plain(axes, "shots (real pictures per class)", "accuracy, %")
+    names = [_short(arm, NAME // 2) for arm in arms]
+    for text in axes.legend(
+        lines, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=SMALL
+    ).get_texts():
+        text.set_parse_math(False)
+        text.set_color(INK)
+    said = "; ".join(
+        f"{arm} " + ", ".join(f"{100 * value:.1f} % at {count}" for count, value in sorted(values.items()))
+        for arm, values in arms.items()
+    )
+    return inline_svg(figure, name, f"Accuracy over shots: {said}")
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where adaptive guidance draws lambda, over rising CLIP scores."""
+
+    scores: Sequence[float]
+    low: Sequence[float]
+    mean: Sequence[float]
+    high: Sequence[float]
+
+
+def weight_chart(name: str, points: Sequence[tuple[float, float]], bands: Sequence[Band]) -> str:
+    """Lambda against the source's CLIP score, a dot per picture, over the bounds it was drawn within."""
+    figure, axes = _figure(3.2)
+    for band in bands:
+        axes.fill_between(band.scores, band.low, band.high, color=FAINT, alpha=0.5, linewidth=0)
+        axes.plot(band.scores, band.mean, color=SOFT, linewidth=1.2, linestyle="--")
+    scores, weights = zip(*points, strict=True)
+    axes.scatter(scores, weights, s=14, color=ACCENT, alpha=0.55, linewidths=0, clip_on=False)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    _plain(axes, "CLIP score of the real picture", "λ, weight of the picture")
+    return inline_svg(
+        figure, name, f"Lambda against CLIP score, {len(points)} pictures; the text below says what to see"
+    )
+
+
+def _figure(height: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.04))
+    return figure, figure.add_subplot()
+
+
+def _interval(axes: "Axes", place: int, one: Estimate, least: float, most: float) -> None:
+    if one.low is not None and one.high is not None:
+        low, high = (min(most, max(least, 100 * end)) for end in (one.low, one.high))
+        axes.plot([low, high], [place, place], color=ACCENT, linewidth=6, alpha=0.35, solid_capstyle="butt")
+    axes.plot(
+        [100 * one.mean], [place], "D", color=ACCENT, markeredgecolor=PAPER, markersize=8, clip_on=False
+    )
+
+
+def _above(axes: "Axes", place: int, left: str, right: str) -> None:
+    """The line's words, above it: the name on the left, the numbers on the right."""
+    for text, where, side in ((_short(left, NAME - len(right)), 0.0, "left"), (right, 1.0, "right")):
+        axes.annotate(
+            text,
+            (where, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha=side,
+            fontsize=TEXT,
+            color=INK,
+            parse_math=False,
+        )
+
+
+def _rows(axes: "Axes", count: int, label: str) -> None:
+    axes.set_ylim(count - 0.6, -0.6)
+    axes.set_yticks([])
+    _plain(axes, label, "")
+
+
+def _plain(axes: "Axes", across: str, up: str) -> None:
+    axes.set_xlabel(across, fontsize=SMALL, color=SOFT, loc="left")
+    axes.set_ylabel(up, fontsize=SMALL, color=SOFT)
+    axes.tick_params(colors=SOFT, labelsize=SMALL)
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+
+
+def _short(name: str, length: int = NAME) -> str:
+    # Class names come from strangers: what XML cannot hold must not reach the file.
+    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())
+    return plain if len(plain) <= length else plain[: max(1, length - 1)] + "…"

@@ -1,0 +1,1 @@
+"""Files and folders of the product: locking, atomic writes, JSON lines."""

@@ -1,0 +1,70 @@
+"""From class names to captions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda.captions.caption_file import read_book
+from dalda.captions.templates import grammar_captions
+from dalda.captions.vocabulary import DOODLES as DOODLE_WORDS
+from dalda.captions.vocabulary import PHOTOS
+from dalda.config import CaptionConfig
+from dalda.datasets.registry import caption_name
+from dalda.errors import UserError
+from dalda.models.presets import preset_named
+from dalda.types import Split
+from dalda.workflows.loading import token_counter
+from dalda.workflows.real_images import DOODLES, catalog_of
+
+if TYPE_CHECKING:
+    from dalda.captions.generate import CaptionReport
+
+WORDS = {"photos": PHOTOS, "doodles": DOODLE_WORDS}
+CAPTIONS_PER_CLASS = 10
+
+
+def write_captions(config: CaptionConfig) -> "CaptionReport":
+    """Captions for every class of a data set or of a list, by the grammar or a language model."""
+    from dalda.captions.generate import write_captions as write
+
+    preset = preset_named(config.model)
+    dataset, classes = config.dataset or "", classes_in(config)
+    return write(
+        classes,
+        config.out,
+        llm=config.llm,
+        base_url=config.base_url,
+        per_class=config.per_class,
+        about=config.about,
+        dataset=dataset,
+        names={name: caption_name(dataset, name) for name in classes},
+        words=WORDS["doodles" if dataset == DOODLES else "photos"],
+        seed=config.seed,
+        concurrency=config.concurrency,
+        max_tokens_total=config.max_tokens_total,
+        prefix=preset.prompt_prefix,
+        count_tokens=None if config.llm == "grammar" else token_counter(preset),
+    )
+
+
+def classes_in(config: CaptionConfig) -> tuple[str, ...]:
+    """The classes of the data set, or the lines of the list. Raises UserError for neither or both."""
+    if (config.dataset is None) == (config.classes is None):
+        raise UserError("name either a data set or a list of classes with --classes, one of the two")
+    if config.dataset is not None:
+        return catalog_of(config.dataset, config.root).classes
+    assert config.classes is not None
+    try:
+        lines = config.classes.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise UserError(
+            f"the list of classes '{config.classes}' cannot be read; name a text file"
+        ) from None
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def captions_for(split: Split, words: str, seed: int, captions: Path | None = None) -> dict[str, list[str]]:
+    """Captions per class: the user's file or, without one, the grammar's."""
+    if captions is not None:
+        return read_book(captions, split.classes)
+    names = {name: caption_name(split.dataset, name) for name in split.classes}
+    return grammar_captions(split.classes, CAPTIONS_PER_CLASS, seed, words=WORDS[words], names=names)

@@ -1,0 +1,48 @@
+"""A set's own CLIP, which looks at its pictures: the same for the report and for the review page."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dalda.errors import UserError
+from dalda.generation.synthetic_dataset import Store
+from dalda.models.hub import place_of
+from dalda.workflows.loading import device_named, load_features, on_disk
+
+if TYPE_CHECKING:
+    from dalda.evaluation.features import FeatureStore
+
+
+def sight_of(settings: Mapping[str, Any], device: str) -> "FeatureStore":
+    """The CLIP that a set's settings name, with the features that it gave earlier.
+
+    Raises UserError where it is not whole on the disk: a set may be a stranger's, and nothing that it
+    names is fetched.
+    """
+    preset = settings.get("preset")
+    clip = str(preset.get("clip") or "") if isinstance(preset, dict) else ""
+    if not clip:
+        raise UserError("the settings name no CLIP model")
+    if not on_disk(clip):
+        raise UserError(f"the CLIP model '{clip}' is not on disk, and nothing is fetched for this")
+    on = device_named(device)
+    try:
+        return load_features(_folder_of(clip), on)
+    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
+        raise UserError(
+            f"the CLIP model '{clip}' on disk is not whole, and nothing is fetched for this"
+        ) from error
+
+
+def _folder_of(clip: str) -> str:
+    """Where the model lies; given an id, transformers asks the Hub for adapters even when told not to."""
+    from huggingface_hub import snapshot_download
+
+    place = place_of(clip)
+    if place.is_folder:
+        return place.name
+    return snapshot_download(place.name, revision=place.revision, local_files_only=True)
+
+
+def classes_of(store: Store) -> list[str]:
+    """What CLIP chooses from: the classes that pictures were painted for, whatever became of these."""
+    return list(dict.fromkeys(str(line["label"]) for line in (*store.lines(), *store.dropped())))

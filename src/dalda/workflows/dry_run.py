@@ -1,0 +1,157 @@
+"""What a run of a study would do: how many pictures and trials, how long, how large; nothing is made."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda.config import AugmentConfig
+from dalda.config.experiment import Study
+from dalda.datasets.image_io import open_image
+from dalda.errors import UserError
+from dalda.generation.synthetic_dataset import SETTINGS, Store
+from dalda.progress import say
+from dalda.workflows.augment import preset_of, preview
+from dalda.workflows.experiment import chosen_arms, missing_tasks, refuse_others, settled
+from dalda.workflows.loading import load_features
+from dalda.workflows.original_folder import left_by_reference, place_of
+from dalda.workflows.reports.experiment import StudyPreview
+from dalda.workflows.synthetic_sets import backbone_for
+from dalda.workflows.train import schedule_of
+from dalda.workflows.trials import Task, tasks_of
+
+if TYPE_CHECKING:
+    from dalda.evaluation.features import FeatureStore
+
+TRIED_STEPS = 10
+TRIED_IMAGES = 16
+
+
+def preview_run(
+    source: Study | Path | str,
+    *,
+    out: Path | None = None,
+    root: Path | None = None,
+    reference: bool = False,
+    only: Sequence[str] = (),
+) -> StudyPreview:
+    """The size of a run; time is measured on a batch of each model and on a few training steps."""
+    study = settled(source, out=out, root=root, reference=reference)
+    folder = study.out or Path()
+    arms = chosen_arms(study, only)
+    refuse_others(folder)
+    tasks = [task for task in tasks_of(study) if task.spec.arm in arms]
+    missing = missing_tasks(folder, tasks)
+    sets = {task.set_id: task for task in tasks if task.synthetic is not None}
+    needed = {task.set_id for task in missing}
+    left = {name: _left(study, task) for name, task in sets.items() if name in needed}
+    seconds, megabytes = _painting(study, {name: sets[name] for name, count in left.items() if count}, left)
+    return StudyPreview(
+        out=folder,
+        arms=tuple(arm.name for arm in study.arms if arm.name in arms),
+        trials=len(tasks),
+        missing_trials=len(missing),
+        synthetic_sets=len(sets),
+        images=sum(map(_planned, sets.values())),
+        missing_images=sum(left.values()),
+        painting_seconds=seconds,
+        training_seconds=_training(study, missing),
+        megabytes=round(megabytes, 2),
+    )
+
+
+def _planned(task: Task) -> int:
+    """Pictures of a set: those of its own shots, which may be more than the trial's."""
+    config = task.synthetic
+    assert config is not None
+    return config.per_image * task.sources
+
+
+def _left(study: Study, task: Task) -> int:
+    """Pictures of a set that are still to be painted."""
+    _, skip = left_by_reference(study, task)
+    if skip is None or task.synthetic is None:
+        return 0
+    folder = place_of(task.synthetic.out, skip)
+    done = len(Store.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
+    return max(0, _planned(task) - skip - done)
+
+
+def _painting(
+    study: Study, sets: dict[str | None, Task], left: dict[str | None, int]
+) -> tuple[float | None, float]:
+    """Seconds and megabytes for what is left of the sets, by a batch of each model."""
+    seconds: float | None = 0.0
+    megabytes = 0.0
+    paces: dict[str, tuple[float | None, float]] = {}
+    for name, task in sets.items():
+        config = task.synthetic
+        assert config is not None
+        key = repr(preset_of(config))
+        if key not in paces:
+            paces[key] = _pace(config)
+        pace, size = paces[key]
+        seconds = None if seconds is None or pace is None else seconds + pace * left[name]
+        megabytes += size * left[name]
+    return None if seconds is None else round(seconds, 1), megabytes
+
+
+def _pace(config: AugmentConfig) -> tuple[float | None, float]:
+    """Seconds and megabytes per picture."""
+    tried = config.model_copy(update={"guidance": "0.5", "captions": None})
+    try:
+        found = preview(tried)
+    except UserError as error:
+        say(f"note: the time is unknown, since {error}")
+        size = preset_of(config).size or 512
+        return None, 1.6 * size * size / 1e6
+    pace = None if found.seconds is None else found.seconds / found.planned
+    return pace, found.megabytes / found.planned
+
+
+def _training(study: Study, missing: Sequence[Task]) -> float | None:
+    """Seconds for the trials, from the backbone's pace and that of a few steps."""
+    if not missing:
+        return 0.0
+    task = min(missing, key=lambda one: len(one.split.examples))
+    config = task.spec.train
+    try:
+        backbone = backbone_for(config, config.backbone)
+        views = 8 if config.views == "exact" else config.views
+        store = load_features(backbone, config.device, views=views, augment=config.augment)
+        tried = [open_image(one.path) for one in task.split.examples[:TRIED_IMAGES]]
+        started = time.monotonic()
+        store.backbone.features(tried)
+        each = (time.monotonic() - started) / len(tried)
+        step = _step_seconds(study, task, store)
+    except UserError as error:
+        say(f"note: the time of training is unknown, since {error}")
+        return None
+    made = sum(map(_planned, {one.set_id: one for one in missing if one.synthetic is not None}.values()))
+    real = {example.sha256 for one in missing for example in one.split.examples}
+    held_out = {example.sha256 for one in missing for example in one.validation.examples}
+    images = len(held_out) + (0 if study.reference else views * (made + len(real)))
+    return round(each * images + step * config.epochs * config.iterations * len(missing), 1)
+
+
+def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
+    """One training step of the trial, on its real images."""
+    from dalda.compat.protocol import run_as_reference
+    from dalda.evaluation.run import run_all
+    from dalda.evaluation.trial import Trial
+
+    config = task.spec.train
+    quick = replace(schedule_of(config), epochs=1, iterations=TRIED_STEPS)
+    trial = Trial("a try", config.seed, task.split)
+    one_of_each = {example.label: example for example in task.validation.examples}
+    few = replace(task.validation, examples=tuple(one_of_each.values()))
+    seconds = 0.0
+    for _ in range(2):  # the first time also computes the features
+        started = time.monotonic()
+        if study.reference:
+            run_as_reference(trial, few, store, quick)
+        else:
+            run_all([trial], few, store, quick, exact=config.exact, tune=config.tune, mix=config.mix)
+        seconds = time.monotonic() - started
+    return seconds / TRIED_STEPS

@@ -1,0 +1,143 @@
+"""Models by the names that users give them; each is loaded by the stage that uses it."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from dalda.datasets.image_io import open_image
+from dalda.errors import UserError
+from dalda.models.presets import Preset, preset_named
+
+if TYPE_CHECKING:
+    from dalda.captions.validation import CountTokens
+    from dalda.evaluation.backbones import Backbone
+    from dalda.evaluation.features import FeatureStore
+    from dalda.generation.backends.stable_diffusion import Renderer
+    from dalda.models.clip import ClipScorer
+
+BYTES = 256
+"""Every CLIP vocabulary has more entries: it begins with one for each byte."""
+
+
+def load_scorer(clip: str, device: str) -> "ClipScorer":
+    """The CLIP of a preset. Raises UserError when it is not to be had."""
+    _hush()
+    from dalda.models.clip import ClipScorer
+    from dalda.models.hub import loaded
+
+    def load(name: str, **place: Any) -> ClipScorer:
+        return ClipScorer.load(name, device=device, **place)
+
+    return loaded(clip, "--override clip=", load)
+
+
+def load_model(
+    preset: Preset,
+    device: str,
+    *,
+    dtype: str = "auto",
+    channels_last: bool = False,
+    compiled: bool = False,
+) -> "Renderer":
+    """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
+    _hush(diffusers=True)
+    from dalda.generation.backends.stable_diffusion import load_renderer
+
+    if dtype == "auto":
+        dtype = "fp16" if device.startswith("cuda") else "fp32"
+    return load_renderer(preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled)
+
+
+def load_features(
+    backbone: str,
+    device: str,
+    *,
+    views: int = 8,
+    augment: str = "standard",
+) -> "FeatureStore":
+    """A loaded backbone with the features that it gave earlier, kept in the user's cache.
+
+    A backbone is a row of the table, a folder or ID@REVISION, from the disk or else from the Hub. Raises
+    UserError when it is not to be had or cannot be read.
+    """
+    _hush()
+    from dalda.doodles.dataset import default_root
+    from dalda.evaluation.backbones import ROWS, load_backbone
+    from dalda.evaluation.features import FeatureStore
+    from dalda.models.hub import loaded
+
+    where = preset_named("doodle").clip if backbone == "doodle" else backbone
+    if backbone in ROWS:
+        where = ROWS[backbone].model or where
+    on = device_named(device)
+
+    def load(name: str, **place: Any) -> "Backbone":
+        return load_backbone(backbone, folder=name, device=on, **place)
+
+    found = loaded(where, "--backbone", load)
+    cache = default_root().parent / "features"
+    return FeatureStore(found, open_image, views=views, augment=augment, folder=cache)
+
+
+def on_disk(folder_or_id: str) -> bool:
+    """Whether a model is shipped, a local folder, or in the Hub's cache, as far as its settings tell."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from dalda.models.hub import place_of
+
+    place = place_of(folder_or_id)
+    if place.is_folder:
+        return True
+    found = try_to_load_from_cache(place.name, "config.json", revision=place.revision)
+    return isinstance(found, str)
+
+
+def device_named(device: str) -> str:
+    """`auto` is a GPU when there is one. Raises UserError for one that is not there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise UserError(f"there is no device '{device}'; write auto, cpu, cuda or mps")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(
+            f"the device '{device}' is not on this machine; leave --device out to choose one"
+        ) from None
+    return device
+
+
+def _hush(*, diffusers: bool = False) -> None:
+    """Keeps the libraries' loading bars and advice off the terminal; their errors still come."""
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    if diffusers:  # seconds to import, so only where a model of theirs is to be loaded
+        from diffusers.utils import logging as diffusers_logging
+
+        diffusers_logging.disable_progress_bar()
+
+
+def token_counter(preset: Preset) -> "CountTokens | None":
+    """Counts a text as the preset's text encoder does; None where its tokenizer is not on disk."""
+    _hush()
+    from transformers import CLIPTokenizer
+
+    from dalda.models.hub import place_of
+
+    place = place_of(preset.model)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(
+            place.name, subfolder="tokenizer", revision=place.revision, local_files_only=True
+        )
+    except (OSError, ValueError):
+        return None
+    # Where there is nothing, transformers 5 raises nothing: it gives a tokenizer of two special tokens,
+    # which would count letters.
+    if len(tokenizer) <= BYTES:
+        return None
+    return lambda text: len(tokenizer(text).input_ids)

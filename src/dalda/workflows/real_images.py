@@ -1,0 +1,107 @@
+"""From a data set to its few examples and their scores."""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dalda.config import DataConfig
+from dalda.datasets.few_shot import draw_split
+from dalda.datasets.image_io import DECODERS, check_image, open_image
+from dalda.datasets.registry import Catalog, read_catalog, read_folder
+from dalda.errors import UserError
+from dalda.models.presets import preset_named
+from dalda.progress import progress
+from dalda.types import Example, Split
+from dalda.workflows.loading import device_named, load_scorer
+from dalda.workflows.source_images import refuse_unread
+
+if TYPE_CHECKING:
+    from dalda.models.clip import ClipScorer
+
+DOODLES = "doodles"
+
+
+def catalog_of(dataset: str, root: Path | None = None) -> Catalog:
+    """A data set by name or folder; `doodles` is drawn first where it is missing."""
+    if dataset == DOODLES:
+        from dalda.doodles.dataset import default_root, draw_dataset
+
+        if root is not None:
+            raise UserError("--root does not go with doodles: they are drawn into the cache; leave it out")
+        return read_folder(draw_dataset(default_root()), DOODLES, halved=True)
+    return read_catalog(dataset, root)
+
+
+def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False) -> Split:
+    """The examples that the configuration names."""
+    return draw_split(
+        catalog_of(config.dataset, config.root),
+        part=part,
+        seed=config.seed,
+        shots=config.shots if part == "train" else None,
+        rule=config.rule,
+        hold_out=hold_out,
+    )
+
+
+def checked(split: Split) -> Split:
+    """The split, once every image of it has been opened. Raises UserError for the first bad one."""
+    with ThreadPoolExecutor(DECODERS) as pool:
+        list(pool.map(_check, split.examples))
+    return split
+
+
+def _check(example: Example) -> None:
+    check_image(example.path)
+    refuse_unread(example)
+
+
+def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
+    """Path, class and CLIP score of each example; written as a new CSV file where one is named."""
+    if out is not None:
+        new_file(out)
+    split = checked(split_of(config))
+    scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
+    rows: list[dict[str, Any]] = [
+        {"path": one.path.as_posix(), "label": one.label, "clip_score": value}
+        for one, value in zip(split.examples, scores, strict=True)
+    ]
+    if out is not None:
+        with out.open("x", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["path", "label", "clip_score"])
+            writer.writeheader()
+            writer.writerows(rows)
+    return rows
+
+
+def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
+    """The CLIP score of each example, in the split's order; each distinct image is looked at once."""
+    from dalda.generation.batching import is_out_of_memory
+
+    wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.examples}
+    with progress("score", len(wanted)) as bar:
+        found = {}
+        scored = scorer.scores(wanted.values(), split.classes, open_image)
+        try:
+            for key, value in zip(wanted, scored, strict=True):
+                found[key] = value
+                bar.advance()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                "there is not enough memory for CLIP to score the pictures; free some, or choose another "
+                "--device"
+            ) from error
+    return [found[one.sha256, one.label] for one in split.examples]
+
+
+def new_file(path: Path) -> None:
+    """Raises UserError unless a new file may be written there."""
+    if path.exists():
+        raise UserError(f"'{path}' is already there; name another file, nothing is overwritten")
+    if not path.parent.is_dir():
+        raise UserError(
+            f"there is no folder '{path.parent}' for '{path.name}'; make it or name another file"
+        )

@@ -1,0 +1,119 @@
+"""What trials leave in a folder: each outcome as soon as it is there, the table, and what was left out."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda.errors import UserError
+from dalda.generation.synthetic_dataset import folder_name
+from dalda.storage.atomic import write_atomically
+from dalda.storage.lock import alone
+from dalda.types import Outcome, as_dict
+from dalda.workflows.results import OUTCOMES, RESULTS
+
+if TYPE_CHECKING:
+    from dalda.evaluation.trial import Trial
+
+LOCK = ".lock"
+REJECTED = "rejected in review"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A synthetic image that an arm did not use, and why."""
+
+    arm: str
+    job_id: str
+    reason: str
+    kind: str
+    """The reason as it is counted."""
+
+
+def refuse_foreign(folder: Path, mark: str, verb: str, begun: Collection[str] = ()) -> None:
+    """Raises UserError unless the folder is new, empty, or holds `mark`, by which `verb` knows its own.
+
+    `begun` names what else a run leaves that was stopped before the mark was written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"'{folder}' is a file; name a folder with -o")
+    if folder.is_dir() and not (folder / mark).exists():
+        ours = {LOCK, *begun}
+        others = [path for path in folder.iterdir() if path.name not in ours and path.suffix != ".partial"]
+        if others:
+            raise UserError(
+                f"'{folder}' holds files that {verb} did not make, as '{others[0].name}'; "
+                "name a new or empty folder with -o, nothing is overwritten"
+            )
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """One run at a time in a folder, which is made where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / LOCK, f"another dalda run is at work in '{folder}'; wait for it, or end it"):
+        yield
+
+
+def keep_outcome(path: Path, outcome: Outcome) -> None:
+    """One JSON object with all that was measured in a trial, whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(as_dict(outcome), ensure_ascii=False) + "\n")
+
+
+def place_of(folder: Path, trial: "Trial | Outcome") -> Path:
+    """The file of a trial's outcome, in a folder whose trials differ by arm and seed alone."""
+    return folder / OUTCOMES / f"{folder_name(trial.arm)}-seed{trial.seed}.json"
+
+
+def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Each outcome in its file, and the table of all; those of the same trials are replaced."""
+    for one in outcomes:
+        keep_outcome(place_of(folder, one), one)
+    write_table(folder, outcomes)
+
+
+def write_table(folder: Path, outcomes: Iterable[Outcome]) -> None:
+    """results.csv, tidy, of these outcomes."""
+    from dalda.evaluation.results import COLUMNS, rows_of
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for outcome in outcomes:
+        writer.writerows(rows_of(outcome))
+    write_atomically(folder / RESULTS, text.getvalue())
+
+
+def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
+    """A line for each synthetic image that was not used; no file where all were."""
+    if left_out:
+        path.parent.mkdir(exist_ok=True)
+        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in left_out)
+        write_atomically(path, text)
+
+
+def read_left_out(path: Path) -> list[LeftOut]:
+    """What `write_left_out` wrote. Raises UserError for a damaged file."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8") as file:
+            return [LeftOut(**json.loads(line)) for line in file]
+    except (OSError, ValueError, TypeError):
+        raise UserError(
+            f"'{path}' is no list of what was left out; take it and the outcome of that name away"
+        ) from None
+
+
+def counted(left_out: Iterable[LeftOut]) -> dict[str, Counter[str]]:
+    """Arm to reason to how many images."""
+    found: dict[str, Counter[str]] = {}
+    for one in left_out:
+        found.setdefault(one.arm, Counter())[one.kind] += 1
+    return found

@@ -1,0 +1,36 @@
+"""Real and synthetic images for a training loop of the user's own."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dalda.datasets.image_io import open_image
+from dalda.evaluation.torch_dataset import MixedDataset as Mixed
+from dalda.types import Sample, Split
+from dalda.workflows.synthetic_sets import synthetic_set
+
+
+class MixedDataset(Mixed):
+    """A `torch.utils.data.Dataset`: item i is real image i, or with the probability one of its copies.
+
+    `real` is what `dalda.draw_split` gives; `synthetic` is a folder of `dalda augment` (without what was
+    rejected in a review) or the samples themselves. An item is (`transform(image)`, class number), the
+    image being upright RGB.
+    Raises UserError for a folder that does not belong to these real images.
+    """
+
+    def __init__(
+        self,
+        real: Split,
+        synthetic: str | Path | Sequence[Sample],
+        synthetic_probability: float = 0.5,
+        seed: int = 0,
+        *,
+        transform: Callable[[Image.Image], Any] | None = None,
+    ) -> None:
+        samples = synthetic_set(Path(synthetic)).samples if isinstance(synthetic, str | Path) else synthetic
+        super().__init__(
+            real, samples, synthetic_probability, seed, open_image=open_image, transform=transform
+        )

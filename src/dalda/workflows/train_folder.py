@@ -1,0 +1,85 @@
+"""The folder of `dalda train`: what it was begun with, so that the same command may go on in it."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dalda.config import TrainConfig
+from dalda.errors import UserError
+from dalda.generation.synthetic_dataset import as_yaml, refuse_other
+from dalda.storage.atomic import write_atomically
+from dalda.types import Example, Sample, Split
+from dalda.workflows.synthetic_sets import SyntheticSet
+
+if TYPE_CHECKING:
+    from dalda.evaluation.backbones import Backbone
+
+SETTINGS = "train.yaml"
+_MAY_DIFFER = {"root", "synthetic", "device", "versions", "seconds"}
+"""What is kept for the reader alone; a run that goes on may have others."""
+_VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
+
+
+def settings_of(
+    config: TrainConfig,
+    split: Split,
+    validation: Split,
+    sets: Mapping[str, SyntheticSet],
+    backbone: "Backbone",
+) -> dict[str, Any]:
+    """What train.yaml says: the settings as they were resolved, and digests of the images."""
+    from dalda.evaluation.trial import picture_of
+
+    def digest(images: Iterable[Example | Sample]) -> str:
+        held = [[one.label, picture_of(one).sha256] for one in images]
+        return hashlib.sha256(json.dumps(held, ensure_ascii=False).encode()).hexdigest()[:20]
+
+    return {
+        **config.model_dump(mode="json", exclude={"out"}),
+        "dataset": split.dataset,
+        "synthetic": {arm: str(made.folder) for arm, made in sets.items()},
+        "backbone": backbone.name,
+        "device": str(backbone.device),
+        "backbone_fingerprint": backbone.fingerprint,
+        "examples": len(split.examples),
+        "examples_sha256": digest(split.examples),
+        "validation_images": len(validation.examples),
+        "validation_sha256": digest(validation.examples),
+        "pictures": {arm: len(made.samples) for arm, made in sets.items()},
+        "pictures_sha256": {arm: digest(made.samples) for arm, made in sets.items()},
+        "versions": {name: version(name) for name in _VERSIONED},
+    }
+
+
+def begin(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Begins a run's folder, or goes on in one of the same settings.
+
+    Raises UserError that names the difference.
+    """
+    if (folder / SETTINGS).exists():
+        refuse_other(folder, _read(folder), settings, _MAY_DIFFER)
+    else:
+        write_atomically(folder / SETTINGS, as_yaml(settings))
+
+
+def end(folder: Path, seconds: float) -> None:
+    """Keeps how long the run took that finished the folder; one that finds all done leaves it."""
+    settings = _read(folder)
+    if "seconds" not in settings:
+        write_atomically(folder / SETTINGS, as_yaml({**settings, "seconds": round(seconds, 1)}))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise UserError(f"the settings '{path}' cannot be read; restore them or use a new folder with -o")
+    return settings

@@ -1,0 +1,168 @@
+"""What a study comes to on this data: its trials and synthetic sets, each with an id of its content."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dalda.captions.caption_file import write_book
+from dalda.captions.templates import base_caption
+from dalda.config import AugmentConfig, DataConfig
+from dalda.config.experiment import Study, TrialSpec, trials_of
+from dalda.datasets.registry import caption_name
+from dalda.errors import UserError
+from dalda.generation.review_log import rejected
+from dalda.generation.synthetic_dataset import folder_name
+from dalda.methods.scale_policy import policy_named
+from dalda.models.fingerprint import contents_of
+from dalda.types import Split
+from dalda.workflows.augment import IN_PRESET, preset_of
+from dalda.workflows.captions import captions_for
+from dalda.workflows.real_images import catalog_of, split_of
+
+ELSEWHERE = {
+    "dataset",
+    "root",
+    "out",
+    "captions",
+    "device",
+    "batch_size",
+    "adapter",
+    "override",
+    *IN_PRESET,
+}
+"""Settings of a set that do not decide it, or are in its preset or the digests of examples and captions."""
+_UNDECIDING = {"dataset", "root", "out", "device", "seeds", "synthetic"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial with all that decides it."""
+
+    spec: TrialSpec
+    split: Split
+    validation: Split
+    hold_out: bool
+    synthetic: AugmentConfig | None
+    """The set, with its folder and its caption file; None for real images only."""
+    base: Mapping[str, Sequence[str]] | None
+    """The base captions, where the set has them: they are written to its caption file first."""
+    set_id: str | None
+    sources: int
+    """Real images that the set is made from, which may be more than the trial's."""
+    id: str
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What plan.json says of it."""
+        return {
+            "id": self.id,
+            "arm": self.spec.arm,
+            "seed": self.spec.train.seed,
+            "shots": self.spec.train.shots,
+            "synthetic": self.synthetic and self.synthetic.out.as_posix(),
+        }
+
+    def write_captions(self) -> None:
+        if self.base is not None and self.synthetic is not None and self.synthetic.captions is not None:
+            write_book(self.synthetic.captions, self.base, {"author": "base"})
+
+
+def tasks_of(study: Study) -> list[Task]:
+    """The trials in their order; nothing is written. Raises UserError for what cannot be run."""
+    specs = trials_of(study)
+    catalog = catalog_of(study.dataset, study.root)
+    hold_out = "val" not in catalog.parts and not catalog.halved
+    splits: dict[tuple[str, int, int | None], Split] = {}
+
+    def drawn(config: DataConfig, part: str = "train") -> Split:
+        key = (part, config.seed, config.shots if part == "train" else None)
+        if key not in splits:
+            splits[key] = split_of(config, part, hold_out=hold_out)
+        return splits[key]
+
+    tasks = []
+    folders: dict[Path, str] = {}
+    for spec in specs:
+        config, base, set_id, sources = spec.synthetic, None, None, 0
+        if config is not None:
+            sources = len(drawn(config).examples)
+            policy_named(config.guidance, config.sampling)  # refuses what is none, before the work
+            config, base, set_id = _settled(study, spec, config, drawn(config))
+            if folders.setdefault(config.out, set_id) != set_id:
+                raise UserError(
+                    f"synthetic_dir puts different sets into '{config.out}'; "
+                    "let its name hold {seed}, {examples_per_class} and {arm}"
+                )
+        split, validation = drawn(spec.train), drawn(spec.train, "val")
+        id_ = _digest(
+            [
+                spec.arm,
+                spec.train.model_dump(mode="json", exclude=_UNDECIDING),
+                study.reference,
+                _examples(split),
+                _examples(validation),
+                set_id,
+                sorted(rejected(config.out)) if config and not spec.train.ignore_review else [],
+            ]
+        )
+        tasks.append(Task(spec, split, validation, hold_out, config, base, set_id, sources, id_))
+    return tasks
+
+
+def _settled(
+    study: Study, spec: TrialSpec, config: AugmentConfig, split: Split
+) -> tuple[AugmentConfig, Mapping[str, Sequence[str]] | None, str]:
+    """A set with its folder and caption file, its base captions if it has them, and its id."""
+    out = study.out or Path()
+    preset = preset_of(config)
+    base, file = None, None
+    if spec.captions == "base":
+        base = base_book(split, underscores=study.reference)
+        file = out / "captions" / f"base-{_digest(base)[:8]}.json"
+    elif spec.captions != "grammar":
+        file = Path(spec.captions)
+    captions = base or captions_for(split, preset.words, config.seed, file)
+    row = {f"preset.{name}": value for name, value in asdict(preset).items()}
+    chosen = {**config.model_dump(mode="json", exclude=ELSEWHERE), **row}
+    # A model in a folder is what lies there, wherever that is.
+    chosen |= contents_of(config.model, preset)
+    set_id = _digest([split.dataset, chosen, _examples(split), captions])
+    folder = out / "synthetic" / set_id
+    if study.synthetic_dir is not None:
+        folder = Path(filled(study.synthetic_dir, spec))
+    return config.model_copy(update={"out": folder, "captions": file}), base, set_id
+
+
+def filled(template: str, spec: TrialSpec) -> str:
+    """The folder of a set by the reference's template; only three words are replaced, nothing is run."""
+    words = {
+        "{seed}": str(spec.train.seed),
+        "{examples_per_class}": str(spec.train.shots or "all"),
+        "{arm}": folder_name(spec.arm),
+    }
+    for word, value in words.items():
+        template = template.replace(word, value)
+    return template
+
+
+def base_book(split: Split, *, underscores: bool) -> dict[str, list[str]]:
+    """The paper's plain caption for each class; the reference has underscores for its spaces."""
+    return {
+        name: [
+            base_caption(
+                name if underscores else caption_name(split.dataset, name), underscores=underscores
+            )
+        ]
+        for name in split.classes
+    }
+
+
+def _examples(split: Split) -> list[list[str]]:
+    return [[one.label, one.sha256] for one in split.examples]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, default=dict).encode()).hexdigest()[:20]

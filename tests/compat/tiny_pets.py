@@ -1,0 +1,82 @@
+"""A tiny Oxford-IIIT Pet tree of drawn pictures, and configuration files as users of the reference have."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from dalda.datasets.published import class_names
+from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.vocabulary import CLASSES
+from dalda.seeding import generator_of
+
+CONFIGS = {
+    "cfg_real": ("None", "base", '"adaptive"'),
+    "cfg_dalda_pets_base_prompt_all_scaling": ('"dalda"', "base", '"all_random"'),
+    "cfg_dalda_pets_base_prompt_fixed_scaling": ('"dalda"', "base", "0.5"),
+    "cfg_dalda_pets_llm_prompt_adaptive_scaling_clip": ('"dalda"', "llm", '"adaptive"'),
+}
+"""Name of the file to aug, prompt_mode and scale."""
+
+
+def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
+    """All classes, `per_class` listed pictures a part: as many doodles, of which half are few shots."""
+    (root / "annotations").mkdir(parents=True)
+    (root / "images").mkdir()
+    for part, name in (("trainval", "trainval.txt"), ("test", "test.txt")):
+        lines = ["#Image CLASS-ID SPECIES BREED ID"]
+        for index, label in enumerate(class_names("pets")):
+            for number in range(per_class):
+                stem = f"{label.replace(' ', '_')}_{part}_{number}"
+                rng = generator_of(0, "tiny pets", part, label, number)
+                shown = draw(random_doodle(rng, CLASSES[index % len(CLASSES)]), rng)
+                Image.fromarray(shown).save(root / "images" / f"{stem}.jpg", quality=95)
+                lines.append(f"{stem} {index + 1} 1 1")
+        (root / "annotations" / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+def write_captions(path: Path) -> Path:
+    """What a language model might have written, in the reference's format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    captions = {name: [f"a {name} at night", f"a {name} seen from afar"] for name in class_names("pets")}
+    path.write_text(json.dumps(captions))
+    return path
+
+
+def write_reference_config(
+    folder: Path, name: str, *, shots: str = "[1]", trials: int = 1, more: str = ""
+) -> Path:
+    """A file with the reference's fields, its f-strings and its concatenated strings."""
+    aug, mode, scale = CONFIGS[name]
+    path = folder / f"{name}.py"
+    path.write_text(
+        f'''# Settings of one experiment
+EXP_NAME = "{name.removeprefix("cfg_")}"
+model_path = "doodle"
+dataset = "pets"  # pets | flowers | caltech
+logdir = f"logs/{{EXP_NAME}}"
+synthetic_dir = f"synthetic/{{EXP_NAME}}" + "/{{dataset}}-{{seed}}-{{examples_per_class}}"
+
+prompt_mode = "{mode}"
+llm_prompt_path = f"prompts/{{dataset}}" + "_llm.json"
+
+synthetic_probability = 0.5
+guidance_scale = 7.5
+num_synthetic = 1
+num_trials = {trials}
+examples_per_class = {shots}
+image_size = 512
+classifier_backbone = "clip"
+iterations_per_epoch = 3
+num_epochs = 2
+batch_size = 4
+num_workers = 4
+device = "cuda"
+aug = {aug}
+scale = {scale}
+num_inference_steps = 1
+resume = [None, None, None, None]
+{more}'''
+    )
+    return path

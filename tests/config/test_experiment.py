@@ -1,0 +1,155 @@
+"""A study in YAML: what it expands to, and mistakes named by line and field."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dalda.compat.config import converted, read_study
+from dalda.config.experiment import ArmConfig, Study, parse_study, trials_of
+from dalda.errors import UserError
+from dalda.workflows.experiment import settled
+
+STUDY = """dataset: doodles
+shots: [1, 4, all]
+seeds: 2
+augment: {per_image: 2, captions: base}
+train: {epochs: 3}
+arms:
+  - {name: real, method: real}
+  - {name: random, guidance: random, synthetic_probability: 0.3}
+  - name: adaptive
+    captions: mine.json
+"""
+
+
+def test_a_study_is_arms_times_shots_times_seeds() -> None:
+    trials = trials_of(parse_study(STUDY))
+    assert [(one.arm, one.train.seed, one.train.shots) for one in trials] == [
+        (arm, seed, shots)
+        for seed in (0, 1)
+        for shots in (1, 4, None)
+        for arm in ("real", "random", "adaptive")
+    ]
+    assert all(one.train.epochs == 3 for one in trials)
+    real, random, adaptive = trials[:3]
+    assert real.synthetic is None
+    assert random.synthetic is not None
+    assert adaptive.synthetic is not None
+    assert (random.train.synthetic_probability, adaptive.train.synthetic_probability) == (0.3, 0.5)
+    assert (random.captions, adaptive.captions) == ("base", "mine.json")
+    assert (random.synthetic.guidance, adaptive.synthetic.guidance) == ("random", "adaptive")
+    assert adaptive.synthetic.per_image == 2
+
+
+def test_sets_are_shared_where_lambda_does_not_depend_on_the_shots() -> None:
+    trials = trials_of(parse_study(STUDY.replace("all", "8")))
+    sets: dict[str, set[int | None]] = {"random": set(), "adaptive": set()}
+    for one in trials:
+        if one.synthetic is not None and one.train.seed == 0:
+            sets[one.arm].add(one.synthetic.shots)
+    assert sets == {"random": {8}, "adaptive": {1, 4, 8}}
+
+
+def test_the_reference_draws_clipped() -> None:
+    for reference, sampling in ((True, "clipped"), (False, "truncated")):
+        study = parse_study(STUDY).model_copy(update={"reference": reference})
+        assert {one.synthetic.sampling for one in trials_of(study) if one.synthetic} == {sampling}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("epochs: 3", "tune: lora", "line 6: train.tune: the reference has no tune lora; leave it out"),
+        ("epochs: 3", "mix: mixup", "train.mix: "),
+        ("epochs: 3", "augment: jitter", "train.augment: "),
+        ("epochs: 3", "head_start: random", "train.head_start: "),
+        ("per_image: 2", "sampling: truncated", "line 5: augment.sampling: "),
+        ("synthetic_probability: 0.3", "blend: two-term-loss", "line 9: arms.1.blend: "),
+        ("synthetic_probability: 0.3", "weigh_by_clip_score: true", "line 9: arms.1.weigh_by_clip_score: "),
+    ],
+)
+def test_the_reference_has_not_all_that_we_have(old: str, new: str, said: str) -> None:
+    text = STUDY.replace(old, new)
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_study("reference: true\n" + text)
+    study = parse_study(text)
+    with pytest.raises(UserError, match="the reference has no"):
+        settled(study, out=None, root=None, reference=True)
+    assert not settled(study, out=None, root=None, reference=False).reference
+
+
+def test_what_the_reference_has_is_taken() -> None:
+    text = STUDY.replace("epochs: 3", "blend: concatenation, tune: head, views: 4, mix: none")
+    assert parse_study("reference: true\n" + text).reference
+
+
+def test_what_is_converted_reads_back() -> None:
+    study = parse_study(STUDY)
+    assert parse_study(converted(study)) == study
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("shots: [1, 4, all]", "shots: [1, 0]", r"line 2: shots\.1: .*greater than or equal to 1"),
+        ("shots: [1, 4, all]", "shots: [1, 1]", r"line 2: shots: 1 is there twice"),
+        ("seeds: 2", "seeds: 0", "line 3: seeds: .*at least 1"),
+        ("seeds: 2", "seedz: 2", "line 3: seedz: there is no such setting"),
+        ("seeds: 2", "dataset: pets", "line 3: 'dataset' is set twice"),
+        ("per_image: 2", "per_image: 0", r"line 4: augment\.per_image: .*greater"),
+        ("per_image: 2", "seed: 2", r"line 4: augment\.seed: this is said once"),
+        ("epochs: 3", "epochs: x", r"line 5: train\.epochs: .*valid integer"),
+        ("method: real", "method: real, guidance: 1", r"line 7: arms\.0\.guidance: an arm of real"),
+        ("method: real", "method: magic", r"line 7: arms\.0\.method"),
+        ("name: adaptive", "name: real", "line 6: arms: 'real' is there twice"),
+        ("name: adaptive", "nam: adaptive", r"line 9: arms\.2\.name: field required"),
+        ("captions: mine.json", "epochs: 4", r"line 10: arms\.2\.epochs: there is no such setting"),
+        ("captions: mine.json", "captions: [", "line 1[01]: this is not YAML"),
+        ("seeds: 2", "seeds: &a 2\ntrain: *a", "aliases"),
+        ("seeds: 2", "seeds: !!python/object:os.system x", "line 3: this is not YAML"),
+    ],
+)
+def test_a_mistake_is_named_by_line_and_field(old: str, new: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_study(STUDY.replace(old, new, 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_study(text)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for name in ("study.json", "study"):
+        with pytest.raises(UserError, match="is no study"):
+            read_study(tmp_path / name)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_study(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", ["pets", "flowers102", "caltech101"])
+def test_the_papers_grid(name: str) -> None:
+    study = read_study(Path(__file__).parents[2] / "experiments" / f"{name}.yaml")
+    assert study.dataset == name
+    assert len(trials_of(study)) == 5 * 3 * 5
+    sets = [one.synthetic for one in trials_of(study) if one.synthetic]
+    assert {(one.model, one.per_image) for one in sets} == {("sd14", 10)}
+    assert {one.guidance for one in sets} == {"random", "adaptive"}
+
+
+def test_the_grid_on_doodles_is_the_same_but_small() -> None:
+    folder = Path(__file__).parents[2] / "experiments"
+    small, paper = read_study(folder / "doodles.yaml"), read_study(folder / "pets.yaml")
+    assert [arm.name for arm in small.arms] == [arm.name for arm in paper.arms]
+    assert small.seeds == paper.seeds
+    assert set(small.shots) < set(paper.shots)
+
+
+def test_a_study_can_be_written_in_python() -> None:
+    study = Study(dataset="doodles", shots=(1,), arms=(ArmConfig(name="real", method="real"),))
+    assert study.seeds == (0, 1, 2)

@@ -1,0 +1,312 @@
+"""The real archives are large and far away: small ones of their layout come from a loopback server."""
+
+import hashlib
+import io
+import tarfile
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from dalda.datasets import download as module
+from dalda.datasets.download import SOURCES, download
+from dalda.datasets.published import class_names
+from dalda.errors import UserError
+
+pytest.importorskip("pooch")
+
+Entries = dict[str, bytes | tarfile.TarInfo]
+
+
+@dataclass
+class Mirror:
+    """What the server offers, and what it was asked for."""
+
+    files: dict[str, bytes]
+    address: str = ""
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    breaks_after: int | None = None
+    """Of the next answer only so many bytes are sent."""
+
+
+def handler_of(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name, span = self.path.rsplit("/", 1)[1], self.headers.get("Range")
+            mirror.asked.append((name, span))
+            body = mirror.files.get(name)
+            if body is None:
+                self.send_error(404)
+                return
+            start = int(span.removeprefix("bytes=").removesuffix("-")) if span else 0
+            if span and start >= len(body):
+                self.send_error(416)
+                return
+            self.send_response(206 if span else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            sent, mirror.breaks_after = mirror.breaks_after, None
+            self.wfile.write(body[start:] if sent is None else body[start : start + sent])
+
+        def log_message(self, format: str, *args: object) -> None:
+            """The test's output stays clean."""
+
+    return Handler
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    monkeypatch.setattr(module, "RETRIES", 0)
+    shown = Mirror({})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(shown))
+    shown.address = f"http://127.0.0.1:{server.server_port}/pub/"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield shown
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def packed(entries: Entries) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for name, content in entries.items():
+            if isinstance(content, tarfile.TarInfo):
+                tar.addfile(content)
+                continue
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def noise(name: str, size: int = 400) -> bytes:
+    return np.random.default_rng(list(name.encode())).bytes(size)
+
+
+def pets_files(extra: Entries | None = None) -> dict[str, bytes]:
+    stems = [f"{label.replace(' ', '_')}_{number}" for label in class_names("pets") for number in (1, 2)]
+    lines = "\n".join(f"{stem} {index // 2 + 1} 1 1" for index, stem in enumerate(stems)).encode()
+    images: Entries = {f"images/{stem}.jpg": noise(stem) for stem in stems}
+    lists: Entries = {"annotations/trainval.txt": lines, "annotations/test.txt": lines}
+    return {"images.tar.gz": packed(images | (extra or {})), "annotations.tar.gz": packed(lists)}
+
+
+def flowers_files() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as place:
+        savemat(Path(place) / "labels.mat", {"labels": np.arange(1, 103)[None, :]})
+        labels = (Path(place) / "labels.mat").read_bytes()
+    images: Entries = {f"jpg/image_{number:05d}.jpg": noise(str(number)) for number in range(1, 103)}
+    return {"102flowers.tgz": packed(images), "imagelabels.mat": labels}
+
+
+def caltech_files() -> dict[str, bytes]:
+    top = "101_ObjectCategories"
+    images: Entries = {
+        f"{top}/{label.replace(' ', '_')}/image_0001.jpg": noise(label)
+        for label in class_names("caltech101")
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as outer:
+        outer.writestr("__MACOSX/caltech-101/._101_ObjectCategories.tar.gz", b"\0")
+        outer.writestr("caltech-101/101_ObjectCategories.tar.gz", packed(images))
+        outer.writestr("caltech-101/Annotations.tar", b"outlines")
+    return {"caltech-101.zip": stream.getvalue()}
+
+
+def offer(mirror: Mirror, monkeypatch: pytest.MonkeyPatch, dataset: str, files: dict[str, bytes]) -> None:
+    """Serves `files`, and gives their checksums the place of the official ones."""
+    mirror.files = files
+    own = tuple(
+        replace(source, checksum="sha256:" + hashlib.sha256(files[source.name]).hexdigest())
+        for source in SOURCES[dataset]
+    )
+    monkeypatch.setitem(SOURCES, dataset, own)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "files", "images"),
+    [("pets", pets_files, 74), ("flowers102", flowers_files, 102), ("caltech101", caltech_files, 101)],
+)
+def test_a_data_set_arrives_whole_and_leaves_no_archives(
+    tmp_path: Path,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    dataset: str,
+    files: Callable[[], dict[str, bytes]],
+    images: int,
+) -> None:
+    offer(mirror, monkeypatch, dataset, files())
+    root = tmp_path / "new" / dataset
+    catalog = download(dataset, root, mirror.address)
+    assert (catalog.dataset, catalog.classes) == (dataset, class_names(dataset))
+    assert sum(name.endswith(".jpg") for name in tree(root)) == images
+    assert not (root / ".download").exists()
+    assert mirror.asked == [(source.name, None) for source in SOURCES[dataset]]
+    assert capsys.readouterr().out == ""
+    download(dataset, root, mirror.address)
+    assert len(mirror.asked) == len(SOURCES[dataset])
+    assert "is complete" in capsys.readouterr().err
+
+
+def test_a_broken_off_download_goes_on(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files({"images/large.bin": noise("large", 3 * 2**20)}))
+    mirror.breaks_after = 100_000
+    with pytest.raises(
+        UserError, match=r"images\.tar\.gz cannot be fetched .*run the command again to go on"
+    ):
+        download("pets", tmp_path, mirror.address)
+    assert (tmp_path / ".download" / "images.tar.gz.part").stat().st_size == 2**16
+    download("pets", tmp_path, mirror.address)
+    assert mirror.asked == [
+        ("images.tar.gz", None),
+        ("images.tar.gz", "bytes=65536-"),
+        ("annotations.tar.gz", None),
+    ]
+    said = capsys.readouterr().err
+    assert said.startswith("images.tar.gz, MB: 3 of 3 in")
+    assert "unpacking images.tar.gz, MB: 3 of 3 in" in said
+
+
+def test_a_download_killed_just_before_its_end_needs_no_byte_more(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files())
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download" / "images.tar.gz.part").write_bytes(mirror.files["images.tar.gz"])
+    assert len(download("pets", tmp_path, mirror.address).classes) == 37
+
+
+def test_an_unpacking_killed_half_way_goes_on_and_touches_nothing(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files())
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    download("pets", whole, mirror.address)
+    real, calls = module._put, []
+
+    def killed(*args: object) -> None:
+        calls.append(args)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_put", killed)
+    with pytest.raises(KeyboardInterrupt):
+        download("pets", half, mirror.address)
+    monkeypatch.setattr(module, "_put", real)
+    before = {path: path.stat().st_mtime_ns for path in half.glob("images/*.jpg")}
+    mirror.asked.clear()
+    download("pets", half, mirror.address)
+    assert tree(half) == tree(whole)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert mirror.asked == [("annotations.tar.gz", None)]
+
+
+def test_another_checksum_is_refused_unless_not_asked_for(tmp_path: Path, mirror: Mirror) -> None:
+    mirror.files = pets_files()
+    with pytest.raises(UserError, match=r"images\.tar\.gz is not the official file \(md5:5c4f3ee8"):
+        download("pets", tmp_path, mirror.address)
+    assert not list(tmp_path.glob("images"))
+    assert len(download("pets", tmp_path, mirror.address, checked=False).classes) == 37
+
+
+def link(name: str, kind: bytes, to: str = "") -> Entries:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, to
+    return {name: member}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.jpg", "/outside.jpg", "images/../../outside.jpg", "..\\outside.jpg", "C:\\outside.jpg"],
+)
+def test_no_path_escapes(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files({name: b"mine"}))
+    with pytest.raises(UserError, match="wants to write outside"):
+        download("pets", tmp_path / "root", mirror.address)
+    assert not list(tmp_path.glob("outside*"))
+    assert not Path("/outside.jpg").exists()
+
+
+def test_links_and_devices_are_left_out(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "outside").mkdir()
+    odd = link("images/away", tarfile.SYMTYPE, "../../outside") | {"images/away/x.jpg": b"through the link"}
+    odd |= link("images/hard", tarfile.LNKTYPE, "images/beagle_1.jpg") | link(
+        "images/null", tarfile.CHRTYPE
+    )
+    offer(mirror, monkeypatch, "pets", pets_files(odd))
+    root = tmp_path / "root"
+    download("pets", root, mirror.address)
+    assert not list((tmp_path / "outside").iterdir())
+    assert not any(path.is_symlink() for path in root.rglob("*"))
+    assert not (root / "images" / "null").exists()
+    assert "3 links and devices of images.tar.gz are left out" in capsys.readouterr().err
+
+
+def test_an_archive_that_swells_is_refused(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files({"images/zeros.jpg": bytes(200_000)}))
+    monkeypatch.setattr(module, "MAX_UNPACKED", 100_000)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        download("pets", tmp_path, mirror.address)
+    assert not (tmp_path / "images" / "zeros.jpg").exists()
+
+
+def test_a_file_of_the_user_is_never_overwritten(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files())
+    mine = tmp_path / "images" / "beagle_1.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes(b"my own beagle")
+    with pytest.raises(UserError, match=r"beagle_1\.jpg is there but differs"):
+        download("pets", tmp_path, mirror.address)
+    assert mine.read_bytes() == b"my own beagle"
+
+
+@pytest.mark.parametrize("content", [b"no archive", packed({"images/a.jpg": noise("a", 9000)})[:4000]])
+def test_a_broken_archive_is_named(tmp_path: Path, mirror: Mirror, content: bytes) -> None:
+    mirror.files = {"images.tar.gz": content}
+    with pytest.raises(UserError, match=r"images\.tar\.gz is a broken archive"):
+        download("pets", tmp_path, mirror.address, checked=False)
+
+
+def test_what_cannot_be_fetched_is_said(tmp_path: Path, mirror: Mirror) -> None:
+    with pytest.raises(UserError, match=r"images\.tar\.gz cannot be fetched \(404"):
+        download("pets", tmp_path, mirror.address)
+    with pytest.raises(UserError, match="cannot be fetched"):
+        download("pets", tmp_path, f"file://{tmp_path}")
+    with pytest.raises(UserError, match="no download for 'doodles': choose one of pets, flowers102"):
+        download("doodles", tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file cannot be written"):
+        download("pets", tmp_path / "file", mirror.address)
+
+
+def test_the_official_addresses_are_encrypted_and_checked() -> None:
+    for source in (source for sources in SOURCES.values() for source in sources):
+        assert source.url.startswith("https://")
+        assert len(source.checksum) == len("md5:") + 32

@@ -1,0 +1,193 @@
+import os
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dalda.datasets.registry import caption_name, read_catalog, read_folder
+from dalda.errors import UserError
+
+
+def put(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (2, 2)).save(folder / name, "PNG")
+
+
+def test_classes_and_files_are_sorted_and_hidden_ones_left_out(tmp_path: Path) -> None:
+    put(tmp_path / "dog", "b.png", "a.PNG", ".thumb.png")
+    put(tmp_path / "cat", "2.jpg", "10.jpg")
+    put(tmp_path / ".cache", "x.png")
+    (tmp_path / "dog" / "notes.txt").write_text("about dogs")
+    catalog = read_folder(tmp_path)
+    assert catalog.dataset == tmp_path.name
+    assert catalog.classes == ("cat", "dog")
+    assert [path.name for path in catalog.parts["train"]["cat"]] == ["10.jpg", "2.jpg"]
+    assert [path.name for path in catalog.parts["train"]["dog"]] == ["a.PNG", "b.png"]
+    assert set(catalog.parts) == {"train"}
+    assert not catalog.halved
+
+
+@pytest.mark.parametrize("held_out", ["val", "test"])
+def test_parts_are_found_in_train_and_val_or_test(tmp_path: Path, held_out: str) -> None:
+    for part in ("train", held_out):
+        put(tmp_path / part / "cat", f"{part}.png")
+        put(tmp_path / part / "dog", f"{part}.png")
+    catalog = read_folder(tmp_path, "doodles", halved=True)
+    assert (catalog.dataset, catalog.halved, catalog.classes) == ("doodles", True, ("cat", "dog"))
+    assert catalog.parts["train"]["cat"] == (tmp_path / "train" / "cat" / "train.png",)
+    assert catalog.parts["val"]["dog"] == (tmp_path / held_out / "dog" / f"{held_out}.png",)
+
+
+def test_val_goes_before_test(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        put(tmp_path / part / "cat", f"{part}.png")
+        put(tmp_path / part / "dog", f"{part}.png")
+    assert read_folder(tmp_path).parts["val"]["cat"][0].name == "val.png"
+
+
+def test_train_may_be_the_name_of_a_class(tmp_path: Path) -> None:
+    put(tmp_path / "train", "a.png")
+    put(tmp_path / "tram", "a.png")
+    assert read_folder(tmp_path).classes == ("train", "tram")
+
+
+@pytest.mark.parametrize(
+    "name", ["猫", "a∕b", "a\\b", "..", "caf" + "e\u0301", "<b>&", "tab\there", "con "]
+)
+def test_a_class_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    name = "odd" + name
+    put(tmp_path / name, "1.png")
+    put(tmp_path / "plain", "1.png")
+    catalog = read_folder(tmp_path)
+    label = unicodedata.normalize("NFC", name)
+    assert label in catalog.classes
+    assert catalog.parts["train"][label] == (tmp_path / name / "1.png",)
+
+
+def nothing(_: Path) -> None:
+    """An empty folder."""
+
+
+def flat(folder: Path) -> None:
+    put(folder, "1.png")
+
+
+def empty_class(folder: Path) -> None:
+    put(folder / "cat", "1.png")
+    (folder / "dog").mkdir()
+
+
+def one_class(folder: Path) -> None:
+    put(folder / "cat", "1.png")
+
+
+def flat_train(folder: Path) -> None:
+    put(folder / "train", "1.png")
+
+
+def two_spellings(folder: Path) -> None:
+    put(folder / "caf\u00e9", "1.png")
+    put(folder / "cafe\u0301", "1.png")
+
+
+def odd_parts(folder: Path) -> None:
+    for place in ("train/cat", "train/dog", "val/cat", "val/fox"):
+        put(folder / place, "1.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (nothing, "no class folders"),
+        (flat, "images lie directly in"),
+        (flat_train, "images lie directly in .*train"),
+        (empty_class, "class 'dog' has no images"),
+        (one_class, r"only one class \('cat'\)"),
+        (two_spellings, "both called 'caf\u00e9'"),
+        (odd_parts, "class 'dog' is in one part of .* only"),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_refused_in_words(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    make(tmp_path)
+    with pytest.raises(UserError, match=words):
+        read_folder(tmp_path)
+
+
+def test_no_folder_and_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
+        read_folder(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file is not a folder"):
+        read_folder(tmp_path / "file")
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    make_pets_like(tmp_path)
+    for method in ("iterdir", "is_dir", "exists"):  # root, who may run the tests, reads everything
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, refuse)
+            for dataset, root in ((str(tmp_path), None), ("pets", tmp_path)):
+                with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+                    read_catalog(dataset, root)
+
+
+def make_pets_like(root: Path) -> None:
+    put(root / "annotations")
+    for name in ("trainval.txt", "test.txt"):
+        (root / "annotations" / name).write_text("a 1 1 1\n")
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "cat", "1.png", "2.heic")
+    put(tmp_path / "dog" / "older", "1.png")
+    put(tmp_path / "dog", "1.png")
+    put(tmp_path, "direct.png")
+    read_folder(tmp_path)
+    assert f"3 entries of {tmp_path} are not images in a class folder" in capsys.readouterr().err
+
+
+def test_names_that_are_not_unicode_are_refused(tmp_path: Path) -> None:
+    put(tmp_path / "plain", "1.png")
+    put(tmp_path / "odd\udce9", "1.png")
+    with pytest.raises(UserError, match=r"not valid Unicode \('odd\\udce9'\)"):
+        read_folder(tmp_path)
+
+
+def test_a_published_set_needs_a_root_and_a_folder_has_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pets needs --root DIR"):
+        read_catalog("pets")
+    put(tmp_path / "cat", "1.png")
+    put(tmp_path / "dog", "1.png")
+    with pytest.raises(UserError, match="--root goes with pets, flowers102, caltech101 only"):
+        read_catalog(str(tmp_path), tmp_path)
+    assert read_catalog(str(tmp_path)).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "label", "wording"),
+    [
+        ("caltech101", "bass", "bass fish"),
+        ("caltech101", "faces easy", "closed-up face"),
+        ("pets", "shiba inu", "shiba inu"),
+        ("mine", "golden_retriever", "golden retriever"),
+        ("mine", "two\nlines", "two lines"),
+        ("mine", "_", "_"),
+    ],
+)
+def test_a_caption_gets_words_that_read_well(dataset: str, label: str, wording: str) -> None:
+    assert caption_name(dataset, label) == wording
+
+
+def test_a_place_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(UserError, match="not valid Unicode: rename it"):
+        read_folder(folder)

@@ -1,0 +1,151 @@
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from prdc import compute_prdc  # type: ignore[import-untyped]
+from scipy.spatial.distance import cdist, pdist
+from torchmetrics.image.kid import poly_mmd
+from vendi_score import vendi  # type: ignore[import-untyped]
+
+from dalda.errors import UserError
+from dalda.evaluation.backbones import Backbone
+from dalda.evaluation.features import FeatureStore
+from dalda.evaluation.filters import class_probabilities
+from dalda.evaluation.generative_metrics import (
+    Features,
+    clip_measures,
+    cmmd,
+    density_and_coverage,
+    evaluate,
+    kid,
+    mean_distance,
+    measure,
+    nearest_real,
+    vendi_score,
+)
+from dalda.types import Sample, Split
+
+RNG = np.random.default_rng(0)
+REAL = RNG.normal(size=(40, 8))
+MADE = RNG.normal(size=(30, 8)) * 0.8 + 0.3
+LABELS = np.zeros(30, dtype=np.int64)
+
+
+def test_density_and_coverage_are_prdcs() -> None:
+    wanted = compute_prdc(REAL, MADE, nearest_k=5)
+    assert density_and_coverage(REAL, MADE) == pytest.approx((wanted["density"], wanted["coverage"]))
+
+
+def test_vendi_score_is_vendi_scores() -> None:
+    assert vendi_score(MADE) == pytest.approx(vendi.score_dual(MADE))
+    assert vendi_score(MADE[:5]) == pytest.approx(vendi.score_dual(MADE[:5]))
+    assert vendi_score(np.tile(MADE[:1], (6, 1))) == pytest.approx(1)
+    assert vendi_score(np.eye(7)) == pytest.approx(7)
+
+
+def test_kid_is_torchmetrics() -> None:
+    """torchmetrics compares sets of one size only; of all sets that lack one image, ours is the mean."""
+    real, made = torch.from_numpy(REAL[:31]), torch.from_numpy(MADE)
+    parts = [torch.cat([real[:lacking], real[lacking + 1 :]]) for lacking in range(31)]
+    wanted = np.mean([float(poly_mmd(part, made)) for part in parts])
+    assert kid(REAL[:31], MADE) == pytest.approx(wanted, rel=1e-5)
+    assert kid(MADE, REAL[:31]) == pytest.approx(wanted, rel=1e-5)
+    assert kid(REAL[:30], MADE) == pytest.approx(float(poly_mmd(parts[30], made)), rel=1e-5)
+
+
+def test_kid_is_its_definition_for_sets_of_any_sizes() -> None:
+    """The unbiased estimate: a mean over all pairs of different images, within and between."""
+
+    def mean(first: Features, second: Features, *, different: bool) -> float:
+        pairs = [
+            (float(a @ b) / 8 + 1) ** 3
+            for i, a in enumerate(first)
+            for j, b in enumerate(second)
+            if not (different and i == j)
+        ]
+        return float(np.mean(pairs))
+
+    real, made = REAL, MADE[:7]
+    wanted = mean(real, real, different=True) + mean(made, made, different=True)
+    assert kid(real, made) == pytest.approx(wanted - 2 * mean(real, made, different=False))
+
+
+def test_cmmd_is_its_definition() -> None:
+    def unit(row: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[float]:
+        return list(row / np.sqrt((row**2).sum()))
+
+    def mean(first: list[list[float]], second: list[list[float]]) -> float:
+        values = [
+            np.exp(-sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) / 200)
+            for x in first
+            for y in second
+        ]
+        return float(np.mean(values))
+
+    real, made = [unit(row) for row in REAL[:6]], [unit(row) for row in MADE[:4]]
+    wanted = 1000 * (mean(real, real) + mean(made, made) - 2 * mean(real, made))
+    assert cmmd(REAL[:6], MADE[:4]) == pytest.approx(wanted)
+
+
+def test_the_same_images_are_faithful_copies() -> None:
+    found = measure(REAL, REAL, np.zeros(40, np.int64), None)
+    assert found.cmmd == pytest.approx(0, abs=1e-9)
+    assert (found.near_copies, found.coverage) == (1.0, 1.0)
+    far = measure(REAL, REAL + 100, np.zeros(40, np.int64), None)
+    assert far.kid > found.kid + 1
+    assert (far.coverage, far.near_copies) == (0.0, 0.0)
+
+
+def test_strays_are_images_in_which_clip_sees_another_class() -> None:
+    texts = np.eye(3)
+    unit = np.array([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
+    said = class_probabilities(unit, texts, 2.0)
+    sure = np.exp(2) / (np.exp(2) + 2)
+    doubtful = np.exp(1.2) / (np.exp(1.2) + np.exp(1.6) + 1)
+    score, stray = clip_measures(np.array([0, 0, 2]), said)
+    assert (score, stray) == pytest.approx(((2 * sure + doubtful) / 3, 1 / 3))
+    assert np.isnan(clip_measures(np.array([0]), None)).all()
+
+
+def test_the_mean_distance_and_the_nearest_are_those_of_all_pairs() -> None:
+    assert mean_distance(MADE) == pytest.approx(pdist(MADE, "cosine").mean())
+    cosines = 1 - cdist(MADE, REAL, "cosine")
+    places, nearest = nearest_real(REAL, MADE)
+    np.testing.assert_array_equal(places, cosines.argmax(1))
+    np.testing.assert_allclose(nearest, cosines.max(1))
+
+
+def test_rows_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(REAL, MADE, LABELS, None)
+    monkeypatch.setattr("dalda.evaluation.generative_metrics.ROWS_AT_ONCE", 7)
+    parts = measure(REAL, MADE, LABELS, None)
+    assert astuple(parts) == pytest.approx(astuple(whole), nan_ok=True)
+
+
+def test_a_set_is_measured_overall_and_by_class(
+    backbone: Backbone,
+    open_image: Callable[[Path], Image.Image],
+    make_split: Callable[..., Split],
+    make_samples: Callable[..., tuple[Sample, ...]],
+) -> None:
+    split, store = make_split("train", 7), FeatureStore(backbone, open_image)
+    samples = make_samples(split, 2)
+    found = evaluate(split, samples, store)
+    overall, classes = found.overall, found.classes
+    assert list(classes) == ["red", "green", "blue"]
+    assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
+    assert overall.off_target == pytest.approx(np.mean([one.off_target for one in classes.values()]))
+    assert overall.off_target == np.mean([look.off_target for look in found.looks])
+    assert overall.near_copies == np.mean([look.near_copy for look in found.looks])
+    blind = FeatureStore(replace(store.backbone, tokenizer=None), open_image)
+    assert evaluate(split, samples, blind, store).overall == overall
+    few = evaluate(make_split("train", 1), samples[:1], store).overall
+    assert np.isnan([few.kid, few.density, few.mean_distance]).all()
+    with pytest.raises(UserError, match="no synthetic images"):
+        evaluate(split, [], store)
+    with pytest.raises(UserError, match="has not \\(grey\\)"):
+        evaluate(split, [replace(samples[0], label="grey")], store)

@@ -1,0 +1,41 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dalda.datasets.image_io import sha256_of
+from dalda.errors import UserError
+from dalda.evaluation.trial import picture_of
+from dalda.types import Sample, Split
+
+
+def test_a_picture_is_hashed_once_until_it_changes(
+    make_split: Callable[..., Split],
+    make_samples: Callable[..., tuple[Sample, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    split = make_split("train", 1)
+    first, second, *_ = make_samples(split, 1)
+    path = tmp_path / "made.png"
+    path.write_bytes(first.path.read_bytes())
+    sample = replace(first, path=path)
+    read: list[Path] = []
+    really = Path.read_bytes
+
+    def counting(self: Path) -> bytes:
+        read.append(self)
+        return really(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", counting)
+        assert {picture_of(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
+    assert read == [path]
+    path.write_bytes(second.path.read_bytes())
+    assert picture_of(sample).sha256 == sha256_of(second.path)
+    path.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        picture_of(sample)
+    example = split.examples[0]
+    assert picture_of(example).sha256 == example.sha256

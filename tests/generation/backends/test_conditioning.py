@@ -1,0 +1,61 @@
+"""Nothing is encoded twice, in bounded memory."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from tests.generation.stock import job_of, preset_of, source_of
+
+from dalda.generation.backends.conditioning import Encoder, Recent
+from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
+
+
+@pytest.fixture(params=[False, True], ids=["sd", "xl"])
+def renderer(request: pytest.FixtureRequest, tmp_path: Path) -> Renderer:
+    return load_renderer(preset_of(tmp_path, "full", xl=request.param))
+
+
+def counted(renderer: Renderer) -> Counter[str]:
+    """How often each encoder is asked, and for how many rows, from now on."""
+    calls: Counter[str] = Counter()
+    for name in ("text_encoder", "text_encoder_2", "image_encoder"):
+        part = renderer.pipeline.components.get(name)
+        if part is not None:
+            part.register_forward_hook(lambda module, inputs, output, name=name: calls.update([name]))
+    return calls
+
+
+def test_each_prompt_and_each_source_is_encoded_once(renderer: Renderer) -> None:
+    calls = counted(renderer)
+    jobs = [job_of(number, 0.5, source=f"s{number % 2}") for number in range(6)]
+    assert len({job.prompt for job in jobs}) == 3
+    for _ in range(2):
+        for start in (0, 3):
+            renderer.render(jobs[start : start + 3], [source_of(0), source_of(1), source_of(0)])
+    # Three prompts and one negative prompt; two sources and the picture of nothing.
+    assert calls.pop("text_encoder") == 4
+    assert calls.pop("image_encoder") == 3
+    assert calls.pop("text_encoder_2", 4) == 4
+
+
+def test_what_is_forgotten_is_encoded_again_to_the_same_bits(renderer: Renderer) -> None:
+    jobs = [job_of(number, 0.5) for number in range(3)]
+    sources = [source_of(number) for number in range(3)]
+    whole = renderer.encoder.conditions(jobs, sources)
+    calls = counted(renderer)
+    narrow = Encoder(renderer.pipeline, renderer.size, "cpu", texts=Recent(1), images=Recent(1))
+    again = narrow.conditions(jobs, sources)
+    assert torch.equal(whole.text, again.text)
+    assert torch.equal(whole.image, again.image)
+    assert len(narrow.texts.kept) == len(narrow.images.kept) == 1
+    assert calls["image_encoder"] == 4
+
+
+def test_memory_is_bounded_and_what_is_used_stays() -> None:
+    kept = Recent(limit=4 * 10 * 4)
+    for number in range(100):
+        kept.put(str(number), (torch.zeros(10),))
+        assert kept.get("0") is not None
+        assert kept.size == 40 * len(kept.kept) <= 160
+    assert set(kept.kept) == {"0", "97", "98", "99"}

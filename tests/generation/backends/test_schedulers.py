@@ -1,0 +1,125 @@
+"""Each scheduler, and guidance on a part of the steps, equals what stock diffusers makes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, EulerDiscreteScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.generation.stock import job_of, latents_of, preset_of, source_of, stock_latents, stock_model
+
+from dalda.errors import UserError
+from dalda.generation.backends.schedulers import guided_steps, scheduler_of
+from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
+from dalda.models.presets import SAMPLERS, Preset, Sampler
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
+    return preset_of(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def renderer(preset: Preset) -> Renderer:
+    return load_renderer(preset)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_batch_equals_images_made_alone_by_stock_diffusers(
+    renderer: Renderer, preset: Preset, name: Sampler
+) -> None:
+    renderer.pipeline.scheduler = scheduler_of(
+        replace(preset, scheduler=name, steps=4), renderer.pipeline.scheduler
+    )
+    jobs = [replace(job_of(number, 0.3 * number), steps=4) for number in range(3)]
+    sources = [source_of(number) for number in range(3)]
+    ours = latents_of(renderer, jobs, sources)
+    with stock_model(renderer) as pipeline:
+        alone = [stock_latents(pipeline, job, source) for job, source in zip(jobs, sources, strict=True)]
+    stock = torch.cat(alone)
+    # Of random weights some schedulers make latents in the hundreds.
+    assert (ours - stock).abs().max() < 1e-4 * stock.std().clamp(min=1)
+
+
+def rows_of(renderer: Renderer) -> list[int]:
+    """The UNet's batch sizes from now on."""
+    rows: list[int] = []
+    renderer.pipeline.unet.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    return rows
+
+
+def test_guidance_on_a_part_of_the_steps(preset: Preset) -> None:
+    """Against the recipe of diffusers' documentation for switching guidance off half-way."""
+    job = replace(job_of(0, 0.0), steps=6)
+    renderer = load_renderer(replace(preset, guidance_interval=(0.0, 0.5)))
+    rows = rows_of(renderer)
+    ours = latents_of(renderer, [job], [source_of(0)])
+    assert rows == [2, 2, 2, 1, 1, 1]
+
+    def switch_off(pipeline: Any, step: int, time: int, kept: dict[str, torch.Tensor]) -> dict[str, Any]:
+        if step == 2:
+            pipeline._guidance_scale = 0.0
+            return {"prompt_embeds": kept["prompt_embeds"].chunk(2)[-1]}
+        return {}
+
+    stock = DiffusionPipeline.from_pretrained(preset.model)
+    half = stock_latents(
+        stock,
+        job,
+        None,
+        callback_on_step_end=switch_off,
+        callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    )
+    assert (ours - half).abs().max() < 1e-4
+    assert (ours - stock_latents(stock, job, None)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_scale_of_one_or_less_is_no_guidance_as_in_diffusers(renderer: Renderer, scale: float) -> None:
+    job = replace(job_of(0, 0.4), guidance_scale=scale)
+    renderer.pipeline.scheduler = DDIMScheduler.from_config(renderer.pipeline.scheduler.config)
+    rows = rows_of(renderer)
+    ours = latents_of(renderer, [job], [source_of(0)])
+    assert set(rows) == {1}
+    with stock_model(renderer) as pipeline:
+        assert (ours - stock_latents(pipeline, job, source_of(0))).abs().max() < 1e-4
+
+
+@given(low=st.floats(0, 0.99), length=st.floats(0.01, 1), steps=st.integers(1, 200))
+def test_guided_steps_lie_in_the_interval(low: float, length: float, steps: int) -> None:
+    high = min(1.0, low + length)
+    guided = guided_steps((low, high), steps)
+    assert 1 <= len(guided) <= steps
+    assert abs(len(guided) - (high - low) * steps) <= 1
+    assert guided.start >= 0
+    assert guided.stop <= steps
+
+
+def test_all_steps_are_guided_by_default() -> None:
+    assert guided_steps((0.0, 1.0), 12) == range(12)
+    assert guided_steps((0.2, 0.8), 30) == range(6, 24)
+
+
+@pytest.mark.parametrize("schedule", [{"foo": 1}, {"beta_schedule": "linearr"}, {"beta_start": "abc"}])
+def test_a_noise_schedule_that_is_none_is_told_in_one_sentence(
+    preset: Preset, schedule: dict[str, Any]
+) -> None:
+    with pytest.raises(UserError, match="noise_schedule cannot be used") as told:
+        scheduler_of(replace(preset, noise_schedule=schedule), DDIMScheduler())
+    assert "\n" not in str(told.value)
+
+
+def test_nothing_is_cut_where_the_model_does_not_say_so(preset: Preset) -> None:
+    """DDIM's own default is to cut at 1, as no latent model wants it."""
+    euler = EulerDiscreteScheduler()
+    assert scheduler_of(preset, euler).config.clip_sample is False
+    assert scheduler_of(preset, DDIMScheduler(clip_sample=True)).config.clip_sample is True
+    noise = replace(preset, noise_schedule={"beta_start": 0.001})
+    assert scheduler_of(noise, euler).config.clip_sample is False
+
+
+def test_a_schedulers_limits_are_told_in_one_sentence(preset: Preset) -> None:
+    with pytest.raises(UserError, match="lcm cannot take 100 steps"):
+        scheduler_of(replace(preset, scheduler="lcm", steps=100), DDIMScheduler())

@@ -1,0 +1,107 @@
+"""Jobs for tiny models, and what stock diffusers makes of them, one at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from tests.generation.tiny import save_tiny
+
+from dalda.generation.backends.attention import install, remove
+from dalda.generation.backends.stable_diffusion import Renderer
+from dalda.models.presets import Preset
+from dalda.types import Job
+
+STEPS, GUIDANCE = 3, 4.0
+
+
+def job_of(number: int, ip_adapter_scale: float, source: str | None = None) -> Job:
+    return Job(
+        source=Path("a.png"),
+        source_sha256=source or f"source{number}",
+        label="car",
+        repeat=0,
+        method="dalda",
+        model="tiny",
+        prompt=f"a photo of a {['red', 'green', 'white'][number % 3]} car",
+        negative_prompt="low quality",
+        ip_adapter_scale=ip_adapter_scale,
+        ip_adapter_scale_mean=None,
+        clip_score=None,
+        guidance_scale=GUIDANCE,
+        strength=None,
+        steps=STEPS,
+        seed=100 + number,
+    )
+
+
+def source_of(number: int) -> Image.Image:
+    rng = np.random.default_rng(number)
+    return Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8))
+
+
+def preset_of(folder: Path, kind: str = "plain", *, xl: bool = False) -> Preset:
+    model, adapter = save_tiny(folder, kind, xl=xl)
+    return Preset(
+        model=str(model),
+        adapter=str(adapter),
+        adapter_folder="models",
+        adapter_file="tiny.safetensors",
+        image_encoder="models/image_encoder",
+        clip="",
+    )
+
+
+def latents_of(renderer: Renderer, jobs: list[Job], sources: list[Image.Image]) -> torch.Tensor:
+    """The last latents of a batch, before decoding rounds them to bytes."""
+    kept: list[torch.Tensor] = []
+    decode = renderer._decode
+
+    def keep(latents: torch.Tensor) -> list[Image.Image | None]:
+        kept.append(latents)
+        return decode(latents)
+
+    renderer._decode = keep  # type: ignore[method-assign]
+    try:
+        renderer.render(jobs, sources)
+    finally:
+        del renderer.__dict__["_decode"]
+    return kept[0]
+
+
+def stock_latents(pipeline: Any, job: Job, source: Image.Image | None, **more: Any) -> torch.Tensor:
+    """One image as stock diffusers makes it; without a source from the text alone."""
+    pipeline.set_progress_bar_config(disable=True)
+    if source is not None:
+        pipeline.set_ip_adapter_scale(job.ip_adapter_scale)
+    with torch.no_grad():
+        made = pipeline(
+            prompt=job.prompt,
+            negative_prompt=job.negative_prompt,
+            num_inference_steps=job.steps,
+            guidance_scale=job.guidance_scale,
+            generator=torch.Generator().manual_seed(job.seed),
+            output_type="latent",
+            ip_adapter_image=source,
+            **more,
+        )
+    latents: torch.Tensor = made.images
+    return latents
+
+
+def stock_of(renderer: Renderer) -> dict[str, Any]:
+    """The stock processors behind ours."""
+    return {name: processor.stock for name, processor in renderer.pipeline.unet.attn_processors.items()}
+
+
+@contextmanager
+def stock_model(renderer: Renderer) -> Iterator[Any]:
+    """The renderer's pipeline as diffusers has it."""
+    remove(renderer.pipeline.unet, stock_of(renderer))
+    try:
+        yield renderer.pipeline
+    finally:
+        install(renderer.pipeline.unet)

@@ -1,0 +1,27 @@
+import io
+
+import pytest
+from PIL import Image
+
+from dalda.generation.image_encoding import FORMATS, NOT_A_NUMBER, ONE_COLOUR, encode, is_blank
+
+
+def test_is_blank() -> None:
+    assert is_blank(Image.new("RGB", (4, 4), (3, 80, 200)))
+    half = Image.new("RGB", (4, 4), (3, 80, 200))
+    half.putpixel((0, 0), (9, 80, 200))
+    assert not is_blank(half)
+
+
+def test_png_keeps_every_value_and_equal_pictures_have_equal_hashes() -> None:
+    picture = Image.effect_noise((16, 9), 80).convert("RGB")
+    one, other = (encode(picture.copy(), FORMATS["png"]) for _ in range(2))
+    assert Image.open(io.BytesIO(one.data)).tobytes() == picture.tobytes()
+    assert one == other
+    assert one.fault is None
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_what_is_sick_is_told(name: str) -> None:
+    assert encode(Image.new("RGB", (8, 8)), FORMATS[name]).fault == ONE_COLOUR
+    assert encode(None, FORMATS[name]).fault == NOT_A_NUMBER

@@ -1,0 +1,119 @@
+"""Decisions: the last line wins, none is lost, a torn one is none, and the file only grows."""
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dalda.errors import UserError
+from dalda.generation.review_log import REVIEW, VERDICTS, Verdict, append, decisions, history, rejected
+
+
+def test_nothing_reviewed_is_nothing_rejected(tmp_path: Path) -> None:
+    assert rejected(tmp_path) == frozenset()
+    assert history(tmp_path) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_line_wins_and_undo_takes_back(tmp_path: Path) -> None:
+    for job_id, verdict in [
+        ("a", "keep"),
+        ("b", "reject"),
+        ("a", "reject"),
+        ("c", "reject"),
+        ("c", "undo"),
+    ]:
+        append(tmp_path, job_id, verdict, "page")  # type: ignore[arg-type]
+    assert rejected(tmp_path) == {"a", "b"}
+    assert {name: one.decision for name, one in decisions(tmp_path).items()} == {
+        "a": "reject",
+        "b": "reject",
+    }
+    assert [one.decision for one in history(tmp_path)] == ["keep", "reject", "reject", "reject", "undo"]
+
+
+def test_the_order_of_the_file_decides_not_the_clock(tmp_path: Path) -> None:
+    lines = [("reject", "2030-01-01T00:00:00+00:00"), ("keep", "1999-01-01T00:00:00+00:00")]
+    records = [{"job_id": "a", "decision": word, "time": time, "author": "x"} for word, time in lines]
+    (tmp_path / REVIEW).write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert rejected(tmp_path) == frozenset()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(VERDICTS)), min_size=1, max_size=3),
+    st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_stop_within_a_write_costs_that_decision_at_most(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Verdict]], data: st.DataObject
+) -> None:
+    out = tmp_path_factory.mktemp("out")
+    for job_id, verdict in steps:
+        append(out, job_id, verdict, "é")
+    written = (out / REVIEW).read_bytes()
+    last = written[:-1].rfind(b"\n") + 1
+    (out / REVIEW).write_bytes(written[: data.draw(st.integers(last, len(written) - 1))])
+    kept = [(one.job_id, one.decision) for one in history(out)]
+    assert kept in (steps, steps[:-1])
+    append(out, "z", "reject", "é")
+    assert [(one.job_id, one.decision) for one in history(out)] == [*kept, ("z", "reject")]
+    assert (out / REVIEW).read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"job_id": "b", "decision": "burn", "time": "", "author": ""}',
+        '{"job_id": "b", "decision": ["keep"], "time": "", "author": ""}',
+        '{"job_id": "\\ud800", "decision": "keep", "time": "", "author": ""}',
+        '{"job_id": "b"}',
+        "3",
+        "[" * 200_000,
+    ],
+    ids=["word", "list", "half a pair", "lacking", "number", "deep"],
+)
+def test_a_damaged_line_within_is_named(tmp_path: Path, line: str) -> None:
+    append(tmp_path, "a", "keep", "page")
+    with (tmp_path / REVIEW).open("a") as file:
+        file.write(line + "\n")
+    append(tmp_path, "c", "reject", "page")
+    with pytest.raises(UserError, match="line 2"):
+        rejected(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no longer there"):
+        append(tmp_path / "nowhere", "a", "keep", "page")
+    (tmp_path / REVIEW).mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        append(tmp_path, "a", "keep", "page")
+
+
+def write_many(out: Path, author: str) -> None:
+    for number in range(8):
+        append(out, str(number), "reject", author)
+
+
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(tmp_path, author)) for author in "xyz"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    lines = history(tmp_path)
+    assert [sum(one.author == author for one in lines) for author in "xyz"] == [8, 8, 8]
+
+
+def test_a_link_is_never_followed(tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    out.mkdir()
+    mine.write_text("a letter\nits last line is no decision")
+    (out / REVIEW).symlink_to(mine)
+    for asked in (lambda: append(out, "a", "reject", "page"), lambda: rejected(out), lambda: history(out)):
+        with pytest.raises(UserError, match="is a link to another file"):
+            asked()
+    assert mine.read_text() == "a letter\nits last line is no decision"

@@ -1,0 +1,154 @@
+"""Where models come from: folders, the cache, the Hub; and how soon a missing one is told."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import huggingface_hub.constants as constants
+import pytest
+from tests.generation.stock import job_of, preset_of, source_of
+
+from dalda.errors import UserError
+from dalda.generation.backends.stable_diffusion import load_renderer
+from dalda.models import hub
+from dalda.models.hub import Place, place_of
+from dalda.models.presets import preset_named, with_adapter
+from dalda.workflows.loading import load_scorer
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a Hub at an address where nobody answers."""
+    folder = tmp_path / "cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    return folder
+
+
+def put(cache: Path, name: str, revision: str, folder: Path) -> None:
+    """A model into the cache, as huggingface_hub lays it out."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    commit = "a" * 40
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / revision).write_text(commit)
+    (place / "snapshots").mkdir()
+    (place / "snapshots" / commit).symlink_to(folder, target_is_directory=True)
+
+
+def test_a_place_is_a_folder_or_an_id_with_a_revision(tmp_path: Path) -> None:
+    strange = tmp_path / "me@home"
+    strange.mkdir()
+    assert place_of(str(strange)) == Place(str(strange))
+    assert place_of(str(strange)).is_folder
+    assert place_of("somebody/model") == Place("somebody/model", None)
+    assert place_of("somebody/model@v2") == Place("somebody/model", "v2")
+    assert place_of("shipped:doodles/weights/model").is_folder
+
+
+def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> None:
+    preset = preset_of(tmp_path / "made")
+    put(cache, "somebody/tiny", "v2", Path(preset.model))
+    put(cache, "somebody/adapter", "main", Path(preset.adapter))
+    cached = replace(preset, model="somebody/tiny@v2", adapter="somebody/adapter")
+    (one,) = load_renderer(cached).render([job_of(0, 0.5)], [source_of(0)])
+    (other,) = load_renderer(preset).render([job_of(0, 0.5)], [source_of(0)])
+    assert one is not None
+    assert one == other
+
+
+def test_a_model_that_is_nowhere_is_told_at_once(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(UserError, match="Hub cannot be reached") as told:
+        load_renderer(replace(preset_named("sd15"), vae=None, model="somebody/model@v2"))
+    sentence = str(told.value)
+    assert "hf download somebody/model --revision v2 --local-dir FOLDER" in sentence
+    assert "--model FOLDER" in sentence
+    assert "\n" not in sentence
+    with pytest.raises(UserError, match="--vae FOLDER"):
+        load_renderer(preset_named("sd14"))
+    with pytest.raises(UserError, match="--override clip=FOLDER"):
+        load_scorer("somebody/clip", "cpu")
+    with pytest.raises(UserError, match="neither a folder nor a Hub id; mend --model"):
+        load_renderer(replace(preset_named("doodle"), model="no such folder"))
+    assert time.monotonic() - started < 10
+
+
+def test_what_cannot_be_read_in_the_cache_is_not_asked_for_again(cache: Path, tmp_path: Path) -> None:
+    preset = preset_of(tmp_path / "made")
+    put(cache, "somebody/tiny", "main", Path(preset.model))
+    config = Path(preset.model) / "unet/config.json"
+    config.write_text(config.read_text().replace('"norm_num_groups": 8', '"norm_num_groups": 7'))
+    with pytest.raises(UserError, match=r"cannot be loaded .*--model"):
+        load_renderer(replace(preset, model="somebody/tiny"))
+
+
+def test_a_part_of_an_adapters_repository_is_enough(cache: Path, tmp_path: Path) -> None:
+    """One that has the adapter and its own image encoder, but not the preset's."""
+    preset = preset_of(tmp_path / "made")
+    folder = Path(preset.adapter)
+    (folder / "models").rename(folder / "xl_models")
+    put(cache, "somebody/adapter", "main", folder)
+    load_renderer(with_adapter(preset, "somebody/adapter:xl_models/tiny.safetensors"))
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, str]]]:
+    """A Hub that gives every question the listed status and error; none listed: it never answers."""
+    given: list[tuple[int, str]] = []
+    over = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not given:
+                over.wait(20)
+                return
+            status, error = given[0]
+            self.send_response(status)
+            self.send_header("X-Error-Code", error)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    yield given
+    over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "sentence"),
+    [
+        (404, "RepoNotFound", "no public model of that name"),
+        (404, "RevisionNotFound", "has no revision 'v2'"),
+        (403, "GatedRepo", "accept its terms"),
+        (401, "RepoNotFound", "no public model of that name"),
+        (500, "", "Hub cannot be reached"),
+    ],
+)
+def test_what_the_hub_says_is_one_sentence(
+    answers: list[tuple[int, str]], status: int, error: str, sentence: str
+) -> None:
+    answers.append((status, error))
+    with pytest.raises(UserError, match=sentence) as told:
+        load_renderer(replace(preset_named("doodle"), model="somebody/model@v2"))
+    assert "\n" not in str(told.value)
+
+
+def test_a_hub_that_hangs_is_given_up_soon(
+    answers: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not answers
+    monkeypatch.setattr(hub, "PATIENCE", 0.3)
+    started = time.monotonic()
+    with pytest.raises(UserError, match="Hub cannot be reached"):
+        load_renderer(replace(preset_named("doodle"), model="somebody/model"))
+    assert time.monotonic() - started < 5

@@ -1,0 +1,88 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dalda.errors import UserError
+from dalda.models.presets import PRESETS, Preset, overridden, preset_named, split_file, with_adapter
+
+SD = PRESETS["sd15"]
+
+
+def test_presets_are_found_by_name_folder_or_id(tmp_path: Path) -> None:
+    assert preset_named("sd14").model == "CompVis/stable-diffusion-v1-4"
+    assert preset_named("sd14").adapter_file == "ip-adapter_sd15.bin"
+    assert preset_named("sdxl").adapter_file == "ip-adapter_sdxl_vit-h.safetensors"
+    assert preset_named("sdxl").image_encoder == "models/image_encoder"
+    assert preset_named(str(tmp_path)).model == str(tmp_path)
+    assert preset_named("somebody/a-model@v2").model == "somebody/a-model@v2"
+    assert preset_named("somebody/a-model").vae is None
+    assert preset_named("somebody/a-model").size is None
+    with pytest.raises(UserError, match="doodle, sd14, sd15, sdxl"):
+        preset_named("sd99")
+
+
+def test_the_papers_set_up_is_a_row() -> None:
+    """METHOD: SD 1.4, sd-vae-ft-mse, DDIM with its settings, 30 steps, guidance 7.5, 512 pixels."""
+    row = PRESETS["sd14"]
+    assert (row.vae, row.steps, row.guidance_scale, row.size) == ("stabilityai/sd-vae-ft-mse", 30, 7.5, 512)
+    assert (row.scheduler, row.guidance_interval) == ("ddim", (0.0, 1.0))
+    assert row.noise_schedule is not None
+    assert row.noise_schedule["beta_schedule"] == "scaled_linear"
+    assert row.negative_prompt == "monochrome, lowres, bad anatomy, worst quality, low quality"
+
+
+def test_an_adapter_is_a_folder_or_id_with_a_file(tmp_path: Path) -> None:
+    def parts(adapter: str) -> tuple[str, str, str]:
+        row = with_adapter(SD, adapter)
+        return row.adapter, row.adapter_folder, row.adapter_file
+
+    assert parts("somebody/adapters") == ("somebody/adapters", "models", "ip-adapter_sd15.bin")
+    assert parts("somebody/adapters@v2:a.bin") == ("somebody/adapters@v2", "models", "a.bin")
+    assert parts("h94/IP-Adapter:sdxl_models/b.bin") == ("h94/IP-Adapter", "sdxl_models", "b.bin")
+    assert parts("somebody/adapters:./a.bin") == ("somebody/adapters", ".", "a.bin")
+    flat = tmp_path / "with:colon"
+    flat.mkdir()
+    (flat / "c.safetensors").touch()
+    assert parts(f"{flat}") == (str(flat), "models", "ip-adapter_sd15.bin")
+    assert parts(f"{flat}:c.safetensors") == (str(flat), ".", "c.safetensors")
+    assert parts(str(flat / "c.safetensors")) == (str(flat), ".", "c.safetensors")
+
+
+def test_a_file_is_told_from_its_folder(tmp_path: Path) -> None:
+    assert split_file("somebody/lora") == ("somebody/lora", None)
+    assert split_file("somebody/lora@v1:x.safetensors") == ("somebody/lora@v1", "x.safetensors")
+    assert split_file("shipped:doodles/weights") == ("shipped:doodles/weights", None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"size": "768"}, replace(SD, size=768)),
+        ({"vae": "none", "noise_schedule": "none"}, replace(SD, vae=None, noise_schedule=None)),
+        ({"negative_prompt": "dull: 7"}, replace(SD, negative_prompt="dull: 7")),
+        ({"prompt_prefix": ""}, replace(SD, prompt_prefix="")),
+        ({"guidance_interval": "[0.2, 0.8]"}, replace(SD, guidance_interval=(0.2, 0.8))),
+        ({"noise_schedule": "{beta_start: 0.1}"}, replace(SD, noise_schedule={"beta_start": 0.1})),
+        ({"words": "doodles", "lora_scale": 0.5}, replace(SD, words="doodles", lora_scale=0.5)),
+    ],
+)
+def test_every_field_can_be_overridden(fields: dict[str, object], expected: Preset) -> None:
+    assert overridden(SD, fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"sizes": "1"}, "no field 'sizes'; its fields are model, adapter"),
+        ({"size": "large"}, "size cannot be 'large'"),
+        ({"size": "{"}, "size cannot be read"),
+        ({"steps": "0"}, "in 0 steps"),
+        ({"scheduler": "euler"}, "scheduler cannot be 'euler'"),
+        ({"guidance_interval": "[0.8, 0.2]"}, "from 0.8 to 0.2"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence) as told:
+        overridden(SD, fields)
+    assert "\n" not in str(told.value)

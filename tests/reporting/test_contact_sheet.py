@@ -1,0 +1,136 @@
+"""The picture sheet: sizes, order, strangers' text, and that nothing is overwritten."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from dalda.errors import UserError
+from dalda.reporting import contact_sheet as sheet
+from dalda.reporting.contact_sheet import CELL, GAP, MARGIN, SheetRow, fitted, picture_sheet
+
+RED, GREEN, BLUE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+
+
+def plain(colour: tuple[int, int, int], size: tuple[int, int] = (32, 32)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def row(title: str = "boat", caption: str = "a photo of a boat", copies: int = 2) -> SheetRow:
+    return SheetRow(title, plain(RED), [(plain(GREEN), caption, n / 10) for n in range(copies)])
+
+
+def opened(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_copies_stand_after_their_source_by_rising_lambda(tmp_path: Path) -> None:
+    copies = [(plain(BLUE), "far", 0.9), (plain(GREEN), "near", 0.1)]
+    pixels = opened(picture_sheet([SheetRow("boat", plain(RED), copies)], tmp_path / "a.png"))
+    for place, colour in enumerate((RED, GREEN, BLUE)):
+        left = MARGIN + place * (CELL + GAP)
+        found = np.argwhere((pixels == colour).all(-1))
+        assert found[:, 1].min() == left
+        assert found[:, 1].max() == left + CELL - 1
+        assert len(found) == CELL * CELL
+
+
+def test_the_sheet_grows_with_rows_and_columns(tmp_path: Path) -> None:
+    one = opened(picture_sheet([row(copies=4)], tmp_path / "a.png")).shape
+    two = opened(picture_sheet([row(copies=4)] * 2, tmp_path / "b.png")).shape
+    wide = opened(picture_sheet([row(copies=6)], tmp_path / "c.png")).shape
+    assert two[1] == one[1]
+    assert two[0] > one[0] + CELL
+    assert wide[1] == one[1] + 2 * (CELL + GAP)
+
+
+def test_text_is_there_and_stays_inside(tmp_path: Path) -> None:
+    long = "a photo of a boat on a very long river " * 10
+    bare = opened(picture_sheet([row("", "")], tmp_path / "a.png"))
+    said = opened(picture_sheet([row("boat, familiar " * 20, long)], tmp_path / "b.png"))
+    assert (said < 200).all(-1).sum() > (bare < 200).all(-1).sum() + 1000
+    assert (said[:, :MARGIN] == 255).all()
+    assert (said[:, -MARGIN:] == 255).all()
+    assert (said[-GAP:] == 255).all()
+
+
+def test_captions_do_not_run_into_each_other(tmp_path: Path) -> None:
+    pixels = opened(picture_sheet([row(caption="W" * 400)], tmp_path / "a.png"))
+    below = pixels[MARGIN + 60 + CELL :]
+    for place in (1, 2):
+        between = MARGIN + place * (CELL + GAP) - GAP
+        assert (below[:, between + 1 : between + GAP] == 255).all()
+
+
+def test_small_images_are_enlarged_without_smoothing() -> None:
+    dots = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    large = fitted(dots)
+    assert large.size == (CELL, CELL)
+    assert (np.asarray(large)[::5, ::5] == np.asarray(dots)).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((640, 320), (160, 80)), ((50, 100), (50, 100)), ((1, 1000), (1, 160)), ((1, 1), (160, 160))],
+)
+def test_images_keep_their_proportions(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert fitted(plain(RED, size)).size == expected
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
+def test_every_kind_of_image_can_be_shown(mode: str) -> None:
+    assert fitted(Image.new(mode, (8, 8))).mode == "RGB"
+
+
+def test_what_is_transparent_shows_the_paper() -> None:
+    assert fitted(Image.new("RGBA", (8, 8), (255, 0, 0, 0))).getpixel((4, 4)) == (255, 255, 255)
+
+
+@given(st.text(alphabet=st.characters(), max_size=300), st.integers(1, 7), st.integers(20, 400))
+@settings(max_examples=50, deadline=None)
+def test_any_text_is_wrapped_into_its_room(text: str, most: int, width: int) -> None:
+    font = sheet._font(13)
+    lines = sheet._wrapped(text, font, width, most)
+    assert len(lines) <= most
+    assert all(font.getlength(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["狗狗", "\ud800", "a\x00b\nc\td", "‮rtl", "🐕" * 50, "<script>alert(1)</script>"]
+)
+def test_strangers_text_does_no_harm(tmp_path: Path, text: str) -> None:
+    assert picture_sheet([row(text, text)], tmp_path / "a.png").is_file()
+
+
+def test_a_caption_that_fits_is_whole() -> None:
+    words = "a photo of a red boat"
+    assert " ".join(sheet._wrapped(words, sheet._font(13), CELL, 6)) == words
+
+
+def test_nothing_is_overwritten_and_the_same_again_is_no_fault(tmp_path: Path) -> None:
+    path = picture_sheet([row()], tmp_path / "new/a.png")
+    before = path.read_bytes()
+    assert picture_sheet([row()], path) == path
+    with pytest.raises(UserError, match="not overwritten"):
+        picture_sheet([row("other")], path)
+    assert path.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="file' is there already"):
+        picture_sheet([row()], tmp_path / "file/a.png")
+    with pytest.raises(UserError, match="cannot be written"):
+        picture_sheet([row()], tmp_path / "file/below/a.png")
+
+
+def test_only_png_and_only_with_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\.png"):
+        picture_sheet([row()], tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="no picture"):
+        picture_sheet([], tmp_path / "a.png")

@@ -1,0 +1,66 @@
+"""`dalda report` and `dalda export` on the command line: what they print, and their mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.workflows.drawn_set import drawn_set
+from typer.testing import CliRunner, Result
+
+from dalda.cli import app
+from dalda.workflows import clip_of_set as sight
+
+
+@pytest.fixture(autouse=True)
+def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sight, "on_disk", lambda _: False)
+
+
+def dalda(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_a_report_is_one_file_and_one_object(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, drop=1)
+    result = dalda("report", out, "-o", tmp_path / "report.html", "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert (told["pictures"], told["shown"], told["rejected"]) == (11, 11, 0)
+    assert told["megabytes"] == round((tmp_path / "report.html").stat().st_size / 1e6, 2)
+    again = dalda("report", out, "-o", tmp_path / "report.html")
+    assert again.exit_code == 0, again.stderr
+    assert "11 synthetic pictures were made from 6 real ones." in again.stdout
+
+
+def test_an_export_says_what_it_did(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path)
+    result = dalda("export", out, "--to", "hf", "--with-real", "-o", tmp_path / "x")
+    assert result.exit_code == 0, result.stderr
+    assert "12 synthetic and 6 real pictures" in result.stdout
+    told = json.loads(dalda("export", out, "--to", "csv", "-o", tmp_path / "x.csv", "--json").stdout)
+    assert (told["synthetic"], told["real"], told["to"]) == (12, 0, "csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report", "nowhere", "-o", "r.html"], "there is no folder"),
+        (["report", ".", "-o", "r.html"], "holds neither"),
+        (["report", "out", "-o", "r.pdf"], "must end in .html"),
+        (["export", "out", "--to", "zip", "-o", "x"], "--to cannot be 'zip'"),
+        (["export", "nowhere", "-o", "x"], "not a folder made by dalda"),
+        (["export", "out", "-o", "out"], "not overwritten"),
+        (["export", "out", "--to", "reference", "--with-real", "-o", "x"], "leave --with-real out"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    if "out" in words:
+        drawn_set(tmp_path, sources=1, copies=1)
+    monkeypatch.chdir(tmp_path)
+    result = dalda(*words)
+    assert result.exit_code == 2, result.stdout
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,490 @@
+"""`dalda train` and `dalda evaluate`, end to end on small folders, and every mistake in one sentence."""
+
+import csv
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+import dalda
+from dalda.cli import app
+from dalda.doodles.draw import draw, random_doodle
+from dalda.seeding import generator_of
+from dalda.types import Outcome
+
+CLASSES = ("car", "fish", "tree")
+SHORT = ("--backbone", "doodle", "--views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
+ONCE = ("--backbone", "doodle", "--seeds", 1, "--epochs", 1, "--iterations", 2, "--batch-size", 4)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path_factory.getbasetemp() / "training-cache"))
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def answer(*words: object) -> Any:
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout, parse_constant=pytest.fail)
+
+
+def doodle(path: Path, name: str, *labels: int) -> Path:
+    rng = generator_of(0, "training verbs", name, *labels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(draw(random_doodle(rng, name), rng)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three classes, two pictures each to learn from and three to be tested on."""
+    for name in CLASSES:
+        for number in range(5):
+            part = "train" if number < 2 else "val"
+            doodle(tmp_path / "photos" / part / name / f"{number}.png", name, number)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def made(photos: Path, tmp_path: Path) -> Path:
+    """A synthetic set as docs/architecture.md describes it: two pictures of each, the last ones strays."""
+    return synthetic(tmp_path / "made", photos)
+
+
+def synthetic(out: Path, photos: Path) -> Path:
+    lines = []
+    for place, source in enumerate(sorted((photos / "train").rglob("*.png"))):
+        label = source.parent.name
+        for repeat in range(2):
+            shown = "car" if (label, repeat) == ("tree", 1) else label
+            job_id = f"{place:010}{repeat:010}"
+            path = doodle(out / "train" / label / f"{job_id}.png", shown, place, repeat, 9)
+            record = {
+                "file_name": f"{label}/{path.name}",
+                "label": label,
+                "source": source.as_posix(),
+                "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+                "repeat": repeat,
+                "method": "dalda",
+                "prompt": f"a {label}",
+                "negative_prompt": "",
+                "ip_adapter_scale": 0.5,
+                "ip_adapter_scale_mean": 0.5,
+                "clip_score": 0.5,
+                "guidance_scale": 3.0,
+                "strength": None,
+                "steps": 2,
+                "seed": place,
+                "model": "doodle",
+                "job_id": job_id,
+            }
+            lines.append(json.dumps(record) + "\n")
+    (out / "train" / "metadata.jsonl").write_text("".join(lines))
+    (out / "dalda.yaml").write_text("method: dalda\n")
+    return out
+
+
+def records(made: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
+
+
+def test_all_numbers_are_told_and_saved(photos: Path, made: Path, tmp_path: Path) -> None:
+    result = run("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert [line for line in result.stderr.splitlines() if line.startswith("made, seed 1: ")]
+    arm = report["arms"]["made"]
+    assert np.mean(list(arm["accuracy_by_seed"].values())) == pytest.approx(arm["accuracy"])
+    assert np.mean(list(arm["class_accuracy"].values())) == pytest.approx(arm["macro_accuracy"]["mean"])
+    assert np.sum(arm["confusion"], axis=1).tolist() == [6, 6, 6]
+    assert np.trace(arm["confusion"]) / 18 == pytest.approx(arm["accuracy"])
+    assert arm["best_epoch_accuracy"] >= arm["accuracy"]
+    assert 0 <= arm["calibration_error"] <= 1
+    assert (arm["real_images"], arm["synthetic_images"], arm["left_out"]) == (6, 12, {})
+    gain = report["gains"]["made"]
+    assert gain["mean"] == pytest.approx(arm["accuracy"] - report["arms"]["real"]["accuracy"])
+    assert 0 <= gain["chance_of_no_gain"] <= 1
+    assert gain["by_image"]["low"] <= gain["mean"] <= gain["by_image"]["high"]
+    assert ("No measurable difference" in gain["verdict"]) == (gain["low"] <= 0 <= gain["high"])
+    with (tmp_path / "run/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
+    assert {row["metric"] for row in rows if row["epoch"] == "best"} == {"best_epoch_accuracy"}
+    saved = {row["metric"] for row in rows if row["epoch"] == "last"}
+    assert saved >= {"accuracy", "macro_accuracy", "loss", "calibration_error", "accuracy tree"}
+    outcomes = [json.loads(path.read_text()) for path in (tmp_path / "run/outcomes").glob("*.json")]
+    assert len(outcomes) == 4
+    assert all(len(one["confusion"]) == 3 and len(one["epoch_accuracy"]) == 2 for one in outcomes)
+
+
+def test_what_a_person_reads(photos: Path, made: Path) -> None:
+    result = run("train", photos, "--synthetic", made, *SHORT)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "real images alone" in lines[0]
+    assert "chance of no gain" in lines[1]
+    assert lines[2].split()[:2] == ["arm", "accuracy,"]
+    assert [line.split()[0] for line in lines[3:5]] == ["real", "made"]
+    assert lines[5].startswith("the 2 seeds vary the training alone")
+    assert len(lines) == 7
+    single = run("train", photos, "--synthetic", made, *ONCE)
+    assert "vary" not in single.stdout
+
+
+def test_features_are_kept_for_the_next_run(
+    photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    words = ("train", photos, "--synthetic", made, *SHORT)
+    first = run(*words, "--json")
+    again = run(*words, "--json")
+    assert "features: 18 of 18" in first.stderr
+    assert "features" not in again.stderr
+    assert first.stdout == again.stdout
+    (table,) = [
+        path for path in (tmp_path / "cache").rglob("rows.f32") if path.parent.name.startswith("flip")
+    ]
+    table.write_bytes(b"x" * table.stat().st_size)
+    damaged = run(*words)
+    assert damaged.exit_code == 2
+    assert "is damaged" in damaged.stderr
+    assert "delete that folder" in damaged.stderr
+    monkeypatch.setenv("DALDA_CACHE", str(photos / "val" / "car" / "2.png"))
+    unusable = run(*words)
+    assert unusable.exit_code == 2
+    assert "set DALDA_CACHE" in unusable.stderr
+
+
+def test_what_is_filtered_is_counted_and_recorded(photos: Path, made: Path, tmp_path: Path) -> None:
+    words = ("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run")
+    report = answer(*words, "--min-clip-score", 0.5, "--only-agreed", "--weigh-by-clip-score")
+    arm = report["arms"]["made"]
+    left_out = arm["left_out"]
+    assert sum(left_out.values()) + arm["synthetic_images"] == 12
+    assert left_out["CLIP score below 0.5"] >= 1
+    lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
+    assert Counter(line["kind"] for line in lines) == left_out
+    dropped = {line["job_id"] for line in lines}
+    strays = {f"{place:010}{1:010}" for place in (4, 5)}
+    assert dropped & strays
+    nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 1)
+    assert nothing.exit_code == 2
+    assert "passes --min-clip-score" in nothing.stderr
+
+
+def test_copies_of_other_examples_are_counted_and_recorded(
+    photos: Path, made: Path, tmp_path: Path
+) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE, "--shots", 1, "-o", tmp_path / "run")
+    arm = answer(*words)["arms"]["made"]
+    assert arm["synthetic_images"] == 6
+    assert arm["left_out"] == {"its real image is not among the examples": 6}
+    lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
+    gone = {line["job_id"] for line in lines}
+    used = {one["source_sha256"] for one in records(made) if one["job_id"] not in gone}
+    assert (len(lines), len(gone), len(used)) == (6, 6, 3)
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
+    photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 0.2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    wanted = answer(*words, "-o", whole)
+    told: list[Outcome] = []
+
+    def stop(outcome: Outcome) -> None:
+        told.append(outcome)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dalda.workflows.train.say_outcome", stop)
+        stopped = run(*words, "-o", broken)
+        assert stopped.exit_code == 130
+        assert "what is finished is kept" in stopped.stderr
+        told.clear()
+        assert "no outcome is kept" in run(*words).stderr
+    assert len(list((broken / "outcomes").iterdir())) == 3
+    assert not (broken / "results.csv").exists()
+    result = run(*words, "-o", broken, "--json")
+    assert len(re.findall("^(real|made), seed", result.stderr, re.MULTILINE)) == 1
+    assert json.loads(result.stdout) == {**wanted, "out": str(broken)}
+    for path in whole.rglob("*.*"):
+        if path.name not in ("train.yaml", ".lock"):
+            assert path.read_bytes() == (broken / path.relative_to(whole)).read_bytes(), path
+    before = {path: path.read_bytes() for path in whole.rglob("*.*")}
+    again = run(*words, "-o", whole, "--json")
+    assert "seed" not in again.stderr
+    assert json.loads(again.stdout) == wanted
+    assert before == {path: path.read_bytes() for path in whole.rglob("*.*")}
+
+
+def test_a_run_says_what_it_was_made_with(photos: Path, made: Path, tmp_path: Path) -> None:
+    answer("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
+    settings = yaml.safe_load((tmp_path / "run/train.yaml").read_text())
+    assert settings["backbone"] == "doodle"
+    assert (settings["epochs"], settings["blend"], settings["tune"]) == (1, "per-image-replacement", "head")
+    assert settings["synthetic"] == {"made": str(made)}
+    assert (settings["examples"], settings["validation_images"]) == (6, 9)
+    assert settings["pictures"] == {"made": 12}
+    assert settings["versions"]["dalda"] == dalda.__version__
+    assert settings["seconds"] > 0
+
+
+def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, tmp_path: Path) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
+    answer(*words)
+
+    def refused(*more: object) -> str:
+        result = run(*words, *more)
+        assert result.exit_code == 2
+        return result.stderr
+
+    assert "was made with epochs = 1, now it is 3; use those again" in refused("--epochs", 3)
+    assert "now it is 'two-term-loss'" in refused("--blend", "two-term-loss")
+    doodle(next(made.rglob("*.png")), "fish", 1234)
+    assert "was made with pictures_sha256.made = " in refused()
+    doodle(photos / "val" / "car" / "2.png", "car", 1234)
+    assert "was made with validation_sha256 = " in refused()
+    (tmp_path / "run/train.yaml").write_text("[")
+    assert "cannot be read" in refused()
+
+
+def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> None:
+    refused = f"{0:010}{0:010}"
+    line = {
+        "job_id": refused,
+        "decision": "reject",
+        "time": "2026-01-01",
+        "author": "me",
+    }
+    (made / "review.jsonl").write_text(json.dumps(line) + "\n")
+    words = ("train", photos, "--synthetic", made, *ONCE)
+    arm = answer(*words)["arms"]["made"]
+    assert (arm["synthetic_images"], arm["left_out"]) == (11, {"rejected in review": 1})
+    assert "1 (rejected in review)" in run(*words).stdout
+    assert answer(*words, "--ignore-review")["arms"]["made"]["synthetic_images"] == 12
+    looked = ("evaluate", made, "--against", photos, "--backbone", "doodle")
+    found = answer(*looked)
+    assert (found["overall"]["synthetic_images"], found["rejected_in_review"]) == (11, 1)
+    assert "rejected in review" in run(*looked).stdout
+    assert answer(*looked, "--ignore-review")["overall"]["synthetic_images"] == 12
+    every = [json.dumps({**line, "job_id": path.stem}) + "\n" for path in made.rglob("*.png")]
+    (made / "review.jsonl").write_text("".join(every))
+    assert "--ignore-review" in run(*words).stderr
+
+
+EXACT = ["--views", "exact"]
+
+
+@pytest.mark.parametrize(
+    ("common", "words"),
+    [
+        ([], EXACT),
+        ([], ["--views", "2"]),
+        ([], ["--augment", "jitter"]),
+        (EXACT, ["--augment", "randaugment"]),
+        # These draw fresh views in any case, so that alone would change the loss.
+        (EXACT, ["--mix", "mixup"]),
+        (EXACT, ["--mix", "cutmix"]),
+        (EXACT, ["--tune", "full"]),
+        (EXACT, ["--tune", "lora"]),
+        ([], ["--head-start", "random"]),
+        ([], ["--blend", "two-term-loss"]),
+        (["--blend", "two-term-loss"], ["--synthetic-probability", "0.8"]),
+        ([], ["--blend", "synthetic-only"]),
+        ([], ["--blend", "concatenation"]),
+        ([], ["--blend", "global-replacement"]),
+        ([], ["--weigh-by-clip-score"]),
+    ],
+    ids=lambda words: " ".join(words) or "-",
+)
+def test_each_option_changes_what_is_learned(
+    photos: Path, made: Path, common: list[str], words: list[str]
+) -> None:
+    report = answer("train", photos, "--synthetic", made, *ONCE, *common, *words)
+    without = answer("train", photos, "--synthetic", made, *ONCE, *common)
+    # Losses of the same computation are the same to the last digit.
+    assert without == answer("train", photos, "--synthetic", made, *ONCE, *common)
+    assert report["arms"]["made"]["loss"] != without["arms"]["made"]["loss"]
+    assert (report["gains"]["made"]["low"], report["gains"]["made"]["high"]) == (None, None)
+
+
+def test_evaluate_tells_copies_and_strays(photos: Path, made: Path) -> None:
+    copied, source = made / f"train/fish/{2:010}{0:010}.png", photos / "train/fish/0.png"
+    copied.write_bytes(source.read_bytes())
+    words = ("evaluate", made, "--against", photos, "--backbone", "doodle")
+    report = answer(*words)
+    assert list(report["classes"]) == list(CLASSES)
+    assert (report["overall"]["real_images"], report["overall"]["synthetic_images"]) == (6, 12)
+    copies = {one["file"]: one for one in report["near_copies"]}
+    assert copies[str(copied)]["nearest"] == str(source)
+    assert report["overall"]["near_copies"] == pytest.approx(len(copies) / 12)
+    strays = [one["label"] for one in report["off_target"]]
+    assert len(strays) == pytest.approx(report["overall"]["off_target"] * 12)
+    assert "tree" in strays
+    assert report["classes"]["car"]["density"] is None
+    result = run(*words)
+    assert [line.split()[0] for line in result.stdout.splitlines()[:5]] == ["class", "all", *CLASSES]
+    assert max(map(len, result.stdout.splitlines()[:5])) <= 120
+    assert answer(*words, "--part", "val")["overall"]["real_images"] == 9
+
+
+def test_the_python_functions_are_the_verbs(photos: Path, made: Path) -> None:
+    config = dalda.EvaluateConfig(dataset=str(photos), synthetic=made, backbone="doodle", device="cpu")
+    assert dalda.evaluate(config).as_json() == answer(
+        "evaluate", made, "--against", photos, "--backbone", "doodle", "--device", "cpu"
+    )
+
+
+def test_the_loop_of_the_document_runs(
+    photos: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "trials.md").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(photos.parent)
+    exec(loop, {})
+    losses = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+
+
+def test_a_mixed_data_set_takes_a_folder_or_samples(photos: Path, made: Path) -> None:
+    real = dalda.draw_split(dalda.catalog_of(str(photos)))
+    mixed = dalda.MixedDataset(real, made, 1.0, seed=1)
+    image, label = mixed[5]
+    assert (image.mode, image.size, label, len(mixed)) == ("RGB", (32, 32), 2, 6)
+    alike = dalda.MixedDataset(real, mixed.synthetic, 1.0, seed=1)
+    assert image.tobytes() == alike[5][0].tobytes()
+    for path in (photos / "train").rglob("*.png"):
+        path.write_bytes(b"broken")
+    with pytest.raises(dalda.UserError, match="not a picture"):
+        dalda.MixedDataset(real, [], 0.0)[0]
+
+
+def _another(photos: Path, made: Path) -> None:
+    for number, path in enumerate(sorted((photos / "train").rglob("*.png"))):
+        doodle(path, path.parent.name, number, 77)
+
+
+def _no_val_class(photos: Path, made: Path) -> None:
+    (photos / "val" / "tree").rename(photos.parent / "away")
+
+
+def _no_train_class(photos: Path, made: Path) -> None:
+    (photos / "train" / "tree").rename(photos.parent / "away")
+
+
+def _one_class(photos: Path, made: Path) -> None:
+    for part in ("train", "val"):
+        for name in ("car", "tree"):
+            (photos / part / name).rename(photos.parent / f"{part}-{name}")
+
+
+def _nothing_made(photos: Path, made: Path) -> None:
+    (made / "train" / "metadata.jsonl").write_text("")
+
+
+def _no_set(photos: Path, made: Path) -> None:
+    (made / "dalda.yaml").unlink()
+
+
+def _mislabelled(photos: Path, made: Path) -> None:
+    path = made / "train" / "metadata.jsonl"
+    path.write_text(path.read_text().replace('"label": "fish"', '"label": "car"'))
+
+
+def _lost_image(photos: Path, made: Path) -> None:
+    next(made.rglob("*.png")).unlink()
+
+
+def _broken_image(photos: Path, made: Path) -> None:
+    next(made.rglob("*.png")).write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_another, "None of the 12 synthetic images"),
+        (_no_val_class, "tree"),
+        (_no_train_class, "tree"),
+        (_one_class, "one class"),
+        (_nothing_made, "holds no pictures yet"),
+        (_no_set, "not a folder made by dalda"),
+        (_mislabelled, "belongs to another data set"),
+        (_lost_image, "run dalda augment again"),
+        (_broken_image, "not a picture"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(
+    harm: Callable[[Path, Path], None], said: str, photos: Path, made: Path
+) -> None:
+    harm(photos, made)
+    result = run("train", photos, "--synthetic", made, *SHORT)
+    assert result.exit_code == 2, result.stdout
+    assert said in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("dalda: ")]) == 1
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--shots", "3"], "fewer than the 3 wanted"),
+        (["--views", "0"], "--views"),
+        (["--views", "many"], "--views"),
+        (["--blend", "stir"], "--blend"),
+        (["--tune", "half"], "--tune"),
+        (["--mix", "all"], "--mix"),
+        (["--augment", "wild"], "--augment"),
+        (["--head-start", "high"], "--head-start"),
+        (["--min-clip-score", "2"], "--min-clip-score"),
+        (["--synthetic-probability", "1.5"], "--synthetic-probability"),
+        (["--seeds", "0"], "--seeds"),
+        (["--device", "tpu"], "tpu"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(photos: Path, made: Path, words: list[str], said: str) -> None:
+    result = run("train", photos, "--synthetic", made, *SHORT, *words)
+    assert result.exit_code == 2, result.stdout
+    assert said in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("dalda: ")]) == 1
+
+
+def test_a_folder_that_is_no_backbone_is_one_sentence(photos: Path) -> None:
+    result = run("train", photos, "--backbone", photos)
+    assert result.exit_code == 2
+    assert f"'{photos}' cannot be loaded" in result.stderr
+    assert "--backbone" in result.stderr
+
+
+def test_equal_names_and_foreign_sets_are_refused(photos: Path, made: Path, tmp_path: Path) -> None:
+    other = synthetic(tmp_path / "else" / "made", photos)
+    result = run("train", photos, "--synthetic", made, "--synthetic", other, *SHORT)
+    assert result.exit_code == 2
+    assert "same name" in result.stderr
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    result = run("train", photos, *SHORT, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "nothing is overwritten" in result.stderr
+    for name in CLASSES:
+        (photos / "train" / name).rename(photos / "train" / f"other {name}")
+        (photos / "val" / name).rename(photos / "val" / f"other {name}")
+    result = run("evaluate", made, "--against", photos, "--backbone", "doodle")
+    assert result.exit_code == 2
+    assert "has not (car, fish, tree)" in result.stderr

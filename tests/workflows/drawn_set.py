@@ -1,0 +1,128 @@
+"""A synthetic set without a model: drawings in place of renderings, written by the real store."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.vocabulary import CLASSES, article
+from dalda.generation.image_encoding import FORMATS, encode
+from dalda.generation.synthetic_dataset import Dropped, Finished, Store, folder_name
+from dalda.methods.scale_policy import adaptive
+from dalda.seeding import generator_of
+from dalda.types import Job
+
+SETTINGS = {
+    "dataset": "doodles",
+    "shots": 2,
+    "seed": 0,
+    "rule": "reference",
+    "model": "doodle",
+    "method": "dalda",
+    "guidance": "adaptive",
+    "sampling": "truncated",
+    "per_image": 2,
+    "preset": {
+        "model": "shipped:doodles/weights/model",
+        "clip": "shipped:doodles/weights/clip",
+        "prompt_prefix": "",
+        "steps": 12,
+    },
+    "rendering": {"batch_size": "auto", "device": "cpu"},
+    "versions": {"dalda": "0.1.0"},
+}
+BATCH = 100
+
+
+def drawn_set(
+    root: Path,
+    *,
+    labels: Sequence[str] = CLASSES[:3],
+    sources: int = 2,
+    copies: int = 2,
+    drop: int = 0,
+    size: int | None = None,
+    **settings: Any,
+) -> Path:
+    """A set in ROOT/out whose real pictures lie in ROOT/real; the last `drop` jobs are dropped.
+
+    A label is drawn as the doodle of its place in the list, whatever it is called. With `size`, pictures
+    are enlarged to that many pixels, in noise that no compression can help.
+    """
+    store = Store.open(root / "out", {**SETTINGS, "shots": sources, "per_image": copies, **settings})
+    jobs: list[Job] = []
+    batch: list[Finished] = []
+    dropped: list[Dropped] = []
+    total = len(labels) * sources * copies
+    with store.held():
+        for place, label in enumerate(labels):
+            for number in range(sources):
+                source, sha256 = _real(root / "real", label, place, number, size)
+                for repeat in range(copies):
+                    job, picture = _made(label, place, number, repeat, source, sha256, sources, size)
+                    jobs.append(job)
+                    if len(jobs) > total - drop:
+                        dropped.append(Dropped(job, "of one colour", job.seed))
+                    else:
+                        batch.append(Finished(job, encode(picture, FORMATS["png"]), job.seed))
+                    if len(batch) == BATCH:
+                        store.add(batch)
+                        batch = []
+        store.add(batch, dropped)
+        store.settle(jobs)
+    return root / "out"
+
+
+def _real(root: Path, label: str, place: int, number: int, size: int | None) -> tuple[Path, str]:
+    path = root / folder_name(label) / f"{number}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drawn(generator_of(0, "real", place, number), place, size)[0].save(path)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _made(
+    label: str,
+    place: int,
+    number: int,
+    repeat: int,
+    source: Path,
+    sha256: str,
+    shots: int,
+    size: int | None,
+) -> tuple[Job, Image.Image]:
+    rng = generator_of(0, "made", place, number, repeat)
+    picture, words = _drawn(rng, place, size)
+    score = round(float(generator_of(0, "score", place, number).random()), 5)
+    weight = adaptive()(score, shots, rng)
+    job = Job(
+        source=source,
+        source_sha256=sha256,
+        label=label,
+        repeat=repeat,
+        method="dalda",
+        model="doodle",
+        prompt=f"a photo of {article(words)} {words} {label}",
+        negative_prompt="",
+        ip_adapter_scale=weight.ip_adapter_scale,
+        ip_adapter_scale_mean=weight.mean,
+        clip_score=score,
+        guidance_scale=3.0,
+        strength=None,
+        steps=12,
+        seed=place * 10_000 + number * 100 + repeat,
+    )
+    return job, picture
+
+
+def _drawn(rng: np.random.Generator, place: int, size: int | None) -> tuple[Image.Image, str]:
+    doodle = random_doodle(rng, CLASSES[place % len(CLASSES)])
+    picture = Image.fromarray(draw(doodle, rng))
+    if size is not None:
+        large = np.asarray(picture.resize((size, size)), np.int16)
+        noise = rng.integers(-40, 40, large.shape)
+        picture = Image.fromarray((large + noise).clip(0, 255).astype(np.uint8))
+    return picture, doodle.colour

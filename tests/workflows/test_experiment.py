@@ -1,0 +1,234 @@
+"""A study on two classes of coloured pictures: what is made, what is shared, what is made again."""
+
+import csv
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dalda.cli import app
+from dalda.config.experiment import parse_study
+from dalda.errors import UserError
+from dalda.models.presets import PRESETS, located
+from dalda.workflows.dry_run import preview_run
+from dalda.workflows.experiment import run, settled
+from dalda.workflows.results import read_outcome, read_outcomes
+from dalda.workflows.trials import tasks_of
+
+STUDY = """dataset: {folder}
+shots: [1, 2]
+seeds: 1
+augment: {{per_image: 1, steps: 1, batch_size: 4}}
+train: {{backbone: doodle, epochs: 1, iterations: 2, views: 2}}
+arms:
+  - {{name: real, method: real}}
+  - {{name: random, captions: base, guidance: random}}
+  - {{name: adaptive, captions: captions.json}}
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with six pictures of each of two classes, and captions."""
+    root = tmp_path_factory.mktemp("study")
+    for shade, name in ((40, "car"), (200, "tree")):
+        (root / "set" / name).mkdir(parents=True)
+        for number in range(6):
+            noise = np.random.default_rng([shade, number]).integers(0, 50, (32, 32, 3), np.uint8)
+            Image.fromarray(noise + np.uint8(shade)).save(root / "set" / name / f"{number}.png")
+    (root / "captions.json").write_text(json.dumps({"car": ["a red car"], "tree": ["a green tree"]}))
+    (root / "study.yaml").write_text(STUDY.format(folder=root / "set"))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _inside(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(world / "cache"))
+    monkeypatch.chdir(world)
+
+
+@pytest.fixture(scope="module")
+def finished(world: Path) -> Path:
+    """The folder of one whole run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DALDA_CACHE", str(world / "cache"))
+        patch.chdir(world)
+        run(world / "study.yaml", out=world / "whole")
+    return world / "whole"
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def dalda(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_every_trial_has_a_file_and_its_rows(finished: Path) -> None:
+    plan = json.loads((finished / "plan.json").read_text())
+    assert [(one["arm"], one["shots"]) for one in plan] == [
+        (arm, shots) for shots in (1, 2) for arm in ("real", "random", "adaptive")
+    ]
+    outcomes = [read_outcome(finished / "outcomes" / f"{one['id']}.json") for one in plan]
+    assert [(one.arm, one.seed, one.shots) for one in outcomes] == [
+        (one["arm"], 0, one["shots"]) for one in plan
+    ]
+    assert [one.real_images for one in outcomes] == [2, 2, 2, 4, 4, 4]
+    # A picture of so few steps may be sick, and is then dropped.
+    assert all(bool(one.synthetic_images) == (one.arm != "real") for one in outcomes)
+    assert all(one.synthetic_images <= one.real_images for one in outcomes)
+    rows = [row for row in rows_of(finished) if row["metric"] == "accuracy" and row["epoch"] == "last"]
+    assert [float(row["value"]) for row in rows] == [one.accuracy for one in outcomes]
+    assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
+
+
+def test_sets_are_shared_and_hold_what_the_arms_say(finished: Path) -> None:
+    plan = json.loads((finished / "plan.json").read_text())
+    sets = {
+        arm: {one["synthetic"] for one in plan if one["arm"] == arm}
+        for arm in ("real", "random", "adaptive")
+    }
+    assert [len(sets[arm]) for arm in ("random", "adaptive")] == [1, 2]
+    assert sets["real"] == {None}
+    (shared,) = sets["random"]
+    lines = [json.loads(line) for line in (Path(shared) / "train/metadata.jsonl").open()]
+    assert {line["prompt"] for line in lines} == {"a photo of a car", "a photo of a tree"}
+    assert len(list((finished / "synthetic").iterdir())) == 3
+
+
+def test_training_pictures_are_never_tested_on(world: Path, finished: Path) -> None:
+    for task in tasks_of(
+        parse_study(STUDY.format(folder=world / "set")).model_copy(update={"out": finished})
+    ):
+        assert {one.sha256 for one in task.split.examples}.isdisjoint(
+            one.sha256 for one in task.validation.examples
+        )
+
+
+def test_running_again_makes_nothing(world: Path, finished: Path) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in (finished / "synthetic").rglob("*") if path.is_file()
+    }
+    table = (finished / "results.csv").read_bytes()
+    report = run(world / "study.yaml", out=finished)
+    assert (report.trials, report.trained, report.painted) == (6, 0, 0)
+    assert (finished / "results.csv").read_bytes() == table
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_some_arms_first_then_all_is_the_same(world: Path, finished: Path, tmp_path: Path) -> None:
+    first = run(world / "study.yaml", out=tmp_path / "run", only=["adaptive"])
+    assert (first.trained, len({row["arm"] for row in rows_of(tmp_path / "run")})) == (2, 1)
+    second = run(world / "study.yaml", out=tmp_path / "run")
+    assert (second.trained, second.trials) == (4, 6)
+    for name in ("results.csv",):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_only_what_changed_is_made(world: Path, finished: Path) -> None:
+    other = json.dumps({"car": ["a blue car"], "tree": ["a green tree"]})
+    (world / "captions-2.json").write_text(other)
+    text = (world / "study.yaml").read_text().replace("captions.json", "captions-2.json")
+    (world / "changed.yaml").write_text(text)
+    seen = preview_run(world / "changed.yaml", out=finished)
+    assert (seen.missing_trials, seen.missing_images, seen.images) == (2, 6, 10)
+    assert not list((finished / "synthetic").glob("*/train/*/*.partial"))
+
+
+def test_a_dry_run_makes_nothing(world: Path, tmp_path: Path) -> None:
+    result = dalda("run", world / "study.yaml", "-o", tmp_path / "run", "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["trials"], answer["missing_trials"], answer["synthetic_sets"]) == (6, 6, 3)
+    assert (answer["images"], answer["missing_images"]) == (10, 10)
+    assert answer["painting_seconds"] > 0
+    assert answer["training_seconds"] is not None
+    assert answer["megabytes"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"did not make, as 'notes\.txt'"):
+        run(world / "study.yaml", out=tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        run(world / "study.yaml", out=tmp_path / "notes.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("captions.json", "nowhere.json", "cannot read the captions file"),
+        ("guidance: random", "guidance: 3", "between 0 and 1"),
+        ("guidance: random", "guidance: much", "no guidance 'much'"),
+        ("shots: [1, 2]", "shots: [5]", "has 3 images for train of 6"),
+        ("seeds: 1", "seeds: 1\nsynthetic_dir: made", "let its name hold {seed}"),
+    ],
+)
+def test_mistakes_are_found_before_the_work(
+    world: Path, tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text((world / "study.yaml").read_text().replace(old, new))
+    result = dalda("run", study, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert words in result.stderr.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path) -> None:
+    text = (world / "study.yaml").read_text()
+    random = "{name: random, captions: base, guidance: random"
+    (world / "strict.yaml").write_text(text.replace(random, f"{random}, min_clip_score: 0.5"))
+    whole, strict = tmp_path / "whole", tmp_path / "strict"
+    for place, name in ((whole, "study.yaml"), (strict, "strict.yaml")):
+        run(world / name, out=place, only=["random"])
+    (made,) = (strict / "synthetic").iterdir()
+    first, *_ = [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
+    line = {"job_id": first["job_id"], "decision": "reject", "time": "2026-01-01", "author": "me"}
+    (made / "review.jsonl").write_text(json.dumps(line) + "\n")
+    report = run(world / "strict.yaml", out=strict, only=["random"])
+    kept = [
+        json.loads(line)
+        for one in json.loads((strict / "plan.json").read_text())
+        if (path := strict / "left_out" / f"{one['id']}.jsonl").exists()
+        for line in path.open(encoding="utf-8")
+    ]
+    assert (report.trained, Counter(one["kind"] for one in kept)) == (2, report.left_out["random"])
+    assert report.left_out["random"].keys() == {"rejected in review", "CLIP score below 0.5"}
+    used, pictures = (
+        sum(one.synthetic_images for one in read_outcomes(place)) for place in (strict, whole)
+    )
+    assert used + len(kept) == pictures
+    assert "random leaves out" in "\n".join(report.lines())
+    again = run(world / "strict.yaml", out=strict, only=["random"])
+    assert (again.trained, again.left_out) == (0, report.left_out)
+
+
+def test_an_arm_that_is_none_is_named(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no arm 'dalda' in the study; it has real, random, adaptive"):
+        run(world / "study.yaml", out=tmp_path / "run", only=["dalda"])
+
+
+def test_a_moved_model_makes_the_same_sets(world: Path) -> None:
+    def sets(place: str) -> list[str]:
+        text = STUDY.format(folder=world / "set").replace("steps: 1,", f"steps: 1, model: {place},")
+        (world / f"{place}.yaml").write_text(text)
+        study = settled(world / f"{place}.yaml", out=None, root=None, reference=False)
+        return [task.set_id for task in tasks_of(study) if task.set_id]
+
+    shutil.copytree(located(PRESETS["doodle"].model), world / "here")
+    first = sets("here")
+    (world / "here").rename(world / "there")
+    assert sets("there") == first
+    with (world / "there" / "unet" / "config.json").open("a") as file:
+        file.write(" ")
+    assert not set(sets("there")) & set(first)

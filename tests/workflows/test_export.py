@@ -1,0 +1,234 @@
+"""Exports: every form is whole, nothing is copied twice or written over, and no name leads astray."""
+
+import csv
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.workflows.drawn_set import drawn_set
+
+from dalda.compat.synthetic_folder import pictures_in, read_table
+from dalda.config import ExportConfig
+from dalda.datasets.registry import read_catalog
+from dalda.errors import UserError
+from dalda.generation.review_log import append
+from dalda.generation.synthetic_dataset import Store
+from dalda.workflows import export as exporting
+from dalda.workflows.export import FORMS, Exported, export
+
+EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
+ALL = [*FORMS, "csv"]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return drawn_set(tmp_path, labels=EVIL, drop=2)
+
+
+def exported(out: Path, to: str, **options: object) -> tuple[Path, Exported]:
+    target = out.parent / f"export-{to}"
+    return target, export(ExportConfig(source=out, out=target, to=to, **options))  # type: ignore[arg-type]
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_holds_real_and_synthetic_side_by_side(out: Path) -> None:
+    target, done = exported(out, "folder", with_real=True)
+    assert (done.synthetic, done.real, done.linked, done.copied) == (10, 6, 16, 0)
+    rows = rows_of(target / "metadata.csv")
+    assert {row["origin"] for row in rows} == {"real", "synthetic"}
+    assert {row["label"] for row in rows} == set(EVIL)
+    assert files_of(target) == {row["file_name"] for row in rows} | {"metadata.csv"}
+    made = [row for row in rows if row["origin"] == "synthetic"]
+    assert {f"train/{row['source']}" for row in made} <= {row["file_name"] for row in rows}
+    catalog = read_catalog(str(target))
+    assert sum(map(len, catalog.parts["train"].values())) == 16
+
+
+def test_nothing_is_copied_where_a_hard_link_will_do(out: Path) -> None:
+    target, _ = exported(out, "folder")
+    sample = Store.existing(out).samples()[0]
+    assert (target / "train/boat" / sample.path.name).samefile(sample.path)
+
+
+def test_a_disk_without_hard_links_gets_copies(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    target, done = exported(out, "hf", with_real=True)
+    assert (done.linked, done.copied) == (0, 16)
+    sample = Store.existing(out).samples()[0]
+    copy = target / "train/boat" / sample.path.name
+    assert copy.read_bytes() == sample.path.read_bytes()
+    assert not copy.samefile(sample.path)
+
+
+def test_hugging_face_reads_its_form(out: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    target, _ = exported(out, "hf", with_real=True)
+    cache = str(tmp_path / "cache")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(target), cache_dir=cache)["train"]
+    assert len(loaded) == 16
+    assert set(loaded["label"]) == set(EVIL)
+    assert list(loaded["origin"]).count("real") == 6
+
+
+def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "SHARD", 12)
+    target, done = exported(out, "webdataset", with_real=True)
+    assert done.files == ["train-000000.tar", "train-000001.tar", "classes.json"]
+    classes = json.loads((target / "classes.json").read_text())
+    labels = []
+    for shard in done.files[:2]:
+        with tarfile.open(target / shard) as tar:
+            names = tar.getnames()
+            assert not [name for name in names if "/" in name or name.startswith(".")]
+            for picture, number, about in zip(names[::3], names[1::3], names[2::3], strict=True):
+                stem = picture.rpartition(".")[0]
+                assert (number, about) == (f"{stem}.cls", f"{stem}.json")
+                file = tar.extractfile(number)
+                said = tar.extractfile(about)
+                assert file
+                assert said
+                labels.append(classes[int(file.read())])
+                assert json.load(said)["label"] == labels[-1]
+    assert len(labels) == 16
+    assert labels != sorted(labels, key=classes.index)
+
+
+def test_the_references_folder_has_its_names_and_its_table(out: Path) -> None:
+    target, done = exported(out, "reference")
+    rows = rows_of(target / "source_image_prompt.csv")
+    assert list(rows[0]) == [
+        *("source_image_path", "aug_prompt_path", "used_prompt", "scale", "clip_score"),
+        "threshold_clipscore",
+    ]
+    assert files_of(target) == {row["aug_prompt_path"] for row in rows} | {"source_image_prompt.csv"}
+    assert {row["aug_prompt_path"] for row in rows[:4]} == {
+        f"aug-{index}-{repeat}.png" for index in (0, 1) for repeat in (0, 1)
+    }
+    lines = list(Store.existing(out).lines())
+    again = read_table(target)
+    assert [one.mean for one in again] == [line["ip_adapter_scale_mean"] for line in lines]
+    assert [one.prompt for one in again] == [line["prompt"] for line in lines]
+    assert {one.name for one in again} == pictures_in(target)
+    assert done.synthetic == 10
+    with pytest.raises(UserError, match="holds no real pictures"):
+        export(ExportConfig(source=out, out=out.parent / "x", to="reference", with_real=True))
+
+
+def test_a_table_names_the_files_where_they_are(out: Path) -> None:
+    target, done = exported(out, "csv", with_real=True)
+    rows = rows_of(target)
+    assert len(rows) == 16
+    assert all(Path(row["file_name"]).is_file() for row in rows)
+    assert (done.linked, done.copied) == (0, 0)
+
+
+@pytest.mark.parametrize("to", ALL)
+def test_what_was_rejected_is_left_out_and_counted(out: Path, to: str) -> None:
+    append(out, Store.existing(out).samples()[0].job_id, "reject", "test")
+    _, done = exported(out, to)
+    assert (done.synthetic, done.rejected) == (9, 1)
+
+
+def test_an_ignored_review_keeps_all(out: Path) -> None:
+    append(out, Store.existing(out).samples()[0].job_id, "reject", "test")
+    _, done = exported(out, "csv", ignore_review=True)
+    assert (done.synthetic, done.rejected) == (10, 0)
+
+
+@pytest.mark.parametrize("to", ALL)
+def test_nothing_is_written_over(out: Path, to: str) -> None:
+    target = out.parent / f"export-{to}"
+    target.mkdir()
+    (target / "mine").write_text("mine")
+    with pytest.raises(UserError, match="not overwritten"):
+        exported(out, to)
+    assert files_of(target) == {"mine"}
+
+
+def test_an_empty_folder_may_take_the_export(out: Path) -> None:
+    (out.parent / "export-folder").mkdir()
+    target, _ = exported(out, "folder")
+    assert (target / "metadata.csv").is_file()
+
+
+def test_a_failure_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = files_of(out.parent)
+    monkeypatch.setattr(exporting, "_write_table", full)
+    with pytest.raises(OSError, match="No space"):
+        exported(out, "folder")
+    assert files_of(out.parent) == before
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("harm", ["gone", "changed", "renamed"])
+def test_a_real_picture_that_is_not_what_it_was_is_refused(out: Path, harm: str) -> None:
+    path = out.parent / "real/boat/0.png"
+    if harm == "changed":
+        Image.new("RGB", (9, 9)).save(path)
+    else:
+        path.rename(path.with_suffix(".gone"))
+    with pytest.raises(UserError, match="gone or has changed"):
+        exported(out, "folder", with_real=True)
+    _, done = exported(out, "folder")
+    assert done.synthetic == 10
+
+
+def spoilt(out: Path, **fields: object) -> None:
+    path = out / "train/metadata.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [{**lines[0], **fields}, *lines[1:]]))
+
+
+@pytest.mark.parametrize("job_id", ["../../../evil", "a/b", "", "x" * 20])
+def test_a_job_id_never_becomes_a_path(out: Path, job_id: str) -> None:
+    spoilt(out, job_id=job_id)
+    with pytest.raises(UserError, match="take that line out"):
+        exported(out, "folder")
+
+
+def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
+    sample = Store.existing(out).samples()[0]
+    secret = out.parent / "secret.png"
+    sample.path.rename(secret)
+    sample.path.symlink_to(secret)
+    with pytest.raises(UserError, match="take that line out"):
+        exported(out, "folder")
+
+
+def test_what_is_there_is_never_copied_into(out: Path) -> None:
+    """It may be a hard link to a picture of the set."""
+    one, other = Store.existing(out).samples()[:2]
+    before, target = one.path.read_bytes(), out.parent / "target.png"
+    os.link(one.path, target)
+    with pytest.raises(UserError, match="two pictures"):
+        exporting._place(other.path, target, Exported(out, "folder", 2, 0, 0))
+    assert one.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("to", ["folder", "csv"])
+def test_a_table_computes_nothing_in_a_spreadsheet(out: Path, to: str) -> None:
+    spoilt(out, prompt="=HYPERLINK(1)", method="@SUM(1)", origin="real", **{"=1": 2})
+    target, _ = exported(out, to)
+    row = rows_of(target if to == "csv" else target / "metadata.csv")[0]
+    assert (row["prompt"], row["method"], row["origin"]) == ("'=HYPERLINK(1)", "'@SUM(1)", "synthetic")
+    assert row["'=1"] == "2"
+    assert float(row["ip_adapter_scale"]) >= 0

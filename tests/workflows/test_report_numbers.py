@@ -1,0 +1,186 @@
+"""The report's answer: what it says of gains, losses and of what cannot be told."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from dalda.evaluation.statistics import Interval
+from dalda.types import Outcome
+from dalda.workflows.report.numbers import (
+    GAINED,
+    LEVEL,
+    LOST,
+    MOST_SENTENCES,
+    ONE_SEED,
+    Groups,
+    Key,
+    answer,
+    arm_table,
+    class_gains,
+    class_tables,
+    groups_of,
+    shots_charts,
+    word_for,
+)
+
+CLASSES = ("boat", "car")
+IMAGES = 200
+
+
+def outcome(
+    arm: str, seed: int, share: float, *, shots: int | None = 2, dataset: str = "doodles"
+) -> Outcome:
+    """Right on that share of the images, and a little more for higher seeds; class 1 takes the misses."""
+    right = round(share * IMAGES) + seed
+    return Outcome(
+        dataset=dataset,
+        arm=arm,
+        seed=seed,
+        shots=shots,
+        classes=CLASSES,
+        accuracy=right / IMAGES,
+        class_accuracy=(1.0, 2 * right / IMAGES - 1),
+        loss=1.0,
+        real_images=4,
+        synthetic_images=0 if arm == "real" else 40,
+        right=tuple(place < right for place in range(IMAGES)),
+    )
+
+
+def arms(seeds: Sequence[int] = (0, 1, 2), **shares: float) -> list[Outcome]:
+    return [outcome(arm, seed, share) for arm, share in shares.items() for seed in seeds]
+
+
+def grouped(outcomes: Sequence[Outcome]) -> Groups:
+    return groups_of({"run": outcomes})
+
+
+@pytest.mark.parametrize(
+    ("gain", "word"),
+    [
+        (None, ""),
+        (Interval(0.1, 0.05, 0.15), GAINED),
+        (Interval(-0.1, -0.15, -0.05), LOST),
+        (Interval(0.1, -0.05, 0.25), LEVEL),
+        (Interval(0.1, -math.inf, math.inf), ONE_SEED),
+    ],
+)
+def test_a_gain_is_called_one_only_when_its_interval_leaves_out_zero(
+    gain: Interval | None, word: str
+) -> None:
+    assert word_for(gain) == word
+
+
+def test_one_arm_is_answered_in_one_sentence() -> None:
+    headline, sentences = answer(grouped(arms(real=0.5, dalda=0.8)))
+    assert headline.startswith("Synthetic pictures (dalda) gained 30.0 points of accuracy")
+    assert sentences == ()
+
+
+def test_no_difference_is_said_so() -> None:
+    headline, _ = answer(grouped(arms(real=0.5, dalda=0.5)))
+    assert headline.startswith("No measurable difference")
+
+
+def test_several_arms_are_counted_and_the_biggest_gain_comes_first() -> None:
+    headline, sentences = answer(grouped(arms(real=0.5, small=0.7, big=0.9, none=0.5, bad=0.3)))
+    assert headline == (
+        "2 of 4 ways to add synthetic pictures gained accuracy, 1 lost accuracy, "
+        "1 made no measurable difference."
+    )
+    assert ["big" in sentences[0], "small" in sentences[1], "bad" in sentences[-1]] == [True] * 3
+
+
+def test_all_that_gain_and_all_that_lose() -> None:
+    assert answer(grouped(arms(real=0.5, a=0.7, b=0.8)))[0].startswith("All 2 ways")
+    assert answer(grouped(arms(real=0.5, a=0.2, b=0.3)))[0].startswith("2 of 2 ways to add")
+
+
+def test_one_seed_tells_no_interval() -> None:
+    assert "One seed" in answer(grouped(arms((0,), real=0.5, dalda=0.8)))[0]
+    assert "one seed" in answer(grouped(arms((0,), real=0.5, a=0.8, b=0.7)))[0]
+
+
+def test_where_nothing_gained_or_lost_that_is_said_first() -> None:
+    found = grouped([*arms(real=0.5, level=0.5), *arms((0,), once=0.8)])
+    assert answer(found)[0] == (
+        "1 of 2 ways to add synthetic pictures made no measurable difference, 1 had one seed only."
+    )
+
+
+def test_of_many_comparisons_the_first_are_told_and_the_rest_counted() -> None:
+    many = {f"a{number}": 0.6 + number / 100 for number in range(MOST_SENTENCES + 3)}
+    headline, sentences = answer(grouped(arms((0, 1, 2), real=0.5, **many)))
+    assert headline.startswith("All 11 ways")
+    assert len(sentences) == MOST_SENTENCES + 1
+    assert "a10" in sentences[0]
+    assert sentences[-1].startswith("3 more comparisons")
+
+
+def test_runs_are_never_pooled() -> None:
+    """Two backbones: in each run the arm gains 10 points; their `real` arms are 40 points apart."""
+    runs = {"weak": arms(real=0.3, dalda=0.4), "strong": arms(real=0.7, dalda=0.8)}
+    found = groups_of(runs)
+    assert [key.run for key in found] == ["weak", "strong"]
+    for number, (key, group) in enumerate(found.items()):
+        table = arm_table(number, key, group)
+        assert table.title == f"{key.run}, doodles, 2 shots"
+        assert [line.seeds for line in table.arms] == [3, 3]
+        assert table.arms[1].gain is not None
+        assert table.arms[1].gain.mean == pytest.approx(0.1)
+    assert {sentence.partition(",")[0] for sentence in answer(found)[1]} == {"weak", "strong"}
+    assert [table.title for table in class_tables(found)] == [
+        "weak, doodles, 2 shots",
+        "strong, doodles, 2 shots",
+    ]
+    wide = {name: [*ones, outcome("real", 0, 0.9, shots=8)] for name, ones in runs.items()}
+    assert [title for title, _ in shots_charts(groups_of(wide))] == ["weak, doodles", "strong, doodles"]
+
+
+def test_without_real_pictures_alone_no_gain_is_told() -> None:
+    headline, sentences = answer(grouped(arms(dalda=0.8)))
+    assert "no gain can be told" in headline
+    assert sentences == ()
+
+
+def test_arms_are_compared_over_the_seeds_they_share() -> None:
+    found = grouped([*arms((0, 1, 2), real=0.5), *arms((1, 2), dalda=0.8)])
+    (group,) = found.values()
+    table = arm_table(0, Key("", "doodles", 2), group)
+    assert table.arms[1].seeds == 2
+    assert table.arms[1].gain is not None
+    assert table.arms[1].gain.mean == pytest.approx(0.3)
+    assert table.arms[1].verdict == GAINED
+
+
+def test_shots_rise_and_all_of_them_come_last() -> None:
+    every = [outcome("real", 0, 0.5, shots=shots) for shots in (None, 16, 2)]
+    assert [key.shots for key in grouped(every)] == [2, 16, None]
+
+
+def test_accuracy_over_shots_is_drawn_where_there_are_several() -> None:
+    one = [outcome("real", 0, 0.5, shots=2)]
+    assert shots_charts(grouped(one)) == ()
+    ((title, chart),) = shots_charts(grouped([*one, outcome("real", 0, 0.7, shots=8)]))
+    assert "real 50.0 % at 2, 70.0 % at 8" in chart
+    assert title == ""
+
+
+def test_the_gain_of_a_class_is_its_own() -> None:
+    gains = class_gains(arms(dalda=0.8), arms(real=0.6))
+    assert gains["boat"].mean == 0
+    assert gains["car"].mean == pytest.approx(0.4)
+
+
+def test_classes_are_shown_at_the_most_shots_of_each_data_set() -> None:
+    every = [
+        outcome(arm, seed, share, shots=shots)
+        for arm, share in (("real", 0.5), ("dalda", 0.7))
+        for seed in (0, 1)
+        for shots in (1, 4)
+    ]
+    (table,) = class_tables(grouped(every))
+    assert table.title == "doodles, 4 shots"
+    assert [label for label, _, _ in table.rows] == list(CLASSES)
+    assert len(table.charts) == 1

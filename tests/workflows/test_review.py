@@ -1,0 +1,109 @@
+"""Reviewing a set: what is refused, what is counted, and which samples are doubtful."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dalda.cli import app
+from dalda.config import ReportConfig
+from dalda.errors import UserError
+from dalda.generation.review_log import append
+from dalda.workflows.report.page import report
+from dalda.workflows.review import Ledger, OwnScores, samples_of, standing
+from drawn_set import drawn_set
+
+
+def test_what_is_no_set_is_one_sentence(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["review", str(tmp_path), "--no-browser"])
+    assert result.exit_code == 2
+    assert "not a folder made by dalda augment" in result.stderr
+    out = drawn_set(tmp_path, classes=("car",), sources=1, copies=1)
+    (out / "train/metadata.jsonl").write_text("")
+    with pytest.raises(UserError, match="no pictures yet"):
+        samples_of(out)
+
+
+def test_metadata_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, classes=("car",), sources=1, copies=1)
+    metadata = out / "train/metadata.jsonl"
+    line = json.loads(metadata.read_text())
+    for name in ("../../real/car/00000.png", "/etc/hostname"):
+        metadata.write_text(json.dumps({**line, "file_name": name}) + "\n")
+        result = CliRunner().invoke(app, ["review", str(out), "--no-browser"])
+        assert result.exit_code == 2
+        assert "outside it" in result.stderr
+
+
+def test_only_samples_that_are_there_are_counted(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, classes=("car",), sources=1, copies=3)
+    samples = samples_of(out)
+    append(out, samples[0].job_id, "keep", "page")
+    append(out, samples[1].job_id, "reject", "page")
+    append(out, "gone", "reject", "page")
+    report = standing(out, samples)
+    assert (report.samples, report.kept, report.rejected) == (3, 1, 1)
+    assert "1 undecided" in report.lines()[0]
+
+
+def test_the_ledger_sees_what_others_write(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.lines() == []
+    append(tmp_path, "a", "keep", "one")
+    assert [line["job_id"] for line in ledger.lines()] == ["a"]
+    append(tmp_path, "b", "reject", "two")
+    assert [line["job_id"] for line in ledger.lines()] == ["a", "b"]
+    (tmp_path / "review.jsonl").unlink()
+    assert ledger.lines() == []
+
+
+def settled(scores: OwnScores) -> dict[str, Any]:
+    deadline = time.monotonic() + 300
+    while scores.state()["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return scores.state()
+
+
+def test_samples_of_another_class_are_doubtful_to_review_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    out = drawn_set(tmp_path, classes=("house", "umbrella", "tree"), sources=1, copies=4, scored=True)
+    samples = samples_of(out)
+    wrong = next(one for one in samples if one.label == "house")
+    wrong.path.write_bytes(next(one for one in samples if one.label == "umbrella").path.read_bytes())
+    found = settled(OwnScores(out, samples))
+    assert found["state"] == "done"
+    lowest = min(range(len(samples)), key=lambda place: found["scores"][place])
+    assert samples[lowest] == wrong
+    told = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
+    assert f"house: {found['scores'][lowest]:.2f}" in told.partition("Most doubtful")[2][:4000]
+
+
+def test_without_a_clip_model_the_reason_is_told(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
+    found = settled(OwnScores(out, samples_of(out)))
+    assert found == {"state": "missing", "reason": "the settings name no CLIP model"}
+
+
+def test_a_model_that_a_strangers_folder_names_is_not_fetched(tmp_path: Path) -> None:
+    out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
+    (out / "dalda.yaml").write_text("preset: {clip: someone/model}")
+    found = settled(OwnScores(out, samples_of(out)))
+    assert found["state"] == "missing"
+    assert found["reason"].startswith("the CLIP model 'someone/model' is not on disk")
+
+
+def test_a_model_that_is_half_there_is_not_fetched(
+    tmp_path: Path, half_fetched: str, no_network: list[str]
+) -> None:
+    out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
+    (out / "dalda.yaml").write_text(f"preset: {{clip: {half_fetched}}}")
+    found = settled(OwnScores(out, samples_of(out)))
+    assert found["state"] == "missing"
+    assert f"'{half_fetched}' on disk is not whole" in found["reason"]
+    assert no_network == []

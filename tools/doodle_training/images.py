@@ -1,0 +1,56 @@
+"""The training pictures: drawn once, kept in one file."""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalda.doodles.draw import SIZE, draw, random_doodle
+from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FAMILIAR, NAMELESS, UNFAMILIAR, Doodle, caption
+
+BLOCK = 1000
+CAPTIONS = 4
+NAMES = (*FAMILIAR, *UNFAMILIAR, NAMELESS)
+# Of all training pictures: the familiar classes share 64 %, nameless shapes are 30 %, and the
+# unfamiliar classes share 6 %, so that each of them is seen a fifth as often as a familiar one.
+SHARES = np.array([0.64 / 8] * 8 + [0.06 / 4] * 4 + [0.30])
+
+Block = tuple[NDArray[np.uint8], NDArray[np.int64], list[list[str]]]
+
+
+def labels_of(doodle: Doodle) -> tuple[int, int, int]:
+    """Index of name, colour and background."""
+    colours, backgrounds = list(COLOURS), list(BACKGROUNDS)
+    return NAMES.index(doodle.name), colours.index(doodle.colour), backgrounds.index(doodle.background)
+
+
+def draw_block(seed: int, count: int, uniform: bool = False) -> Block:
+    """Pictures [count, SIZE, SIZE, 3], labels [count, 3] and CAPTIONS captions each."""
+    rng = np.random.default_rng(seed)
+    pictures = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    labels = np.empty((count, 3), np.int64)
+    captions = []
+    for index in range(count):
+        name = None if uniform else str(rng.choice(NAMES, p=SHARES))
+        doodle = random_doodle(rng, name)
+        pictures[index] = draw(doodle, rng)
+        labels[index] = labels_of(doodle)
+        captions.append([caption(doodle, rng) for _ in range(CAPTIONS)])
+    return pictures, labels, captions
+
+
+def make_pictures(path: Path, count: int, seed: int, uniform: bool = False) -> None:
+    """Draws `count` pictures in parallel and writes them as one npz file, atomically."""
+    blocks = count // BLOCK
+    with ProcessPoolExecutor() as pool:
+        seeds = [seed + index for index in range(blocks)]
+        made = list(pool.map(draw_block, seeds, [BLOCK] * blocks, [uniform] * blocks))
+    partial = path.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        pictures=np.concatenate([block[0] for block in made]),
+        labels=np.concatenate([block[1] for block in made]),
+        captions=np.array([lines for block in made for lines in block[2]]),
+    )
+    partial.rename(path)
