@@ -19,9 +19,9 @@ from PIL import Image
 
 # --- The adapter: every name of the package that the fixtures need. ---------------------------------
 from dalda import AugmentConfig, TrainConfig, augment, catalog_of, draw_split, train
-from dalda.guidance.policy import policy_named
-from dalda.pipeline.sets import synthetic_set
-from dalda.pipeline.synthetic import decide
+from dalda.methods.scale_policy import policy_named
+from dalda.workflows.augment import decide
+from dalda.workflows.synthetic_sets import synthetic_set
 
 WORLD = "doodles"
 RULES = ("reference", "stratified")
