@@ -19,7 +19,7 @@ from dalda.captions.generate import write_captions
 
 
 def measure(classes: int, per_class: int, concurrency: int, latency: float) -> dict[str, float | int]:
-    """Seconds for the whole job, from the first look into the store to the written file."""
+    """Seconds for the whole request, from the first look into the store to the written file."""
     names = [f"sort {index} of thing" for index in range(classes)]
     with running_server() as server, tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
@@ -27,7 +27,7 @@ def measure(classes: int, per_class: int, concurrency: int, latency: float) -> d
             "base_url": server.url,
             "concurrency": concurrency,
         }
-        # The first question pays for the imports and the connection, which are no part of the job.
+        # The first question pays for the imports and the connection, which are no part of the request.
         write_captions(["warm up"], Path(folder) / "first.json", per_class=1, **settings)
         server.tell(reset=True, latency=latency)
         started, computed = time.perf_counter(), time.process_time()

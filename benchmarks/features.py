@@ -20,7 +20,7 @@ from dalda.evaluation.backbones import load_backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import run_trial
 from dalda.evaluation.trial import Schedule, Trial
-from dalda.types import Example, Split
+from dalda.types import FewShotSplit, RealImage
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
 WIDTH, VIEWS, CLASSES, CHUNK = 512, 8, 10, 1000
@@ -32,14 +32,14 @@ def resident_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT / 1e6
 
 
-def split_of(part: str, images: int) -> Split:
+def split_of(part: str, images: int) -> FewShotSplit:
     names = tuple(f"class {number}" for number in range(CLASSES))
     first = 0 if part == "train" else 10**9
     examples = [
-        Example(Path(f"{number}.png"), names[number % CLASSES], f"{first + number:064x}")
+        RealImage(Path(f"{number}.png"), names[number % CLASSES], f"{first + number:064x}")
         for number in range(images)
     ]
-    return Split("random", Path(), part, 0, None, names, tuple(examples))
+    return FewShotSplit("random", Path(), part, 0, None, names, tuple(examples))
 
 
 def main() -> None:
@@ -55,19 +55,19 @@ def main() -> None:
         store = FeatureStore(backbone, lambda path: sys.exit(f"{path} was opened"), folder=Path(folder))
         generator = np.random.default_rng(0)
         for table, whole in ((store._viewed, split), (store._plain, validation)):
-            keys = [one.sha256 for one in whole.examples]
+            keys = [one.sha256 for one in whole.images]
             for start in range(0, len(keys), CHUNK):
                 part = keys[start : start + CHUNK]
                 table.add(part, generator.random((len(part), table.width), np.float32))
         # Read again, as the next run would.
         store = FeatureStore(backbone, store.open_image, folder=Path(folder))
-        outcome = run_trial(Trial("benchmark", 0, split), validation, store, Schedule())
+        result = run_trial(Trial("benchmark", 0, split), validation, store, Schedule())
     found = {
         "images": options.images,
         "features_megabytes": round(options.images * VIEWS * WIDTH * 4 / 1e6),
         "libraries_megabytes": round(libraries),
         "resident_megabytes": round(resident_megabytes()),
-        "accuracy": outcome.accuracy,
+        "accuracy": result.accuracy,
     }
     print(
         json.dumps(found) if options.json else "\n".join(f"{key}: {value}" for key, value in found.items())

@@ -2,10 +2,10 @@
 
     python benchmarks/knobs.py [--model doodle|sd15-random] [--device cpu|cuda] --json
 
-Each knob is set alone and takes turns with the settings as they come, on the same jobs; `times` is the
-median of how many times as fast it is. `psnr_db` compares the pictures with those of the settings as they
+Each knob is set alone and takes turns with the settings as they come, on the same requests; `times` is the
+median of how many times as fast it is. `psnr_db` compares the images with those of the settings as they
 come: it tells the rounding of a dtype, a layout, a compiler or a batch size. Other steps or schedulers
-make other pictures; what those are worth, tools/judge_doodles.py says.
+make other images; what those are worth, tools/judge_doodles.py says.
 
 Only rendering is timed: prompts and sources are encoded before, and nothing is saved. `sd15-random` has
 Stable Diffusion 1.5's exact architecture with seeded random weights, on a CPU at a reduced size.
@@ -36,7 +36,7 @@ from dalda.errors import UserError
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
 from dalda.models.presets import Preset
-from dalda.types import Job
+from dalda.types import GenerationRequest
 from dalda.workflows.augment import decide
 from dalda.workflows.real_images import split_of
 
@@ -84,7 +84,7 @@ class Bench:
     model: str
     device: str
     preset: Preset
-    jobs: tuple[Job, ...]
+    requests: tuple[GenerationRequest, ...]
 
     def renderer(self, knob: Knob) -> Renderer:
         how = {"dtype": self.dtype, "channels_last": False, "compiled": False, **knob.model}
@@ -101,33 +101,38 @@ class Bench:
     def dtype(self) -> str:
         return "fp32" if self.device == "cpu" else "fp16"
 
-    def painted(self, renderer: Renderer, knob: Knob) -> tuple[float, list[Image.Image | None]]:
-        """Seconds for all jobs, and their pictures."""
+    def generated(self, renderer: Renderer, knob: Knob) -> tuple[float, list[Image.Image | None]]:
+        """Seconds for all requests, and their images."""
         preset = renderer.preset
-        jobs = [replace(job, steps=preset.steps, guidance_scale=preset.guidance_scale) for job in self.jobs]
-        sources = [open_source(job.source) for job in jobs]
-        size = knob.batch_size or len(jobs)
-        pictures: list[Image.Image | None] = []
+        requests = [
+            replace(request, steps=preset.steps, guidance_scale=preset.guidance_scale)
+            for request in self.requests
+        ]
+        sources = [open_source(request.source) for request in requests]
+        size = knob.batch_size or len(requests)
+        images: list[Image.Image | None] = []
         started = time.perf_counter()
-        for start in range(0, len(jobs), size):
-            pictures += renderer.render(jobs[start : start + size], sources[start : start + size])
-        return time.perf_counter() - started, pictures
+        for start in range(0, len(requests), size):
+            images += renderer.render(requests[start : start + size], sources[start : start + size])
+        return time.perf_counter() - started, images
 
     def measured(self, plain: Renderer, knob: Knob, repeats: int) -> dict[str, float | None]:
         """The knob in turn with the settings as they come."""
         renderer = self.renderer(knob)
-        _, before = self.painted(plain, Knob())
-        _, after = self.painted(renderer, knob)
-        taken = [(self.painted(plain, Knob())[0], self.painted(renderer, knob)[0]) for _ in range(repeats)]
+        _, before = self.generated(plain, Knob())
+        _, after = self.generated(renderer, knob)
+        taken = [
+            (self.generated(plain, Knob())[0], self.generated(renderer, knob)[0]) for _ in range(repeats)
+        ]
         return {
-            "images_per_second": round(len(self.jobs) / median(own for _, own in taken), 2),
+            "images_per_second": round(len(self.requests) / median(own for _, own in taken), 2),
             "times": round(median(base / own for base, own in taken), 2),
             "psnr_db": psnr(before, after),
         }
 
 
 def psnr(before: list[Image.Image | None], after: list[Image.Image | None]) -> float | None:
-    """Of all pictures together, in dB; None where they are equal, or where one is no picture."""
+    """Of all images together, in dB; None where they are equal, or where one is no image."""
     if any(one is None for one in [*before, *after]):
         return None
     first, second = (np.stack([np.asarray(one, float) for one in side]) for side in (before, after))
@@ -154,23 +159,27 @@ def main() -> None:
             dataset=str(data),
             out=Path(folder),
             per_image=-(-images // 4),
-            override={"steps": preset.steps, "guidance_scale": preset.guidance_scale, "words": "doodles"},
+            model_option={
+                "steps": preset.steps,
+                "guidance_scale": preset.guidance_scale,
+                "words": "doodles",
+            },
         )
-        jobs = decide(config, [0.5] * len(split_of(config).examples)).plan.jobs[:images]
-        bench = Bench(asked.model, asked.device, preset, jobs)
+        requests = decide(config, [0.5] * len(split_of(config).images)).plan.requests[:images]
+        bench = Bench(asked.model, asked.device, preset, requests)
         plain = bench.renderer(Knob())
-        bench.painted(plain, Knob())
+        bench.generated(plain, Knob())
         answer: dict[str, Any] = {
             "model": asked.model,
             "device": "cpu" if cpu else torch.cuda.get_device_name(),
             "threads": torch.get_num_threads(),
             "size": plain.size,
             "steps": preset.steps,
-            "images": len(jobs),
-            "images_per_second": round(len(jobs) / bench.painted(plain, Knob())[0], 2),
+            "images": len(requests),
+            "images_per_second": round(len(requests) / bench.generated(plain, Knob())[0], 2),
             "knobs": {},
         }
-        for option, knob in knobs_for(preset.steps, len(jobs), tiny_vae=not small).items():
+        for option, knob in knobs_for(preset.steps, len(requests), tiny_vae=not small).items():
             print(option, file=sys.stderr, flush=True)
             try:
                 answer["knobs"][option] = bench.measured(plain, knob, asked.repeats)

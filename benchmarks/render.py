@@ -1,12 +1,12 @@
-"""Our rendering against the reference's: the same weights, jobs, steps and scheduler, in one run.
+"""Our rendering against the original code's: the same weights, requests, steps and scheduler, in one run.
 
     python benchmarks/render.py [--model doodle|sd15-random] [--device cpu|cuda] --json
 
-The reference's way is one image at a time through the stock pipeline of diffusers, the CLIP score
-computed anew for every copy, its text tower included, and the picture saved in line. Ours is what
+The original code's way is one image at a time through the stock pipeline of diffusers, the CLIP class
+probability computed anew for every copy, its text tower included, and the image saved in line. Ours is what
 `dalda augment` does: scores, plan, batches, and a finished folder with its metadata. Both start with
 loaded models. They take turns; figures are medians. `fast` is ours once more, with fewer steps and
-guidance on a part of them; tools/judge_doodles.py judges pictures of the same settings.
+guidance on a part of them; tools/judge_doodles.py judges images of the same settings.
 
 `sd15-random` has Stable Diffusion 1.5's exact architecture, that of its image encoder and of CLIP
 ViT-B/16, with seeded random weights: they cost the same as the real ones. On a CPU it runs at a reduced
@@ -43,11 +43,11 @@ from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import scheduler_of
 from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.clip import ClipScorer
 from dalda.models.presets import Preset
-from dalda.types import Job
-from dalda.workflows.augment import decide, paint_plan, settings_of
+from dalda.types import GenerationRequest
+from dalda.workflows.augment import decide, generate_plan, settings_of
 from dalda.workflows.loading import load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 
@@ -89,7 +89,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dtype = asked.dtype or ("fp32" if cpu else "fp16")
     preset = benchmark_preset(asked.model, asked.device, asked.steps, asked.size)
     classes = CLASSES if small or not cpu else CLASSES[:2]
-    examples = asked.examples or (2 if small or not cpu else 1)
+    examples = asked.images or (2 if small or not cpu else 1)
     data = drawn_sources(folder / "data", classes, examples, 32 if small else 512)
     scorer = load_scorer(preset.clip, asked.device) if small else random_scorer(asked.device)
     pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])
@@ -108,7 +108,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         per_image=asked.per_image,
         batch_size=asked.batch_size,
         device=asked.device,
-        override={"steps": preset.steps, "guidance_scale": preset.guidance_scale, "words": "doodles"},
+        model_option={"steps": preset.steps, "guidance_scale": preset.guidance_scale, "words": "doodles"},
     )
     few = asked.fast_steps or max(2, preset.steps // 2 if small else 8 if preset.steps >= 8 else 2)
     fast = config.model_copy(
@@ -118,10 +118,10 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "guidance_interval": tuple(map(float, asked.fast_interval.split(":"))),
         }
     )
-    jobs = decide(config, [0.5] * len(split_of(config).examples)).plan.jobs
-    bench = Bench(folder, jobs, scorer, stock, renderer)
+    requests = decide(config, [0.5] * len(split_of(config).images)).plan.requests
+    bench = Bench(folder, requests, scorer, stock, renderer)
     ways: dict[str, Callable[[], None]] = {
-        "reference": bench.reference,
+        "original": bench.original,
         "ours": lambda: bench.ours(config),
         "fast": lambda: bench.ours(fast),
     }
@@ -139,31 +139,36 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "dtype": dtype,
         "size": renderer.size,
         "steps": preset.steps,
-        "images": len(jobs),
-        "images_per_second": {name: round(len(jobs) / median(wall[name]), 2) for name in ways},
-        "ratio": round(median(wall["reference"]) / median(wall["ours"]), 2),
-        "fast_ratio": round(median(wall["reference"]) / median(wall["fast"]), 2),
-        "cpu_seconds_ratio": round(median(used["reference"]) / median(used["ours"]), 2),
-        "fast_cpu_seconds_ratio": round(median(used["reference"]) / median(used["fast"]), 2),
+        "images": len(requests),
+        "images_per_second": {name: round(len(requests) / median(wall[name]), 2) for name in ways},
+        "ratio": round(median(wall["original"]) / median(wall["ours"]), 2),
+        "fast_ratio": round(median(wall["original"]) / median(wall["fast"]), 2),
+        "cpu_seconds_ratio": round(median(used["original"]) / median(used["ours"]), 2),
+        "fast_cpu_seconds_ratio": round(median(used["original"]) / median(used["fast"]), 2),
         "fast_settings": {
             "steps": few,
             "scheduler": asked.fast_scheduler,
             "guidance_interval": asked.fast_interval,
         },
         "ours_shares": bench.shares(lambda: bench.ours(config), renderer.pipeline),
-        "reference_shares": bench.shares(bench.reference, stock),
+        "reference_shares": bench.shares(bench.original, stock),
         "seconds": {name: [round(one, 2) for one in wall[name]] for name in ways},
         "cpu_seconds": {name: [round(one, 2) for one in used[name]] for name in ways},
     }
 
 
 class Bench:
-    """The two ways to make the same pictures."""
+    """The two ways to make the same images."""
 
     def __init__(
-        self, folder: Path, jobs: tuple[Job, ...], scorer: ClipScorer, stock: Any, renderer: Renderer
+        self,
+        folder: Path,
+        requests: tuple[GenerationRequest, ...],
+        scorer: ClipScorer,
+        stock: Any,
+        renderer: Renderer,
     ) -> None:
-        self.folder, self.jobs, self.scorer = folder, jobs, scorer
+        self.folder, self.requests, self.scorer = folder, requests, scorer
         self.stock, self.renderer = stock, renderer
         self.runs = 0
 
@@ -172,36 +177,37 @@ class Bench:
         return self.folder / f"out{self.runs}"
 
     def warm(self, way: Callable[[], None]) -> None:
-        """A first run of a few jobs, for what is only slow once (for compiled blocks: of all shapes)."""
-        jobs = self.jobs
-        if way == self.reference:
-            self.jobs = jobs[:2]
+        """A first run of a few requests, for what is only slow once (for compiled blocks: of all
+        shapes)."""
+        requests = self.requests
+        if way == self.original:
+            self.requests = requests[:2]
         way()
-        self.jobs = jobs
+        self.requests = requests
 
     def reference(self) -> None:
         out = self.out()
         out.mkdir()
-        classes = sorted({job.label for job in self.jobs})
+        classes = sorted({request.label for request in self.requests})
         with (out / "source_image_prompt.csv").open("w", newline="") as file:
             lines = csv.writer(file)
-            for number, job in enumerate(self.jobs):
-                (score,) = self.scorer.scores([(job.source, job.label)], classes, open_image)
-                source = open_image(job.source)
-                self.stock.set_ip_adapter_scale(job.ip_adapter_scale)
-                (picture,) = self.stock(
-                    prompt=job.prompt,
-                    negative_prompt=job.negative_prompt,
+            for number, request in enumerate(self.requests):
+                (score,) = self.scorer.scores([(request.source, request.label)], classes, open_image)
+                source = open_image(request.source)
+                self.stock.set_ip_adapter_scale(request.ip_adapter_scale)
+                (image,) = self.stock(
+                    prompt=request.prompt,
+                    negative_prompt=request.negative_prompt,
                     ip_adapter_image=source.resize((self.renderer.size, self.renderer.size)),
-                    num_inference_steps=job.steps,
-                    guidance_scale=job.guidance_scale,
-                    generator=torch.Generator().manual_seed(job.seed),
+                    num_inference_steps=request.steps,
+                    guidance_scale=request.guidance_scale,
+                    generator=torch.Generator().manual_seed(request.seed),
                     height=self.renderer.size,
                     width=self.renderer.size,
                 ).images
                 name = f"aug-{number}.png"
-                lines.writerow([job.source, name, job.prompt, job.ip_adapter_scale, score])
-                picture.resize(source.size).save(out / name)
+                lines.writerow([request.source, name, request.prompt, request.ip_adapter_scale, score])
+                image.resize(source.size).save(out / name)
 
     def ours(self, config: AugmentConfig) -> None:
         config = config.model_copy(update={"out": self.out()})
@@ -216,9 +222,11 @@ class Bench:
             steps=decided.preset.steps,
         )
         renderer.pipeline.scheduler = scheduler_of(renderer.preset, self.stock.scheduler)
-        report = paint_plan(config, decided, Store.open(config.out, settings_of(config, decided)), renderer)
-        if report.painted + report.dropped != len(self.jobs):
-            raise RuntimeError(f"{report.painted} of {len(self.jobs)} pictures were painted")
+        report = generate_plan(
+            config, decided, SyntheticDataset.open(config.out, settings_of(config, decided)), renderer
+        )
+        if report.generated + report.dropped != len(self.requests):
+            raise RuntimeError(f"{report.generated} of {len(self.requests)} images were generated")
 
     def shares(self, way: Callable[[], None], pipeline: Any) -> dict[str, float]:
         """Where one run's time goes."""

@@ -41,7 +41,7 @@ def measure(samples: int, size: int | None) -> dict[str, float | int]:
         bytes_written = (root / "report.html").stat().st_size
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "samples": told["pictures"],
+        "samples": told["images"],
         "shown": told["shown"],
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
@@ -56,7 +56,7 @@ def main() -> None:
         "--json", action="store_true", help="accepted for likeness; the output is always JSON"
     )
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--size", type=int, help="enlarge the pictures to so many pixels, with noise")
+    parser.add_argument("--size", type=int, help="enlarge the images to so many pixels, with noise")
     options = parser.parse_args()
     print(json.dumps(measure(options.samples, options.size)))
 

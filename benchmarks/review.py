@@ -33,7 +33,7 @@ FIRST_SCREEN = """() => {
     return place.bottom > 0 && place.top < innerHeight;
   });
   return list.height > 0 && seen.length > 2 && seen.every((image) => image.complete && image.naturalWidth)
-    && {milliseconds: performance.now(), pictures: seen.length};
+    && {milliseconds: performance.now(), images: seen.length};
 }"""
 SCROLL = """async (screens) => {
   const list = document.getElementById("list");
@@ -89,7 +89,7 @@ def measure(folder: Path, samples: int, size: int) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "server_ready_seconds": round(served.seconds, 2),
         "first_screen_seconds": round(cold["milliseconds"] / 1000, 2),
-        "first_screen_pictures": cold["pictures"],
+        "first_screen_images": cold["images"],
         "first_screen_again_seconds": round(warm["milliseconds"] / 1000, 2),
         "scroll_frames": scrolled["frames"],
         "scroll_frame_median_ms": round(scrolled["median"], 1),
@@ -106,7 +106,7 @@ def main() -> None:
         "--json", action="store_true", help="accepted for likeness; the output is always JSON"
     )
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=32, help="pixels of a picture's side")
+    parser.add_argument("--size", type=int, default=32, help="pixels of a image's side")
     parser.add_argument("--folder", type=Path, help="where the set is made, or lies already")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""Large sets: making a plan, opening a finished folder, memory while painting, as one JSON object.
+"""Large sets: making a plan, opening a finished folder, memory while generating, as one JSON object.
 
 Each part runs in a process of its own, so that its peak of memory is its own. Peaks are of the whole
-process, libraries included; for painting also what is there before it, model and plan included, and so
-what painting adds.
+process, libraries included; for generating also what is there before it, model and plan included, and so
+what generating adds.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dalda.types import Example, Plan, Split
+from dalda.types import FewShotSplit, GenerationPlan, RealImage
 
 PER_IMAGE = 10
 LOST = 10
-"""Pictures that are missing from the finished folder."""
+"""Images that are missing from the finished folder."""
 CLASSES = 100
 CAPTIONS = 10
 
@@ -36,7 +36,7 @@ class Clock:
         return {"seconds": round(wall, 2), "process_seconds": round(process, 2)}
 
 
-def large_plan(jobs: int) -> Plan:
+def large_plan(requests: int) -> GenerationPlan:
     """As from a data set of a tenth as many examples of 100 classes, with adaptive guidance."""
     from dalda.captions.caption_file import assign_captions
     from dalda.generation.plan import Recipe, make_plan
@@ -44,87 +44,93 @@ def large_plan(jobs: int) -> Plan:
 
     classes = tuple(f"class {number}" for number in range(CLASSES))
     examples = tuple(
-        Example(Path(f"data/{number % CLASSES}/{number}.jpg"), classes[number % CLASSES], f"{number:064x}")
-        for number in range(-(-jobs // PER_IMAGE))
+        RealImage(
+            Path(f"data/{number % CLASSES}/{number}.jpg"), classes[number % CLASSES], f"{number:064x}"
+        )
+        for number in range(-(-requests // PER_IMAGE))
     )
-    split = Split("folder", Path("data"), "train", 0, None, classes, examples)
+    split = FewShotSplit("folder", Path("data"), "train", 0, None, classes, examples)
     captions = {name: [f"a photo of a {name}, {n}" for n in range(CAPTIONS)] for name in classes}
     scores = [number % 1000 / 1000 for number in range(len(examples))]
     recipe = Recipe("dalda", "sd15", "best quality, ", "worst quality", 7.5, 30, PER_IMAGE, seed=0)
     plan = make_plan(
         split, captions, scores, policy_named("adaptive", "truncated"), assign_captions, recipe
     )
-    return Plan(plan.jobs[:jobs])
+    return GenerationPlan(plan.requests[:requests])
 
 
-def measure_plan(jobs: int, folder: Path) -> dict[str, float]:
-    """Seconds to make the plan with the ids of its jobs."""
+def measure_plan(requests: int, folder: Path) -> dict[str, float]:
+    """Seconds to make the plan with the ids of its requests."""
     from dalda.methods.scale_policy import policy_named
 
     policy_named("adaptive", "truncated")
     clock = Clock()
-    plan = large_plan(jobs)
-    ids = {job.id for job in plan.jobs}
+    plan = large_plan(requests)
+    ids = {request.id for request in plan.requests}
     spent = clock.spent()
-    assert len(ids) == jobs
+    assert len(ids) == requests
     return spent
 
 
-def measure_opening(jobs: int, folder: Path) -> dict[str, float]:
-    """Seconds from the folder's settings to the list of what is missing, some pictures having been lost."""
-    from dalda.generation.executors.local import missing_jobs
-    from dalda.generation.synthetic_dataset import Store
+def measure_opening(requests: int, folder: Path) -> dict[str, float]:
+    """Seconds from the folder's settings to the list of what is missing, some images having been lost."""
+    from dalda.generation.executors.local import missing_requests
+    from dalda.generation.synthetic_dataset import SyntheticDataset
 
-    made = large_plan(jobs)
+    made = large_plan(requests)
     fill(folder, made)
-    for job in made.jobs[: LOST * (jobs // LOST) : jobs // LOST]:
-        next(folder.glob(f"train/*/{job.id}.png")).unlink()
-    # Anew, since the jobs of the first one remember their ids.
-    plan = large_plan(jobs)
+    for request in made.requests[: LOST * (requests // LOST) : requests // LOST]:
+        next(folder.glob(f"train/*/{request.id}.png")).unlink()
+    # Anew, since the requests of the first one remember their ids.
+    plan = large_plan(requests)
     clock = Clock()
-    missing = missing_jobs(plan, Store.open(folder, {"jobs": jobs}))
+    missing = missing_requests(plan, SyntheticDataset.open(folder, {"requests": requests}))
     spent = clock.spent()
     assert len(missing) == LOST
     return spent
 
 
-def fill(folder: Path, plan: Plan) -> None:
-    """A finished folder; the pictures are of 16 x 16 pixels."""
+def fill(folder: Path, plan: GenerationPlan) -> None:
+    """A finished folder; the images are of 16 x 16 pixels."""
     import os
 
     import numpy as np
     from PIL import Image
 
     from dalda.generation.image_encoding import FORMATS, encode
-    from dalda.generation.synthetic_dataset import Finished, Store
+    from dalda.generation.synthetic_dataset import Finished, SyntheticDataset
 
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
-    encoded = encode(picture, FORMATS["png"])
-    store = Store.open(folder, {"jobs": len(plan.jobs)})
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
+    encoded = encode(image, FORMATS["png"])
+    store = SyntheticDataset.open(folder, {"requests": len(plan.requests)})
     # What is measured is reading; bringing each of the files to the disk would take longer than all else.
     os.fsync = lambda handle: None
-    for start in range(0, len(plan.jobs), 1000):
-        store.add([Finished(job, encoded, job.seed) for job in plan.jobs[start : start + 1000]])
+    for start in range(0, len(plan.requests), 1000):
+        store.add(
+            [Finished(request, encoded, request.seed) for request in plan.requests[start : start + 1000]]
+        )
 
 
-def measure_painting(jobs: int, folder: Path) -> dict[str, float]:
-    """Seconds to paint doodles in one step each, how many, and the memory in use before that."""
+def measure_generating(requests: int, folder: Path) -> dict[str, float]:
+    """Seconds to generate doodles in one step each, how many, and the memory in use before that."""
     from dalda.config import AugmentConfig
-    from dalda.generation.synthetic_dataset import Store
-    from dalda.workflows.augment import decide, paint_plan, settings_of
+    from dalda.generation.synthetic_dataset import SyntheticDataset
+    from dalda.workflows.augment import decide, generate_plan, settings_of
     from dalda.workflows.loading import load_model
     from dalda.workflows.real_images import split_of
 
-    config = AugmentConfig(dataset="doodles", out=folder, shots=7, steps=1, guidance="random", device="cpu")
-    examples = len(split_of(config).examples)
-    decided = decide(config.model_copy(update={"per_image": -(-jobs // examples)}))
-    decided = replace(decided, plan=Plan(decided.plan.jobs[:jobs]))
+    config = AugmentConfig(
+        dataset="doodles", out=folder, shots=7, steps=1, ip_adapter_scale="uniform", device="cpu"
+    )
+    examples = len(split_of(config).images)
+    decided = decide(config.model_copy(update={"per_image": -(-requests // examples)}))
+    decided = replace(decided, plan=GenerationPlan(decided.plan.requests[:requests]))
     renderer = load_model(decided.preset, config.device)
-    store = Store.open(folder, settings_of(config, decided))
+    store = SyntheticDataset.open(folder, settings_of(config, decided))
     before = begin_peak()
-    report = paint_plan(config, decided, store, renderer)
+    report = generate_plan(config, decided, store, renderer)
     return {
-        "painted": report.painted,
+        "generated": report.generated,
         "dropped": report.dropped,
         "seconds": report.seconds,
         "megabytes_before": round(before, 1),
@@ -157,45 +163,45 @@ def peak() -> float:
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     "plan": measure_plan,
     "opening": measure_opening,
-    "painting": measure_painting,
+    "generating": measure_generating,
 }
 
 
-def in_its_own_process(part: str, jobs: int) -> dict[str, float]:
+def in_its_own_process(part: str, requests: int) -> dict[str, float]:
     """A part's figures with its peak of memory."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
             __file__,
-            "--part",
+            "--split",
             part,
-            "--jobs",
-            str(jobs),
+            "--requests",
+            str(requests),
             "--folder",
             folder + "/out",
         ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
-    return {"jobs": jobs, **figures}
+    return {"requests": requests, **figures}
 
 
-def run_part(part: str, jobs: int, folder: Path) -> dict[str, float]:
-    figures = PARTS[part](jobs, folder)
+def run_part(part: str, requests: int, folder: Path) -> dict[str, float]:
+    figures = PARTS[part](requests, folder)
     return {**figures, "peak_megabytes": round(peak(), 1)}
 
 
-def measure(jobs: int, painted: Sequence[int]) -> dict[str, object]:
-    few, many = (in_its_own_process("painting", number) for number in painted)
+def measure(requests: int, generated: Sequence[int]) -> dict[str, object]:
+    few, many = (in_its_own_process("generating", number) for number in generated)
     growth = many["peak_megabytes"] - few["peak_megabytes"]
     added = [one["peak_megabytes"] - one["megabytes_before"] for one in (few, many)]
     return {
-        "plan": in_its_own_process("plan", jobs),
-        "opening": in_its_own_process("opening", jobs),
-        "painting": [few, many],
-        "painting_peak_growth_megabytes": round(growth, 1),
-        "painting_peak_growth_percent": round(100 * growth / few["peak_megabytes"], 2),
-        "painting_adds_megabytes": [round(one, 1) for one in added],
-        "painting_adds_growth_percent": round(100 * (added[1] / added[0] - 1), 2),
+        "plan": in_its_own_process("plan", requests),
+        "opening": in_its_own_process("opening", requests),
+        "generating": [few, many],
+        "generating_peak_growth_megabytes": round(growth, 1),
+        "generating_peak_growth_percent": round(100 * growth / few["peak_megabytes"], 2),
+        "generating_adds_megabytes": [round(one, 1) for one in added],
+        "generating_adds_growth_percent": round(100 * (added[1] / added[0] - 1), 2),
     }
 
 
@@ -205,18 +211,20 @@ def main() -> None:
         "--json", action="store_true", help="accepted for likeness; the output is always JSON"
     )
     parser.add_argument(
-        "--jobs", type=int, default=100_000, help="jobs of the plan and the finished folder"
+        "--requests", type=int, default=100_000, help="requests of the plan and the finished folder"
     )
-    parser.add_argument("--painted", type=int, nargs=2, default=(1000, 4000), help="doodles, few and many")
-    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--generated", type=int, nargs=2, default=(1000, 4000), help="doodles, few and many"
+    )
+    parser.add_argument("--split", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.jobs < LOST or not 0 < options.painted[0] < options.painted[1]:
-        parser.error(f"--jobs must be at least {LOST}, and --painted two rising numbers from 1")
+    if options.requests < LOST or not 0 < options.generated[0] < options.generated[1]:
+        parser.error(f"--requests must be at least {LOST}, and --generated two rising numbers from 1")
     if options.part:
-        print(json.dumps(run_part(options.part, options.jobs, options.folder)))
+        print(json.dumps(run_part(options.part, options.requests, options.folder)))
     else:
-        print(json.dumps(measure(options.jobs, options.painted), indent=2))
+        print(json.dumps(measure(options.requests, options.generated), indent=2))
 
 
 if __name__ == "__main__":

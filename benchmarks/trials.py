@@ -1,15 +1,15 @@
-"""Trials on features against the reference's loop: the same schedule, one machine, one run.
+"""Trials on features against the original code's loop: the same schedule, one machine, one run.
 
     python benchmarks/trials.py --json
 
 Doodles of all 12 classes, 8 shots and 10 copies each; the copies are drawn, not generated, for it is the
-trials that are measured. The reference's loop draws fresh views at every step and, after every epoch,
+trials that are measured. The original code's loop draws fresh views at every step and, after every epoch,
 200 x 32 validation images with replacement (the paper's schedule: 50 epochs x 200 steps x 32 images).
 
 Seconds are those of one trial, seed 0, from files to its accuracy: ours with its features, which no other
-trial has computed before, the reference's with its validation. For the accuracies, the exact path trains
-the other seeds too, without the reference's validation. CPU seconds are given as well: they bear with a
-machine that does other things.
+trial has computed before, the original code's with its validation. For the accuracies, the exact path
+trains the other seeds too, without the original code's validation. CPU seconds are given as well: they
+bear with a machine that does other things.
 """
 
 import argparse
@@ -34,9 +34,9 @@ from dalda.evaluation.backbones import load_backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.finetune import exact_steps, head_for
 from dalda.evaluation.heads import run_trial, run_trials
-from dalda.evaluation.trial import Schedule, Trial, labels_of, picture_of
+from dalda.evaluation.trial import Schedule, Trial, image_of, labels_of
 from dalda.seeding import generator_of
-from dalda.types import Example, Sample, Split
+from dalda.types import FewShotSplit, RealImage, SyntheticImage
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
 
@@ -46,36 +46,41 @@ def open_image(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def drawn(folder: Path, part: str, name: str, number: int) -> Example:
+def drawn(folder: Path, part: str, name: str, number: int) -> RealImage:
     rng = generator_of(0, "benchmark", part, name, number)
     path = folder / part / name / f"{number}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(random_doodle(rng, name), rng)).save(path)
-    return Example(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return RealImage(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def world(folder: Path, shots: int, copies: int, held_out: int) -> tuple[Split, tuple[Sample, ...], Split]:
+def world(
+    folder: Path, shots: int, copies: int, held_out: int
+) -> tuple[FewShotSplit, tuple[SyntheticImage, ...], FewShotSplit]:
     """A few-shot split, its copies, and a validation split."""
     train = [drawn(folder, "train", name, number) for name in CLASSES for number in range(shots)]
-    split = Split("doodles", folder, "train", 0, shots, CLASSES, tuple(train))
+    split = FewShotSplit("doodles", folder, "train", 0, shots, CLASSES, tuple(train))
     samples = []
     for place, example in enumerate(train):
         for repeat in range(copies):
             made = drawn(folder, "synthetic", example.label, place * copies + repeat)
             name = f"{place}-{repeat}"
             samples.append(
-                Sample(made.path, made.label, example.path, example.sha256, repeat, name, "", 0.5, None)
+                SyntheticImage(
+                    made.path, made.label, example.path, example.sha256, repeat, name, "", 0.5, None
+                )
             )
     rest = [drawn(folder, "val", name, number) for name in CLASSES for number in range(held_out)]
-    return split, tuple(samples), replace(split, part="val", shots=None, examples=tuple(rest))
+    return split, tuple(samples), replace(split, part="val", shots=None, images=tuple(rest))
 
 
 def reference(
-    trial: Trial, validation: Split, store: FeatureStore, schedule: Schedule, *, whole: bool
+    trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule, *, whole: bool
 ) -> float:
-    """The exact path's accuracy on every validation image; `whole` validates as the reference does, too."""
+    """The exact path's accuracy on every validation image; `whole` validates as the original code does,
+    too."""
     head = head_for(trial, store, schedule)
-    truth = torch.from_numpy(labels_of(validation.examples, validation.classes))
+    truth = torch.from_numpy(labels_of(validation.images, validation.classes))
     generator = generator_of(trial.seed, "validation draws")
     steps = exact_steps(trial, store, schedule, store.backbone, head)
     for step, _ in enumerate(steps, 1):
@@ -84,11 +89,11 @@ def reference(
         print(f"seed {trial.seed}, epoch {step // schedule.iterations}", file=sys.stderr, flush=True)
         for _ in range(schedule.iterations if whole else 0):
             batch = generator.integers(len(truth), size=schedule.batch)
-            images = [open_image(validation.examples[number].path) for number in batch]
+            images = [open_image(validation.images[number].path) for number in batch]
             with torch.no_grad():
                 (head(store.backbone.features(images)).argmax(1) == truth[batch]).double().mean()
     with torch.no_grad():
-        faces = torch.from_numpy(store.plain([picture_of(example) for example in validation.examples]))
+        faces = torch.from_numpy(store.plain([image_of(example) for example in validation.images]))
         return float((head(faces).argmax(1) == truth).double().mean())
 
 
@@ -119,7 +124,7 @@ def main() -> None:
 
         with timed(found, "ours"):
             run_trial(trials[0], validation, fresh(), schedule)
-        with timed(found, "reference"):
+        with timed(found, "original"):
             first = reference(trials[0], validation, fresh(), schedule, whole=True)
         rest = [reference(trial, validation, fresh(), schedule, whole=False) for trial in trials[1:]]
         ours = [one.accuracy for one in run_trials(trials, validation, fresh(), schedule)]

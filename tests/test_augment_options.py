@@ -1,4 +1,4 @@
-"""What is chosen of a model on the command line, is kept beside the pictures, and guarded."""
+"""What is chosen of a model on the command line, is kept beside the images, and guarded."""
 
 import json
 import os
@@ -30,8 +30,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def paint(folder: Path, *more: object) -> Result:
-    words = ["augment", folder, "-o", folder.parent / "out", "--per-image", 1, "--guidance", 0.5, *more]
+def generate(folder: Path, *more: object) -> Result:
+    words = [
+        "augment",
+        folder,
+        "-o",
+        folder.parent / "out",
+        "--per-image",
+        1,
+        "--ip-adapter-scale",
+        0.5,
+        *more,
+    ]
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
@@ -39,7 +49,7 @@ CHOSEN = ("--steps", 4, "--scheduler", "unipc", "--guidance-interval", "0.25:0.7
 
 
 def test_all_that_is_chosen_is_recorded(folder: Path, tmp_path: Path) -> None:
-    result = paint(folder, *CHOSEN, "--channels-last", "--override", "negative_prompt=dull")
+    result = generate(folder, *CHOSEN, "--channels-last", "--model-option", "negative_prompt=dull")
     assert result.exit_code == 0, result.stderr
     settings = yaml.safe_load((tmp_path / "out/dalda.yaml").read_text())
     row = settings["preset"]
@@ -55,33 +65,33 @@ def test_all_that_is_chosen_is_recorded(folder: Path, tmp_path: Path) -> None:
         assert (line["negative_prompt"], line["lora"], line["vae"]) == ("dull", None, None)
 
 
-def test_what_changes_pictures_is_refused_and_what_only_rounds_is_not(folder: Path) -> None:
-    assert paint(folder, *CHOSEN).exit_code == 0
-    other = paint(folder, *CHOSEN, "--scheduler", "ddim")
+def test_what_changes_images_is_refused_and_what_only_rounds_is_not(folder: Path) -> None:
+    assert generate(folder, *CHOSEN).exit_code == 0
+    other = generate(folder, *CHOSEN, "--scheduler", "ddim")
     assert other.exit_code == 2
     assert "preset.scheduler = 'unipc', now it is 'ddim'" in other.stderr
-    assert paint(folder, *CHOSEN, "--guidance-interval", "0:1").exit_code == 2
-    assert paint(folder, *CHOSEN, "--dtype", "fp32", "--batch-size", 1).exit_code == 0
+    assert generate(folder, *CHOSEN, "--guidance-interval", "0:1").exit_code == 2
+    assert generate(folder, *CHOSEN, "--dtype", "fp32", "--batch-size", 1).exit_code == 0
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--override", "size"], "write NAME=VALUE"),
-        (["--override", "colour=red"], "no field 'colour'"),
-        (["--override", "size=33"], "multiple of 2"),
+        (["--model-option", "size"], "write NAME=VALUE"),
+        (["--model-option", "colour=red"], "no field 'colour'"),
+        (["--model-option", "size=33"], "multiple of 2"),
         (["--guidance-interval", "0.8:0.2"], "from 0.8 to 0.2 of the steps"),
         (["--guidance-interval", "half"], "--guidance-interval cannot be"),
         (["--scheduler", "euler"], "--scheduler cannot be 'euler'"),
         (["--dtype", "int8"], "--dtype cannot be 'int8'"),
         (["--scheduler", "lcm", "--steps", "200"], "cannot take 200 steps"),
-        (["--lora", "no such lora"], "mend --lora"),
-        (["--vae", "no such vae"], "mend --vae"),
-        (["--adapter", "no such adapter"], "mend --adapter"),
+        (["--lora", "no such lora"], "fix --lora"),
+        (["--vae", "no such vae"], "fix --vae"),
+        (["--adapter", "no such adapter"], "fix --adapter"),
     ],
 )
 def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:
-    result = paint(folder, *words)
+    result = generate(folder, *words)
     assert result.exit_code == 2, result.stderr
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("dalda: ")
@@ -102,7 +112,7 @@ def test_named_options_stand_for_fields_of_the_preset() -> None:
         guidance_scale=1.0,
         vae="madebyollin/taesdxl",
         guidance_interval=(0.0, 0.5),
-        override={"size": 768, "variant": None},
+        model_option={"size": 768, "variant": None},
     )
     row = preset_of(config)
     assert (row.adapter, row.adapter_folder, row.adapter_file) == ("me/mine", "models", "a.bin")

@@ -34,7 +34,7 @@ def answer(*words: object) -> dict[str, object]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of three coloured pictures."""
+    """Two classes of three coloured images."""
     for shade, name in ((40, "car"), (200, "tree")):
         (tmp_path / "set" / name).mkdir(parents=True)
         for number in range(3):
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def paint(folder: object, out: Path, *more: object) -> Result:
+def generate(folder: object, out: Path, *more: object) -> Result:
     return dalda("augment", folder, "-o", out, "--per-image", 2, "--steps", 2, *more)
 
 
@@ -52,15 +52,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None:
-    result = paint(folder, tmp_path / "out", "--json")
+    result = generate(folder, tmp_path / "out", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
-    assert (report["planned"], report["painted"], report["dropped"]) == (12, 12, 0)
+    assert (report["planned"], report["generated"], report["dropped"]) == (12, 12, 0)
     assert "only knows doodles" in result.stderr
     assert "--model" in result.stderr
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
     assert {line["label"] for line in lines} == {"car", "tree"}
-    assert all(0 <= line["ip_adapter_scale"] <= 1 and 0 <= line["clip_score"] <= 1 for line in lines)
+    assert all(
+        0 <= line["ip_adapter_scale"] <= 1 and 0 <= line["source_clip_probability"] <= 1 for line in lines
+    )
     assert all((tmp_path / "out/train" / line["file_name"]).is_file() for line in lines)
     settings = yaml.safe_load((tmp_path / "out/dalda.yaml").read_text())
     assert settings["preset"]["steps"] == 2
@@ -68,19 +70,19 @@ def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None
 
 
 def test_the_plan_and_the_images_are_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
-    assert paint(folder, tmp_path / "one").exit_code == 0
-    assert paint(folder, tmp_path / "two").exit_code == 0
+    assert generate(folder, tmp_path / "one").exit_code == 0
+    assert generate(folder, tmp_path / "two").exit_code == 0
     assert len(contents(tmp_path / "one")) == 12 + 3
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_the_plan_is_the_same_at_another_batch_size(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "one")
-    paint(folder, tmp_path / "two", "--batch-size", 3)
+    generate(folder, tmp_path / "one")
+    generate(folder, tmp_path / "two", "--batch-size", 3)
 
     def plan_in(name: str) -> list[dict[str, object]]:
         lines = (tmp_path / name / "train/metadata.jsonl").read_text(encoding="utf-8").splitlines()
-        # A batch of another size rounds differently, so the pictures' own hashes may differ.
+        # A batch of another size rounds differently, so the images' own hashes may differ.
         return [{**json.loads(line), "sha256": None, "batch_size": None} for line in lines]
 
     assert len(plan_in("one")) == 12
@@ -88,12 +90,12 @@ def test_the_plan_is_the_same_at_another_batch_size(folder: Path, tmp_path: Path
 
 
 def test_a_second_run_makes_only_what_is_missing(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     whole = contents(tmp_path / "out")
     metadata = tmp_path / "out/train/metadata.jsonl"
     metadata.write_bytes(metadata.read_bytes()[:-40])
-    again = paint(folder, tmp_path / "out", "--json")
-    assert json.loads(again.stdout)["painted"] == 1
+    again = generate(folder, tmp_path / "out", "--json")
+    assert json.loads(again.stdout)["generated"] == 1
     assert contents(tmp_path / "out") == whole
 
 
@@ -101,7 +103,7 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on another device: those that the folder was begun with hold, and nothing is scored twice."""
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     whole = contents(tmp_path / "out")
     kept = json.loads((tmp_path / "out/scores.json").read_text())
     assert {name: len(scores) for name, scores in kept["scores"].items()} == {"car": 3, "tree": 3}
@@ -112,14 +114,14 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
 
     with monkeypatch.context() as patch:
         patch.setattr("dalda.workflows.augment.score_examples", moved)
-        again = paint(folder, tmp_path / "out", "--json")
-    assert json.loads(again.stdout)["painted"] == 1
+        again = generate(folder, tmp_path / "out", "--json")
+    assert json.loads(again.stdout)["generated"] == 1
     assert contents(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize("text", ["{", "[]", None])
 def test_damaged_or_lost_scores_begin_no_second_set(folder: Path, tmp_path: Path, text: str | None) -> None:
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
     scores = tmp_path / "out/scores.json"
     if text is None:
@@ -127,23 +129,23 @@ def test_damaged_or_lost_scores_begin_no_second_set(folder: Path, tmp_path: Path
         scores.write_text(digits)
     else:
         scores.write_text(text)
-    result = paint(folder, tmp_path / "out")
+    result = generate(folder, tmp_path / "out")
     assert result.exit_code == 2
     assert "scores" in result.stderr
     assert {**contents(tmp_path / "out"), "scores.json": b""} == {**before, "scores.json": b""}
 
 
-def test_a_run_that_failed_before_its_first_picture_may_be_mended(folder: Path, tmp_path: Path) -> None:
-    words = (folder, tmp_path / "out", "--guidance", "random")
-    assert paint(*words, "--vae", folder).exit_code == 2
+def test_a_run_that_failed_before_its_first_image_may_be_fixed(folder: Path, tmp_path: Path) -> None:
+    words = (folder, tmp_path / "out", "--ip-adapter-scale", "uniform")
+    assert generate(*words, "--vae", folder).exit_code == 2
     assert (tmp_path / "out/dalda.yaml").exists()
-    mended = paint(*words)
-    assert mended.exit_code == 0, mended.stderr
+    fixed = generate(*words)
+    assert fixed.exit_code == 0, fixed.stderr
 
 
 def test_datasets_reads_the_folder_as_it_is(folder: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     loaded = datasets.load_dataset(
         "imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "hf")
     )["train"]
@@ -165,10 +167,10 @@ def test_shots_take_some_of_each_class(folder: Path, tmp_path: Path) -> None:
 
 
 def test_chinese_and_slash_like_names_stay_labels(tmp_path: Path) -> None:
-    for name in ("花", "a∕b", "..hidden twin"):
+    for name in ("花", "a∕b", "..hidden duplicate"):
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.effect_noise((32, 32), 80).save(tmp_path / "set" / name / "1.png")
-    assert paint(tmp_path / "set", tmp_path / "out").exit_code == 0
+    assert generate(tmp_path / "set", tmp_path / "out").exit_code == 0
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open(encoding="utf-8")]
     assert {"花", "a∕b"} <= {line["label"] for line in lines}
     assert any("花" in line["prompt"] for line in lines)
@@ -177,15 +179,15 @@ def test_chinese_and_slash_like_names_stay_labels(tmp_path: Path) -> None:
 def test_the_users_captions_are_used(folder: Path, tmp_path: Path) -> None:
     book = tmp_path / "captions.json"
     book.write_text(json.dumps({"car": ["a car {x}"], "tree": "a tree"}))
-    assert paint(folder, tmp_path / "out", "--captions", book).exit_code == 0
+    assert generate(folder, tmp_path / "out", "--captions", book).exit_code == 0
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
     assert {line["prompt"] for line in lines} == {"a car {x}", "a tree"}
 
 
-def test_any_diffusers_folder_with_an_adapter_paints(folder: Path, tmp_path: Path) -> None:
+def test_any_diffusers_folder_with_an_adapter_generates(folder: Path, tmp_path: Path) -> None:
     model, adapter = save_tiny(tmp_path / "tiny")
-    words = ("--model", model, "--adapter", f"{adapter}:tiny.safetensors", "--guidance", "random")
-    result = paint(folder, tmp_path / "out", *words)
+    words = ("--model", model, "--adapter", f"{adapter}:tiny.safetensors", "--ip-adapter-scale", "uniform")
+    result = generate(folder, tmp_path / "out", *words)
     assert result.exit_code == 0, result.stderr
     assert "only knows doodles" not in result.stderr
     lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
@@ -199,30 +201,37 @@ def test_a_set_goes_on_when_its_model_has_moved_but_not_with_another_one(
     model, adapter = save_tiny(tmp_path / "tiny")
     out = tmp_path / "out"
 
-    def painted(*more: object) -> Result:
-        words = ("--model", model, "--adapter", f"{adapter}:tiny.safetensors", "--guidance", "random")
-        return paint(folder, out, *words, "--json", *more)
+    def generated(*more: object) -> Result:
+        words = (
+            "--model",
+            model,
+            "--adapter",
+            f"{adapter}:tiny.safetensors",
+            "--ip-adapter-scale",
+            "uniform",
+        )
+        return generate(folder, out, *words, "--json", *more)
 
-    assert painted().exit_code == 0
+    assert generated().exit_code == 0
     (tmp_path / "tiny").rename(tmp_path / "moved")
     model, adapter = tmp_path / "moved/model", tmp_path / "moved/adapter"
-    moved = painted()
+    moved = generated()
     assert moved.exit_code == 0, moved.stderr
     assert json.loads(moved.stdout)["already_there"] == 12
     weights = model / "unet/diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
-    other = painted()
+    other = generated()
     assert other.exit_code == 2
     assert "was made with model = 'content " in other.stderr
 
 
 def test_a_run_that_was_stopped_at_its_very_end_is_put_in_order(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     whole = contents(tmp_path / "out")
     metadata = tmp_path / "out/train/metadata.jsonl"
     metadata.write_text("".join(reversed(metadata.read_text().splitlines(keepends=True))))
     metadata.with_name(".metadata.jsonl.partial").write_text("half")
-    assert paint(folder, tmp_path / "out").exit_code == 0
+    assert generate(folder, tmp_path / "out").exit_code == 0
     assert contents(tmp_path / "out") == whole
 
 
@@ -233,13 +242,13 @@ def test_the_embedded_world_needs_no_network(
         raise AssertionError("no network was asked for")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-    assert paint(folder, tmp_path / "out").exit_code == 0
+    assert generate(folder, tmp_path / "out").exit_code == 0
 
 
 def test_long_prompts_are_not_cut_in_silence(folder: Path, tmp_path: Path) -> None:
     book = tmp_path / "captions.json"
     book.write_text(json.dumps({"car": ["a car " + "on grass " * 50], "tree": ["a tree"]}))
-    result = paint(folder, tmp_path / "out", "--captions", book)
+    result = generate(folder, tmp_path / "out", "--captions", book)
     assert result.exit_code == 0
     assert "1 prompts are longer than 77 tokens" in result.stderr
 
@@ -250,10 +259,10 @@ def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
-        result = paint(folder, tmp_path / "out")
+        result = generate(folder, tmp_path / "out")
     assert result.exit_code == 2
     assert "No space left" in result.stderr
-    assert paint(folder, tmp_path / "out").exit_code == 0
+    assert generate(folder, tmp_path / "out").exit_code == 0
 
 
 def test_split_of_the_doodles() -> None:
@@ -266,8 +275,8 @@ def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:
     report = answer("score", folder, "-o", tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["clip_score"]) for row in rows] == [
-        row["clip_score"]
+    assert [float(row["source_clip_probability"]) for row in rows] == [
+        row["source_clip_probability"]
         for row in report["examples"]  # type: ignore[attr-defined]
     ]
     again = dalda("score", folder, "-o", tmp_path / "scores.csv")
@@ -276,14 +285,14 @@ def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:
 
 
 def test_prompts_writes_captions_that_augment_reads(folder: Path, tmp_path: Path) -> None:
-    assert dalda("prompts", folder, "-o", tmp_path / "captions.json", "--per-class", 3).exit_code == 0
+    assert dalda("captions", folder, "-o", tmp_path / "captions.json", "--per-class", 3).exit_code == 0
     book = json.loads((tmp_path / "captions.json").read_text())
     assert {name: len(lines) for name, lines in book.items()} == {"car": 3, "tree": 3}
-    assert paint(folder, tmp_path / "out", "--captions", tmp_path / "captions.json").exit_code == 0
+    assert generate(folder, tmp_path / "out", "--captions", tmp_path / "captions.json").exit_code == 0
 
 
 def test_train_compares_real_with_synthetic(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "out", "--shots", 1)
+    generate(folder, tmp_path / "out", "--shots", 1)
     (tmp_path / "set" / "val").mkdir()
     for name in ("car", "tree"):
         (folder / name).rename(folder.parent / f"{name}-moved")
@@ -299,11 +308,11 @@ def test_train_compares_real_with_synthetic(folder: Path, tmp_path: Path) -> Non
     with (tmp_path / "run/results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
-    assert len(list((tmp_path / "run/outcomes").glob("*.json"))) == 4
+    assert len(list((tmp_path / "run/results").glob("*.json"))) == 4
 
 
 def _text_file(folder: Path) -> None:
-    (folder / "car" / "0.jpg").write_text("not a picture")
+    (folder / "car" / "0.jpg").write_text("not a image")
 
 
 def _truncated(folder: Path) -> None:
@@ -326,7 +335,7 @@ def _one_class(folder: Path) -> None:
 )
 def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: object, said: str) -> None:
     harm(folder)  # type: ignore[operator]
-    result = paint(folder, tmp_path / "out")
+    result = generate(folder, tmp_path / "out")
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -339,9 +348,9 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
         (["--shots", "9"], "than the 9"),
         (["--shots", "some"], "--shots"),
         (["--shots", "0"], "--shots"),
-        (["--guidance", "lots"], "guidance"),
-        (["--guidance", "2"], "between 0 and 1"),
-        (["--sampling", "wild"], "--sampling"),
+        (["--ip-adapter-scale", "lots"], "IP-Adapter scale"),
+        (["--ip-adapter-scale", "2"], "between 0 and 1"),
+        (["--scale-sampling", "wild"], "--scale-sampling"),
         (["--per-image", "0"], "--per-image"),
         (["--model", "sd99"], "sd99"),
         (["--method", "magic"], "--method"),
@@ -349,7 +358,7 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
         (["--batch-size", "many"], "--batch-size"),
         (["--device", "tpu"], "tpu"),
         (["--root", "x"], "--root"),
-        (["--rule", "mine"], "--rule"),
+        (["--split-strategy", "mine"], "--split-strategy"),
         (["--seed", "-1"], "--seed"),
         (["--steps", "1001"], "--steps"),
         (["--guidance-scale", "inf"], "--guidance-scale"),
@@ -366,21 +375,21 @@ def test_a_wrong_option_is_one_sentence(folder: Path, tmp_path: Path, words: lis
 
 def test_a_missing_folder_and_one_without_classes(tmp_path: Path) -> None:
     for place in (tmp_path / "nowhere", tmp_path):
-        result = paint(place, tmp_path / "out")
+        result = generate(place, tmp_path / "out")
         assert result.exit_code == 2
         assert str(place) in result.stderr
 
 
 def test_other_settings_and_unwritable_places_are_refused(folder: Path, tmp_path: Path) -> None:
-    paint(folder, tmp_path / "out")
+    generate(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
-    result = paint(folder, tmp_path / "out", "--seed", 1)
+    result = generate(folder, tmp_path / "out", "--seed", 1)
     assert result.exit_code == 2
     assert "seed = 0" in result.stderr
     assert contents(tmp_path / "out") == before
-    result = paint(folder, folder / "car" / "0.png")
+    result = generate(folder, folder / "car" / "0.png")
     assert result.exit_code == 2
-    result = paint(folder, Path("/proc/dalda"))
+    result = generate(folder, Path("/proc/dalda"))
     assert result.exit_code == 2
     assert "cannot be used" in result.stderr
 
@@ -389,4 +398,4 @@ def test_a_training_set_that_does_not_fit_is_refused(folder: Path, tmp_path: Pat
     result = dalda("train", folder, "--synthetic", tmp_path)
     assert result.exit_code == 2
     assert "not a folder made by dalda" in result.stderr
-    assert dalda("prompts", folder, "-o", tmp_path / "c.json", "--llm", "oracle").exit_code == 2
+    assert dalda("captions", folder, "-o", tmp_path / "c.json", "--llm", "oracle").exit_code == 2

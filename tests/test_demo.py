@@ -1,4 +1,4 @@
-"""The demo, in small: the same code with fewer seeds, pictures and steps."""
+"""The demo, in small: the same code with fewer seeds, images and steps."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert set(answer) >= {"arms", "gain", "images", "seconds", "figure", "sheet"}
-    assert list(answer["arms"]) == ["real", "text", "random", "dalda"]
+    assert list(answer["arms"]) == ["real", "text", "uniform", "dalda"]
     for arm in answer["arms"].values():
         assert arm["low"] <= arm["accuracy"] <= arm["high"]
     gain = answer["arms"]["dalda"]["accuracy"] - answer["arms"]["real"]["accuracy"]
@@ -35,7 +35,7 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, ["demo", "-o", str(out)])
     assert again.exit_code == 0, again.stderr
     assert (out / "results.csv").is_file()
-    assert len(list((out / "outcomes").glob("*.json"))) == 2 * 4
+    assert len(list((out / "results").glob("*.json"))) == 2 * 4
     assert "of accuracy against" in again.stdout or "No measurable difference" in again.stdout
     assert again.stdout.index("real images alone") < again.stdout.index("accuracy, %")
 

@@ -34,10 +34,10 @@ def commands(page: Path) -> list[list[str]]:
 def test_every_command_names_what_is_there(page: Path) -> None:
     assert isinstance(COMMANDS, click.Group) or hasattr(COMMANDS, "commands")
     for words in commands(page):
-        verb = COMMANDS.commands[words[0]]
-        if hasattr(verb, "commands"):
-            verb = verb.commands[words[1]]
-        known = {name for option in verb.params for name in option.opts} | {"--help"}
+        command = COMMANDS.commands[words[0]]
+        if hasattr(command, "commands"):
+            command = command.commands[words[1]]
+        known = {name for option in command.params for name in option.opts} | {"--help"}
         assert {word for word in words[1:] if word.startswith("-")} <= known, words
 
 
@@ -60,10 +60,10 @@ def test_the_readmes_python_runs(tmp_path: Path) -> None:
         [sys.executable, "-c", body], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "12 pictures" in done.stdout
+    assert "12 images" in done.stdout
 
 
-def test_every_link_and_picture_is_there() -> None:
+def test_every_link_and_image_is_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):

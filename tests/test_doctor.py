@@ -123,12 +123,12 @@ def test_folders_that_cannot_be_looked_at_are_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_lines_are_grouped() -> None:
-    checks = [Check("a", "x", "ok", "fine"), Check("b", "long name", "warn", "bad", "mend it")]
+    checks = [Check("a", "x", "ok", "fine"), Check("b", "long name", "warn", "bad", "fix it")]
     assert lines_of(checks) == [
         "a",
         "  ok       x          fine",
         "",
         "b",
         "  warn     long name  bad",
-        "                      -> mend it",
+        "                      -> fix it",
     ]

@@ -43,14 +43,14 @@ def test_a_notebook_runs_top_to_bottom(notebook: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "24 pictures painted" in done.stdout
+    assert "24 images generated" in done.stdout
     assert "report: quickstart/report.html" in done.stdout
-    assert "24 synthetic and 12 real pictures" in done.stdout
+    assert "24 synthetic and 12 real images" in done.stdout
 
 
 def test_every_command_of_the_examples_names_what_is_there() -> None:
     words = [line for page in sorted(FOLDER.glob("*.md")) for line in commands(page)]
-    assert {"augment", "prompts", "train", "report", "review", "export", "doctor"} <= {
+    assert {"augment", "captions", "train", "report", "review", "export", "doctor"} <= {
         line[0] for line in words
     }
     for line in words:

@@ -19,7 +19,7 @@ PER_CLASS = 32
 
 
 def make_tree(dataset: str, root: Path) -> Path:
-    """The layout of a published set, all of its files one small picture."""
+    """The layout of a published set, all of its files one small image."""
     root.mkdir(parents=True)
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(root / "one.jpg")
 
@@ -71,7 +71,7 @@ def test_a_dry_run_of_the_papers_grid(
     answer = json.loads(result.stdout)
     assert (answer["trials"], answer["synthetic_sets"]) == (75, 3 * (2 + 2 * 5))
     assert answer["images"] == 3 * classes * 10 * (2 * 16 + 2 * 31)
-    assert answer["painting_seconds"] is None
+    assert answer["generating_seconds"] is None
     assert "the time is unknown" in result.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -85,5 +85,5 @@ def test_a_dry_run_of_the_grid_on_doodles(tmp_path: Path, monkeypatch: pytest.Mo
     answer = json.loads(result.stdout)
     assert (answer["trials"], answer["synthetic_sets"]) == (45, 3 * (2 + 2 * 3))
     assert answer["images"] == 3 * 12 * 2 * (2 * 4 + 2 * 7)
-    assert answer["painting_seconds"] > 0
+    assert answer["generating_seconds"] > 0
     assert answer["training_seconds"] > 0

@@ -25,18 +25,18 @@ def test_a_report_is_one_file_and_one_object(tmp_path: Path) -> None:
     result = dalda("report", out, "-o", tmp_path / "report.html", "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    assert (told["pictures"], told["shown"], told["rejected"]) == (11, 11, 0)
+    assert (told["images"], told["shown"], told["rejected"]) == (11, 11, 0)
     assert told["megabytes"] == round((tmp_path / "report.html").stat().st_size / 1e6, 2)
     again = dalda("report", out, "-o", tmp_path / "report.html")
     assert again.exit_code == 0, again.stderr
-    assert "11 synthetic pictures were made from 6 real ones." in again.stdout
+    assert "11 synthetic images were made from 6 real ones." in again.stdout
 
 
 def test_an_export_says_what_it_did(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
     result = dalda("export", out, "--to", "hf", "--with-real", "-o", tmp_path / "x")
     assert result.exit_code == 0, result.stderr
-    assert "12 synthetic and 6 real pictures" in result.stdout
+    assert "12 synthetic and 6 real images" in result.stdout
     told = json.loads(dalda("export", out, "--to", "csv", "-o", tmp_path / "x.csv", "--json").stdout)
     assert (told["synthetic"], told["real"], told["to"]) == (12, 0, "csv")
 
@@ -50,7 +50,7 @@ def test_an_export_says_what_it_did(tmp_path: Path) -> None:
         (["export", "out", "--to", "zip", "-o", "x"], "--to cannot be 'zip'"),
         (["export", "nowhere", "-o", "x"], "not a folder made by dalda"),
         (["export", "out", "-o", "out"], "not overwritten"),
-        (["export", "out", "--to", "reference", "--with-real", "-o", "x"], "leave --with-real out"),
+        (["export", "out", "--to", "original", "--with-real", "-o", "x"], "leave --with-real out"),
     ],
 )
 def test_a_mistake_is_one_sentence(

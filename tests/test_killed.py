@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of painting: the same command ends with the folder of an unbroken run."""
+"""SIGKILL at any moment of generating: the same command ends with the folder of an unbroken run."""
 
 import os
 import random
@@ -79,28 +79,28 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def pictures(folder: Path) -> int:
+def images(folder: Path) -> int:
     return len(list(folder.glob("train/*/*.png")))
 
 
 @pytest.mark.slow
 def test_twenty_kills_leave_the_folder_of_an_unbroken_run(runs: Runs, tmp_path: Path) -> None:
-    """Most kills come while pictures are painted and written, some before the first and after the last.
+    """Most kills come while images are generated and written, some before the first and after the last.
 
-    A single step leaves some pictures of one colour, which are rendered again or dropped.
+    A single step leaves some images of one colour, which are rendered again or dropped.
     """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     runs.start(whole)
     assert runs.exit_code() == 0
-    total = pictures(whole)
+    total = images(whole)
     assert total > 100
     rng = random.Random(5)
     killed, stages = 0, set()
     for number in range(KILLS):
-        before, deadline = pictures(broken), time.monotonic() + LIMIT
+        before, deadline = images(broken), time.monotonic() + LIMIT
         run = runs.start(broken)
         if number % 4:
-            while pictures(broken) < min(before + rng.randrange(1, 6), total):
+            while images(broken) < min(before + rng.randrange(1, 6), total):
                 assert time.monotonic() < deadline
                 time.sleep(0.001)
             time.sleep(rng.uniform(0, 0.02))
@@ -108,7 +108,7 @@ def test_twenty_kills_leave_the_folder_of_an_unbroken_run(runs: Runs, tmp_path: 
             time.sleep(rng.uniform(0, 2))
         os.kill(run, signal.SIGKILL)
         killed += runs.exit_code() == -signal.SIGKILL
-        stages.add(pictures(broken))
+        stages.add(images(broken))
     assert killed >= KILLS - 5, "the runs are too short to be killed so often"
     assert len(stages) > KILLS / 3, "the kills were at too few places of the work"
     runs.start(broken)

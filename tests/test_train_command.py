@@ -19,10 +19,10 @@ import dalda
 from dalda.cli import app
 from dalda.doodles.draw import draw, random_doodle
 from dalda.seeding import generator_of
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
 CLASSES = ("car", "fish", "tree")
-SHORT = ("--backbone", "doodle", "--views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
+SHORT = ("--backbone", "doodle", "--feature-views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
 ONCE = ("--backbone", "doodle", "--seeds", 1, "--epochs", 1, "--iterations", 2, "--batch-size", 4)
 
 
@@ -50,7 +50,7 @@ def doodle(path: Path, name: str, *labels: int) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three classes, two pictures each to learn from and three to be tested on."""
+    """Three classes, two images each to learn from and three to be tested on."""
     for name in CLASSES:
         for number in range(5):
             part = "train" if number < 2 else "val"
@@ -60,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def made(photos: Path, tmp_path: Path) -> Path:
-    """A synthetic set as docs/architecture.md describes it: two pictures of each, the last ones strays."""
+    """A synthetic set as docs/architecture.md describes it: two images of each, the last ones strays."""
     return synthetic(tmp_path / "made", photos)
 
 
@@ -70,8 +70,8 @@ def synthetic(out: Path, photos: Path) -> Path:
         label = source.parent.name
         for repeat in range(2):
             shown = "car" if (label, repeat) == ("tree", 1) else label
-            job_id = f"{place:010}{repeat:010}"
-            path = doodle(out / "train" / label / f"{job_id}.png", shown, place, repeat, 9)
+            request_id = f"{place:010}{repeat:010}"
+            path = doodle(out / "train" / label / f"{request_id}.png", shown, place, repeat, 9)
             record = {
                 "file_name": f"{label}/{path.name}",
                 "label": label,
@@ -83,13 +83,13 @@ def synthetic(out: Path, photos: Path) -> Path:
                 "negative_prompt": "",
                 "ip_adapter_scale": 0.5,
                 "ip_adapter_scale_mean": 0.5,
-                "clip_score": 0.5,
+                "source_clip_probability": 0.5,
                 "guidance_scale": 3.0,
                 "strength": None,
                 "steps": 2,
                 "seed": place,
                 "model": "doodle",
-                "job_id": job_id,
+                "request_id": request_id,
             }
             lines.append(json.dumps(record) + "\n")
     (out / "train" / "metadata.jsonl").write_text("".join(lines))
@@ -113,7 +113,7 @@ def test_all_numbers_are_told_and_saved(photos: Path, made: Path, tmp_path: Path
     assert np.trace(arm["confusion"]) / 18 == pytest.approx(arm["accuracy"])
     assert arm["best_epoch_accuracy"] >= arm["accuracy"]
     assert 0 <= arm["calibration_error"] <= 1
-    assert (arm["real_images"], arm["synthetic_images"], arm["left_out"]) == (6, 12, {})
+    assert (arm["real_images"], arm["synthetic_images"], arm["excluded"]) == (6, 12, {})
     gain = report["gains"]["made"]
     assert gain["mean"] == pytest.approx(arm["accuracy"] - report["arms"]["real"]["accuracy"])
     assert 0 <= gain["chance_of_no_gain"] <= 1
@@ -125,9 +125,9 @@ def test_all_numbers_are_told_and_saved(photos: Path, made: Path, tmp_path: Path
     assert {row["metric"] for row in rows if row["epoch"] == "best"} == {"best_epoch_accuracy"}
     saved = {row["metric"] for row in rows if row["epoch"] == "last"}
     assert saved >= {"accuracy", "macro_accuracy", "loss", "calibration_error", "accuracy tree"}
-    outcomes = [json.loads(path.read_text()) for path in (tmp_path / "run/outcomes").glob("*.json")]
-    assert len(outcomes) == 4
-    assert all(len(one["confusion"]) == 3 and len(one["epoch_accuracy"]) == 2 for one in outcomes)
+    results = [json.loads(path.read_text()) for path in (tmp_path / "run/results").glob("*.json")]
+    assert len(results) == 4
+    assert all(len(one["confusion"]) == 3 and len(one["epoch_accuracy"]) == 2 for one in results)
 
 
 def test_what_a_person_reads(photos: Path, made: Path) -> None:
@@ -170,19 +170,19 @@ def test_features_are_kept_for_the_next_run(
 
 def test_what_is_filtered_is_counted_and_recorded(photos: Path, made: Path, tmp_path: Path) -> None:
     words = ("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run")
-    report = answer(*words, "--min-clip-score", 0.5, "--only-agreed", "--weigh-by-clip-score")
+    report = answer(*words, "--min-clip-probability", 0.5, "--filter-by-classifier", "--clip-weighting")
     arm = report["arms"]["made"]
-    left_out = arm["left_out"]
-    assert sum(left_out.values()) + arm["synthetic_images"] == 12
-    assert left_out["CLIP score below 0.5"] >= 1
-    lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
-    assert Counter(line["kind"] for line in lines) == left_out
-    dropped = {line["job_id"] for line in lines}
+    excluded = arm["excluded"]
+    assert sum(excluded.values()) + arm["synthetic_images"] == 12
+    assert excluded["CLIP class probability below 0.5"] >= 1
+    lines = [json.loads(line) for line in (tmp_path / "run/excluded.jsonl").open()]
+    assert Counter(line["kind"] for line in lines) == excluded
+    dropped = {line["request_id"] for line in lines}
     strays = {f"{place:010}{1:010}" for place in (4, 5)}
     assert dropped & strays
-    nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 1)
+    nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-probability", 1)
     assert nothing.exit_code == 2
-    assert "passes --min-clip-score" in nothing.stderr
+    assert "passes --min-clip-probability" in nothing.stderr
 
 
 def test_copies_of_other_examples_are_counted_and_recorded(
@@ -191,34 +191,34 @@ def test_copies_of_other_examples_are_counted_and_recorded(
     words = ("train", photos, "--synthetic", made, *ONCE, "--shots", 1, "-o", tmp_path / "run")
     arm = answer(*words)["arms"]["made"]
     assert arm["synthetic_images"] == 6
-    assert arm["left_out"] == {"its real image is not among the examples": 6}
-    lines = [json.loads(line) for line in (tmp_path / "run/left_out.jsonl").open()]
-    gone = {line["job_id"] for line in lines}
-    used = {one["source_sha256"] for one in records(made) if one["job_id"] not in gone}
+    assert arm["excluded"] == {"its real image is not among the examples": 6}
+    lines = [json.loads(line) for line in (tmp_path / "run/excluded.jsonl").open()]
+    gone = {line["request_id"] for line in lines}
+    used = {one["source_sha256"] for one in records(made) if one["request_id"] not in gone}
     assert (len(lines), len(gone), len(used)) == (6, 6, 3)
 
 
 def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
     photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("train", photos, "--synthetic", made, *SHORT, "--min-clip-score", 0.2)
+    words = ("train", photos, "--synthetic", made, *SHORT, "--min-clip-probability", 0.2)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     wanted = answer(*words, "-o", whole)
-    told: list[Outcome] = []
+    told: list[TrialResult] = []
 
-    def stop(outcome: Outcome) -> None:
-        told.append(outcome)
+    def stop(result: TrialResult) -> None:
+        told.append(result)
         if len(told) == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dalda.workflows.train.say_outcome", stop)
+        patch.setattr("dalda.workflows.train.say_result", stop)
         stopped = run(*words, "-o", broken)
         assert stopped.exit_code == 130
         assert "what is finished is kept" in stopped.stderr
         told.clear()
-        assert "no outcome is kept" in run(*words).stderr
-    assert len(list((broken / "outcomes").iterdir())) == 3
+        assert "no result is kept" in run(*words).stderr
+    assert len(list((broken / "results").iterdir())) == 3
     assert not (broken / "results.csv").exists()
     result = run(*words, "-o", broken, "--json")
     assert len(re.findall("^(real|made), seed", result.stderr, re.MULTILINE)) == 1
@@ -237,10 +237,14 @@ def test_a_run_says_what_it_was_made_with(photos: Path, made: Path, tmp_path: Pa
     answer("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
     settings = yaml.safe_load((tmp_path / "run/train.yaml").read_text())
     assert settings["backbone"] == "doodle"
-    assert (settings["epochs"], settings["blend"], settings["tune"]) == (1, "per-image-replacement", "head")
+    assert (settings["epochs"], settings["mixing"], settings["finetune"]) == (
+        1,
+        "per-image-replacement",
+        "head",
+    )
     assert settings["synthetic"] == {"made": str(made)}
     assert (settings["examples"], settings["validation_images"]) == (6, 9)
-    assert settings["pictures"] == {"made": 12}
+    assert settings["images"] == {"made": 12}
     assert settings["versions"]["dalda"] == dalda.__version__
     assert settings["seconds"] > 0
 
@@ -255,9 +259,9 @@ def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, 
         return result.stderr
 
     assert "was made with epochs = 1, now it is 3; use those again" in refused("--epochs", 3)
-    assert "now it is 'two-term-loss'" in refused("--blend", "two-term-loss")
+    assert "now it is 'two-term-loss'" in refused("--mixing", "two-term-loss")
     doodle(next(made.rglob("*.png")), "fish", 1234)
-    assert "was made with pictures_sha256.made = " in refused()
+    assert "was made with images_sha256.made = " in refused()
     doodle(photos / "val" / "car" / "2.png", "car", 1234)
     assert "was made with validation_sha256 = " in refused()
     (tmp_path / "run/train.yaml").write_text("[")
@@ -267,7 +271,7 @@ def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, 
 def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> None:
     refused = f"{0:010}{0:010}"
     line = {
-        "job_id": refused,
+        "request_id": refused,
         "decision": "reject",
         "time": "2026-01-01",
         "author": "me",
@@ -275,7 +279,7 @@ def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> No
     (made / "review.jsonl").write_text(json.dumps(line) + "\n")
     words = ("train", photos, "--synthetic", made, *ONCE)
     arm = answer(*words)["arms"]["made"]
-    assert (arm["synthetic_images"], arm["left_out"]) == (11, {"rejected in review": 1})
+    assert (arm["synthetic_images"], arm["excluded"]) == (11, {"rejected in review": 1})
     assert "1 (rejected in review)" in run(*words).stdout
     assert answer(*words, "--ignore-review")["arms"]["made"]["synthetic_images"] == 12
     looked = ("evaluate", made, "--against", photos, "--backbone", "doodle")
@@ -283,33 +287,33 @@ def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> No
     assert (found["overall"]["synthetic_images"], found["rejected_in_review"]) == (11, 1)
     assert "rejected in review" in run(*looked).stdout
     assert answer(*looked, "--ignore-review")["overall"]["synthetic_images"] == 12
-    every = [json.dumps({**line, "job_id": path.stem}) + "\n" for path in made.rglob("*.png")]
+    every = [json.dumps({**line, "request_id": path.stem}) + "\n" for path in made.rglob("*.png")]
     (made / "review.jsonl").write_text("".join(every))
     assert "--ignore-review" in run(*words).stderr
 
 
-EXACT = ["--views", "exact"]
+EXACT = ["--feature-views", "online"]
 
 
 @pytest.mark.parametrize(
     ("common", "words"),
     [
         ([], EXACT),
-        ([], ["--views", "2"]),
-        ([], ["--augment", "jitter"]),
-        (EXACT, ["--augment", "randaugment"]),
+        ([], ["--feature-views", "2"]),
+        ([], ["--transforms", "jitter"]),
+        (EXACT, ["--transforms", "randaugment"]),
         # These draw fresh views in any case, so that alone would change the loss.
-        (EXACT, ["--mix", "mixup"]),
-        (EXACT, ["--mix", "cutmix"]),
-        (EXACT, ["--tune", "full"]),
-        (EXACT, ["--tune", "lora"]),
-        ([], ["--head-start", "random"]),
-        ([], ["--blend", "two-term-loss"]),
-        (["--blend", "two-term-loss"], ["--synthetic-probability", "0.8"]),
-        ([], ["--blend", "synthetic-only"]),
-        ([], ["--blend", "concatenation"]),
-        ([], ["--blend", "global-replacement"]),
-        ([], ["--weigh-by-clip-score"]),
+        (EXACT, ["--batch-augment", "mixup"]),
+        (EXACT, ["--batch-augment", "cutmix"]),
+        (EXACT, ["--finetune", "full"]),
+        (EXACT, ["--finetune", "lora"]),
+        ([], ["--head-init", "random"]),
+        ([], ["--mixing", "two-term-loss"]),
+        (["--mixing", "two-term-loss"], ["--synthetic-probability", "0.8"]),
+        ([], ["--mixing", "synthetic-only"]),
+        ([], ["--mixing", "concatenation"]),
+        ([], ["--mixing", "global-replacement"]),
+        ([], ["--clip-weighting"]),
     ],
     ids=lambda words: " ".join(words) or "-",
 )
@@ -341,10 +345,10 @@ def test_evaluate_tells_copies_and_strays(photos: Path, made: Path) -> None:
     result = run(*words)
     assert [line.split()[0] for line in result.stdout.splitlines()[:5]] == ["class", "all", *CLASSES]
     assert max(map(len, result.stdout.splitlines()[:5])) <= 120
-    assert answer(*words, "--part", "val")["overall"]["real_images"] == 9
+    assert answer(*words, "--split", "val")["overall"]["real_images"] == 9
 
 
-def test_the_python_functions_are_the_verbs(photos: Path, made: Path) -> None:
+def test_the_python_functions_are_the_commands(photos: Path, made: Path) -> None:
     config = dalda.EvaluateConfig(dataset=str(photos), synthetic=made, backbone="doodle", device="cpu")
     assert dalda.evaluate(config).as_json() == answer(
         "evaluate", made, "--against", photos, "--backbone", "doodle", "--device", "cpu"
@@ -364,7 +368,7 @@ def test_the_loop_of_the_document_runs(
 
 
 def test_a_mixed_data_set_takes_a_folder_or_samples(photos: Path, made: Path) -> None:
-    real = dalda.draw_split(dalda.catalog_of(str(photos)))
+    real = dalda.sample_few_shot(dalda.load_dataset(str(photos)))
     mixed = dalda.MixedDataset(real, made, 1.0, seed=1)
     image, label = mixed[5]
     assert (image.mode, image.size, label, len(mixed)) == ("RGB", (32, 32), 2, 6)
@@ -372,7 +376,7 @@ def test_a_mixed_data_set_takes_a_folder_or_samples(photos: Path, made: Path) ->
     assert image.tobytes() == alike[5][0].tobytes()
     for path in (photos / "train").rglob("*.png"):
         path.write_bytes(b"broken")
-    with pytest.raises(dalda.UserError, match="not a picture"):
+    with pytest.raises(dalda.UserError, match="not a image"):
         dalda.MixedDataset(real, [], 0.0)[0]
 
 
@@ -413,7 +417,7 @@ def _lost_image(photos: Path, made: Path) -> None:
 
 
 def _broken_image(photos: Path, made: Path) -> None:
-    next(made.rglob("*.png")).write_bytes(b"no picture")
+    next(made.rglob("*.png")).write_bytes(b"no image")
 
 
 @pytest.mark.parametrize(
@@ -423,11 +427,11 @@ def _broken_image(photos: Path, made: Path) -> None:
         (_no_val_class, "tree"),
         (_no_train_class, "tree"),
         (_one_class, "one class"),
-        (_nothing_made, "holds no pictures yet"),
+        (_nothing_made, "holds no images yet"),
         (_no_set, "not a folder made by dalda"),
         (_mislabelled, "belongs to another data set"),
         (_lost_image, "run dalda augment again"),
-        (_broken_image, "not a picture"),
+        (_broken_image, "not a image"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(
@@ -445,14 +449,14 @@ def test_what_cannot_be_trained_is_one_sentence(
     ("words", "said"),
     [
         (["--shots", "3"], "fewer than the 3 wanted"),
-        (["--views", "0"], "--views"),
-        (["--views", "many"], "--views"),
-        (["--blend", "stir"], "--blend"),
-        (["--tune", "half"], "--tune"),
-        (["--mix", "all"], "--mix"),
-        (["--augment", "wild"], "--augment"),
-        (["--head-start", "high"], "--head-start"),
-        (["--min-clip-score", "2"], "--min-clip-score"),
+        (["--feature-views", "0"], "--feature-views"),
+        (["--feature-views", "many"], "--feature-views"),
+        (["--mixing", "stir"], "--mixing"),
+        (["--finetune", "half"], "--finetune"),
+        (["--batch-augment", "all"], "--batch-augment"),
+        (["--transforms", "wild"], "--transforms"),
+        (["--head-init", "high"], "--head-init"),
+        (["--min-clip-probability", "2"], "--min-clip-probability"),
         (["--synthetic-probability", "1.5"], "--synthetic-probability"),
         (["--seeds", "0"], "--seeds"),
         (["--device", "tpu"], "tpu"),

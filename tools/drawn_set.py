@@ -1,4 +1,4 @@
-"""A synthetic set as `dalda augment` leaves it, but of drawn pictures: for tests and benchmarks."""
+"""A synthetic set as `dalda augment` leaves it, but of drawn images: for tests and benchmarks."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def drawn_set(
     size: int = 32,
     scored: bool = False,
 ) -> Path:
-    """Makes `folder`/out from `folder`/real: per class `sources` pictures, and `copies` of each.
+    """Makes `folder`/out from `folder`/real: per class `sources` images, and `copies` of each.
 
     All are of `size` pixels. With `scored` the settings name a CLIP model, to look for doubtful ones.
     """
@@ -38,8 +38,8 @@ def drawn_set(
             scale = generator_of(0, "score", label, number)
             score = round(float(scale.uniform(0.05, 1)), 5)
             for repeat in range(copies):
-                job_id = hashlib.sha256(f"{label} {number} {repeat}".encode()).hexdigest()[:20]
-                name = f"{folder_name(label)}/{job_id}.png"
+                request_id = hashlib.sha256(f"{label} {number} {repeat}".encode()).hexdigest()[:20]
+                name = f"{folder_name(label)}/{request_id}.png"
                 _draw(out / "train" / name, size, label, number, repeat)
                 lines.append(
                     {
@@ -47,8 +47,8 @@ def drawn_set(
                         **{
                             "source_sha256": sha256,
                             "repeat": repeat,
-                            "job_id": job_id,
-                            "clip_score": score,
+                            "request_id": request_id,
+                            "source_clip_probability": score,
                         },
                         "prompt": f"a photo of a {label} in a place of its own, number {repeat}",
                         "ip_adapter_scale": round(float(scale.uniform(0.1, 0.9)), 4),

@@ -1,6 +1,6 @@
 """Judges the doodle model: `python tools/judge_doodles.py --work DIR [--count 500] [--json FILE]`.
 
-Renders `count` pictures for each condition with the product's own renderer and the `doodle` preset,
+Renders `count` images for each condition with the product's own renderer and the `doodle` preset,
 and asks an independent network, trained on drawings alone, what they show.
 """
 
@@ -21,14 +21,14 @@ from dalda.generation.backends.stable_diffusion import Renderer
 from dalda.models.presets import SAMPLERS, Preset, preset_named
 from dalda.progress import progress
 from dalda.seeding import seed_of
-from dalda.types import Job
+from dalda.types import GenerationRequest
 from dalda.workflows.loading import load_model, load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
 
 BATCH = 50
 Asked = tuple[list[Doodle], list[Doodle], np.ndarray]
-"""What the references show, what the captions say, and the pictures that came of it."""
+"""What the references show, what the captions say, and the images that came of it."""
 
 
 def full_caption(doodle: Doodle) -> str:
@@ -47,7 +47,7 @@ def other_doodle(doodle: Doodle, rng: np.random.Generator) -> Doodle:
     return Doodle(doodle.name, str(rng.choice(colours)), str(rng.choice(places)), doodle.facing)
 
 
-def painted(
+def generated(
     renderer: Renderer,
     preset: Preset,
     names: tuple[str, ...],
@@ -57,13 +57,13 @@ def painted(
     label: str,
     root: int = 0,
 ) -> Asked:
-    """`count` pictures of the named classes: fresh references, and captions that contradict them."""
+    """`count` images of the named classes: fresh references, and captions that contradict them."""
     rng = np.random.default_rng(seed_of(77, "judge", label))
     shown = [random_doodle(rng, names[index % len(names)]) for index in range(count)]
     said = [other_doodle(one, rng) for one in shown]
     sources = [Image.fromarray(draw(one, rng)) for one in shown]
-    jobs = [
-        Job(
+    requests = [
+        GenerationRequest(
             source=Path("drawn"),
             source_sha256=f"{label}-{index}",
             label=one.name,
@@ -74,7 +74,7 @@ def painted(
             negative_prompt=preset.negative_prompt,
             ip_adapter_scale=weight,
             ip_adapter_scale_mean=None,
-            clip_score=None,
+            source_clip_probability=None,
             guidance_scale=preset.guidance_scale,
             strength=None,
             steps=preset.steps,
@@ -82,19 +82,19 @@ def painted(
         )
         for index, one in enumerate(shown)
     ]
-    pictures: list[Image.Image] = []
+    images: list[Image.Image] = []
     with progress(label, count) as bar:
         for start in range(0, count, BATCH):
-            part = renderer.render(jobs[start : start + BATCH], sources[start : start + BATCH])
-            pictures += part
+            part = renderer.render(requests[start : start + BATCH], sources[start : start + BATCH])
+            images += part
             bar.advance(len(part))
-    return shown, said, np.stack([np.asarray(picture) for picture in pictures])
+    return shown, said, np.stack([np.asarray(image) for image in images])
 
 
 def shares(judge: Judge, asked: Asked) -> dict[str, float]:
-    """How often the judged class, colour and place are those of the caption or of the reference."""
-    shown, said, pictures = asked
-    seen = judge.verdicts(pictures)
+    """How often the judged class, colour and place are those of the caption or of the original code."""
+    shown, said, images = asked
+    seen = judge.verdicts(images)
     colours, places = list(COLOURS), list(BACKGROUNDS)
 
     def share(column: int, wanted: list[int]) -> float:
@@ -110,15 +110,15 @@ def shares(judge: Judge, asked: Asked) -> dict[str, float]:
 
 
 def low_scores() -> dict[str, float]:
-    """Shares of the few-shot examples (16 shots, seed 0) whose CLIP score is at most 0.3."""
+    """Shares of the few-shot examples (16 shots, seed 0) whose CLIP class probability is at most 0.3."""
     split = split_of(DataConfig(dataset="doodles", shots=16))
     scores = np.array(score_examples(split, load_scorer(preset_named("doodle").clip, "cpu")))
-    unfamiliar = np.array([one.label in UNFAMILIAR for one in split.examples])
+    unknown = np.array([one.label in UNFAMILIAR for one in split.images])
     low = scores <= 0.3
     return {
         "all": float(low.mean()),
-        "familiar": float(low[~unfamiliar].mean()),
-        "unfamiliar": float(low[unfamiliar].mean()),
+        "known": float(low[~unknown].mean()),
+        "unknown": float(low[unknown].mean()),
     }
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--guidance-interval", default=None, help="such as 0.2:0.8")
     parser.add_argument("--scheduler", choices=SAMPLERS, default="ddim")
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--grid", type=Path, default=None, help="a PNG of the first pictures of each row")
+    parser.add_argument("--grid", type=Path, default=None, help="a PNG of the first images of each row")
     asked = parser.parse_args()
     weights = asked.work / "judge.safetensors"
     if not weights.exists():
@@ -162,23 +162,23 @@ def main() -> None:
         ),
     }
     conditions = {
-        "text only, familiar": (FAMILIAR, 0.0, full_caption),
-        "text only, unfamiliar": (UNFAMILIAR, 0.0, full_caption),
-        "lambda 0.2, other background, familiar": (FAMILIAR, 0.2, full_caption),
-        "lambda 0.2, other background, unfamiliar": (UNFAMILIAR, 0.2, full_caption),
-        "lambda 0.8, neutral, familiar": (FAMILIAR, 0.8, neutral_caption),
-        "lambda 0.8, neutral, unfamiliar": (UNFAMILIAR, 0.8, neutral_caption),
+        "text only, known": (FAMILIAR, 0.0, full_caption),
+        "text only, unknown": (UNFAMILIAR, 0.0, full_caption),
+        "lambda 0.2, other background, known": (FAMILIAR, 0.2, full_caption),
+        "lambda 0.2, other background, unknown": (UNFAMILIAR, 0.2, full_caption),
+        "lambda 0.8, neutral, known": (FAMILIAR, 0.8, neutral_caption),
+        "lambda 0.8, neutral, unknown": (UNFAMILIAR, 0.8, neutral_caption),
     }
     started, rows = time.monotonic(), []
     for label, (names, weight, caption) in conditions.items():
-        made = painted(renderer, preset, names, asked.count, weight, caption, label)
+        made = generated(renderer, preset, names, asked.count, weight, caption, label)
         answer[label] = shares(judge, made)
         rows.append(np.concatenate(list(made[2][:24]), axis=1))
     answer["images_per_second"] = round(asked.count * len(conditions) / (time.monotonic() - started), 2)
-    two = [painted(renderer, preset, FAMILIAR, 50, 0.4, full_caption, "seeds", root) for root in (0, 1)]
+    two = [generated(renderer, preset, FAMILIAR, 50, 0.4, full_caption, "seeds", root) for root in (0, 1)]
     apart = np.abs(two[0][2].astype(int) - two[1][2]).mean(axis=(1, 2, 3))
-    answer["seeds: smallest mean difference of two pictures, in 255"] = round(float(apart.min()), 2)
-    answer["examples with a CLIP score of at most 0.3"] = low_scores()
+    answer["seeds: smallest mean difference of two images, in 255"] = round(float(apart.min()), 2)
+    answer["examples with a CLIP class probability of at most 0.3"] = low_scores()
     print(json.dumps(answer, indent=2))
     if asked.json:
         asked.json.write_text(json.dumps(answer, indent=2) + "\n")

@@ -1,9 +1,9 @@
-"""The documents' pictures of the report and of the review page, from a new doodle run.
+"""The documents' images of the report and of the review page, from a new doodle run.
 
     python tools/screenshots.py [--to docs/images]
 
-Paints a set, trains with it and opens both pages in a headless Chromium: light, dark, and at the width of
-a telephone; and the report's pictures further down. Some minutes on two cores.
+Generates a set, trains with it and opens both pages in a headless Chromium: light, dark, and at the width
+of a telephone; and the report's images further down. Some minutes on two cores.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def dalda(*words: str) -> None:
 
 
 def taken(browser: Browser, address: str, name: str, folder: Path, prepare: Callable[[Page], None]) -> None:
-    """One picture per view."""
+    """One image per view."""
     for view, (width, height, colours) in VIEWS.items():
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours)
         page = context.new_page()
@@ -51,11 +51,11 @@ def pictured(browser: Browser, address: str, folder: Path) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(address)
     height = int(page.evaluate("document.documentElement.scrollHeight"))
-    page.set_viewport_size({"width": 1280, "height": height})  # pictures are drawn once they are in sight
-    headings = page.locator("#pictures h3")
+    page.set_viewport_size({"width": 1280, "height": height})  # images are drawn once they are in sight
+    headings = page.locator("#images h3")
     starts = headings.evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
     places = {name: number for number, name in enumerate(headings.all_inner_texts())}
-    ranges = {"pictures": (0, 3), "doubts": (places["λ and the CLIP score"], places["Left out"])}
+    ranges = {"images": (0, 3), "doubts": (places["λ and the CLIP class probability"], places["Left out"])}
     for name, (first, last) in ranges.items():
         top, bottom = starts[first], starts[last]
         clip = {"x": 0.0, "y": top - 20.0, "width": 1280.0, "height": float(bottom - top)}
@@ -64,14 +64,14 @@ def pictured(browser: Browser, address: str, folder: Path) -> None:
 
 
 def reviewed(page: Page) -> None:
-    """Waits for the samples' own scores, as a person would, and for every picture."""
+    """Waits for the samples' own scores, as a person would, and for every image."""
     page.wait_for_selector("#own-range", state="attached")
     page.wait_for_function("() => !document.getElementById('own-range').hidden", timeout=300_000)
     page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
 
 
 def decided(browser: Browser, address: str, out: Path) -> None:
-    """Some decisions, on the disk, for the pictures to show."""
+    """Some decisions, on the disk, for the images to show."""
     page = browser.new_page()
     page.goto(address)
     reviewed(page)
@@ -85,7 +85,7 @@ def decided(browser: Browser, address: str, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     images = Path(__file__).parents[1] / "docs/images"
-    parser.add_argument("--to", type=Path, default=images, help="where the pictures go")
+    parser.add_argument("--to", type=Path, default=images, help="where the images go")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:

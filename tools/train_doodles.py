@@ -1,7 +1,7 @@
 """Makes the doodle models again: `python tools/train_doodles.py --work DIR [--out DIR]`.
 
 Every stage leaves its result in the work folder and is skipped when that is there, and the long
-stage saves its state, so a stopped run goes on where it was. Figures go to DIR/metrics.json.
+stage saves its state, so a stopped run resumes. Figures go to DIR/metrics.json.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from doodle_training.denoiser import (
     without_adapter,
 )
 from doodle_training.encoder import train_encoder
-from doodle_training.images import make_pictures
+from doodle_training.images import make_images
 from doodle_training.tokenizer import make_tokenizer
 
 TRAIN_SEED, TEST_SEED = 1_000_000, 9_000_000
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="where unfinished stages are kept")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="where the models go")
-    parser.add_argument("--pictures", type=int, default=80_000)
+    parser.add_argument("--images", type=int, default=80_000)
     parser.add_argument("--clip-samples", type=int, default=115_200)
     parser.add_argument("--encoder-samples", type=int, default=153_600)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
@@ -93,9 +93,9 @@ def main() -> None:
     cache = work / "cache.safetensors"
     if not asked.export_only:
         if not train.exists():
-            make_pictures(train, asked.pictures, TRAIN_SEED)
+            make_images(train, asked.images, TRAIN_SEED)
         if not test.exists():
-            make_pictures(test, 4000, TEST_SEED, uniform=True)
+            make_images(test, 4000, TEST_SEED, uniform=True)
         if not (clip / "tokenizer.json").exists():
             torch.set_num_threads(asked.processes)
             tokenizer = make_tokenizer(work / "tokenizer")

@@ -1,4 +1,4 @@
-"""Drawn examples that benchmarks paint from."""
+"""Drawn examples that benchmarks generate from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from dalda.seeding import generator_of
 
 
 def drawn_sources(folder: Path, classes: Sequence[str], examples: int, size: int) -> Path:
-    """A folder of class folders, with square pictures of `size` pixels."""
+    """A folder of class folders, with square images of `size` pixels."""
     for name in classes:
         (folder / name).mkdir(parents=True)
         for number in range(examples):
             rng = generator_of(0, "benchmark", name, number)
-            picture = Image.fromarray(draw(random_doodle(rng, name), rng))
-            picture.resize((size, size), Image.Resampling.NEAREST).save(folder / name / f"{number}.png")
+            image = Image.fromarray(draw(random_doodle(rng, name), rng))
+            image.resize((size, size), Image.Resampling.NEAREST).save(folder / name / f"{number}.png")
     return folder

@@ -1,8 +1,8 @@
-"""dalda: a few labelled pictures go in; a larger, honest folder and a better classifier come out.
+"""dalda: a few labelled images go in; a larger, honest folder and a better classifier come out.
 
-The flow, in the order of the folders: `data` (data set -> few-shot split), `doodles` (the embedded
-world), `guidance` (CLIP score -> lambda), `prompts` (captions), `synthesis` (plan -> images -> store),
-`trials` (mix -> classifier -> numbers), `views` (what people look at). `pipeline` joins them.
+The flow, in the order of the data: `datasets` (data set -> few-shot split), `captions`, `methods` (a split
+-> generation requests), `generation` (requests -> a folder of synthetic images), `evaluation` (mixing ->
+classifier -> numbers), `reporting` and `review`. `workflows` joins them, a function per command.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,16 @@ _PUBLIC = {
     "augment": "dalda.workflows.augment",
     "evaluate": "dalda.workflows.evaluate",
     "export": "dalda.workflows.export",
-    "import_reference": "dalda.workflows.import_original",
+    "import_original": "dalda.workflows.import_original",
     "plot": "dalda.workflows.plot",
-    "preview": "dalda.workflows.augment",
+    "dry_run": "dalda.workflows.augment",
     "report": "dalda.workflows.report.page",
     "review": "dalda.workflows.review",
-    "run": "dalda.workflows.experiment",
+    "run_experiment": "dalda.workflows.experiment",
     "train": "dalda.workflows.train",
     "write_captions": "dalda.workflows.captions",
-    "draw_split": "dalda.datasets.few_shot",
-    "catalog_of": "dalda.workflows.real_images",
+    "sample_few_shot": "dalda.datasets.few_shot",
+    "load_dataset": "dalda.workflows.real_images",
 }
 __all__ = ["__version__", *_PUBLIC]
 
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from dalda.config import ImportConfig as ImportConfig
     from dalda.config import ReportConfig as ReportConfig
     from dalda.config import TrainConfig as TrainConfig
-    from dalda.datasets.few_shot import draw_split as draw_split
+    from dalda.datasets.few_shot import sample_few_shot as sample_few_shot
     from dalda.errors import UserError as UserError
     from dalda.workflows.augment import augment as augment
-    from dalda.workflows.augment import preview as preview
+    from dalda.workflows.augment import dry_run as dry_run
     from dalda.workflows.captions import write_captions as write_captions
     from dalda.workflows.evaluate import evaluate as evaluate
-    from dalda.workflows.experiment import run as run
+    from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.export import export as export
-    from dalda.workflows.import_original import import_reference as import_reference
+    from dalda.workflows.import_original import import_original as import_original
     from dalda.workflows.plot import plot as plot
-    from dalda.workflows.real_images import catalog_of as catalog_of
+    from dalda.workflows.real_images import load_dataset as load_dataset
     from dalda.workflows.report.page import report as report
     from dalda.workflows.review import review as review
     from dalda.workflows.torch_dataset import MixedDataset as MixedDataset

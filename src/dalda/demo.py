@@ -1,4 +1,4 @@
-"""The main job, end to end, on the embedded world: what do synthetic images do to a classifier?"""
+"""The main request, end to end, on the embedded world: what do synthetic images do to a classifier?"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.evaluation.results import by_arm
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import preset_named
 from dalda.progress import say
-from dalda.types import Outcome, Sample, Split
-from dalda.workflows.augment import decide, paint_plan, settings_of
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
+from dalda.workflows.augment import decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
 from dalda.workflows.real_images import DOODLES, score_examples, split_of
 from dalda.workflows.reports.table import Bounds
 from dalda.workflows.reports.training import DemoReport
-from dalda.workflows.run_folder import save_outcomes
+from dalda.workflows.run_folder import save_results
 
 if TYPE_CHECKING:
     from dalda.generation.backends.stable_diffusion import Renderer
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 SEEDS = (0, 1, 2)
 SHOTS = 2
 PER_IMAGE = 4
-ARMS = {"text": "0", "random": "random", "dalda": "adaptive"}
+ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 """The arms with synthetic images, and how each draws lambda; `real` has none."""
-GROUPS = {"familiar": FAMILIAR, "unfamiliar": UNFAMILIAR}
-FILES = {"accuracy.png", "sheet.png", "outcomes", "results.csv"}
+GROUPS = {"known": FAMILIAR, "unknown": UNFAMILIAR}
+FILES = {"accuracy.png", "sheet.png", "results", "results.csv"}
 PROBLEM = (
-    f"The problem: {SHOTS} pictures a class, each class seen in one place and in two colours only; "
+    f"The problem: {SHOTS} images a class, each class seen in one place and in two colours only; "
     "tested on the whole world."
 )
 
@@ -69,11 +69,11 @@ def run_demo(out: Path) -> DemoReport:
         for arm, guidance in ARMS.items():
             say(f"seed {seed}, arm {arm}")
             folder = out / f"{arm}-seed{seed}"
-            chosen = config.model_copy(update={"out": folder, "guidance": guidance})
+            chosen = config.model_copy(update={"out": folder, "ip_adapter_scale": guidance})
             sets[arm, seed] = _synthetic_set(chosen, scores, tools)
-    outcomes, zero_shot = _trials(splits, sets)
-    save_outcomes(out, outcomes)
-    arms = by_arm(outcomes)
+    results, zero_shot = _trials(splits, sets)
+    save_results(out, results)
+    arms = by_arm(results)
     figure, sheet = _figure(out, arms), _sheet(out, splits[0], sets["dalda", 0])
     return replace(
         _report(arms, figure, sheet),
@@ -92,17 +92,17 @@ def _check(out: Path) -> None:
         raise UserError(f"'{out}' holds other files ('{strange[0]}'); name a new or empty folder with -o")
 
 
-def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools) -> list[Sample]:
+def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools) -> list[SyntheticImage]:
     decided = decide(config, scores)
-    store = Store.open(config.out, settings_of(config, decided))
-    paint_plan(config, decided, store, tools.renderer)
+    store = SyntheticDataset.open(config.out, settings_of(config, decided))
+    generate_plan(config, decided, store, tools.renderer)
     return store.samples()
 
 
 def _trials(
-    splits: Mapping[int, Split], sets: Mapping[tuple[str, int], list[Sample]]
-) -> tuple[list[Outcome], float]:
-    """The outcomes of all arms and seeds, and the accuracy of CLIP without any training."""
+    splits: Mapping[int, FewShotSplit], sets: Mapping[tuple[str, int], list[SyntheticImage]]
+) -> tuple[list[TrialResult], float]:
+    """The results of all arms and seeds, and the accuracy of CLIP without any training."""
     from dalda.evaluation.heads import run_trials
     from dalda.evaluation.trial import Schedule, Trial
 
@@ -114,23 +114,23 @@ def _trials(
         for arm in ("real", *ARMS)
     ]
     store = load_features("doodle", "cpu")
-    outcomes = run_trials(trials, whole, store)
+    results = run_trials(trials, whole, store)
     (untrained,) = run_trials([Trial("zero-shot", 0, splits[0])], whole, store, Schedule(epochs=0))
-    return outcomes, untrained.accuracy
+    return results, untrained.accuracy
 
 
-def _group_accuracy(outcomes: Sequence[Outcome], names: Sequence[str]) -> float:
+def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> float:
     """Mean over seeds and over the named classes."""
     values = [
         value
-        for one in outcomes
+        for one in results
         for name, value in zip(one.classes, one.class_accuracy, strict=True)
         if name in names
     ]
     return sum(values) / len(values)
 
 
-def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> DemoReport:
+def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) -> DemoReport:
     from dalda.evaluation.statistics import accuracy_interval, compare, verdict
 
     def against(other: str) -> str:
@@ -147,14 +147,14 @@ def _report(arms: Mapping[str, list[Outcome]], figure: Path, sheet: Path) -> Dem
             for group, names in GROUPS.items()
         },
         gain=Bounds.of(gain),
-        comparisons=(against("text"), against("random")),
+        comparisons=(against("text"), against("uniform")),
         problem=PROBLEM,
         figure=figure,
         sheet=sheet,
     )
 
 
-def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
+def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
     from dalda.evaluation.statistics import accuracy_interval
     from dalda.reporting.plots import ArmSummary, accuracy_figure
 
@@ -163,21 +163,21 @@ def _figure(out: Path, arms: Mapping[str, list[Outcome]]) -> Path:
         values = tuple(one.accuracy for one in ones)
         found = accuracy_interval(values)
         summaries[arm] = ArmSummary(found.mean, found.low, found.high, values)
-    title = f"Accuracy on the whole doodle world, {SHOTS} pictures a class, {len(SEEDS)} seeds"
+    title = f"Accuracy on the whole doodle world, {SHOTS} images a class, {len(SEEDS)} seeds"
     chance = 1 / len(FAMILIAR + UNFAMILIAR)
     return accuracy_figure(summaries, out / "accuracy.png", title=title, chance=chance)
 
 
-def _sheet(out: Path, split: Split, samples: Sequence[Sample]) -> Path:
+def _sheet(out: Path, split: FewShotSplit, samples: Sequence[SyntheticImage]) -> Path:
     """The first example of every class with its copies."""
-    from dalda.reporting.contact_sheet import SheetRow, picture_sheet
+    from dalda.reporting.contact_sheet import SheetRow, image_sheet
 
     rows = []
     for name in split.classes:
-        example = next(one for one in split.examples if one.label == name)
+        example = next(one for one in split.images if one.label == name)
         copies = [one for one in samples if one.source_sha256 == example.sha256 and one.label == name]
-        score = f"CLIP score {copies[0].clip_score:.2f}" if copies else ""
-        kind = "familiar" if name in FAMILIAR else "unfamiliar"
+        score = f"CLIP class probability {copies[0].source_clip_probability:.2f}" if copies else ""
+        kind = "known" if name in FAMILIAR else "unknown"
         shown = [(open_image(one.path), one.prompt, one.ip_adapter_scale) for one in copies]
         rows.append(SheetRow(f"{name} ({kind}, {score})", open_image(example.path), shown))
-    return picture_sheet(rows, out / "sheet.png")
+    return image_sheet(rows, out / "sheet.png")

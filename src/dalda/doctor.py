@@ -18,7 +18,7 @@ from dalda.models.presets import PRESETS, SHIPPED, Preset
 State = Literal["ok", "warn", "missing"]
 GB = 1e9
 LITTLE_ROOM = 10 * GB
-"""A preset for photographs is several gigabytes, and so are its pictures."""
+"""A preset for photographs is several gigabytes, and so are its images."""
 WEIGHTS = (".safetensors", ".bin")
 NEEDED = ("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "numpy", "Pillow")
 EXTRAS = {
@@ -192,7 +192,7 @@ def keys() -> list[Check]:
     try:
         found = read_keys()
     except UserError as error:
-        return [Check(group, ".env", "warn", str(error), "mend the file, or take it away")]
+        return [Check(group, ".env", "warn", str(error), "fix the file, or take it away")]
     env = "set it, or put it into .env"
     told = {
         "OPENAI_API_KEY": (found.openai_api_key is not None, "captions by --llm openai:MODEL", env),

@@ -1,4 +1,4 @@
-"""The mistakes that a user can mend."""
+"""The mistakes that a user can fix."""
 
 
 def first_line(error: Exception) -> str:

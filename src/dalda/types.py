@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Example:
+class RealImage:
     """One real image of a data set."""
 
     path: Path
@@ -18,7 +18,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Split:
+class FewShotSplit:
     """The examples of one (data set, part, seed, shots), in the order of the split rule."""
 
     dataset: str
@@ -28,11 +28,11 @@ class Split:
     shots: int | None
     """Examples per class; None is all of them."""
     classes: tuple[str, ...]
-    examples: tuple[Example, ...]
+    images: tuple[RealImage, ...]
 
 
 @dataclass(frozen=True)
-class Weight:
+class ScaleDraw:
     """An image prompt's weight lambda, and the mean it was drawn around, None where there is none."""
 
     ip_adapter_scale: float
@@ -40,7 +40,7 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationRequest:
     """All that is needed to make one synthetic image, decided before any is made."""
 
     source: Path
@@ -53,7 +53,7 @@ class Job:
     negative_prompt: str
     ip_adapter_scale: float
     ip_adapter_scale_mean: float | None
-    clip_score: float | None
+    source_clip_probability: float | None
     guidance_scale: float
     strength: float | None
     steps: int
@@ -80,29 +80,29 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The jobs of one synthetic set, in the order of the split and of the repeats."""
+class GenerationPlan:
+    """The requests of one synthetic set, in the order of the split and of the repeats."""
 
-    jobs: tuple[Job, ...]
+    requests: tuple[GenerationRequest, ...]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A finished job."""
+class SyntheticImage:
+    """A finished request."""
 
     path: Path
     label: str
     source: Path
     source_sha256: str
     repeat: int
-    job_id: str
+    request_id: str
     prompt: str
     ip_adapter_scale: float
-    clip_score: float | None
+    source_clip_probability: float | None
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """The numbers of one trial: one classifier, trained once."""
 
     dataset: str
@@ -111,14 +111,14 @@ class Outcome:
     shots: int | None
     classes: tuple[str, ...]
     accuracy: float
-    """Share of all validation images that were classified rightly, after the last epoch."""
+    """Share of all validation images that were correctly classified, after the last epoch."""
     class_accuracy: tuple[float, ...]
     """The same share per class, in the order of `classes`."""
     loss: float
     real_images: int
     synthetic_images: int
     right: tuple[bool, ...]
-    """Whether each validation image, in the split's order, was classified rightly."""
+    """Whether each validation image, in the split's order, was correctly classified."""
     calibration_error: float | None = None
     """Expected calibration error over 15 bins of confidence."""
     confusion: tuple[tuple[int, ...], ...] = ()
@@ -129,7 +129,9 @@ class Outcome:
     """How each validation image's hash begins, in the order of `right`; empty where it is not known."""
 
 
-def as_dict(record: Example | Split | Job | Sample | Outcome) -> dict[str, object]:
+def as_dict(
+    record: RealImage | FewShotSplit | GenerationRequest | SyntheticImage | TrialResult,
+) -> dict[str, object]:
     """A record's fields as plain JSON values; paths become POSIX strings."""
     return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
 
@@ -138,5 +140,5 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, tuple):
-        return [as_dict(item) if isinstance(item, Example) else _plain(item) for item in value]
+        return [as_dict(item) if isinstance(item, RealImage) else _plain(item) for item in value]
     return value

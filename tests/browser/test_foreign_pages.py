@@ -10,11 +10,11 @@ from playwright.sync_api import Page, Response
 from tests.browser.conftest import Serve, Watched
 
 from dalda.generation.review_log import history
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from drawn_set import drawn_set
 
-ATTACK = """async ([target, job]) => {
-  const body = JSON.stringify({job_id: job, decision: "reject", author: "evil"});
+ATTACK = """async ([target, request]) => {
+  const body = JSON.stringify({request_id: request, decision: "reject", author: "evil"});
   const sent = async (options) => {
     try {
       await fetch(`${target}api/decisions`, {method: "POST", body, ...options});
@@ -43,7 +43,7 @@ ATTACK = """async ([target, job]) => {
   return {
     plain: await sent({mode: "no-cors", headers: {"Content-Type": "text/plain"}}),
     json: await sent({headers: {"Content-Type": "application/json"}}),
-    picture: await added("img", {src: `${target}samples/${job}/small`}),
+    image: await added("img", {src: `${target}samples/${request}/small`}),
     script: await added("script", {src: `${target}review.js`, type: "module"}),
   };
 }"""
@@ -75,7 +75,7 @@ def test_another_page_can_read_embed_and_decide_nothing(
     tab: Watched, serve: Serve, tmp_path: Path, elsewhere: int, host: str
 ) -> None:
     out = drawn_set(tmp_path, ("car", "boat"), sources=1, copies=1)
-    served, job = serve(out), Store.existing(out).samples()[0].job_id
+    served, request = serve(out), SyntheticDataset.existing(out).samples()[0].request_id
     answers: list[int] = []
     page = tab.page
 
@@ -85,8 +85,8 @@ def test_another_page_can_read_embed_and_decide_nothing(
 
     page.on("response", answered)
     page.goto(f"http://{host}:{elsewhere}/")
-    found = page.evaluate(ATTACK, [served.address, job])
-    assert found == dict.fromkeys(("plain", "json", "picture", "script"), "refused")
+    found = page.evaluate(ATTACK, [served.address, request])
+    assert found == dict.fromkeys(("plain", "json", "image", "script"), "refused")
     page.wait_for_timeout(300)
     assert not [frame for frame in page.frames if "Review" in frame.title()]
     assert answers
@@ -114,8 +114,8 @@ def test_nothing_outside_the_set_is_given_to_its_own_page(
 ) -> None:
     out = drawn_set(tmp_path, ("car", "boat"), sources=1, copies=1)
     tab.page.goto(serve(out).address)
-    job = Store.existing(out).samples()[0].job_id
-    assert statuses(tab.page, [f"samples/{job}/small"]) == [200]
+    request = SyntheticDataset.existing(out).samples()[0].request_id
+    assert statuses(tab.page, [f"samples/{request}/small"]) == [200]
     outside = [
         "samples/..%2f..%2f..%2freal%2fcar%2f00000.png/small",
         "samples/%2e%2e/small",

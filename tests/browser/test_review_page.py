@@ -28,7 +28,7 @@ def counter(page: Page, kept: int, thrown: int, left: int) -> None:
 
 
 def selected(page: Page) -> str:
-    """The job id of the selected sample."""
+    """The request id of the selected sample."""
     address = page.locator(".sample[aria-selected=true] img").get_attribute("src")
     assert address is not None
     return address.split("/")[1]
@@ -156,7 +156,7 @@ def test_a_key_held_down_is_one_decision(tab: Watched, serve: Serve, tmp_path: P
     counter(page, 1, 1, 8)
 
 
-def test_an_old_picture_never_stands_beside_new_words(tab: Watched, serve: Serve, tmp_path: Path) -> None:
+def test_an_old_image_never_stands_beside_new_words(tab: Watched, serve: Serve, tmp_path: Path) -> None:
     page = opened(tab, serve(drawn_set(tmp_path, SMALL, sources=1)).address)
     large = page.locator("#big-sample")
 
@@ -207,8 +207,8 @@ def test_keys_move_and_filters_narrow(tab: Watched, serve: Serve, tmp_path: Path
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
     assert selected(page) == first
-    lowest = min(line["clip_score"] for line in lines)
-    assert {line["job_id"]: line for line in lines}[first]["clip_score"] == lowest
+    lowest = min(line["source_clip_probability"] for line in lines)
+    assert {line["request_id"]: line for line in lines}[first]["source_clip_probability"] == lowest
 
     note = page.locator("#filter-note")
     page.locator("[name=class]").select_option("tree")
@@ -223,7 +223,7 @@ def test_keys_move_and_filters_narrow(tab: Watched, serve: Serve, tmp_path: Path
     page.get_by_text("Show all").click()
     expect(note).to_be_empty()
     page.locator("[name=score-high]").fill("0.3")
-    doubtful = sum(line["clip_score"] <= 0.3 for line in lines)
+    doubtful = sum(line["source_clip_probability"] <= 0.3 for line in lines)
     expect(note).to_contain_text(f"{doubtful} of 120 shown")
     page.locator("#reject").click()
     page.locator("[name=decision]").select_option("reject")
@@ -244,7 +244,7 @@ def test_only_what_can_be_seen_is_in_the_page(tab: Watched, serve: Serve, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.keyboard.press("r")
     counter(page, 0, 1, 599)
-    soon(page, lambda: {line.job_id for line in history(out)} == {end})
+    soon(page, lambda: {line.request_id for line in history(out)} == {end})
 
 
 def test_a_lost_source_leaves_the_rest(tab: Watched, serve: Serve, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Caption files: the reference's format, read strictly, grown but never overwritten."""
+"""Caption files: the original code's format, read strictly, grown but never overwritten."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""`dalda prompts` as a user types it, with a server on loopback."""
+"""`dalda captions` as a user types it, with a server on loopback."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dalda.cli import app
 from dalda.models.presets import preset_named
 from dalda.workflows.loading import token_counter
 
-KEY = "sk-secret-of-the-verb-0123456789"
+KEY = "sk-secret-of-the-command-0123456789"
 STUBBORN = {"say": json.dumps({"rose": ["a daffodil in a small green garden"]})}
 
 
@@ -21,7 +21,7 @@ def prompts(server: ChatServer, folder: Path, *words: object, names: str = "pug\
     (folder / "names.txt").write_text(names, encoding="utf-8")
     usual = ["--classes", folder / "names.txt", "-o", folder / "captions.json", "--model", "doodle"]
     author = ["--llm", "openai:tiny", "--base-url", server.url]
-    return CliRunner().invoke(app, [str(word) for word in ["prompts", *usual, *author, *words]])
+    return CliRunner().invoke(app, [str(word) for word in ["captions", *usual, *author, *words]])
 
 
 def test_what_is_missing_is_a_table_and_exit_code_1(chat_server: ChatServer, tmp_path: Path) -> None:

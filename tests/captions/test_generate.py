@@ -34,7 +34,7 @@ def all_text(folder: Path) -> str:
 
 
 def test_every_class_gets_its_own_captions_and_an_account(chat_server: ChatServer, tmp_path: Path) -> None:
-    report = write(chat_server, tmp_path, about="photos of pets")
+    report = write(chat_server, tmp_path, domain="photos of pets")
     assert not report.missing
     book = read_book(report.path, CLASSES)
     assert all(len(set(book[name])) == 3 and all(name in text for text in book[name]) for name in CLASSES)
@@ -43,7 +43,7 @@ def test_every_class_gets_its_own_captions_and_an_account(chat_server: ChatServe
     assert report.questions == account["answers"] == 2
     assert (report.tokens_in, report.tokens_out) == (200, 40 * 3 * len(CLASSES))
     assert (account["tokens_in"], account["tokens_out"]) == (200, 40 * 3 * len(CLASSES))
-    assert "The pictures are photos of pets." in chat_server.asked()[0]["body"]["messages"][1]["content"]
+    assert "The images are photos of pets." in chat_server.asked()[0]["body"]["messages"][1]["content"]
     assert chat_server.asked()[0]["body"]["response_format"]["type"] == "json_schema"
     assert set(report.sample(2)) == set(CLASSES)
     json.dumps(report.as_dict())

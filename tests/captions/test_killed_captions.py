@@ -1,4 +1,4 @@
-"""`dalda prompts`, killed anywhere and started again, asks nothing twice and ends as if never broken."""
+"""`dalda captions`, killed anywhere and started again, asks nothing twice and ends as if never broken."""
 
 import json
 import multiprocessing
@@ -14,7 +14,7 @@ import pytest
 from tests.captions.chat_server import ChatServer
 
 from dalda.captions.llm import Answer, Message, Question
-from dalda.captions.response_cache import AnswerStore
+from dalda.captions.response_cache import ResponseCache
 
 CLASSES = [f"thing number {index}" for index in range(300)]
 KILLS = 20
@@ -31,7 +31,7 @@ IMPORTS = [
 ]
 
 
-def run_verb(words: list[str]) -> None:
+def run_command(words: list[str]) -> None:
     from dalda.cli import main
 
     sys.argv = ["dalda", *words]
@@ -43,9 +43,19 @@ def start(server: ChatServer, out: Path) -> ForkServerProcess:
     out.parent.mkdir(exist_ok=True)
     names = out.with_name("names.txt")
     names.write_text("\n".join(CLASSES))
-    words = ["prompts", "--classes", str(names), "-o", str(out), "--llm", "openai:tiny", "--per-class", "4"]
+    words = [
+        "captions",
+        "--classes",
+        str(names),
+        "-o",
+        str(out),
+        "--llm",
+        "openai:tiny",
+        "--per-class",
+        "4",
+    ]
     words += ["--base-url", server.url, "--concurrency", "2", "--model", "doodle"]
-    process = RUNS.Process(target=run_verb, args=(words,))
+    process = RUNS.Process(target=run_command, args=(words,))
     process.start()
     return process
 
@@ -57,7 +67,7 @@ def finish(server: ChatServer, out: Path) -> None:
 
 
 def await_questions(server: ChatServer, count: int, process: ForkServerProcess) -> None:
-    """Until the server has been asked so often, or the job is done."""
+    """Until the server has been asked so often, or the request is done."""
     until = time.monotonic() + LIMIT
     while len(server.asked()) < count and process.is_alive():
         assert time.monotonic() < until
@@ -75,7 +85,7 @@ def stored_questions(folder: Path) -> set[str]:
 
 
 def await_write(file: Path, process: ForkServerProcess) -> None:
-    """Until the file is there, or is another than it was, or the job is done."""
+    """Until the file is there, or is another than it was, or the request is done."""
     before, until = stamp(file), time.monotonic() + LIMIT
     while stamp(file) == before and process.is_alive():
         assert time.monotonic() < until
@@ -127,7 +137,7 @@ def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) ->
         asked = chat_server.asked()[seen:]
         seen += len(asked)
         twice += sum(as_asked(request["body"]) in kept for request in asked)
-    assert killed == KILLS, "the job is too short to be killed so often"
+    assert killed == KILLS, "the request is too short to be killed so often"
     assert torn, "no kill came between the writes at the end"
     finish(chat_server, broken)
     kept = stored_questions(broken.parent)
@@ -139,13 +149,13 @@ def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) ->
 
 
 def is_noted(book: Path) -> bool:
-    """Whether the job's record says that the captions are in their file."""
-    (record,) = (book.with_suffix(".answers") / "jobs").glob("*.json")
+    """Whether the request's record says that the captions are in their file."""
+    (record,) = (book.with_suffix(".answers") / "requests").glob("*.json")
     return bool(json.loads(record.read_text())["done"])
 
 
 def test_any_answer_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
-    store = AnswerStore(tmp_path / "answers")
+    store = ResponseCache(tmp_path / "answers")
     question = Question("a", "m", (Message("user", "写\ud800{}"),), (("猫", 1),), 1.0, 10, 3)
     assert store.get(question) is None
     answer = Answer("line\n\u2028\ud800\x00 猫", "stop", 1, 2)

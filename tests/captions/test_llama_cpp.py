@@ -22,8 +22,8 @@ PETS = ["pug", "Siamese", "beagle", "Maine Coon", "samoyed"]
 def test_local_writes_accepted_captions_for_pets(tmp_path: Path) -> None:
     path, names = tmp_path / "captions.json", tmp_path / "names.txt"
     names.write_text("\n".join(PETS))
-    words = ["prompts", "--classes", str(names), "-o", str(path), "--llm", "local", "--per-class", "2"]
-    words += ["--about", "photos of pet cats and dogs", "--json"]
+    words = ["captions", "--classes", str(names), "-o", str(path), "--llm", "local", "--per-class", "2"]
+    words += ["--domain", "photos of pet cats and dogs", "--json"]
     first = CliRunner().invoke(app, words)
     assert first.exit_code == 0, first.output
     book = read_book(path, PETS)
@@ -43,7 +43,7 @@ def test_pets_by_the_local_model_need_no_key_and_no_network(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     root = make_tiny_pets(tmp_path / "pets", per_class=1)
     path = tmp_path / "captions.json"
-    words = ["prompts", "pets", "--root", str(root), "-o", str(path), "--llm", "local", "--json"]
+    words = ["captions", "pets", "--root", str(root), "-o", str(path), "--llm", "local", "--json"]
     # A question sets aside ten readings of the examples, a token a byte, and ten captions.
     words += ["--per-class", "1", "--max-tokens-total", "3000"]
     stopped = CliRunner().invoke(app, words)

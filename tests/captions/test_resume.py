@@ -8,7 +8,7 @@ from filelock import FileLock
 from tests.captions.chat_server import ChatServer
 from tests.captions.test_generate import CLASSES, write
 
-from dalda.captions.response_cache import AnswerStore
+from dalda.captions.response_cache import ResponseCache
 from dalda.errors import UserError
 
 
@@ -27,7 +27,7 @@ def break_off(folder: Path) -> None:
     """As if the process had been killed before it wrote its captions."""
     (folder / "captions.json").unlink()
     (folder / "captions.meta.json").unlink()
-    (record,) = (folder / "captions.answers" / "jobs").iterdir()
+    (record,) = (folder / "captions.answers" / "requests").iterdir()
     record.write_text(json.dumps({**json.loads(record.read_text()), "done": False}))
 
 
@@ -114,11 +114,11 @@ def test_a_caption_that_the_user_took_out_is_written_anew(chat_server: ChatServe
     }
 
 
-def test_the_captions_of_another_job_are_refused(chat_server: ChatServer, tmp_path: Path) -> None:
+def test_the_captions_of_another_request_are_refused(chat_server: ChatServer, tmp_path: Path) -> None:
     write(chat_server, tmp_path)
     before = (tmp_path / "captions.json").read_bytes()
     chat_server.tell(reset=True)
-    for other in ({"llm": "openai:larger"}, {"seed": 1}, {"about": "drawings"}):
+    for other in ({"llm": "openai:larger"}, {"seed": 1}, {"domain": "drawings"}):
         with pytest.raises(UserError, match="nothing is overwritten"):
             write(chat_server, tmp_path, **other)
     assert not chat_server.asked()
@@ -140,7 +140,7 @@ def test_two_at_once_do_not_pay_twice(chat_server: ChatServer, tmp_path: Path) -
 @pytest.mark.parametrize("record", ["[]", "{", '{"stage": {}, "before": {}, "done": 1}', '{"stage": 3}'])
 def test_a_mangled_record_is_a_clear_sentence(chat_server: ChatServer, tmp_path: Path, record: str) -> None:
     write(chat_server, tmp_path, classes=["pug"])
-    (place,) = AnswerStore(tmp_path / "captions.answers").folder.glob("jobs/*.json")
+    (place,) = ResponseCache(tmp_path / "captions.answers").folder.glob("requests/*.json")
     place.write_text(record)
     with pytest.raises(UserError, match="move"):
         write(chat_server, tmp_path, classes=["pug"])

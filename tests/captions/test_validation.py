@@ -13,14 +13,14 @@ from dalda.captions.templates import grammar_captions
 from dalda.captions.validation import Rules, estimate_tokens, overlap
 from dalda.datasets.published import PUBLISHED, caption_name, class_names
 
-RULES = Rules(["rose", "lenten rose", "猫", "{x}", "***"], prefix="best quality, high quality, ")
+SPLIT_STRATEGIES = Rules(["rose", "lenten rose", "猫", "{x}", "***"], prefix="best quality, high quality, ")
 FLOWERS = class_names("flowers102")
 GARDEN = Rules(FLOWERS)
 WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=6), min_size=3, max_size=20)
 
 
 def reason(caption: object, label: str = "rose", *accepted: str) -> str | None:
-    return RULES.reason_against(caption, label, accepted)
+    return SPLIT_STRATEGIES.reason_against(caption, label, accepted)
 
 
 @pytest.mark.parametrize(

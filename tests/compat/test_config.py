@@ -1,4 +1,4 @@
-"""The reference's fields become a study; mistakes are told by its own words."""
+"""The original code's fields become a study; mistakes are told by its own words."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ def test_every_field_arrives(tmp_path: Path) -> None:
     assert study.out == Path("logs/dalda_pets_llm_prompt_adaptive_scaling_clip")
     assert study.synthetic_dir is not None
     assert study.synthetic_dir.endswith("scaling_clip/pets-{seed}-{examples_per_class}")
-    assert (study.reference, study.reference_csv, study.resume, study.device) == (False, True, None, "auto")
+    assert (study.original, study.original_csv, study.resume, study.device) == (False, True, None, "auto")
     first = trials_of(study)[0]
     assert first.captions == "prompts/pets_llm.json"
     assert first.synthetic is not None
-    assert (first.synthetic.model, first.synthetic.guidance, first.synthetic.per_image) == (
+    assert (first.synthetic.model, first.synthetic.ip_adapter_scale, first.synthetic.per_image) == (
         "doodle",
         "adaptive",
         1,
@@ -38,8 +38,8 @@ def test_the_four_ways_of_the_papers_grid(tmp_path: Path) -> None:
     said = {}
     for name in CONFIGS:
         trial = trials_of(read_study(write_reference_config(tmp_path, name)))[0]
-        said[name] = trial.synthetic and (trial.captions[:7], trial.synthetic.guidance)
-    assert list(said.values()) == [None, ("base", "random"), ("base", "0.5"), ("prompts", "adaptive")]
+        said[name] = trial.synthetic and (trial.captions[:7], trial.synthetic.ip_adapter_scale)
+    assert list(said.values()) == [None, ("base", "uniform"), ("base", "0.5"), ("prompts", "adaptive")]
 
 
 def test_what_is_left_out_is_the_papers(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The reference's configuration files, run to the end on a tiny Pets tree; killed, they end the same."""
+"""The original code's configuration files, run to the end on a tiny Pets tree; killed, they end the
+same."""
 
 import csv
 import os
@@ -16,16 +17,16 @@ from tests.compat.tiny_pets import CONFIGS, make_tiny_pets, write_captions, writ
 from dalda.config.experiment import Study
 from dalda.datasets.published import class_names
 from dalda.errors import UserError
-from dalda.types import Outcome
-from dalda.workflows.original_folder import left_by_reference, read_reference_set, result_rows
+from dalda.types import TrialResult
+from dalda.workflows.original_folder import left_by_original, read_reference_set, result_rows
 from dalda.workflows.trials import base_book, tasks_of
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from dalda.workflows.experiment import run
+from dalda.workflows.experiment import run_experiment
 for config in sys.argv[2:]:
-    run(Path(config), root=Path("pets"), reference=sys.argv[1] == "reference")
+    run_experiment(Path(config), root=Path("pets"), original=sys.argv[1] == "original")
 """
 LIMIT = 1200
 COLUMNS = ["", "seed", "examples_per_class", "epoch", "value", "metric", "split"]
@@ -33,7 +34,7 @@ COLUMNS = ["", "seed", "examples_per_class", "epoch", "value", "metric", "split"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("reference")
+    folder = tmp_path_factory.mktemp("original")
     make_tiny_pets(folder / "pets")
     write_captions(folder / "prompts/pets_llm.json")
     for name in CONFIGS:
@@ -42,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copy_of(world: Path, folder: Path) -> Path:
-    """The same files in a place of its own; the pictures are links."""
+    """The same files in a place of its own; the images are links."""
     folder.mkdir()
     for path in world.iterdir():
         (folder / path.name).symlink_to(path)
@@ -50,7 +51,7 @@ def copy_of(world: Path, folder: Path) -> Path:
 
 
 def start(folder: Path, cache: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, "reference", *(f"{name}.py" for name in CONFIGS)]
+    command = [sys.executable, "-c", SCRIPT, "original", *(f"{name}.py" for name in CONFIGS)]
     environment = {**os.environ, "DALDA_CACHE": str(cache)}
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -69,7 +70,7 @@ def test_the_four_run_to_the_end_and_killed_ones_end_the_same(world: Path, tmp_p
     run = start(whole, tmp_path / "cache")
     _, said = run.communicate(timeout=LIMIT)
     assert run.returncode == 0, said
-    for wanted in ("synthetic/*/*/train/*/*.png", "logs/*/outcomes/*.json"):
+    for wanted in ("synthetic/*/*/train/*/*.png", "logs/*/results/*.json"):
         run, deadline = start(broken, tmp_path / "cache-2"), time.monotonic() + LIMIT
         while len(list(broken.glob(wanted))) < 2 and run.poll() is None:
             assert time.monotonic() < deadline
@@ -102,12 +103,12 @@ def check_schema(table: Path) -> None:
     assert len(lines) == 1 + 2 * 2 * 2 * (1 + 37)
 
 
-def outcome_of(shots: int) -> Outcome:
-    return Outcome("pets", "a", 0, shots, ("b c", "d"), 0.5, (0.25, float("nan")), 1.5, 2, 0, (True,))
+def result_of(shots: int) -> TrialResult:
+    return TrialResult("pets", "a", 0, shots, ("b c", "d"), 0.5, (0.25, float("nan")), 1.5, 2, 0, (True,))
 
 
 def test_without_a_curve_the_last_epoch_is_the_only_one() -> None:
-    assert list(result_rows(outcome_of(2), None, 50)) == [
+    assert list(result_rows(result_of(2), None, 50)) == [
         [0, 2, 49, 1.5, "Loss", "Validation"],
         [0, 2, 49, 0.25, "Accuracy", "Validation"],
         [0, 2, 49, 0.25, "Accuracy B C", "Validation"],
@@ -118,7 +119,7 @@ def test_without_a_curve_the_last_epoch_is_the_only_one() -> None:
 def test_a_curve_gives_every_epoch_of_both_parts() -> None:
     parts = [f"{part}_{kind}" for part in ("training", "validation") for kind in ("loss", "accuracy")]
     curve = {name: [[0.0, 1.0], [2.0, 4.0]] for name in parts}
-    rows = list(result_rows(outcome_of(2), curve, 2))
+    rows = list(result_rows(result_of(2), curve, 2))
     assert len(rows) == 2 * 2 * 2 * 3
     assert [0, 2, 1, 3.0, "Accuracy", "Training"] in rows
     assert [0, 2, 1, 4.0, "Loss D", "Validation"] in rows
@@ -130,35 +131,37 @@ def study_with(world: Path, folder: Path, resume: tuple[int, int, int, int] | No
         root=world / "pets",
         shots=(1,),
         seeds=(0,),
-        arms=({"name": "a", "captions": "base", "guidance": "random", "per_image": 2},),  # type: ignore[arg-type]
+        arms=({"name": "a", "captions": "base", "ip_adapter_scale": "uniform", "per_image": 2},),  # type: ignore[arg-type]
         out=folder / "run",
         synthetic_dir=str(folder / "made-{seed}-{examples_per_class}"),
         resume=resume,
     )
 
 
-def test_what_the_reference_painted_is_used(world: Path, tmp_path: Path) -> None:
-    """resume = [0, 1, 1, 0]: three pictures are there, and the plan goes on behind them."""
+def test_what_the_reference_generated_is_used(world: Path, tmp_path: Path) -> None:
+    """resume = [0, 1, 1, 0]: three images are there, and the plan goes on behind them."""
     (task,) = tasks_of(study_with(world, tmp_path, None))
     folder = tmp_path / "made-0-1"
     folder.mkdir()
-    lines = ["source_image_path,aug_prompt_path,used_prompt,scale,clip_score,threshold_clipscore"]
+    lines = [
+        "source_image_path,aug_prompt_path,used_prompt,scale,source_clip_probability,threshold_clipscore"
+    ]
     for index, repeat in ((0, 0), (0, 1), (1, 0), (1, 1)):
         Image.fromarray(np.full((8, 8, 3), 40 * index, np.uint8)).save(folder / f"aug-{index}-{repeat}.png")
-        source = task.split.examples[index].path.name
+        source = task.split.images[index].path.name
         lines.append(f"/data/pets/{source},out/aug-{index}-{repeat}.png,a photo,0.5,0.9,0.2")
     (folder / "source_image_prompt.csv").write_text("\n".join(lines) + "\n")
     found = read_reference_set(folder, task.split, 2)
     assert sorted(found) == [0, 1, 2, 3]
     assert [one.source for _, one in sorted(found.items())] == [
-        task.split.examples[index].path for index in (0, 0, 1, 1)
+        task.split.images[index].path for index in (0, 0, 1, 1)
     ]
-    there, skip = left_by_reference(study_with(world, tmp_path, (0, 1, 1, 0)), task)
-    assert ([one.job_id for one in there], skip) == (["aug-0-0", "aug-0-1", "aug-1-0"], 3)
-    with pytest.raises(UserError, match=r"resume says that 8 pictures are in .* but there are 4"):
-        left_by_reference(study_with(world, tmp_path, (0, 1, 3, 1)), task)
+    there, skip = left_by_original(study_with(world, tmp_path, (0, 1, 1, 0)), task)
+    assert ([one.request_id for one in there], skip) == (["aug-0-0", "aug-0-1", "aug-1-0"], 3)
+    with pytest.raises(UserError, match=r"resume says that 8 images are in .* but there are 4"):
+        left_by_original(study_with(world, tmp_path, (0, 1, 3, 1)), task)
     with pytest.raises(UserError, match="not in the study"):
-        left_by_reference(study_with(world, tmp_path, (5, 1, 0, 0)), task)
+        left_by_original(study_with(world, tmp_path, (5, 1, 0, 0)), task)
 
 
 def test_base_captions_of_the_reference_have_underscores(world: Path, tmp_path: Path) -> None:

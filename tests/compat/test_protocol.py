@@ -1,4 +1,4 @@
-"""The reference's protocol, against METHOD.md written once more."""
+"""The original code's protocol, against METHOD.md written once more."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from dalda.compat.protocol import HalfNormalised, run_as_reference
+from dalda.compat.protocol import HalfNormalised, run_as_original
 from dalda.evaluation.backbones import Backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 Opener = Callable[[Path], Image.Image]
 SHORT = Schedule(epochs=2, iterations=3, batch=4)
@@ -23,19 +23,21 @@ SHAPES = ((24, 33), (40, 20), (48, 48))
 
 
 @pytest.fixture(scope="module")
-def trial(make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]) -> Trial:
+def trial(
+    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
+) -> Trial:
     split = make_split("train", 2, 6, SHAPES)
     return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
-def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str, list[float]]:
+def independent(trial: Trial, validation: FewShotSplit, backbone: Backbone) -> dict[str, list[float]]:
     """The loop, item by item: losses and hits of both parts, epoch by epoch, in order of drawing."""
     classes = trial.split.classes
-    real = [(one.path, classes.index(one.label), one.sha256) for one in trial.split.examples]
+    real = [(one.path, classes.index(one.label), one.sha256) for one in trial.split.images]
     rng, turns = generator_of(trial.seed, "draws"), generator_of(trial.seed, "exact views")
     which, coin = rng.integers(len(real), size=(6, 4)), rng.random((6, 4))
     pick = rng.random((6, 4))
-    sample = generator_of(trial.seed, "validation sample").integers(len(validation.examples), size=(2, 12))
+    sample = generator_of(trial.seed, "validation sample").integers(len(validation.images), size=(2, 12))
 
     def squeezed(path: Path) -> Image.Image:
         return Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)
@@ -74,7 +76,7 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
         optimizer.step()
         if step % 3 == 2:
             for number in sample[step // 3]:
-                one = validation.examples[number]
+                one = validation.images[number]
                 logits = head(encode(squeezed(one.path)))
                 loss = cross_entropy(logits, torch.tensor([classes.index(one.label)]))
                 found["validation"].append(loss.item())
@@ -82,30 +84,32 @@ def independent(trial: Trial, validation: Split, backbone: Backbone) -> dict[str
 
 
 def test_every_loss_is_that_of_the_loop_written_again(
-    trial: Trial, backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
+    trial: Trial, backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
 ) -> None:
     validation = make_split("val", 5, 6, SHAPES)
     store = FeatureStore(backbone, open_image, views=1)
-    outcome, curves = run_as_reference(trial, validation, store, SHORT)
+    result, curves = run_as_original(trial, validation, store, SHORT)
     expected = independent(trial, validation, backbone)
     counts = {"training": _counts(trial, None), "validation": _counts(trial, validation)}
     for part, losses in (("training", curves.training_loss), ("validation", curves.validation_loss)):
         for epoch in range(2):
             total = float(np.nansum(losses[epoch] * counts[part][epoch]))
             assert total == pytest.approx(sum(expected[part][12 * epoch : 12 * epoch + 12]), rel=1e-3)
-    assert outcome.accuracy == pytest.approx(np.nanmean(curves.validation_accuracy[-1]))
-    assert len(outcome.right) == len(validation.examples)
-    again, same = run_as_reference(trial, validation, store, SHORT)
-    assert repr(again) == repr(outcome)
+    assert result.accuracy == pytest.approx(np.nanmean(curves.validation_accuracy[-1]))
+    assert len(result.right) == len(validation.images)
+    again, same = run_as_original(trial, validation, store, SHORT)
+    assert repr(again) == repr(result)
     np.testing.assert_array_equal(same.validation_loss, curves.validation_loss)
 
 
-def _counts(trial: Trial, validation: Split | None) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _counts(
+    trial: Trial, validation: FewShotSplit | None
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """How many images of each class were drawn in each epoch, [epochs, classes]."""
     if validation is None:
         rows = trial.labels[trial.draws(SHORT).images].reshape(2, 12)
     else:
-        labels = np.array([validation.classes.index(one.label) for one in validation.examples])
+        labels = np.array([validation.classes.index(one.label) for one in validation.images])
         drawn = generator_of(trial.seed, "validation sample").integers(len(labels), size=(2, 12))
         rows = labels[drawn]
     return np.stack([np.bincount(row, minlength=3) for row in rows])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dalda.compat.synthetic_folder import TABLE, pictures_in, read_table
+from dalda.compat.synthetic_folder import TABLE, images_in, read_table
 from dalda.errors import UserError
 
 HEADER = [
@@ -36,8 +36,8 @@ def write(folder: Path, rows: list[list[str]], header: list[str] = HEADER) -> Pa
     return folder
 
 
-def test_the_rows_come_in_order_and_the_last_one_on_a_picture_counts(tmp_path: Path) -> None:
-    """A run that was broken off wrote the line before the picture, and then once more."""
+def test_the_rows_come_in_order_and_the_last_one_on_a_image_counts(tmp_path: Path) -> None:
+    """A run that was broken off wrote the line before the image, and then once more."""
     rows = [row(1, 0), row(0, 1), row(0, 0, scale="0.3"), row(0, 0, scale="0.4")]
     read = read_table(write(tmp_path, rows))
     assert [(one.index, one.repeat, one.ip_adapter_scale) for one in read] == [
@@ -45,14 +45,14 @@ def test_the_rows_come_in_order_and_the_last_one_on_a_picture_counts(tmp_path: P
         (0, 1, 0.25),
         (1, 0, 0.25),
     ]
-    assert (read[0].clip_score, read[0].mean, read[0].name) == (0.91, 0.127, "aug-0-0.png")
+    assert (read[0].source_clip_probability, read[0].mean, read[0].name) == (0.91, 0.127, "aug-0-0.png")
     assert read[0].source == ("data", "pets", "cat_0.jpg")
 
 
 def test_the_older_table_with_four_columns_is_read(tmp_path: Path) -> None:
     header = ["source_image_path", "aug_image_path", "used_prompt", "scale"]
     (one,) = read_table(write(tmp_path, [row()[:4]], header))
-    assert (one.clip_score, one.mean) == (None, None)
+    assert (one.source_clip_probability, one.mean) == (None, None)
 
 
 def test_paths_of_other_systems_have_parts_too(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_paths_of_other_systems_have_parts_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        (row(aug_prompt_path="../../etc/passwd"), "names the picture"),
-        (row(aug_prompt_path="aug-0-0.png\x00.sh"), "names the picture"),
-        (row(aug_prompt_path="aug-1-99999999999.png"), "names the picture"),
+        (row(aug_prompt_path="../../etc/passwd"), "names the image"),
+        (row(aug_prompt_path="aug-0-0.png\x00.sh"), "names the image"),
+        (row(aug_prompt_path="aug-1-99999999999.png"), "names the image"),
         (row(scale="nan"), "number from 0 to 1"),
         (row(scale="-1"), "number from 0 to 1"),
         (row(scale="=cmd|' /C calc'!A0"), "number from 0 to 1"),
@@ -111,8 +111,8 @@ def test_any_bytes_after_the_header_give_rows_or_one_sentence(tmp_path: Path, no
     assert str(tmp_path) in said
 
 
-def test_links_and_other_names_are_no_pictures(tmp_path: Path) -> None:
+def test_links_and_other_names_are_no_images(tmp_path: Path) -> None:
     for name in ("aug-0-0.png", "aug-0-0.png.exe", "aug-0.png", "xaug-0-1.png"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "aug-0-2.png").symlink_to("/etc/hostname")
-    assert pictures_in(tmp_path) == {"aug-0-0.png"}
+    assert images_in(tmp_path) == {"aug-0-0.png"}

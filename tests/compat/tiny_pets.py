@@ -1,4 +1,5 @@
-"""A tiny Oxford-IIIT Pet tree of drawn pictures, and configuration files as users of the reference have."""
+"""A tiny Oxford-IIIT Pet tree of drawn images, and configuration files as users of the original code
+have."""
 
 import json
 from pathlib import Path
@@ -20,7 +21,7 @@ CONFIGS = {
 
 
 def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
-    """All classes, `per_class` listed pictures a part: as many doodles, of which half are few shots."""
+    """All classes, `per_class` listed images a part: as many doodles, of which half are few shots."""
     (root / "annotations").mkdir(parents=True)
     (root / "images").mkdir()
     for part, name in (("trainval", "trainval.txt"), ("test", "test.txt")):
@@ -37,7 +38,7 @@ def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
 
 
 def write_captions(path: Path) -> Path:
-    """What a language model might have written, in the reference's format."""
+    """What a language model might have written, in the original code's format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     captions = {name: [f"a {name} at night", f"a {name} seen from afar"] for name in class_names("pets")}
     path.write_text(json.dumps(captions))
@@ -47,7 +48,7 @@ def write_captions(path: Path) -> Path:
 def write_reference_config(
     folder: Path, name: str, *, shots: str = "[1]", trials: int = 1, more: str = ""
 ) -> Path:
-    """A file with the reference's fields, its f-strings and its concatenated strings."""
+    """A file with the original code's fields, its f-strings and its concatenated strings."""
     aug, mode, scale = CONFIGS[name]
     path = folder / f"{name}.py"
     path.write_text(

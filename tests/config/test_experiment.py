@@ -19,7 +19,7 @@ augment: {per_image: 2, captions: base}
 train: {epochs: 3}
 arms:
   - {name: real, method: real}
-  - {name: random, guidance: random, synthetic_probability: 0.3}
+  - {name: random, ip_adapter_scale: uniform, synthetic_probability: 0.3}
   - name: adaptive
     captions: mine.json
 """
@@ -40,7 +40,10 @@ def test_a_study_is_arms_times_shots_times_seeds() -> None:
     assert adaptive.synthetic is not None
     assert (random.train.synthetic_probability, adaptive.train.synthetic_probability) == (0.3, 0.5)
     assert (random.captions, adaptive.captions) == ("base", "mine.json")
-    assert (random.synthetic.guidance, adaptive.synthetic.guidance) == ("random", "adaptive")
+    assert (random.synthetic.ip_adapter_scale, adaptive.synthetic.ip_adapter_scale) == (
+        "uniform",
+        "adaptive",
+    )
     assert adaptive.synthetic.per_image == 2
 
 
@@ -54,36 +57,42 @@ def test_sets_are_shared_where_lambda_does_not_depend_on_the_shots() -> None:
 
 
 def test_the_reference_draws_clipped() -> None:
-    for reference, sampling in ((True, "clipped"), (False, "truncated")):
-        study = parse_study(STUDY).model_copy(update={"reference": reference})
-        assert {one.synthetic.sampling for one in trials_of(study) if one.synthetic} == {sampling}
+    for original, sampling in ((True, "clipped"), (False, "truncated")):
+        study = parse_study(STUDY).model_copy(update={"original": original})
+        assert {one.synthetic.scale_sampling for one in trials_of(study) if one.synthetic} == {sampling}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("epochs: 3", "tune: lora", "line 6: train.tune: the reference has no tune lora; leave it out"),
-        ("epochs: 3", "mix: mixup", "train.mix: "),
-        ("epochs: 3", "augment: jitter", "train.augment: "),
-        ("epochs: 3", "head_start: random", "train.head_start: "),
-        ("per_image: 2", "sampling: truncated", "line 5: augment.sampling: "),
-        ("synthetic_probability: 0.3", "blend: two-term-loss", "line 9: arms.1.blend: "),
-        ("synthetic_probability: 0.3", "weigh_by_clip_score: true", "line 9: arms.1.weigh_by_clip_score: "),
+        (
+            "epochs: 3",
+            "finetune: lora",
+            "line 6: train.finetune: the original code has no finetune lora; leave it out",
+        ),
+        ("epochs: 3", "batch_augment: mixup", "train.batch_augment: "),
+        ("epochs: 3", "transforms: jitter", "train.transforms: "),
+        ("epochs: 3", "head_init: random", "train.head_init: "),
+        ("per_image: 2", "scale_sampling: truncated", "line 5: augment.scale_sampling: "),
+        ("synthetic_probability: 0.3", "mixing: two-term-loss", "line 9: arms.1.mixing: "),
+        ("synthetic_probability: 0.3", "clip_weighting: true", "line 9: arms.1.clip_weighting: "),
     ],
 )
 def test_the_reference_has_not_all_that_we_have(old: str, new: str, said: str) -> None:
     text = STUDY.replace(old, new)
     with pytest.raises(UserError, match=re.escape(said)):
-        parse_study("reference: true\n" + text)
+        parse_study("original: true\n" + text)
     study = parse_study(text)
-    with pytest.raises(UserError, match="the reference has no"):
-        settled(study, out=None, root=None, reference=True)
-    assert not settled(study, out=None, root=None, reference=False).reference
+    with pytest.raises(UserError, match="the original code has no"):
+        settled(study, out=None, root=None, original=True)
+    assert not settled(study, out=None, root=None, original=False).original
 
 
 def test_what_the_reference_has_is_taken() -> None:
-    text = STUDY.replace("epochs: 3", "blend: concatenation, tune: head, views: 4, mix: none")
-    assert parse_study("reference: true\n" + text).reference
+    text = STUDY.replace(
+        "epochs: 3", "mixing: concatenation, finetune: head, feature_views: 4, batch_augment: none"
+    )
+    assert parse_study("original: true\n" + text).original
 
 
 def test_what_is_converted_reads_back() -> None:
@@ -102,7 +111,11 @@ def test_what_is_converted_reads_back() -> None:
         ("per_image: 2", "per_image: 0", r"line 4: augment\.per_image: .*greater"),
         ("per_image: 2", "seed: 2", r"line 4: augment\.seed: this is said once"),
         ("epochs: 3", "epochs: x", r"line 5: train\.epochs: .*valid integer"),
-        ("method: real", "method: real, guidance: 1", r"line 7: arms\.0\.guidance: an arm of real"),
+        (
+            "method: real",
+            "method: real, ip_adapter_scale: 1",
+            r"line 7: arms\.0\.ip_adapter_scale: an arm of real",
+        ),
         ("method: real", "method: magic", r"line 7: arms\.0\.method"),
         ("name: adaptive", "name: real", "line 6: arms: 'real' is there twice"),
         ("name: adaptive", "nam: adaptive", r"line 9: arms\.2\.name: field required"),
@@ -139,7 +152,7 @@ def test_the_papers_grid(name: str) -> None:
     assert len(trials_of(study)) == 5 * 3 * 5
     sets = [one.synthetic for one in trials_of(study) if one.synthetic]
     assert {(one.model, one.per_image) for one in sets} == {("sd14", 10)}
-    assert {one.guidance for one in sets} == {"random", "adaptive"}
+    assert {one.ip_adapter_scale for one in sets} == {"uniform", "adaptive"}
 
 
 def test_the_grid_on_doodles_is_the_same_but_small() -> None:

@@ -5,8 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dalda.datasets.few_shot import draw_split, half_of, reference_order, split_as_json, stratified_order
-from dalda.datasets.image_folder import Catalog, read_folder
+from dalda.datasets.few_shot import (
+    half_of,
+    reference_order,
+    sample_few_shot,
+    split_as_json,
+    stratified_order,
+)
+from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 
@@ -64,16 +70,16 @@ def two_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def names(catalog: Catalog, **request: object) -> list[str]:
-    split = draw_split(catalog, **request)  # type: ignore[arg-type]
-    return [example.path.relative_to(catalog.root).as_posix() for example in split.examples]
+def names(catalog: ImageDataset, **request: object) -> list[str]:
+    split = sample_few_shot(catalog, **request)  # type: ignore[arg-type]
+    return [example.path.relative_to(catalog.root).as_posix() for example in split.images]
 
 
 def test_every_image_of_a_plain_folder_is_an_example_in_file_order(one_list: Path) -> None:
-    split = draw_split(read_folder(one_list))
-    assert [path.path for path in split.examples] == sorted(one_list.glob("*/*.png"))
-    assert all(example.sha256 == sha256_of(example.path) for example in split.examples)
-    assert all(example.label == example.path.parent.name for example in split.examples)
+    split = sample_few_shot(read_folder(one_list))
+    assert [path.path for path in split.images] == sorted(one_list.glob("*/*.png"))
+    assert all(example.sha256 == sha256_of(example.path) for example in split.images)
+    assert all(example.label == example.path.parent.name for example in split.images)
     assert (split.dataset, split.root, split.part, split.seed, split.shots) == (
         one_list.name,
         one_list,
@@ -112,7 +118,7 @@ def test_a_halved_folder_halves_each_of_its_lists(two_lists: Path) -> None:
 def test_without_a_validation_part_there_is_none_unless_asked_for(one_list: Path) -> None:
     catalog = read_folder(one_list)
     with pytest.raises(UserError, match="has no validation part"):
-        draw_split(catalog, part="val")
+        sample_few_shot(catalog, part="val")
     train, val = names(catalog, hold_out=True), names(catalog, part="val", hold_out=True)
     assert sorted(train + val) == sorted(names(catalog))
 
@@ -121,18 +127,23 @@ def test_without_a_validation_part_there_is_none_unless_asked_for(one_list: Path
 @given(
     seed=SEEDS,
     few=st.integers(1, 3),
-    rule=st.sampled_from(["reference", "stratified"]),
+    split_strategy=st.sampled_from(["original", "stratified"]),
     halved=st.booleans(),
     two=st.booleans(),
 )
 def test_splits_nest_in_shots_and_share_nothing_between_parts(
-    one_list: Path, two_lists: Path, seed: int, few: int, rule: str, halved: bool, two: bool
+    one_list: Path, two_lists: Path, seed: int, few: int, split_strategy: str, halved: bool, two: bool
 ) -> None:
     catalog = read_folder(two_lists if two else one_list, halved=halved)
     small, large = (
-        draw_split(catalog, seed=seed, shots=shots, rule=rule, hold_out=True).examples for shots in (few, 3)
+        sample_few_shot(
+            catalog, seed=seed, shots=shots, split_strategy=split_strategy, hold_out=True
+        ).images
+        for shots in (few, 3)
     )
-    val = draw_split(catalog, part="val", seed=seed, rule=rule, hold_out=True).examples
+    val = sample_few_shot(
+        catalog, part="val", seed=seed, split_strategy=split_strategy, hold_out=True
+    ).images
     for label in catalog.classes:
         of_small = [example for example in small if example.label == label]
         of_large = [example for example in large if example.label == label]
@@ -143,14 +154,22 @@ def test_splits_nest_in_shots_and_share_nothing_between_parts(
 
 def test_a_stratified_split_leaves_separate_lists_whole(two_lists: Path) -> None:
     catalog = read_folder(two_lists, halved=True)
-    assert len(names(catalog, rule="stratified")) == 13
-    assert len(names(catalog, rule="stratified", part="val")) == 13
+    assert len(names(catalog, split_strategy="stratified")) == 13
+    assert len(names(catalog, split_strategy="stratified", part="val")) == 13
 
 
 def test_another_seed_draws_other_examples(one_list: Path) -> None:
     catalog = read_folder(one_list)
-    for rule in ("reference", "stratified"):
-        assert len({tuple(names(catalog, seed=seed, shots=3, rule=rule)) for seed in range(5)}) == 5
+    for split_strategy in ("original", "stratified"):
+        assert (
+            len(
+                {
+                    tuple(names(catalog, seed=seed, shots=3, split_strategy=split_strategy))
+                    for seed in range(5)
+                }
+            )
+            == 5
+        )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +182,7 @@ def test_another_seed_draws_other_examples(one_list: Path) -> None:
         ),
         ({"shots": 0}, "0 shots are too few"),
         ({"part": "test"}, "no part 'test': choose one of train, val"),
-        ({"rule": "best"}, "no split rule 'best': choose one of reference, stratified"),
+        ({"split_strategy": "best"}, "no split rule 'best': choose one of original, stratified"),
         ({"seed": -1}, "the seed -1 is negative"),
     ],
 )
@@ -175,12 +194,12 @@ def test_what_cannot_be_drawn_is_said(one_list: Path, request_: dict[str, object
 def test_a_class_of_one_image_has_none_to_hold_out(tmp_path: Path) -> None:
     folder_of(tmp_path, {"cat": 1, "dog": 4})
     with pytest.raises(UserError, match="class 'cat' has 0 images for val of 1"):
-        draw_split(read_folder(tmp_path), part="val", hold_out=True)
+        sample_few_shot(read_folder(tmp_path), part="val", hold_out=True)
 
 
 def test_a_split_as_json_has_paths_relative_to_the_root(tmp_path: Path) -> None:
     folder_of(tmp_path, {"cat": 1, "dog": 2})
-    assert split_as_json(draw_split(read_folder(tmp_path, "mine"), seed=4)) == {
+    assert split_as_json(sample_few_shot(read_folder(tmp_path, "mine"), seed=4)) == {
         "dataset": "mine",
         "seed": 4,
         "shots": None,

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from dalda.datasets.few_shot import draw_split, split_as_json
+from dalda.datasets.few_shot import sample_few_shot, split_as_json
 from dalda.datasets.huggingface import read_hugging_face
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
@@ -24,9 +24,9 @@ def colour(level: int) -> Image.Image:
 
 
 def table(labels: list[int | None], names: list[str], start: int = 0, column: str = "label") -> Any:
-    pictures = [colour(start + number) for number in range(len(labels))]
+    images = [colour(start + number) for number in range(len(labels))]
     features = datasets.Features({"image": datasets.Image(), column: datasets.ClassLabel(names=names)})
-    return datasets.Dataset.from_dict({"image": pictures, column: labels}, features=features)
+    return datasets.Dataset.from_dict({"image": images, column: labels}, features=features)
 
 
 def save_parquet(folder: Path, **splits: Any) -> str:
@@ -51,9 +51,9 @@ def test_a_folder_of_parquet_files_becomes_a_catalog(tmp_path: Path) -> None:
     second = open_image(catalog.parts["train"]["zebra"][1])
     assert second.getpixel((0, 0)) == (3, 252, 7)
     assert catalog.parts["val"]["a/b"][0].is_relative_to(catalog.root)
-    assert split_as_json(draw_split(catalog))["examples"] == [
+    assert split_as_json(sample_few_shot(catalog))["examples"] == [
         {"path": f"train/{example.sha256}.img", "label": example.label}
-        for example in draw_split(catalog).examples
+        for example in sample_few_shot(catalog).images
     ]
 
 

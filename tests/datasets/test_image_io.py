@@ -14,7 +14,7 @@ from dalda.datasets.image_io import check_image, open_image, sha256_of
 from dalda.errors import UserError
 
 
-def picture(width: int = 6, height: int = 4) -> Image.Image:
+def image(width: int = 6, height: int = 4) -> Image.Image:
     values = np.arange(width * height * 3, dtype=np.uint8).reshape(height, width, 3)
     return Image.fromarray(values * 3)
 
@@ -28,14 +28,14 @@ def encoded(image: Image.Image, form: str) -> bytes:
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
 def test_lossless_formats_come_back_as_they_are(tmp_path: Path, form: str) -> None:
     path = tmp_path / "a.bin"
-    picture().save(path, form)
-    assert np.array_equal(np.asarray(open_image(path)), np.asarray(picture()))
+    image().save(path, form)
+    assert np.array_equal(np.asarray(open_image(path)), np.asarray(image()))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "GIF", "MPO"])
 def test_lossy_formats_open_as_rgb(tmp_path: Path, form: str) -> None:
     path = tmp_path / "a.jpg"
-    picture().save(path, form)
+    image().save(path, form)
     assert (open_image(path).mode, open_image(path).size) == ("RGB", (6, 4))
 
 
@@ -83,8 +83,8 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
-    picture(6, 4).save(path, exif=exif)
-    expected = np.rot90(np.asarray(picture(6, 4)), -1)
+    image(6, 4).save(path, exif=exif)
+    expected = np.rot90(np.asarray(image(6, 4)), -1)
     assert np.array_equal(np.asarray(open_image(path)), expected)
 
 
@@ -99,13 +99,13 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"not a picture at all\n", "not a picture"),
-        (encoded(picture(64, 64), "JPEG")[:-400], "truncated"),
-        (encoded(picture(64, 64), "PNG")[:60], "broken picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (b"not a image at all\n", "not a image"),
+        (encoded(image(64, 64), "JPEG")[:-400], "truncated"),
+        (encoded(image(64, 64), "PNG")[:60], "broken image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a image"),
     ],
 )
-def test_what_is_no_whole_picture_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_what_is_no_whole_image_is_refused_by_name(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "cat.jpg"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"cat\.jpg.*" + reason + ".*(replace it|take it out)"):
@@ -149,7 +149,7 @@ def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-WHOLE = {form: encoded(picture(24, 24), form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")}
+WHOLE = {form: encoded(image(24, 24), form) for form in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -160,7 +160,7 @@ WHOLE = {form: encoded(picture(24, 24), form) for form in ("JPEG", "PNG", "GIF",
     noise=st.binary(min_size=1, max_size=6),
     keep=st.integers(1, 5000),
 )
-def test_broken_bytes_give_a_picture_or_one_sentence(
+def test_broken_bytes_give_a_image_or_one_sentence(
     tmp_path: Path, form: str, at: int, noise: bytes, keep: int
 ) -> None:
     data = bytearray(WHOLE[form])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from dalda.datasets.few_shot import draw_split, split_as_json
-from dalda.datasets.image_folder import Catalog
+from dalda.datasets.few_shot import sample_few_shot, split_as_json
+from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.published import class_names
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
@@ -108,7 +108,7 @@ def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Li
     for seed in (0, 1, 2):
         for shots in (1, 2, 4, None):
             for part in ("train", "val"):
-                drawn = split_as_json(draw_split(catalog, part=part, seed=seed, shots=shots))
+                drawn = split_as_json(sample_few_shot(catalog, part=part, seed=seed, shots=shots))
                 assert drawn == {
                     "dataset": dataset,
                     "seed": seed,
@@ -123,7 +123,9 @@ def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Li
 def test_stratified_parts_share_no_image(tree: str, trees: dict[str, tuple[Path, Listed]]) -> None:
     root, _ = trees[tree]
     catalog = read_catalog(MAKERS[tree][0], root)
-    train, val = (draw_split(catalog, part=part, rule="stratified").examples for part in ("train", "val"))
+    train, val = (
+        sample_few_shot(catalog, part=part, split_strategy="stratified").images for part in ("train", "val")
+    )
     every = {path for files in catalog.parts.values() for paths in files.values() for path in paths}
     assert {example.path for example in train}.isdisjoint(example.path for example in val)
     assert len(train) + len(val) == len(every)
@@ -136,8 +138,8 @@ def test_caltech_may_be_named_by_its_inner_folder(trees: dict[str, tuple[Path, L
     assert [f"101_ObjectCategories/{path}" for path in paths_of(inner)] == names
 
 
-def paths_of(catalog: Catalog) -> list[str]:
-    examples = draw_split(catalog, shots=1).examples
+def paths_of(catalog: ImageDataset) -> list[str]:
+    examples = sample_few_shot(catalog, shots=1).images
     return [example.path.relative_to(catalog.root).as_posix() for example in examples]
 
 
@@ -188,7 +190,10 @@ def test_classes_that_the_lists_leave_bare_are_said(
     catalog = read_catalog("pets", tmp_path)
     assert len(catalog.classes) == 37
     assert "35 of 37 classes have no images" in capsys.readouterr().err
-    assert {example.label for example in draw_split(catalog, shots=1).examples} == {"Abyssinian", "beagle"}
+    assert {example.label for example in sample_few_shot(catalog, shots=1).images} == {
+        "Abyssinian",
+        "beagle",
+    }
 
 
 def test_empty_lists_are_no_data_set(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dalda.doodles.vocabulary import (
 )
 
 
-def test_eight_classes_are_familiar_and_four_are_not() -> None:
+def test_eight_classes_are_known_and_four_are_not() -> None:
     assert (len(FAMILIAR), len(UNFAMILIAR), len(CLASSES)) == (8, 4, 12)
     assert set(SHAPES) == {*CLASSES, NAMELESS}
 
@@ -47,12 +47,12 @@ def test_outlines_stay_near_the_unit_square(name: str) -> None:
 def test_things_differ_from_their_background() -> None:
     for name in CLASSES:
         car = Doodle(name, "purple", "snow", "left")
-        picture = draw(car, np.random.default_rng(0)).astype(int)
-        corner, middle = picture[:3, :3].mean(axis=(0, 1)), picture.reshape(-1, 3)
+        image = draw(car, np.random.default_rng(0)).astype(int)
+        corner, middle = image[:3, :3].mean(axis=(0, 1)), image.reshape(-1, 3)
         assert (np.abs(middle - corner).max(axis=1) > 60).mean() > 0.1
 
 
-def test_captions_name_the_familiar_and_mostly_not_the_unfamiliar() -> None:
+def test_captions_name_the_known_and_mostly_not_the_unknown() -> None:
     rng = np.random.default_rng(0)
     said = [caption(random_doodle(rng, "car"), rng) for _ in range(50)]
     assert all(" car" in line for line in said)
@@ -79,7 +79,7 @@ def test_train_is_narrow_and_val_is_the_whole_world() -> None:
     assert {one.colour for one in val} == set(COLOURS)
 
 
-def test_the_data_set_is_drawn_once_and_mended(tmp_path: Path) -> None:
+def test_the_data_set_is_drawn_once_and_fixed(tmp_path: Path) -> None:
     draw_dataset(tmp_path)
     paths = sorted(tmp_path.rglob("*.png"))
     assert len(paths) == len(CLASSES) * sum(SIZES.values())

@@ -24,7 +24,7 @@ from dalda.evaluation.heads import optimizer_of
 from dalda.evaluation.trial import Schedule
 
 
-def pictures(count: int, side: int = 20) -> list[Image.Image]:
+def drawn_images(count: int, side: int = 20) -> list[Image.Image]:
     generator = np.random.default_rng(0)
     return [
         Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(count)
@@ -43,7 +43,7 @@ def resnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_clip_features_are_the_projected_image_embeddings(backbone: Backbone, clip_folder: Path) -> None:
-    images = pictures(3)
+    images = drawn_images(3)
     model = CLIPModel.from_pretrained(clip_folder).eval()
     side = {"height": 16, "width": 16}
     processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=side)
@@ -55,7 +55,7 @@ def test_clip_features_are_the_projected_image_embeddings(backbone: Backbone, cl
 
 
 def test_the_head_starts_from_the_texts(backbone: Backbone, clip_folder: Path) -> None:
-    start = backbone.head_start(["red", "blue"])
+    start = backbone.head_init(["red", "blue"])
     tokens = CLIPTokenizer.from_pretrained(clip_folder)(["a photo of a blue"], return_tensors="pt")
     with torch.no_grad():
         wanted = CLIPModel.from_pretrained(clip_folder).get_text_features(**tokens).pooler_output
@@ -66,15 +66,15 @@ def test_the_head_starts_from_the_texts(backbone: Backbone, clip_folder: Path) -
 def test_any_image_model_of_transformers(resnet_folder: Path) -> None:
     found = load_backbone(str(resnet_folder))
     before = {key: value.clone() for key, value in found.model.state_dict().items()}
-    assert found.features(pictures(70)).shape == (70, 16)
-    assert found.head_start(["red"]) is None
+    assert found.features(drawn_images(70)).shape == (70, 16)
+    assert found.head_init(["red"]) is None
     assert (found.size, found.dimensions, found.row.learning_rate) == (32, 16, 2e-4)
     # Batch-norm statistics of a frozen backbone stay.
     assert all(torch.equal(value, before[key]) for key, value in found.model.state_dict().items())
 
 
 def test_features_do_not_depend_on_the_batch(resnet_folder: Path) -> None:
-    found, images = load_backbone(str(resnet_folder)), pictures(5)
+    found, images = load_backbone(str(resnet_folder)), drawn_images(5)
     alone = torch.cat([found.features([image]) for image in images])
     torch.testing.assert_close(found.features(images), alone, rtol=1e-4, atol=1e-5)
 
@@ -117,7 +117,7 @@ def test_the_fingerprint_is_of_the_models_settings(
     for number, change in enumerate(changes):
         folder = copied(clip_folder, tmp_path / str(number), vision_config={**vision, **change})
         other = load_backbone(str(folder))
-        assert not torch.equal(other.features(pictures(1)), backbone.features(pictures(1)))
+        assert not torch.equal(other.features(drawn_images(1)), backbone.features(drawn_images(1)))
         seen.add(other.fingerprint)
     assert len(seen) == 1 + len(changes)
     resnet = copied(resnet_folder, tmp_path / "resnet", hidden_act="gelu")
@@ -139,11 +139,11 @@ def test_the_row_of_resnet50(resnet_folder: Path) -> None:
     assert type(optimizer) is torch.optim.Adam
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-4, 0.0)
     processor = ConvNextImageProcessorPil.from_pretrained(resnet_folder)
-    pixels = processor(images=pictures(2, 50), return_tensors="pt")["pixel_values"]
+    pixels = processor(images=drawn_images(2, 50), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         hidden = ResNetModel.from_pretrained(resnet_folder).eval()(pixels).last_hidden_state
     assert hidden.shape[2:] != (1, 1)
-    torch.testing.assert_close(found.features(pictures(2, 50)), hidden.mean((2, 3)))
+    torch.testing.assert_close(found.features(drawn_images(2, 50)), hidden.mean((2, 3)))
 
 
 def test_the_row_of_dinov2(tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def test_the_row_of_dinov2(tmp_path: Path) -> None:
         0.1,
     )
     assert (found.size, found.dimensions, found.tokenizer) == (28, 16, None)
-    pixels = processor(images=pictures(2, 50), return_tensors="pt")["pixel_values"]
+    pixels = processor(images=drawn_images(2, 50), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         hidden = Dinov2Model.from_pretrained(tmp_path).eval()(pixels).last_hidden_state
-    torch.testing.assert_close(found.features(pictures(2, 50)), hidden[:, 0])
+    torch.testing.assert_close(found.features(drawn_images(2, 50)), hidden[:, 0])
 
 
 def test_the_row_of_clip(clip_folder: Path, backbone: Backbone) -> None:
@@ -181,7 +181,7 @@ def test_the_row_of_clip(clip_folder: Path, backbone: Backbone) -> None:
         0.1,
     )
     assert found.tokenizer is not None
-    torch.testing.assert_close(found.features(pictures(2)), backbone.features(pictures(2)))
+    torch.testing.assert_close(found.features(drawn_images(2)), backbone.features(drawn_images(2)))
 
 
 def test_what_cannot_be_loaded(clip_folder: Path) -> None:

@@ -13,10 +13,10 @@ from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.finetune import cutmix, exact_steps, head_for, mixup, run_exact, tunable
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 Opener = Callable[[Path], Image.Image]
-Samples = tuple[Sample, ...]
+Samples = tuple[SyntheticImage, ...]
 SHORT = Schedule(epochs=2, iterations=6, batch=4)
 SHAPES = ((24, 32), (40, 20), (48, 48))
 """Wide, tall, and square, all larger than the 16 pixels that the model sees."""
@@ -28,14 +28,15 @@ def store(backbone: Backbone, open_image: Opener) -> FeatureStore:
 
 
 @pytest.fixture(scope="module")
-def trial(make_split: Callable[..., Split], make_samples: Callable[..., Samples]) -> Trial:
+def trial(make_split: Callable[..., FewShotSplit], make_samples: Callable[..., Samples]) -> Trial:
     split = make_split("train", 2, 5, SHAPES)
     return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
 def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -> list[float]:
-    """The reference's loop, written again from METHOD.md: item by item, sharing nothing but the seeds."""
-    real = [(one.path, trial.split.classes.index(one.label), one.sha256) for one in trial.split.examples]
+    """The original code's loop, written again from METHOD.md: item by item, sharing nothing but the
+    seeds."""
+    real = [(one.path, trial.split.classes.index(one.label), one.sha256) for one in trial.split.images]
     copies = {sha: [one.path for one in trial.synthetic if one.source_sha256 == sha] for _, _, sha in real}
     rng, turns = generator_of(trial.seed, "draws"), generator_of(trial.seed, "exact views")
     which = rng.integers(len(real), size=(steps, batch))
@@ -97,26 +98,30 @@ def test_the_exact_path_is_the_references_loop_loss_by_loss(
     assert found[0] != pytest.approx(found[-1], rel=1e-3)
 
 
-def test_an_exact_trial_has_an_outcome_and_a_seed(
-    trial: Trial, store: FeatureStore, make_split: Callable[..., Split]
+def test_an_exact_trial_has_an_result_and_a_seed(
+    trial: Trial, store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     validation = make_split("val", 5)
-    outcome = run_exact(trial, validation, store, SHORT)
-    assert outcome == run_exact(trial, validation, store, SHORT)
-    assert (len(outcome.right), len(outcome.epoch_accuracy), outcome.synthetic_images) == (15, 2, 18)
-    assert run_exact(trial, validation, store, SHORT, mix="cutmix").loss != outcome.loss
+    result = run_exact(trial, validation, store, SHORT)
+    assert result == run_exact(trial, validation, store, SHORT)
+    assert (len(result.right), len(result.epoch_accuracy), result.synthetic_images) == (15, 2, 18)
+    assert run_exact(trial, validation, store, SHORT, mix="cutmix").loss != result.loss
 
 
-@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("finetune", ["full", "lora"])
 def test_tuning_moves_a_copy_of_the_backbone(
-    tune: str, trial: Trial, store: FeatureStore, backbone: Backbone, make_split: Callable[..., Split]
+    finetune: str,
+    trial: Trial,
+    store: FeatureStore,
+    backbone: Backbone,
+    make_split: Callable[..., FewShotSplit],
 ) -> None:
     before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
     state = torch.random.get_rng_state()
-    outcome = run_exact(trial, make_split("val", 5), store, SHORT, tune=tune)
+    result = run_exact(trial, make_split("val", 5), store, SHORT, finetune=finetune)
     still = run_exact(trial, make_split("val", 5), store, SHORT)
-    assert outcome.loss != still.loss
-    assert outcome == run_exact(trial, make_split("val", 5), store, SHORT, tune=tune)
+    assert result.loss != still.loss
+    assert result == run_exact(trial, make_split("val", 5), store, SHORT, finetune=finetune)
     assert all(torch.equal(weight, before[name]) for name, weight in backbone.model.state_dict().items())
     assert not backbone.model.training
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -145,9 +150,9 @@ def test_mixup_and_cutmix_keep_the_share_they_tell() -> None:
 
 
 def test_unknown_choices_are_one_sentence(
-    trial: Trial, store: FeatureStore, make_split: Callable[..., Split]
+    trial: Trial, store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     with pytest.raises(UserError, match="use head, full or lora"):
-        run_exact(trial, make_split("val", 5), store, SHORT, tune="half")
+        run_exact(trial, make_split("val", 5), store, SHORT, finetune="half")
     with pytest.raises(UserError, match="use none, mixup or cutmix"):
-        run_exact(trial, make_split("val", 5), store, SHORT, mix="blend")
+        run_exact(trial, make_split("val", 5), store, SHORT, mix="mixing")

@@ -27,7 +27,7 @@ from dalda.evaluation.generative_metrics import (
     nearest_real,
     vendi_score,
 )
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(size=(40, 8))
@@ -129,8 +129,8 @@ def test_rows_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_set_is_measured_overall_and_by_class(
     backbone: Backbone,
     open_image: Callable[[Path], Image.Image],
-    make_split: Callable[..., Split],
-    make_samples: Callable[..., tuple[Sample, ...]],
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, store = make_split("train", 7), FeatureStore(backbone, open_image)
     samples = make_samples(split, 2)

@@ -12,7 +12,7 @@ from dalda.evaluation.backbones import Backbone, Row
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import Heads, run_trial, run_trials
 from dalda.evaluation.trial import Schedule, Trial
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 Opener = Callable[[Path], Image.Image]
 SHORT = Schedule(epochs=2, iterations=20, batch=8, learning_rate=0.01)
@@ -23,20 +23,22 @@ def store(backbone: Backbone, open_image: Opener) -> FeatureStore:
     return FeatureStore(backbone, open_image, views=2)
 
 
-def test_an_outcome_counts_every_validation_image(
-    store: FeatureStore, make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+def test_an_result_counts_every_validation_image(
+    store: FeatureStore,
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    outcome = run_trial(Trial("dalda", 0, split, make_samples(split, 3)), validation, store, SHORT)
-    assert len(outcome.right) == 15
-    assert outcome.accuracy == pytest.approx(np.mean(outcome.right))
-    assert outcome.class_accuracy == pytest.approx(np.reshape(outcome.right, (3, 5)).mean(1))
-    assert (outcome.real_images, outcome.synthetic_images) == (6, 18)
-    assert (outcome.arm, outcome.seed, outcome.shots) == ("dalda", 0, 2)
-    assert outcome.accuracy > 0.8
+    result = run_trial(Trial("dalda", 0, split, make_samples(split, 3)), validation, store, SHORT)
+    assert len(result.right) == 15
+    assert result.accuracy == pytest.approx(np.mean(result.right))
+    assert result.class_accuracy == pytest.approx(np.reshape(result.right, (3, 5)).mean(1))
+    assert (result.real_images, result.synthetic_images) == (6, 18)
+    assert (result.arm, result.seed, result.shots) == ("dalda", 0, 2)
+    assert result.accuracy > 0.8
 
 
-def test_the_seed_decides(store: FeatureStore, make_split: Callable[..., Split]) -> None:
+def test_the_seed_decides(store: FeatureStore, make_split: Callable[..., FewShotSplit]) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     first = run_trial(Trial("real", 0, split), validation, store, SHORT)
     assert run_trial(Trial("real", 0, split), validation, store, SHORT) == first
@@ -44,7 +46,9 @@ def test_the_seed_decides(store: FeatureStore, make_split: Callable[..., Split])
 
 
 def test_trials_together_are_trials_alone(
-    store: FeatureStore, make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+    store: FeatureStore,
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     trials = [
@@ -86,25 +90,27 @@ def test_heads_are_trained_as_torch_trains_a_linear_layer(backbone: Backbone) ->
 
 
 def test_the_last_epoch_is_reported_and_all_are_kept(
-    store: FeatureStore, make_split: Callable[..., Split]
+    store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    outcome = run_trial(Trial("real", 0, split), validation, store, replace(SHORT, epochs=4))
-    assert len(outcome.epoch_accuracy) == 4
-    assert outcome.epoch_accuracy[-1] == outcome.accuracy
+    result = run_trial(Trial("real", 0, split), validation, store, replace(SHORT, epochs=4))
+    assert len(result.epoch_accuracy) == 4
+    assert result.epoch_accuracy[-1] == result.accuracy
     first = run_trial(Trial("real", 0, split), validation, store, replace(SHORT, epochs=1))
-    assert first.epoch_accuracy == outcome.epoch_accuracy[:1]
-    assert np.trace(outcome.confusion) == sum(outcome.right)
-    assert np.sum(outcome.confusion, axis=1).tolist() == [5, 5, 5]
+    assert first.epoch_accuracy == result.epoch_accuracy[:1]
+    assert np.trace(result.confusion) == sum(result.right)
+    assert np.sum(result.confusion, axis=1).tolist() == [5, 5, 5]
 
 
 def test_an_image_that_is_not_trusted_is_not_learned(
-    store: FeatureStore, make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+    store: FeatureStore,
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     samples = make_samples(split, 1)
     arms = [
-        Trial("kept", 0, split, samples, blend="two-term-loss", sample_weights=(0.0,) * 6),
+        Trial("kept", 0, split, samples, mixing="two-term-loss", sample_weights=(0.0,) * 6),
         Trial("wrong", 0, split, samples, sample_weights=(1.0,)),
     ]
     still = run_trial(replace(arms[0], synthetic_probability=1.0), validation, store, SHORT)
@@ -117,24 +123,22 @@ def test_an_image_that_is_not_trusted_is_not_learned(
 
 def test_images_of_more_shots_are_left_out_and_told(
     store: FeatureStore,
-    make_split: Callable[..., Split],
-    make_samples: Callable[..., tuple[Sample, ...]],
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     split = make_split("train", 2)
-    fewer = replace(split, examples=split.examples[::2], shots=1)
-    outcome = run_trial(
-        Trial("dalda", 0, fewer, make_samples(split, 2)), make_split("val", 5), store, SHORT
-    )
-    assert (outcome.real_images, outcome.synthetic_images) == (3, 6)
+    fewer = replace(split, images=split.images[::2], shots=1)
+    result = run_trial(Trial("dalda", 0, fewer, make_samples(split, 2)), make_split("val", 5), store, SHORT)
+    assert (result.real_images, result.synthetic_images) == (3, 6)
     assert "dalda leaves out 6 of 12 synthetic images" in capsys.readouterr().err
 
 
 def test_a_folder_of_features_changes_nothing(
     backbone: Backbone,
     open_image: Opener,
-    make_split: Callable[..., Split],
-    make_samples: Callable[..., tuple[Sample, ...]],
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
     store: FeatureStore,
     tmp_path: Path,
 ) -> None:
@@ -147,20 +151,20 @@ def test_a_folder_of_features_changes_nothing(
 
 
 def test_the_text_head_starts_at_clips_own_logits(
-    store: FeatureStore, backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
+    store: FeatureStore, backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     still = Schedule(epochs=0)
-    outcome = run_trial(Trial("zero-shot", 0, split), validation, store, still)
-    images = [open_image(example.path) for example in validation.examples]
-    texts = backbone.head_start(validation.classes)
+    result = run_trial(Trial("zero-shot", 0, split), validation, store, still)
+    images = [open_image(example.path) for example in validation.images]
+    texts = backbone.head_init(validation.classes)
     assert texts is not None
     best = (backbone.features(images) @ torch.nn.functional.normalize(texts, dim=1).T).argmax(1)
-    assert outcome.right == tuple((best == torch.arange(3).repeat_interleave(5)).tolist())
+    assert result.right == tuple((best == torch.arange(3).repeat_interleave(5)).tolist())
 
 
 def test_a_backbone_without_text_starts_from_the_seed(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., Split]
+    backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
 ) -> None:
     blind = replace(backbone, tokenizer=None, row=Row(None, "adam", 0.01, 0.0))
     store = FeatureStore(blind, open_image, views=2)
@@ -173,15 +177,15 @@ def test_a_backbone_without_text_starts_from_the_seed(
 
 
 def test_what_cannot_be_compared_is_one_sentence(
-    store: FeatureStore, make_split: Callable[..., Split]
+    store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     one_class = replace(split, classes=("red",))
     cases = [
         (one_class, replace(validation, classes=("red",)), "at least two classes"),
         (split, replace(validation, classes=("red", "green", "grey")), "different classes"),
-        (split, replace(validation, examples=()), "no validation images"),
-        (replace(split, examples=split.examples[:4]), validation, "have no training image"),
+        (split, replace(validation, images=()), "no validation images"),
+        (replace(split, images=split.images[:4]), validation, "have no training image"),
     ]
     for train, held_out, sentence in cases:
         with pytest.raises(UserError, match=sentence):

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from dalda.evaluation.statistics import Gains, difference, difference_by_image, gains_of, interval
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
 SIMULATIONS = 1000
 WORLDS = [(0.1, 0.0), (0.1, 0.3), (0.3, 0.0)]
@@ -35,19 +35,19 @@ def simulated(
     names = np.array([str(number) for number in range(world)])
     for _ in range(SIMULATIONS):
         hard, odd = generator.normal(size=world), generator.normal(size=world) * of_images
-        arms: tuple[list[Outcome], list[Outcome]] = ([], [])
+        arms: tuple[list[TrialResult], list[TrialResult]] = ([], [])
         for seed in range(seeds):
             own = generator.permutation(world)[:images] if world > images else np.arange(images)
             noise = generator.normal(size=(2, images)) * 0.7 + generator.normal(size=(2, 1)) * of_seeds
             first = gain + hard[own] + odd[own] + noise[0] > 0
             for arm, right in zip(arms, (first, hard[own] + noise[1] > 0), strict=True):
-                arm.append(outcome(seed, right.tolist(), names[own].tolist()))
+                arm.append(result(seed, right.tolist(), names[own].tolist()))
         yield gains_of(*arms)
 
 
-def outcome(seed: int, right: list[bool], images: list[str]) -> Outcome:
+def result(seed: int, right: list[bool], images: list[str]) -> TrialResult:
     accuracy = sum(right) / len(right)
-    return Outcome(
+    return TrialResult(
         "simulated", "arm", seed, 1, ("a", "b"), accuracy, (), 0, 1, 0, tuple(right), images=tuple(images)
     )
 
@@ -88,8 +88,8 @@ def test_a_gain_that_every_seed_shows_alike_has_an_interval_all_the_same() -> No
     right = np.zeros((3, 12), bool)
     right[[0, 1, 2], [3, 5, 7]] = True
     names = [str(number) for number in range(12)]
-    ours = [outcome(seed, row.tolist(), names) for seed, row in enumerate(right)]
-    theirs = [outcome(seed, [False] * 12, names) for seed in range(3)]
+    ours = [result(seed, row.tolist(), names) for seed, row in enumerate(right)]
+    theirs = [result(seed, [False] * 12, names) for seed in range(3)]
     found = difference(gains_of(ours, theirs))
     assert found.mean == pytest.approx(1 / 12)
     assert found.low < 0 < found.high

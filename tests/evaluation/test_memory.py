@@ -18,7 +18,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from dalda.types import Example, Split
+from dalda.types import RealImage, FewShotSplit
 from dalda.evaluation.backbones import load_backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import run_trial
@@ -27,12 +27,12 @@ from dalda.evaluation.trial import Schedule, Trial
 IMAGES, WIDTH = int(sys.argv[3]), int(sys.argv[4])
 backbone = replace(load_backbone("doodle", folder=sys.argv[1]), dimensions=WIDTH)
 store = FeatureStore(backbone, lambda path: 1 / 0, views=8, folder=Path(sys.argv[2]))
-schedule = Schedule(epochs=3, iterations=200, batch=32, head_start="random")
+schedule = Schedule(epochs=3, iterations=200, batch=32, head_init="random")
 
 
 def split(images):
-    examples = tuple(Example(Path("gone"), "ab"[one % 2], f"{one:064x}") for one in range(images))
-    return Split("large", Path(), "train", 0, None, ("a", "b"), examples)
+    examples = tuple(RealImage(Path("gone"), "ab"[one % 2], f"{one:064x}") for one in range(images))
+    return FewShotSplit("large", Path(), "train", 0, None, ("a", "b"), examples)
 
 
 def peak():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dalda.errors import UserError
 from dalda.evaluation.mixing import WAYS, Pool, draw, pool_of
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 
 def shares(way: str, pool: Pool, probability: float) -> NDArray[np.float64]:
@@ -91,11 +91,11 @@ def test_what_cannot_be_blended_is_one_sentence() -> None:
 
 
 def test_samples_find_their_source_by_content(
-    make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 2)
     samples = make_samples(split, 2)
-    fewer = split.examples[1:]
+    fewer = split.images[1:]
     pool, kept = pool_of(fewer, samples[::-1])
     assert (pool.real, pool.synthetic, pool.unused) == (5, 10, 2)
     for sample, source in zip(kept, pool.source, strict=True):
@@ -103,20 +103,20 @@ def test_samples_find_their_source_by_content(
 
 
 def test_of_two_equal_images_the_first_has_the_copies(
-    make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 1)
-    twice = [split.examples[0], *split.examples, replace(split.examples[0], label="blue")]
+    twice = [split.images[0], *split.images, replace(split.images[0], label="blue")]
     pool, _ = pool_of(twice, make_samples(split, 1))
     assert pool.source.tolist() == [0, 2, 3]
 
 
 def test_a_synthetic_folder_of_another_data_set_is_refused(
-    make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]]
+    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 2)
     samples = make_samples(split, 1)
     with pytest.raises(UserError, match="None of the 6 synthetic images"):
-        pool_of(make_split("train", 2, seed=9).examples, samples)
+        pool_of(make_split("train", 2, seed=9).images, samples)
     with pytest.raises(UserError, match="belongs to another data set"):
-        pool_of(split.examples, [replace(samples[0], label="blue")])
+        pool_of(split.images, [replace(samples[0], label="blue")])

@@ -19,22 +19,24 @@ from dalda.evaluation.statistics import (
     per_class,
     verdict,
 )
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
 
-def outcome(seed: int, accuracy: float, images: int = 100) -> Outcome:
+def result(seed: int, accuracy: float, images: int = 100) -> TrialResult:
     hits = round(accuracy * images)
     right = (True,) * hits + (False,) * (images - hits)
-    return Outcome("colours", "arm", seed, 2, ("red", "blue"), hits / images, (1.0, 1.0), 0.1, 4, 0, right)
+    return TrialResult(
+        "colours", "arm", seed, 2, ("red", "blue"), hits / images, (1.0, 1.0), 0.1, 4, 0, right
+    )
 
 
-def arms(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[list[Outcome], list[Outcome]]:
+def arms(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[list[TrialResult], list[TrialResult]]:
     """Trials, [seeds, images] each, all measured on the same images."""
     names = tuple(str(number) for number in range(right.shape[1]))
 
-    def arm(rows: NDArray[np.bool_]) -> list[Outcome]:
+    def arm(rows: NDArray[np.bool_]) -> list[TrialResult]:
         return [
-            replace(outcome(seed, 0.5), right=tuple(row.tolist()), accuracy=row.mean(), images=names)
+            replace(result(seed, 0.5), right=tuple(row.tolist()), accuracy=row.mean(), images=names)
             for seed, row in enumerate(rows)
         ]
 
@@ -66,21 +68,21 @@ def test_an_accuracys_interval_stays_a_share() -> None:
 
 
 def test_pairing_by_seed_removes_what_the_seeds_share() -> None:
-    ours = [outcome(seed, base + 0.1) for seed, base in enumerate((0.3, 0.5, 0.7))]
-    theirs = [outcome(seed, base) for seed, base in enumerate((0.3, 0.5, 0.7))]
+    ours = [result(seed, base + 0.1) for seed, base in enumerate((0.3, 0.5, 0.7))]
+    theirs = [result(seed, base) for seed, base in enumerate((0.3, 0.5, 0.7))]
     found = compare(ours, theirs[::-1]).by_seed
     assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
 
 
 def test_arms_with_other_seeds_or_images_cannot_be_compared() -> None:
     with pytest.raises(UserError, match="same seeds"):
-        compare([outcome(0, 0.5)], [outcome(1, 0.5)])
+        compare([result(0, 0.5)], [result(1, 0.5)])
     with pytest.raises(UserError, match="same validation images"):
-        compare([outcome(0, 0.5)], [outcome(0, 0.5, images=50)])
+        compare([result(0, 0.5)], [result(0, 0.5, images=50)])
     with pytest.raises(UserError, match="same validation images"):
         compare(
-            [replace(outcome(0, 0.5, 2), images=("a", "b"))],
-            [replace(outcome(0, 0.5, 2), images=("a", "c"))],
+            [replace(result(0, 0.5, 2), images=("a", "b"))],
+            [replace(result(0, 0.5, 2), images=("a", "c"))],
         )
 
 
@@ -147,8 +149,8 @@ def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
 
 def test_a_comparison_says_all_there_is() -> None:
     names = tuple(str(number) for number in range(100))
-    ours = [replace(outcome(seed, 0.9 + 0.01 * seed), images=names) for seed in range(3)]
-    theirs = [replace(outcome(seed, 0.6), arm="real", images=names) for seed in range(3)]
+    ours = [replace(result(seed, 0.9 + 0.01 * seed), images=names) for seed in range(3)]
+    theirs = [replace(result(seed, 0.6), arm="real", images=names) for seed in range(3)]
     found = compare(ours, theirs)
     assert found.by_seed == interval([0.9 + 0.01 * seed - 0.6 for seed in range(3)])
     assert found.overall.mean == pytest.approx(0.31) == found.by_image.mean
@@ -161,7 +163,7 @@ def test_seeds_that_share_no_image_are_compared_by_seed() -> None:
     generator = np.random.default_rng(0)
     ours, theirs = arms(generator.random((3, 200)) < 0.8, generator.random((3, 200)) < 0.6)
 
-    def elsewhere(arm: list[Outcome]) -> list[Outcome]:
+    def elsewhere(arm: list[TrialResult]) -> list[TrialResult]:
         return [replace(one, images=tuple(f"{one.seed}-{name}" for name in one.images)) for one in arm]
 
     apart = compare(elsewhere(ours), elsewhere(theirs))
@@ -172,9 +174,9 @@ def test_seeds_that_share_no_image_are_compared_by_seed() -> None:
 
 
 def test_several_shots_of_a_seed_are_one_row() -> None:
-    few = [outcome(seed, 0.5 + 0.1 * seed) for seed in range(3)]
-    many = [replace(outcome(seed, 0.7 + 0.1 * seed), shots=4) for seed in range(3)]
-    base = [replace(outcome(seed, 0.4), shots=shots) for seed in range(3) for shots in (2, 4)]
+    few = [result(seed, 0.5 + 0.1 * seed) for seed in range(3)]
+    many = [replace(result(seed, 0.7 + 0.1 * seed), shots=4) for seed in range(3)]
+    base = [replace(result(seed, 0.4), shots=shots) for seed in range(3) for shots in (2, 4)]
     found = compare([*few, *many], base)
     assert (found.by_seed.mean, found.by_seed.low) == pytest.approx(
         (interval([0.2, 0.3, 0.4]).mean, interval([0.2, 0.3, 0.4]).low)

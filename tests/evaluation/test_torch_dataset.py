@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from dalda.errors import UserError
 from dalda.evaluation.torch_dataset import MixedDataset
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 
 Opener = Callable[[Path], Image.Image]
 Make = Callable[..., MixedDataset]
@@ -22,7 +22,9 @@ def tensor_of(image: Image.Image) -> torch.Tensor:
 
 @pytest.fixture
 def make(
-    make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]], open_image: Opener
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    open_image: Opener,
 ) -> Make:
     split = make_split("train", 2)
     samples = make_samples(split, 3)
@@ -133,7 +135,9 @@ def test_a_run_can_go_on_at_an_epoch(make: Make) -> None:
 
 
 def test_a_foreign_folder_is_refused(
-    make_split: Callable[..., Split], make_samples: Callable[..., tuple[Sample, ...]], open_image: Opener
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    open_image: Opener,
 ) -> None:
     samples = make_samples(make_split("train", 2), 1)
     with pytest.raises(UserError, match="None of the 6"):

@@ -22,17 +22,17 @@ def test_half_are_flipped_and_turned_by_at_most_15_degrees() -> None:
     assert turn.min() < 2
 
 
-@pytest.mark.parametrize("augment", ["jitter", "randaugment"])
-def test_colours_are_drawn_from_the_labels_alone(augment: str) -> None:
+@pytest.mark.parametrize("transforms", ["jitter", "randaugment"])
+def test_colours_are_drawn_from_the_labels_alone(transforms: str) -> None:
     images = [Image.effect_noise((16, 12), 60).convert("RGB") for _ in range(3)]
     state = torch.random.get_rng_state()
-    first = recoloured(images, augment, "a picture")
+    first = recoloured(images, transforms, "a image")
     assert [np.asarray(one).shape for one in first] == [(12, 16, 3)] * 3
     assert all(
         one.tobytes() == other.tobytes()
-        for one, other in zip(first, recoloured(images, augment, "a picture"), strict=True)
+        for one, other in zip(first, recoloured(images, transforms, "a image"), strict=True)
     )
-    others = recoloured(images, augment, "another")
+    others = recoloured(images, transforms, "another")
     assert not all(one.tobytes() == other.tobytes() for one, other in zip(first, others, strict=True))
     assert torch.equal(torch.random.get_rng_state(), state)
 

@@ -6,13 +6,13 @@ import pytest
 
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
-from dalda.evaluation.trial import picture_of
-from dalda.types import Sample, Split
+from dalda.evaluation.trial import image_of
+from dalda.types import FewShotSplit, SyntheticImage
 
 
-def test_a_picture_is_hashed_once_until_it_changes(
-    make_split: Callable[..., Split],
-    make_samples: Callable[..., tuple[Sample, ...]],
+def test_a_image_is_hashed_once_until_it_changes(
+    make_split: Callable[..., FewShotSplit],
+    make_samples: Callable[..., tuple[SyntheticImage, ...]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -30,12 +30,12 @@ def test_a_picture_is_hashed_once_until_it_changes(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", counting)
-        assert {picture_of(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
+        assert {image_of(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
     assert read == [path]
     path.write_bytes(second.path.read_bytes())
-    assert picture_of(sample).sha256 == sha256_of(second.path)
+    assert image_of(sample).sha256 == sha256_of(second.path)
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        picture_of(sample)
-    example = split.examples[0]
-    assert picture_of(example).sha256 == example.sha256
+        image_of(sample)
+    example = split.images[0]
+    assert image_of(example).sha256 == example.sha256

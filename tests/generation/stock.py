@@ -1,4 +1,4 @@
-"""Jobs for tiny models, and what stock diffusers makes of them, one at a time."""
+"""Requests for tiny models, and what stock diffusers makes of them, one at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,13 @@ from tests.generation.tiny import save_tiny
 from dalda.generation.backends.attention import install, remove
 from dalda.generation.backends.stable_diffusion import Renderer
 from dalda.models.presets import Preset
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 STEPS, GUIDANCE = 3, 4.0
 
 
-def job_of(number: int, ip_adapter_scale: float, source: str | None = None) -> Job:
-    return Job(
+def request_of(number: int, ip_adapter_scale: float, source: str | None = None) -> GenerationRequest:
+    return GenerationRequest(
         source=Path("a.png"),
         source_sha256=source or f"source{number}",
         label="car",
@@ -30,7 +30,7 @@ def job_of(number: int, ip_adapter_scale: float, source: str | None = None) -> J
         negative_prompt="low quality",
         ip_adapter_scale=ip_adapter_scale,
         ip_adapter_scale_mean=None,
-        clip_score=None,
+        source_clip_probability=None,
         guidance_scale=GUIDANCE,
         strength=None,
         steps=STEPS,
@@ -55,7 +55,9 @@ def preset_of(folder: Path, kind: str = "plain", *, xl: bool = False) -> Preset:
     )
 
 
-def latents_of(renderer: Renderer, jobs: list[Job], sources: list[Image.Image]) -> torch.Tensor:
+def latents_of(
+    renderer: Renderer, requests: list[GenerationRequest], sources: list[Image.Image]
+) -> torch.Tensor:
     """The last latents of a batch, before decoding rounds them to bytes."""
     kept: list[torch.Tensor] = []
     decode = renderer._decode
@@ -66,24 +68,26 @@ def latents_of(renderer: Renderer, jobs: list[Job], sources: list[Image.Image]) 
 
     renderer._decode = keep  # type: ignore[method-assign]
     try:
-        renderer.render(jobs, sources)
+        renderer.render(requests, sources)
     finally:
         del renderer.__dict__["_decode"]
     return kept[0]
 
 
-def stock_latents(pipeline: Any, job: Job, source: Image.Image | None, **more: Any) -> torch.Tensor:
+def stock_latents(
+    pipeline: Any, request: GenerationRequest, source: Image.Image | None, **more: Any
+) -> torch.Tensor:
     """One image as stock diffusers makes it; without a source from the text alone."""
     pipeline.set_progress_bar_config(disable=True)
     if source is not None:
-        pipeline.set_ip_adapter_scale(job.ip_adapter_scale)
+        pipeline.set_ip_adapter_scale(request.ip_adapter_scale)
     with torch.no_grad():
         made = pipeline(
-            prompt=job.prompt,
-            negative_prompt=job.negative_prompt,
-            num_inference_steps=job.steps,
-            guidance_scale=job.guidance_scale,
-            generator=torch.Generator().manual_seed(job.seed),
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator().manual_seed(request.seed),
             output_type="latent",
             ip_adapter_image=source,
             **more,

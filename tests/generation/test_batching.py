@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generation.stock import job_of, source_of
+from tests.generation.stock import request_of, source_of
 
 from dalda.generation.batching import (
     MOST,
@@ -35,7 +35,7 @@ def test_a_batch_always_fits_or_is_one(free: int, one: int) -> None:
     assert size == 1 or size * one <= free * (1 - SPARE)
 
 
-def test_small_pictures_go_together_and_large_ones_alone_on_a_cpu() -> None:
+def test_small_images_go_together_and_large_ones_alone_on_a_cpu() -> None:
     assert automatic_batch_size(32, "cpu") == 32
     assert automatic_batch_size(512, "cpu") == 1
     assert automatic_batch_size(512, "cuda:1") > 1
@@ -46,15 +46,15 @@ def test_a_probe_that_runs_out_of_memory_says_one(monkeypatch: pytest.MonkeyPatc
     for name, value in {"reset_peak_memory_stats": None, "memory_allocated": 0}.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
 
-    def full(jobs: object, sources: object) -> None:
+    def full(requests: object, sources: object) -> None:
         raise error
 
     renderer: Any = SimpleNamespace(device="cuda", size=512, render=full)
     error: Exception = torch.OutOfMemoryError("CUDA out of memory")
-    assert probed_batch_size(renderer, job_of(0, 0.5), lambda: source_of(0)) == 1
+    assert probed_batch_size(renderer, request_of(0, 0.5), lambda: source_of(0)) == 1
     error = RuntimeError("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes"):
-        probed_batch_size(renderer, job_of(0, 0.5), lambda: source_of(0))
+        probed_batch_size(renderer, request_of(0, 0.5), lambda: source_of(0))
 
 
 def test_running_out_of_memory_is_told_from_other_errors() -> None:

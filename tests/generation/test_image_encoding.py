@@ -13,10 +13,10 @@ def test_is_blank() -> None:
     assert not is_blank(half)
 
 
-def test_png_keeps_every_value_and_equal_pictures_have_equal_hashes() -> None:
-    picture = Image.effect_noise((16, 9), 80).convert("RGB")
-    one, other = (encode(picture.copy(), FORMATS["png"]) for _ in range(2))
-    assert Image.open(io.BytesIO(one.data)).tobytes() == picture.tobytes()
+def test_png_keeps_every_value_and_equal_images_have_equal_hashes() -> None:
+    image = Image.effect_noise((16, 9), 80).convert("RGB")
+    one, other = (encode(image.copy(), FORMATS["png"]) for _ in range(2))
+    assert Image.open(io.BytesIO(one.data)).tobytes() == image.tobytes()
     assert one == other
     assert one.fault is None
 

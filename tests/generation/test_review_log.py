@@ -19,14 +19,14 @@ def test_nothing_reviewed_is_nothing_rejected(tmp_path: Path) -> None:
 
 
 def test_the_last_line_wins_and_undo_takes_back(tmp_path: Path) -> None:
-    for job_id, verdict in [
+    for request_id, verdict in [
         ("a", "keep"),
         ("b", "reject"),
         ("a", "reject"),
         ("c", "reject"),
         ("c", "undo"),
     ]:
-        append(tmp_path, job_id, verdict, "page")  # type: ignore[arg-type]
+        append(tmp_path, request_id, verdict, "page")  # type: ignore[arg-type]
     assert rejected(tmp_path) == {"a", "b"}
     assert {name: one.decision for name, one in decisions(tmp_path).items()} == {
         "a": "reject",
@@ -37,7 +37,7 @@ def test_the_last_line_wins_and_undo_takes_back(tmp_path: Path) -> None:
 
 def test_the_order_of_the_file_decides_not_the_clock(tmp_path: Path) -> None:
     lines = [("reject", "2030-01-01T00:00:00+00:00"), ("keep", "1999-01-01T00:00:00+00:00")]
-    records = [{"job_id": "a", "decision": word, "time": time, "author": "x"} for word, time in lines]
+    records = [{"request_id": "a", "decision": word, "time": time, "author": "x"} for word, time in lines]
     (tmp_path / REVIEW).write_text("".join(json.dumps(record) + "\n" for record in records))
     assert rejected(tmp_path) == frozenset()
 
@@ -51,25 +51,25 @@ def test_a_stop_within_a_write_costs_that_decision_at_most(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Verdict]], data: st.DataObject
 ) -> None:
     out = tmp_path_factory.mktemp("out")
-    for job_id, verdict in steps:
-        append(out, job_id, verdict, "é")
+    for request_id, verdict in steps:
+        append(out, request_id, verdict, "é")
     written = (out / REVIEW).read_bytes()
     last = written[:-1].rfind(b"\n") + 1
     (out / REVIEW).write_bytes(written[: data.draw(st.integers(last, len(written) - 1))])
-    kept = [(one.job_id, one.decision) for one in history(out)]
+    kept = [(one.request_id, one.decision) for one in history(out)]
     assert kept in (steps, steps[:-1])
     append(out, "z", "reject", "é")
-    assert [(one.job_id, one.decision) for one in history(out)] == [*kept, ("z", "reject")]
+    assert [(one.request_id, one.decision) for one in history(out)] == [*kept, ("z", "reject")]
     assert (out / REVIEW).read_bytes().endswith(b"\n")
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        '{"job_id": "b", "decision": "burn", "time": "", "author": ""}',
-        '{"job_id": "b", "decision": ["keep"], "time": "", "author": ""}',
-        '{"job_id": "\\ud800", "decision": "keep", "time": "", "author": ""}',
-        '{"job_id": "b"}',
+        '{"request_id": "b", "decision": "burn", "time": "", "author": ""}',
+        '{"request_id": "b", "decision": ["keep"], "time": "", "author": ""}',
+        '{"request_id": "\\ud800", "decision": "keep", "time": "", "author": ""}',
+        '{"request_id": "b"}',
         "3",
         "[" * 200_000,
     ],

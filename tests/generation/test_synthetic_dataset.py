@@ -16,19 +16,19 @@ from dalda.generation.synthetic_dataset import (
     TRAIN,
     Dropped,
     Finished,
-    Store,
+    SyntheticDataset,
     folder_name,
     read_settings,
 )
 from dalda.storage import jsonl as lines
 from dalda.storage.atomic import unfinished
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 SETTINGS_USED = {"seed": 0, "model": "doodle", "versions": {"torch": "1"}}
 
 
-def job_of(number: int, label: str = "car") -> Job:
-    return Job(
+def request_of(number: int, label: str = "car") -> GenerationRequest:
+    return GenerationRequest(
         source=Path("a.png"),
         source_sha256="hash",
         label=label,
@@ -39,7 +39,7 @@ def job_of(number: int, label: str = "car") -> Job:
         negative_prompt="",
         ip_adapter_scale=0.5,
         ip_adapter_scale_mean=None,
-        clip_score=0.25,
+        source_clip_probability=0.25,
         guidance_scale=2.0,
         strength=None,
         steps=20,
@@ -48,38 +48,38 @@ def job_of(number: int, label: str = "car") -> Job:
 
 
 def finished(number: int = 0, label: str = "car") -> Finished:
-    picture = encode(Image.new("RGB", (4, 4), (9, 9, number)), FORMATS["png"])
-    return Finished(job_of(number, label), picture, seed=number)
+    image = encode(Image.new("RGB", (4, 4), (9, 9, number)), FORMATS["png"])
+    return Finished(request_of(number, label), image, seed=number)
 
 
-def test_a_finished_job_is_found_again_with_all_that_is_known_of_it(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+def test_a_finished_request_is_found_again_with_all_that_is_known_of_it(tmp_path: Path) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
-    store.add([], [Dropped(job_of(1), "of one colour", 7)])
-    again = Store.open(tmp_path / "out", SETTINGS_USED)
-    assert again.finished() == {job_of(0).id, job_of(1).id}
+    store.add([], [Dropped(request_of(1), "of one colour", 7)])
+    again = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    assert again.finished() == {request_of(0).id, request_of(1).id}
     (sample,) = again.samples()
-    assert (sample.label, sample.ip_adapter_scale, sample.clip_score) == ("car", 0.5, 0.25)
+    assert (sample.label, sample.ip_adapter_scale, sample.source_clip_probability) == ("car", 0.5, 0.25)
     assert Image.open(sample.path).getpixel((0, 0)) == (9, 9, 0)
     assert [line["reason"] for line in again.dropped()] == ["of one colour"]
 
 
 @pytest.mark.parametrize("torn", ['{"file_name": "car/x', '{"file_name": "x"}', "\x00\x00"])
-def test_a_torn_last_line_is_dropped_and_its_job_done_again(tmp_path: Path, torn: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+def test_a_torn_last_line_is_dropped_and_its_request_done_again(tmp_path: Path, torn: str) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     whole = metadata.read_text()
     metadata.write_text(whole + torn)
-    again = Store.open(tmp_path / "out", SETTINGS_USED)
-    assert again.finished() == {job_of(0).id}
+    again = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    assert again.finished() == {request_of(0).id}
     with again.held():
         again.add([finished(1)])
     assert [json.loads(line)["repeat"] for line in metadata.read_text().splitlines()] == [0, 1]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     metadata.write_text("nonsense\n" + metadata.read_text())
@@ -87,9 +87,9 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
         store.finished()
 
 
-@pytest.mark.parametrize("line", ['{"file_name": "a.png"}', "[]", '{"job_id": 1}'])
+@pytest.mark.parametrize("line", ['{"file_name": "a.png"}', "[]", '{"request_id": 1}'])
 def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     (tmp_path / "out" / TRAIN / METADATA).write_text(line + "\n")
     with pytest.raises(UserError, match="line 1"):
         store.samples()
@@ -98,9 +98,9 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("clip_score", "NaN"),
-        ("clip_score", "-Infinity"),
-        ("clip_score", "true"),
+        ("source_clip_probability", "NaN"),
+        ("source_clip_probability", "-Infinity"),
+        ("source_clip_probability", "true"),
         ("ip_adapter_scale", "null"),
         ("ip_adapter_scale", "1" * 400),
         ("ip_adapter_scale_mean", "NaN"),
@@ -114,7 +114,7 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
     ],
 )
 def test_a_line_of_odd_values_is_named(tmp_path: Path, name: str, value: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished(0), finished(1)])
     metadata = tmp_path / "out" / TRAIN / METADATA
     first, second = metadata.read_text().splitlines()
@@ -125,7 +125,7 @@ def test_a_line_of_odd_values_is_named(tmp_path: Path, name: str, value: str) ->
 
 
 def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
     store.samples()[0].path.unlink()
     assert store.finished() == set()
@@ -133,40 +133,40 @@ def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
         store.samples()
 
 
-def test_settle_orders_by_the_plan_and_keeps_one_line_a_job(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+def test_settle_orders_by_the_plan_and_keeps_one_line_a_request(tmp_path: Path) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     for number in (2, 0, 1, 0):
         store.add([finished(number)])
-    store.settle([job_of(number) for number in range(3)])
+    store.settle([request_of(number) for number in range(3)])
     assert [line["repeat"] for line in store.lines()] == [0, 1, 2]
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
-    Store.open(tmp_path / "out", SETTINGS_USED).add([finished()])
+    SyntheticDataset.open(tmp_path / "out", SETTINGS_USED).add([finished()])
     with pytest.raises(UserError, match=r"seed = 0, now it is 1"):
-        Store.open(tmp_path / "out", {**SETTINGS_USED, "seed": 1})
+        SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "seed": 1})
     with pytest.raises(UserError, match="extra"):
-        Store.open(tmp_path / "out", {**SETTINGS_USED, "extra": 1})
-    Store.open(tmp_path / "out", {**SETTINGS_USED, "versions": {"torch": "2"}})
+        SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "extra": 1})
+    SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "versions": {"torch": "2"}})
 
 
 def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> None:
-    """The first ones may have been the mistake that ended the run before its first picture."""
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    """The first ones may have been the mistake that ended the run before its first image."""
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held():
         store.remember(batch_size=4)
-    mended = {"seed": 1, "model": "doodle"}
-    Store.open(tmp_path / "out", mended)
-    assert read_settings(tmp_path / "out") == mended
-    store.add([], [Dropped(job_of(1), "of one colour", 7)])
+    fixed = {"seed": 1, "model": "doodle"}
+    SyntheticDataset.open(tmp_path / "out", fixed)
+    assert read_settings(tmp_path / "out") == fixed
+    store.add([], [Dropped(request_of(1), "of one colour", 7)])
     with pytest.raises(UserError, match=r"seed = 1, now it is 0"):
-        Store.open(tmp_path / "out", SETTINGS_USED)
+        SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
 
 
 def test_a_folder_in_which_another_process_begins_is_not_begun_anew(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held(), pytest.raises(UserError, match="another process"):
-        Store.open(tmp_path / "out", {"seed": 1})
+        SyntheticDataset.open(tmp_path / "out", {"seed": 1})
     assert read_settings(tmp_path / "out") == SETTINGS_USED
 
 
@@ -174,17 +174,17 @@ def test_foreign_folders_files_and_unwritable_places_are_refused(tmp_path: Path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("text")
     with pytest.raises(UserError, match="did not make"):
-        Store.open(tmp_path / "mine", SETTINGS_USED)
+        SyntheticDataset.open(tmp_path / "mine", SETTINGS_USED)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "text"
     with pytest.raises(UserError, match="is a file"):
-        Store.open(tmp_path / "mine" / "thesis.txt", SETTINGS_USED)
+        SyntheticDataset.open(tmp_path / "mine" / "thesis.txt", SETTINGS_USED)
     with pytest.raises(UserError, match="cannot be used"):
-        Store.open(tmp_path / "mine" / "thesis.txt" / "out", SETTINGS_USED)
+        SyntheticDataset.open(tmp_path / "mine" / "thesis.txt" / "out", SETTINGS_USED)
 
 
 def test_a_start_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     unfinished(tmp_path / SETTINGS).write_text("see")
-    Store.open(tmp_path, SETTINGS_USED)
+    SyntheticDataset.open(tmp_path, SETTINGS_USED)
     assert read_settings(tmp_path)["model"] == "doodle"
 
 
@@ -192,12 +192,12 @@ def test_a_start_that_was_cut_off_goes_on(tmp_path: Path) -> None:
 def test_damaged_settings_are_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / SETTINGS).write_text(text)
     with pytest.raises(UserError, match="settings"):
-        Store.open(tmp_path, SETTINGS_USED)
+        SyntheticDataset.open(tmp_path, SETTINGS_USED)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd"])
 def test_metadata_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
     metadata = tmp_path / "out" / TRAIN / METADATA
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "file_name": name}) + "\n")
@@ -205,12 +205,12 @@ def test_metadata_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> No
         store.samples()
 
 
-@pytest.mark.parametrize("linked", ["picture", "folder"])
+@pytest.mark.parametrize("linked", ["image", "folder"])
 def test_a_link_cannot_lead_out_of_the_folder(tmp_path: Path, linked: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
     (sample,) = store.samples()
-    place = sample.path if linked == "picture" else sample.path.parent
+    place = sample.path if linked == "image" else sample.path.parent
     place.rename(tmp_path / "elsewhere")
     place.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="outside"):
@@ -218,18 +218,18 @@ def test_a_link_cannot_lead_out_of_the_folder(tmp_path: Path, linked: str) -> No
 
 
 def test_a_folder_may_itself_be_a_link(tmp_path: Path) -> None:
-    Store.open(tmp_path / "out", SETTINGS_USED).add([finished()])
+    SyntheticDataset.open(tmp_path / "out", SETTINGS_USED).add([finished()])
     (tmp_path / "link").symlink_to(tmp_path / "out")
-    assert len(Store.existing(tmp_path / "link").samples()) == 1
+    assert len(SyntheticDataset.existing(tmp_path / "link").samples()) == 1
 
 
-def test_of_two_lines_of_a_job_the_last_counts(tmp_path: Path) -> None:
-    """As after a lost picture was made again, and a stop before the lines were put in order."""
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+def test_of_two_lines_of_a_request_the_last_counts(tmp_path: Path) -> None:
+    """As after a lost image was made again, and a stop before the lines were put in order."""
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     for fault in ("of one colour", None, "not a number"):
         store.add([replace(finished(0), rendered_again=fault), finished(1)])
-    store.add([], [Dropped(job_of(2), "not a number", 6)] * 2)
-    assert [sample.job_id for sample in store.samples()] == [job_of(0).id, job_of(1).id]
+    store.add([], [Dropped(request_of(2), "not a number", 6)] * 2)
+    assert [sample.request_id for sample in store.samples()] == [request_of(0).id, request_of(1).id]
     again, dropped = store.faults()
     assert (dict(again), dict(dropped)) == ({"not a number": 1}, {"not a number": 1})
 
@@ -253,7 +253,7 @@ def test_two_classes_never_share_a_folder(one: str, other: str) -> None:
     "label", ["花", "a∕b", "../../etc", "<script>", "golden retriever", "metadata.jsonl"]
 )
 def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label: str) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished(label=label)])
     (sample,) = store.samples()
     assert sample.label == label
@@ -261,24 +261,26 @@ def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label
 
 
 def test_a_nested_difference_is_named_by_itself(tmp_path: Path) -> None:
-    Store.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}}).add([finished()])
+    SyntheticDataset.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}}).add(
+        [finished()]
+    )
     with pytest.raises(UserError, match=r"preset\.steps = 30, now it is 20;"):
-        Store.open(tmp_path / "out", {"preset": {"steps": 20, "prefix": "x" * 200}})
+        SyntheticDataset.open(tmp_path / "out", {"preset": {"steps": 20, "prefix": "x" * 200}})
 
 
 def test_two_processes_do_not_add_at_once(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held():
-        with pytest.raises(UserError, match="another process"), Store(store.folder).held():
+        with pytest.raises(UserError, match="another process"), SyntheticDataset(store.folder).held():
             pass
         store.add([finished()])
-    with Store(store.folder).held():
+    with SyntheticDataset(store.folder).held():
         pass
 
 
 def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk takes a part of the second line and then no more."""
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished(0)])
     whole = (store.folder / TRAIN / METADATA).read_bytes()
 
@@ -296,7 +298,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_folder_that_takes_no_files_is_known_before_any_work(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     (store.folder / TRAIN / METADATA).mkdir()
     with pytest.raises(UserError, match=r"metadata\.jsonl' cannot be written"), store.held():
         raise AssertionError("no work is to begin")
@@ -304,23 +306,23 @@ def test_a_folder_that_takes_no_files_is_known_before_any_work(tmp_path: Path) -
 
 def test_what_is_remembered_of_the_rendering_may_change(tmp_path: Path) -> None:
     settings = {**SETTINGS_USED, "rendering": {"batch_size": "auto"}}
-    store = Store.open(tmp_path / "out", settings)
+    store = SyntheticDataset.open(tmp_path / "out", settings)
     store.remember(batch_size=8, device="cpu")
     assert store.rendering() == {"batch_size": 8, "device": "cpu"}
-    assert Store.open(tmp_path / "out", settings).rendering()["batch_size"] == 8
+    assert SyntheticDataset.open(tmp_path / "out", settings).rendering()["batch_size"] == 8
     assert read_settings(store.folder)["model"] == "doodle"
 
 
 @pytest.mark.parametrize("rendering", [None, "x", [1]])
 def test_a_strange_account_of_the_rendering_does_no_harm(tmp_path: Path, rendering: object) -> None:
-    store = Store.open(tmp_path / "out", {"rendering": rendering})
+    store = SyntheticDataset.open(tmp_path / "out", {"rendering": rendering})
     assert store.rendering() == {}
 
 
 def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "out", SETTINGS_USED)
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished(0), replace(finished(1), rendered_again="of one colour", seed=5)])
-    store.add([], [Dropped(job_of(2), "not a number", 6)])
+    store.add([], [Dropped(request_of(2), "not a number", 6)])
     again, dropped = store.faults()
     assert (dict(again), dict(dropped)) == ({"of one colour": 1}, {"not a number": 1})
     assert [line["seed"] for line in (*store.lines(), *store.dropped())] == [0, 5, 6]

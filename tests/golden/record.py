@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 
 # --- The adapter: every name of the package that the fixtures need. ---------------------------------
-from dalda import AugmentConfig, TrainConfig, augment, catalog_of, draw_split, train
+from dalda import AugmentConfig, TrainConfig, augment, load_dataset, sample_few_shot, train
 from dalda.methods.scale_policy import policy_named
 from dalda.workflows.augment import decide
 from dalda.workflows.synthetic_sets import synthetic_set
 
 WORLD = "doodles"
-RULES = ("reference", "stratified")
+SPLIT_STRATEGIES = ("original", "stratified")
 MIXING = (
     "per-image-replacement",
     "global-replacement",
@@ -35,35 +35,37 @@ MIXING = (
 """By their names of today; the fixtures keep them by number."""
 
 
-def split(seed: int, shots: int | None, part: str, rule: str) -> list[tuple[str, str]]:
-    """(label, hash) of each real picture of a part."""
-    drawn = draw_split(catalog_of(WORLD), part=part, seed=seed, shots=shots, rule=rule)
-    return [(one.label, one.sha256) for one in drawn.examples]
+def split(seed: int, shots: int | None, part: str, split_strategy: str) -> list[tuple[str, str]]:
+    """(label, hash) of each real image of a part."""
+    drawn = sample_few_shot(
+        load_dataset(WORLD), part=part, seed=seed, shots=shots, split_strategy=split_strategy
+    )
+    return [(one.label, one.sha256) for one in drawn.images]
 
 
 def planned(out: Path, scores: Sequence[float] | None = None, **settings: Any) -> list[dict[str, Any]]:
-    """What would be painted for two pictures a class, three copies each; OUT is not written."""
+    """What would be generated for two images a class, three copies each; OUT is not written."""
     config = AugmentConfig(dataset=WORLD, shots=2, per_image=3, device="cpu", out=out, **settings)
     return [
         {
-            "label": job.label,
-            "source": job.source_sha256,
-            "repeat": job.repeat,
-            "prompt": job.prompt,
-            "scale": job.ip_adapter_scale,
-            "mean": job.ip_adapter_scale_mean,
-            "score": job.clip_score,
-            "noise": job.seed,
+            "label": request.label,
+            "source": request.source_sha256,
+            "repeat": request.repeat,
+            "prompt": request.prompt,
+            "scale": request.ip_adapter_scale,
+            "mean": request.ip_adapter_scale_mean,
+            "score": request.source_clip_probability,
+            "noise": request.seed,
         }
-        for job in decide(config, scores).plan.jobs
+        for request in decide(config, scores).plan.requests
     ]
 
 
 def planned_as(kind: str, out: Path, scores: Sequence[float]) -> list[dict[str, Any]]:
     """The same with other ways to draw the scale: `random`, `fixed` at a half, or `clipped`."""
     if kind == "clipped":
-        return planned(out, scores, guidance="adaptive", sampling="clipped")
-    return planned(out, guidance={"random": "random", "fixed": "0.5"}[kind])
+        return planned(out, scores, ip_adapter_scale="adaptive", scale_sampling="clipped")
+    return planned(out, ip_adapter_scale={"random": "uniform", "fixed": "0.5"}[kind])
 
 
 def drawn_scale(kind: str, score: float, shots: int, seed: int) -> tuple[float, float | None]:
@@ -72,8 +74,8 @@ def drawn_scale(kind: str, score: float, shots: int, seed: int) -> tuple[float, 
     return weight.ip_adapter_scale, weight.mean
 
 
-def paint(out: Path) -> None:
-    """One copy of each of two pictures a class, in four steps, four at a time."""
+def generate(out: Path) -> None:
+    """One copy of each of two images a class, in four steps, four at a time."""
     augment(
         AugmentConfig(
             dataset=WORLD, shots=2, per_image=1, steps=4, batch_size=4, dtype="fp32", device="cpu", out=out
@@ -81,22 +83,22 @@ def paint(out: Path) -> None:
     )
 
 
-def painted(out: Path) -> list[tuple[str, str, Path]]:
-    """(label, source's hash, file) of each painted picture."""
+def generated(out: Path) -> list[tuple[str, str, Path]]:
+    """(label, source's hash, file) of each generated image."""
     return [(one.label, one.source_sha256, one.path) for one in synthetic_set(out).samples]
 
 
 def trained(out: Path, mixing: int, *, exact: bool = False) -> dict[str, Any]:
-    """Accuracies by seed of the real pictures alone and with those in OUT, and how many were tested on."""
-    short = {"epochs": 1, "iterations": 4, "seeds": 1, "views": "exact"}
+    """Accuracies by seed of the real images alone and with those in OUT, and how many were tested on."""
+    short = {"epochs": 1, "iterations": 4, "seeds": 1, "feature_views": "online"}
     config = TrainConfig.model_validate(
         {
             "dataset": WORLD,
             "shots": 2,
             "synthetic": (out,),
-            "blend": MIXING[mixing],
+            "mixing": MIXING[mixing],
             "device": "cpu",
-            **(short if exact else {"epochs": 2, "iterations": 60, "seeds": 2, "views": 2}),
+            **(short if exact else {"epochs": 2, "iterations": 60, "seeds": 2, "feature_views": 2}),
         }
     )
     report = train(config)
@@ -123,14 +125,14 @@ GRID = tuple(
 
 
 def splits() -> dict[str, Any]:
-    """The pictures to learn from, by rule and seed, and those to be tested on, hashed together."""
+    """The images to learn from, by rule and seed, and those to be tested on, hashed together."""
     found: dict[str, Any] = {}
-    for number, rule in enumerate(RULES):
+    for number, split_strategy in enumerate(SPLIT_STRATEGIES):
         for seed in (0, 1):
-            tested = split(seed, None, "val", rule)
+            tested = split(seed, None, "val", split_strategy)
             digest = hashlib.sha256(json.dumps(tested).encode()).hexdigest()
             found[f"rule {number}, seed {seed}"] = {
-                "few": [list(one) for one in split(seed, 2, "train", rule)],
+                "few": [list(one) for one in split(seed, 2, "train", split_strategy)],
                 "tested": {"count": len(tested), "sha256": digest},
             }
     return found
@@ -139,17 +141,20 @@ def splits() -> dict[str, Any]:
 def plans() -> dict[str, Any]:
     """The plan in full by default, and the scales alone where these are drawn in other ways."""
     out = Path(tempfile.gettempdir(), "nothing-is-written-here")
-    jobs = planned(out)
-    scores = [job["score"] for job in jobs[::COPIES]]
-    rounded = [{**job, **{key: round(job[key], 4) for key in ("scale", "mean", "score")}} for job in jobs]
+    requests = planned(out)
+    scores = [request["score"] for request in requests[::COPIES]]
+    rounded = [
+        {**request, **{key: round(request[key], 4) for key in ("scale", "mean", "score")}}
+        for request in requests
+    ]
     found: dict[str, Any] = {"default": rounded}
     for kind in ("random", "fixed", "clipped"):
         others = planned_as(kind, out, scores)
         same = ("label", "source", "repeat", "prompt", "noise")
         found[kind] = {
-            "scales": [round(job["scale"], 4) for job in others],
-            "else as by default": [[job[key] for key in same] for job in others]
-            == [[job[key] for key in same] for job in jobs],
+            "scales": [round(request["scale"], 4) for request in others],
+            "else as by default": [[request[key] for key in same] for request in others]
+            == [[request[key] for key in same] for request in requests],
         }
     return found
 
@@ -164,11 +169,11 @@ def scales() -> list[list[Any]]:
 
 
 def pixels(out: Path) -> list[list[str]]:
-    """(label, source, picture) of each painted one; the picture as 4 x 4 colours in hexadecimal."""
+    """(label, source, image) of each generated one; the image as 4 x 4 colours in hexadecimal."""
     found = []
-    for label, source, path in painted(out):
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").resize((4, 4), Image.Resampling.BOX)
+    for label, source, path in generated(out):
+        with Image.open(path) as image:
+            small = image.convert("RGB").resize((4, 4), Image.Resampling.BOX)
         found.append([label, source, small.tobytes().hex()])
     return found
 
@@ -180,8 +185,8 @@ def accuracies(out: Path) -> dict[str, Any]:
 
 
 def behaviour(out: Path) -> dict[str, Any]:
-    """All fixtures; pictures are painted into OUT."""
-    paint(out)
+    """All fixtures; images are generated into OUT."""
+    generate(out)
     return {
         "splits": splits(),
         "plans": plans(),
@@ -205,7 +210,7 @@ def written(value: Any, indent: str = "") -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = behaviour(Path(folder, "painted"))
+        found = behaviour(Path(folder, "generated"))
     FIXTURES.write_text(written(found) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What behaviour.json pins: the same pictures, captions, scales, noise, pixels and accuracies as ever.
+"""What behaviour.json pins: the same images, captions, scales, noise, pixels and accuracies as ever.
 
 Where a change of behaviour is meant, record.py writes the file anew.
 """
@@ -12,7 +12,7 @@ import pytest
 from tests.golden import record
 
 LEVELS = 2
-"""Of 255, by which a reduced picture's colours may differ from one CPU to the next."""
+"""Of 255, by which a reduced image's colours may differ from one CPU to the next."""
 IMAGES = 2
 """Tested images on which a trial may differ."""
 
@@ -24,12 +24,12 @@ def golden() -> Any:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("golden") / "painted"
-    record.paint(place)
+    place = tmp_path_factory.mktemp("golden") / "generated"
+    record.generate(place)
     return place
 
 
-def test_the_same_pictures_are_drawn_from_the_world(golden: Any) -> None:
+def test_the_same_images_are_drawn_from_the_world(golden: Any) -> None:
     assert record.splits() == golden["splits"]
 
 
@@ -53,7 +53,7 @@ def test_the_same_scales_are_drawn(golden: Any) -> None:
         assert one[4:] == pytest.approx(same[4:], abs=1e-5), one[:4]
 
 
-def test_the_same_pixels_are_painted(golden: Any, out: Path) -> None:
+def test_the_same_pixels_are_generated(golden: Any, out: Path) -> None:
     for one, same in zip(record.pixels(out), golden["pixels"], strict=True):
         assert one[:2] == same[:2]
         found, wanted = bytes.fromhex(one[2]), bytes.fromhex(same[2])

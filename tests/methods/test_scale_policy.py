@@ -74,7 +74,7 @@ def test_policies() -> None:
     weight = adaptive()(0.2, 4, rng)
     assert 0.7 <= weight.ip_adapter_scale <= 0.9
     assert weight.mean == pytest.approx(0.86)
-    with pytest.raises(ValueError, match="needs a CLIP score"):
+    with pytest.raises(ValueError, match="needs a CLIP class probability"):
         adaptive()(None, 4, rng)
     drawn = [uniform()(None, 1, rng).ip_adapter_scale for _ in range(2000)]
     assert stats.kstest(drawn, "uniform").pvalue > 0.01
@@ -84,7 +84,7 @@ def test_policies() -> None:
 
 @pytest.mark.parametrize("wrong", ["adaptve", "1.2", "-0.1", "nan", ""])
 def test_a_wrong_guidance_is_one_sentence(wrong: str) -> None:
-    with pytest.raises(UserError, match="guidance"):
+    with pytest.raises(UserError, match="IP-Adapter scale"):
         policy_named(wrong)
 
 

@@ -15,7 +15,7 @@ def scorer() -> ClipScorer:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[Path, Image.Image]:
+def images() -> dict[Path, Image.Image]:
     rng = np.random.default_rng(0)
     return {
         Path(f"{number}.png"): Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8))
@@ -30,27 +30,27 @@ def test_probabilities_are_the_softmax_of_scaled_cosines() -> None:
 
 
 def test_the_score_is_the_chance_of_the_true_class(
-    scorer: ClipScorer, pictures: dict[Path, Image.Image]
+    scorer: ClipScorer, images: dict[Path, Image.Image]
 ) -> None:
     names = ["boat", "car", "hourglass"]
     path = Path("0.png")
-    by_class = [next(scorer.scores([(path, name)], names, pictures.__getitem__)) for name in names]
+    by_class = [next(scorer.scores([(path, name)], names, images.__getitem__)) for name in names]
     assert sum(by_class) == pytest.approx(1, abs=2e-5)
     assert all(value == round(value, 5) for value in by_class)
 
 
 def test_a_score_depends_on_the_list_of_classes(
-    scorer: ClipScorer, pictures: dict[Path, Image.Image]
+    scorer: ClipScorer, images: dict[Path, Image.Image]
 ) -> None:
     item = [(Path("1.png"), "boat")]
-    two = next(scorer.scores(item, ["boat", "car"], pictures.__getitem__))
-    three = next(scorer.scores(item, ["boat", "car", "tree"], pictures.__getitem__))
+    two = next(scorer.scores(item, ["boat", "car"], images.__getitem__))
+    three = next(scorer.scores(item, ["boat", "car", "tree"], images.__getitem__))
     assert three < two
 
 
-def test_scores_do_not_depend_on_their_batch(scorer: ClipScorer, pictures: dict[Path, Image.Image]) -> None:
+def test_scores_do_not_depend_on_their_batch(scorer: ClipScorer, images: dict[Path, Image.Image]) -> None:
     names = ["boat", "car"]
-    items = [(path, names[number % 2]) for number, path in enumerate(pictures)]
-    together = list(scorer.scores(items, names, pictures.__getitem__))
-    alone = [next(scorer.scores([item], names, pictures.__getitem__)) for item in items[60:]]
+    items = [(path, names[number % 2]) for number, path in enumerate(images)]
+    together = list(scorer.scores(items, names, images.__getitem__))
+    alone = [next(scorer.scores([item], names, images.__getitem__)) for item in items[60:]]
     assert together[60:] == pytest.approx(alone, abs=2e-5)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import huggingface_hub.constants as constants
 import pytest
-from tests.generation.stock import job_of, preset_of, source_of
+from tests.generation.stock import preset_of, request_of, source_of
 
 from dalda.errors import UserError
 from dalda.generation.backends.stable_diffusion import load_renderer
@@ -53,8 +53,8 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
     put(cache, "somebody/tiny", "v2", Path(preset.model))
     put(cache, "somebody/adapter", "main", Path(preset.adapter))
     cached = replace(preset, model="somebody/tiny@v2", adapter="somebody/adapter")
-    (one,) = load_renderer(cached).render([job_of(0, 0.5)], [source_of(0)])
-    (other,) = load_renderer(preset).render([job_of(0, 0.5)], [source_of(0)])
+    (one,) = load_renderer(cached).render([request_of(0, 0.5)], [source_of(0)])
+    (other,) = load_renderer(preset).render([request_of(0, 0.5)], [source_of(0)])
     assert one is not None
     assert one == other
 
@@ -69,9 +69,9 @@ def test_a_model_that_is_nowhere_is_told_at_once(tmp_path: Path) -> None:
     assert "\n" not in sentence
     with pytest.raises(UserError, match="--vae FOLDER"):
         load_renderer(preset_named("sd14"))
-    with pytest.raises(UserError, match="--override clip=FOLDER"):
+    with pytest.raises(UserError, match="--model-option clip=FOLDER"):
         load_scorer("somebody/clip", "cpu")
-    with pytest.raises(UserError, match="neither a folder nor a Hub id; mend --model"):
+    with pytest.raises(UserError, match="neither a folder nor a Hub id; fix --model"):
         load_renderer(replace(preset_named("doodle"), model="no such folder"))
     assert time.monotonic() - started < 10
 

@@ -1,4 +1,4 @@
-"""The picture sheet: sizes, order, strangers' text, and that nothing is overwritten."""
+"""The image sheet: sizes, order, strangers' text, and that nothing is overwritten."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from dalda.errors import UserError
 from dalda.reporting import contact_sheet as sheet
-from dalda.reporting.contact_sheet import CELL, GAP, MARGIN, SheetRow, fitted, picture_sheet
+from dalda.reporting.contact_sheet import CELL, GAP, MARGIN, SheetRow, fitted, image_sheet
 
 RED, GREEN, BLUE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
@@ -31,7 +31,7 @@ def opened(path: Path) -> NDArray[np.uint8]:
 
 def test_copies_stand_after_their_source_by_rising_lambda(tmp_path: Path) -> None:
     copies = [(plain(BLUE), "far", 0.9), (plain(GREEN), "near", 0.1)]
-    pixels = opened(picture_sheet([SheetRow("boat", plain(RED), copies)], tmp_path / "a.png"))
+    pixels = opened(image_sheet([SheetRow("boat", plain(RED), copies)], tmp_path / "a.png"))
     for place, colour in enumerate((RED, GREEN, BLUE)):
         left = MARGIN + place * (CELL + GAP)
         found = np.argwhere((pixels == colour).all(-1))
@@ -41,9 +41,9 @@ def test_copies_stand_after_their_source_by_rising_lambda(tmp_path: Path) -> Non
 
 
 def test_the_sheet_grows_with_rows_and_columns(tmp_path: Path) -> None:
-    one = opened(picture_sheet([row(copies=4)], tmp_path / "a.png")).shape
-    two = opened(picture_sheet([row(copies=4)] * 2, tmp_path / "b.png")).shape
-    wide = opened(picture_sheet([row(copies=6)], tmp_path / "c.png")).shape
+    one = opened(image_sheet([row(copies=4)], tmp_path / "a.png")).shape
+    two = opened(image_sheet([row(copies=4)] * 2, tmp_path / "b.png")).shape
+    wide = opened(image_sheet([row(copies=6)], tmp_path / "c.png")).shape
     assert two[1] == one[1]
     assert two[0] > one[0] + CELL
     assert wide[1] == one[1] + 2 * (CELL + GAP)
@@ -51,8 +51,8 @@ def test_the_sheet_grows_with_rows_and_columns(tmp_path: Path) -> None:
 
 def test_text_is_there_and_stays_inside(tmp_path: Path) -> None:
     long = "a photo of a boat on a very long river " * 10
-    bare = opened(picture_sheet([row("", "")], tmp_path / "a.png"))
-    said = opened(picture_sheet([row("boat, familiar " * 20, long)], tmp_path / "b.png"))
+    bare = opened(image_sheet([row("", "")], tmp_path / "a.png"))
+    said = opened(image_sheet([row("boat, known " * 20, long)], tmp_path / "b.png"))
     assert (said < 200).all(-1).sum() > (bare < 200).all(-1).sum() + 1000
     assert (said[:, :MARGIN] == 255).all()
     assert (said[:, -MARGIN:] == 255).all()
@@ -60,7 +60,7 @@ def test_text_is_there_and_stays_inside(tmp_path: Path) -> None:
 
 
 def test_captions_do_not_run_into_each_other(tmp_path: Path) -> None:
-    pixels = opened(picture_sheet([row(caption="W" * 400)], tmp_path / "a.png"))
+    pixels = opened(image_sheet([row(caption="W" * 400)], tmp_path / "a.png"))
     below = pixels[MARGIN + 60 + CELL :]
     for place in (1, 2):
         between = MARGIN + place * (CELL + GAP) - GAP
@@ -104,7 +104,7 @@ def test_any_text_is_wrapped_into_its_room(text: str, most: int, width: int) -> 
     "text", ["狗狗", "\ud800", "a\x00b\nc\td", "‮rtl", "🐕" * 50, "<script>alert(1)</script>"]
 )
 def test_strangers_text_does_no_harm(tmp_path: Path, text: str) -> None:
-    assert picture_sheet([row(text, text)], tmp_path / "a.png").is_file()
+    assert image_sheet([row(text, text)], tmp_path / "a.png").is_file()
 
 
 def test_a_caption_that_fits_is_whole() -> None:
@@ -113,24 +113,24 @@ def test_a_caption_that_fits_is_whole() -> None:
 
 
 def test_nothing_is_overwritten_and_the_same_again_is_no_fault(tmp_path: Path) -> None:
-    path = picture_sheet([row()], tmp_path / "new/a.png")
+    path = image_sheet([row()], tmp_path / "new/a.png")
     before = path.read_bytes()
-    assert picture_sheet([row()], path) == path
+    assert image_sheet([row()], path) == path
     with pytest.raises(UserError, match="not overwritten"):
-        picture_sheet([row("other")], path)
+        image_sheet([row("other")], path)
     assert path.read_bytes() == before
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="file' is there already"):
-        picture_sheet([row()], tmp_path / "file/a.png")
+        image_sheet([row()], tmp_path / "file/a.png")
     with pytest.raises(UserError, match="cannot be written"):
-        picture_sheet([row()], tmp_path / "file/below/a.png")
+        image_sheet([row()], tmp_path / "file/below/a.png")
 
 
-def test_only_png_and_only_with_pictures(tmp_path: Path) -> None:
+def test_only_png_and_only_with_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.png"):
-        picture_sheet([row()], tmp_path / "a.jpg")
-    with pytest.raises(UserError, match="no picture"):
-        picture_sheet([], tmp_path / "a.png")
+        image_sheet([row()], tmp_path / "a.jpg")
+    with pytest.raises(UserError, match="no image"):
+        image_sheet([], tmp_path / "a.png")

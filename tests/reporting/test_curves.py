@@ -31,7 +31,7 @@ def test_every_arm_and_part_is_named(tmp_path: Path) -> None:
         "accuracy (%)",
         "gain over real (points)",
         "class 2",
-        "CLIP score",
+        "CLIP class probability",
         "pets &lt;b&gt;",
     ):
         assert said in text

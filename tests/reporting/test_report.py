@@ -65,24 +65,24 @@ def read(html: str) -> Reader:
     return reader
 
 
-def picture(text: str = "a caption", weight: float | None = 0.25) -> Shown:
+def image(text: str = "a caption", weight: float | None = 0.25) -> Shown:
     return Shown(thumbnail(Image.new("RGB", (8, 8), "red")), text, weight, (f"note {text}",))
 
 
 def page(text: str = "plain") -> Page:
     estimate = Estimate(text, 0.5, 0.4, 0.6)
-    real = picture(f"real {text}", None)
+    real = image(f"real {text}", None)
     part = SetPart(
         name=text,
         facts={"Model": text},
-        classes=(ClassRows(text, 1, 5, (Row(real, (picture(text),), 4), Row(None, (), 0))),),
+        classes=(ClassRows(text, 1, 5, (Row(real, (image(text),), 4), Row(None, (), 0))),),
         sampled=f"Shown: {text}",
         weights=accuracy_chart("w", [estimate], 0.5),
         weights_say=text,
-        typical=(picture(text),),
-        doubtful=(picture(text),),
+        typical=(image(text),),
+        doubtful=(image(text),),
         doubtful_say=text,
-        near=(Pair(real, picture(text)),),
+        near=(Pair(real, image(text)),),
         near_say=text,
         dropped={text: 3},
         captions={"Variety": text},
@@ -144,7 +144,7 @@ def test_ids_are_unique_and_every_reference_is_there() -> None:
 
 def test_the_answer_is_the_first_thing() -> None:
     words = " ".join(read(report_page(page())).words)
-    body = words.partition("Skip to the pictures")[2]
+    body = words.partition("Skip to the images")[2]
     assert body.index("The answer: plain") < body.index("Accuracy") < body.index("What was run")
 
 
@@ -155,21 +155,21 @@ def test_every_heading_is_below_one_that_is_there() -> None:
     assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
-def test_a_page_without_trials_or_pictures_stands() -> None:
+def test_a_page_without_trials_or_images_stands() -> None:
     html = report_page(Page("t", "h", ()))
     assert "Classes that gain" not in html
     read(html)
 
 
 @pytest.mark.parametrize("size", [(300, 200), (20, 4000)])
-def test_a_large_picture_becomes_small(size: tuple[int, int]) -> None:
+def test_a_large_image_becomes_small(size: tuple[int, int]) -> None:
     made = thumbnail(Image.effect_noise(size, 60))
     assert max(made.width, made.height) == SIDE
     assert made.webp[8:12] == b"WEBP"
     assert not made.tiny
 
 
-def test_a_tiny_picture_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_tiny_image_stays_as_it_is(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (TINY, TINY, 3), np.uint8)
     made = thumbnail(Image.fromarray(noise))
     (tmp_path / "a.webp").write_bytes(made.webp)

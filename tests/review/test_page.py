@@ -18,18 +18,18 @@ from dalda.review import page as review
 from dalda.review.guard import host_allowed, host_of
 from dalda.review.page import Review, review_app
 from dalda.review.server import address_of, listen
-from dalda.review.thumbnails import Pictures, shrunk
-from dalda.types import Sample
+from dalda.review.thumbnails import Images, shrunk
+from dalda.types import SyntheticImage
 
 HERE = "http://127.0.0.1:7860"
-DECISION = {"job_id": "one", "decision": "reject", "author": "page"}
+DECISION = {"request_id": "one", "decision": "reject", "author": "page"}
 
 
 def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def picture(path: Path, size: tuple[int, int] = (32, 32), shade: int = 200) -> Path:
+def image(path: Path, size: tuple[int, int] = (32, 32), shade: int = 200) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (shade, 20, 20)).save(path)
     return path
@@ -40,19 +40,19 @@ class House:
 
     def __init__(self, folder: Path, bound: str = "127.0.0.1") -> None:
         self.out = folder / "out"
-        self.source = picture(folder / "real/a.png", shade=90)
-        self.sample = picture(self.out / "train/car/one.png")
+        self.source = image(folder / "real/a.png", shade=90)
+        self.sample = image(self.out / "train/car/one.png")
         self.lines: list[Mapping[str, str]] = []
         label = "<script>alert(1)</script>"
-        sample = Sample(self.sample, label, self.source, hash_of(self.source), 0, "one", "a car", 0.5, 0.2)
-
-        def decide(job_id: str, decision: str, author: str) -> None:
-            self.lines.append({"job_id": job_id, "decision": decision, "author": author})
-
-        pictures = Pictures(Image.open, hash_of, folder / "cache")
-        page = Review(
-            self.out, [sample], pictures, decide, lambda: self.lines, lambda: {"state": "missing"}
+        sample = SyntheticImage(
+            self.sample, label, self.source, hash_of(self.source), 0, "one", "a car", 0.5, 0.2
         )
+
+        def decide(request_id: str, decision: str, author: str) -> None:
+            self.lines.append({"request_id": request_id, "decision": decision, "author": author})
+
+        images = Images(Image.open, hash_of, folder / "cache")
+        page = Review(self.out, [sample], images, decide, lambda: self.lines, lambda: {"state": "missing"})
         self.client = TestClient(review_app(page, bound), base_url=HERE, raise_server_exceptions=False)
 
     def post(self, body: Any = DECISION, **headers: str) -> int:
@@ -96,7 +96,7 @@ def test_a_decision_is_taken_once_and_told_to_others(house: House) -> None:
     assert house.post() == 200
     assert [line["decision"] for line in house.lines] == ["reject"]
     told = house.client.get("/api/decisions").json()
-    assert told == {"from": 0, "lines": [{"job_id": "one", "decision": "reject", "author": "page"}]}
+    assert told == {"from": 0, "lines": [{"request_id": "one", "decision": "reject", "author": "page"}]}
     assert house.client.get("/api/decisions?since=1").json() == {"from": 1, "lines": []}
     assert house.client.get("/api/decisions?since=7").json()["from"] == 0
 
@@ -186,9 +186,9 @@ def test_nothing_else_can_be_asked_for(house: House, address: str) -> None:
         "{",
         {**DECISION, "decision": "delete"},
         {**DECISION, "author": "<b>"},
-        {**DECISION, "job_id": "x" * 81},
+        {**DECISION, "request_id": "x" * 81},
         {**DECISION, "path": "/etc/passwd"},
-        {"job_id": "one"},
+        {"request_id": "one"},
     ],
 )
 def test_what_is_no_decision_is_not_written(house: House, body: Any) -> None:
@@ -197,13 +197,13 @@ def test_what_is_no_decision_is_not_written(house: House, body: Any) -> None:
 
 
 def test_an_unknown_sample_and_a_long_request_are_refused(house: House) -> None:
-    assert house.post({**DECISION, "job_id": "two"}) == 404
-    assert house.post({**DECISION, "job_id": "x" * 5000}) == 403
+    assert house.post({**DECISION, "request_id": "two"}) == 404
+    assert house.post({**DECISION, "request_id": "x" * 5000}) == 403
     assert not house.lines
 
 
 def test_a_link_that_leads_out_of_the_folder_is_not_followed(house: House, tmp_path: Path) -> None:
-    secret = picture(tmp_path / "private/me.png")
+    secret = image(tmp_path / "private/me.png")
     house.sample.unlink()
     house.sample.symlink_to(secret)
     answer = house.client.get("/samples/one/small")
@@ -214,37 +214,37 @@ def test_a_link_that_leads_out_of_the_folder_is_not_followed(house: House, tmp_p
 
 def test_a_source_that_is_not_the_one_that_is_meant_is_not_shown(house: House) -> None:
     address = f"/sources/{hash_of(house.source)}/small"
-    picture(house.source, shade=1)
+    image(house.source, shade=1)
     answer = house.client.get(address)
     assert answer.status_code == 409
-    assert "not the picture" in answer.json()["error"]
+    assert "not the image" in answer.json()["error"]
 
 
-def test_a_lost_picture_is_told_and_the_rest_works(house: House) -> None:
+def test_a_lost_image_is_told_and_the_rest_works(house: House) -> None:
     house.sample.unlink()
     assert house.client.get("/samples/one/large").status_code == 409
     assert house.client.get("/").status_code == 200
 
 
-def test_thumbnails_are_made_once_and_again_when_the_picture_changes(house: House, tmp_path: Path) -> None:
+def test_thumbnails_are_made_once_and_again_when_the_image_changes(house: House, tmp_path: Path) -> None:
     first = house.client.get("/samples/one/small").content
     (kept,) = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept.read_bytes() == first
     kept.write_bytes(b"from the cache")
     assert house.client.get("/samples/one/small").content == b"from the cache"
-    picture(house.sample, size=(40, 40), shade=3)
+    image(house.sample, size=(40, 40), shade=3)
     assert Image.open(io.BytesIO(house.client.get("/samples/one/small").content)).size == (40, 40)
     assert not [path for path in house.out.rglob("*") if path.is_file() and path != house.sample]
 
 
 def test_a_browser_asks_again_for_a_sample_but_not_for_a_source(house: House) -> None:
-    """The same job id stands for another picture in another set, or after a change of the file."""
+    """The same request id stands for another image in another set, or after a change of the file."""
     first = house.client.get("/samples/one/small")
     assert "no-cache" in first.headers["cache-control"]
     known = {"if-none-match": first.headers["etag"]}
     same = house.client.get("/samples/one/small", headers=known)
     assert (same.status_code, same.content) == (304, b"")
-    picture(house.sample, shade=3)
+    image(house.sample, shade=3)
     other = house.client.get("/samples/one/small", headers=known)
     assert other.status_code == 200
     assert other.content != first.content

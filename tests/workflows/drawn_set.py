@@ -11,20 +11,20 @@ from PIL import Image
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import CLASSES, article
 from dalda.generation.image_encoding import FORMATS, encode
-from dalda.generation.synthetic_dataset import Dropped, Finished, Store, folder_name
+from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset, folder_name
 from dalda.methods.scale_policy import adaptive
 from dalda.seeding import generator_of
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 SETTINGS = {
     "dataset": "doodles",
     "shots": 2,
     "seed": 0,
-    "rule": "reference",
+    "split_strategy": "original",
     "model": "doodle",
     "method": "dalda",
-    "guidance": "adaptive",
-    "sampling": "truncated",
+    "ip_adapter_scale": "adaptive",
+    "scale_sampling": "truncated",
     "per_image": 2,
     "preset": {
         "model": "shipped:doodles/weights/model",
@@ -48,13 +48,15 @@ def drawn_set(
     size: int | None = None,
     **settings: Any,
 ) -> Path:
-    """A set in ROOT/out whose real pictures lie in ROOT/real; the last `drop` jobs are dropped.
+    """A set in ROOT/out whose real images lie in ROOT/real; the last `drop` requests are dropped.
 
-    A label is drawn as the doodle of its place in the list, whatever it is called. With `size`, pictures
+    A label is drawn as the doodle of its place in the list, whatever it is called. With `size`, images
     are enlarged to that many pixels, in noise that no compression can help.
     """
-    store = Store.open(root / "out", {**SETTINGS, "shots": sources, "per_image": copies, **settings})
-    jobs: list[Job] = []
+    store = SyntheticDataset.open(
+        root / "out", {**SETTINGS, "shots": sources, "per_image": copies, **settings}
+    )
+    requests: list[GenerationRequest] = []
     batch: list[Finished] = []
     dropped: list[Dropped] = []
     total = len(labels) * sources * copies
@@ -63,17 +65,17 @@ def drawn_set(
             for number in range(sources):
                 source, sha256 = _real(root / "real", label, place, number, size)
                 for repeat in range(copies):
-                    job, picture = _made(label, place, number, repeat, source, sha256, sources, size)
-                    jobs.append(job)
-                    if len(jobs) > total - drop:
-                        dropped.append(Dropped(job, "of one colour", job.seed))
+                    request, image = _made(label, place, number, repeat, source, sha256, sources, size)
+                    requests.append(request)
+                    if len(requests) > total - drop:
+                        dropped.append(Dropped(request, "of one colour", request.seed))
                     else:
-                        batch.append(Finished(job, encode(picture, FORMATS["png"]), job.seed))
+                        batch.append(Finished(request, encode(image, FORMATS["png"]), request.seed))
                     if len(batch) == BATCH:
                         store.add(batch)
                         batch = []
         store.add(batch, dropped)
-        store.settle(jobs)
+        store.settle(requests)
     return root / "out"
 
 
@@ -93,12 +95,12 @@ def _made(
     sha256: str,
     shots: int,
     size: int | None,
-) -> tuple[Job, Image.Image]:
+) -> tuple[GenerationRequest, Image.Image]:
     rng = generator_of(0, "made", place, number, repeat)
-    picture, words = _drawn(rng, place, size)
+    image, words = _drawn(rng, place, size)
     score = round(float(generator_of(0, "score", place, number).random()), 5)
     weight = adaptive()(score, shots, rng)
-    job = Job(
+    request = GenerationRequest(
         source=source,
         source_sha256=sha256,
         label=label,
@@ -109,20 +111,20 @@ def _made(
         negative_prompt="",
         ip_adapter_scale=weight.ip_adapter_scale,
         ip_adapter_scale_mean=weight.mean,
-        clip_score=score,
+        source_clip_probability=score,
         guidance_scale=3.0,
         strength=None,
         steps=12,
         seed=place * 10_000 + number * 100 + repeat,
     )
-    return job, picture
+    return request, image
 
 
 def _drawn(rng: np.random.Generator, place: int, size: int | None) -> tuple[Image.Image, str]:
     doodle = random_doodle(rng, CLASSES[place % len(CLASSES)])
-    picture = Image.fromarray(draw(doodle, rng))
+    image = Image.fromarray(draw(doodle, rng))
     if size is not None:
-        large = np.asarray(picture.resize((size, size)), np.int16)
+        large = np.asarray(image.resize((size, size)), np.int16)
         noise = rng.integers(-40, 40, large.shape)
-        picture = Image.fromarray((large + noise).clip(0, 255).astype(np.uint8))
-    return picture, doodle.colour
+        image = Image.fromarray((large + noise).clip(0, 255).astype(np.uint8))
+    return image, doodle.colour

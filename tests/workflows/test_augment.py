@@ -1,4 +1,4 @@
-"""How many pictures are rendered together, from one run to the next."""
+"""How many images are rendered together, from one run to the next."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from PIL import Image
 
 from dalda.config import AugmentConfig
 from dalda.generation.plan import Recipe, make_plan
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import preset_named
-from dalda.types import Example, Job, Split, Weight
-from dalda.workflows.augment import Decided, _pace, paint_plan
+from dalda.types import FewShotSplit, GenerationRequest, RealImage, ScaleDraw
+from dalda.workflows.augment import AugmentPlan, _pace, generate_plan
 from dalda.workflows.reports.augment import AugmentReport
 
 COUNT = 11
@@ -34,39 +34,43 @@ class Noise:
     calls: list[int] = field(default_factory=list)
     made_with: dict[str, Any] = field(default_factory=dict)
 
-    def render(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image | None]:
-        self.calls.append(len(jobs))
+    def render(
+        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
+    ) -> list[Image.Image | None]:
+        self.calls.append(len(requests))
         return [
-            Image.fromarray(np.random.default_rng(job.seed).integers(0, 255, (8, 8, 3), np.uint8))
-            for job in jobs
+            Image.fromarray(np.random.default_rng(request.seed).integers(0, 255, (8, 8, 3), np.uint8))
+            for request in requests
         ]
 
 
 @pytest.fixture
-def decided(tmp_path: Path) -> Decided:
+def decided(tmp_path: Path) -> AugmentPlan:
     examples = []
     for number in range(COUNT):
         path = tmp_path / f"{number}.png"
         Image.effect_noise((8, 8), 80).save(path)
-        examples.append(Example(path, "car", f"hash{number}"))
-    split = Split("folder", tmp_path, "train", 0, None, ("car",), tuple(examples))
+        examples.append(RealImage(path, "car", f"hash{number}"))
+    split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car",), tuple(examples))
     captions = {"car": ["a car"]}
     plan = make_plan(
         split,
         captions,
         None,
-        lambda score, shots, rng: Weight(0.5, None),
+        lambda score, shots, rng: ScaleDraw(0.5, None),
         lambda texts, count, rng: [texts[0]] * count,
         Recipe("dalda", "doodle", "", "", 2.0, 20, per_image=1, seed=0),
     )
-    return Decided(split, preset_named("doodle"), captions, plan)
+    return AugmentPlan(split, preset_named("doodle"), captions, plan)
 
 
-def painted(decided: Decided, out: Path, model: Noise, batch_size: int | None = None) -> AugmentReport:
+def generated(
+    decided: AugmentPlan, out: Path, model: Noise, batch_size: int | None = None
+) -> AugmentReport:
     config = AugmentConfig(dataset="folder", out=out, batch_size=batch_size)
-    store = Store.open(out, {"rendering": {"batch_size": batch_size or "auto"}})
+    store = SyntheticDataset.open(out, {"rendering": {"batch_size": batch_size or "auto"}})
     renderer: Any = model
-    return paint_plan(config, decided, store, renderer)
+    return generate_plan(config, decided, store, renderer)
 
 
 def lose(out: Path, count: int) -> None:
@@ -74,58 +78,61 @@ def lose(out: Path, count: int) -> None:
         path.unlink()
 
 
-def test_the_size_that_was_chosen_is_kept_for_the_next_run(decided: Decided, tmp_path: Path) -> None:
+def test_the_size_that_was_chosen_is_kept_for_the_next_run(decided: AugmentPlan, tmp_path: Path) -> None:
     out, first, again = tmp_path / "out", Noise(), Noise()
-    assert painted(decided, out, first, batch_size=4).batch_size == 4
+    assert generated(decided, out, first, batch_size=4).batch_size == 4
     assert first.calls == [4, 4, 3]
-    assert Store.existing(out).rendering() == {"batch_size": 4, "device": "cpu", "dtype": "fp32"}
+    assert SyntheticDataset.existing(out).rendering() == {"batch_size": 4, "device": "cpu", "dtype": "fp32"}
     lose(out, COUNT)
-    assert painted(decided, out, again).batch_size == 4
+    assert generated(decided, out, again).batch_size == 4
     assert again.calls == [4, 4, 3]
     assert again.padded_to == 4
 
 
-def test_another_device_chooses_anew(decided: Decided, tmp_path: Path) -> None:
+def test_another_device_chooses_anew(decided: AugmentPlan, tmp_path: Path) -> None:
     out, model = tmp_path / "out", Noise(device="mps")
-    painted(decided, out, Noise(), batch_size=4)
+    generated(decided, out, Noise(), batch_size=4)
     lose(out, COUNT)
-    assert painted(decided, out, model).batch_size == 32
+    assert generated(decided, out, model).batch_size == 32
     assert model.calls == [COUNT]
 
 
-def test_what_was_done_is_told(decided: Decided, tmp_path: Path) -> None:
-    first = painted(decided, tmp_path / "out", Noise())
-    assert (first.planned, first.painted, first.already_there, first.batch_size) == (COUNT, COUNT, 0, 32)
+def test_what_was_done_is_told(decided: AugmentPlan, tmp_path: Path) -> None:
+    first = generated(decided, tmp_path / "out", Noise())
+    assert (first.planned, first.generated, first.already_there, first.batch_size) == (COUNT, COUNT, 0, 32)
     lose(tmp_path / "out", 2)
-    again = painted(decided, tmp_path / "out", Noise())
-    assert (again.painted, again.already_there, again.dropped) == (2, COUNT - 2, 0)
-    last = painted(decided, tmp_path / "out", Noise())
-    assert (last.painted, last.already_there, last.batch_size) == (0, COUNT, None)
+    again = generated(decided, tmp_path / "out", Noise())
+    assert (again.generated, again.already_there, again.dropped) == (2, COUNT - 2, 0)
+    last = generated(decided, tmp_path / "out", Noise())
+    assert (last.generated, last.already_there, last.batch_size) == (0, COUNT, None)
 
 
 def test_what_another_process_finished_meanwhile_is_left_alone(
-    decided: Decided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decided: AugmentPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one begins and ends between this one's first look at the folder and its hold on it."""
     out, late = tmp_path / "out", Noise()
-    held = Store.held
+    held = SyntheticDataset.held
 
     @contextmanager
-    def after_another(store: Store) -> Iterator[None]:
+    def after_another(store: SyntheticDataset) -> Iterator[None]:
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "held", held)
-            painted(decided, out, Noise())
+            patch.setattr(SyntheticDataset, "held", held)
+            generated(decided, out, Noise())
         with held(store):
             yield
 
-    monkeypatch.setattr(Store, "held", after_another)
-    report = painted(decided, out, late)
+    monkeypatch.setattr(SyntheticDataset, "held", after_another)
+    report = generated(decided, out, late)
     assert late.calls == []
-    assert (report.painted, report.already_there, report.batch_size) == (0, COUNT, None)
+    assert (report.generated, report.already_there, report.batch_size) == (0, COUNT, None)
 
 
 def test_prompts_are_counted_once_the_model_is_there(
-    decided: Decided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    decided: AugmentPlan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Before it was loaded for the first time, a model of the Hub has no tokenizer on this disk."""
     there: list[Noise] = []
@@ -138,34 +145,34 @@ def test_prompts_are_counted_once_the_model_is_there(
     monkeypatch.setattr(
         "dalda.workflows.augment.token_counter", lambda preset: (lambda text: 78) if there else None
     )
-    store = Store.open(tmp_path / "out", {})
-    paint_plan(AugmentConfig(dataset="folder", out=tmp_path / "out"), decided, store)
+    store = SyntheticDataset.open(tmp_path / "out", {})
+    generate_plan(AugmentConfig(dataset="folder", out=tmp_path / "out"), decided, store)
     assert "1 prompts are longer than 77 tokens" in capsys.readouterr().err
 
 
-def test_the_records_name_device_and_batch_size(decided: Decided, tmp_path: Path) -> None:
+def test_the_records_name_device_and_batch_size(decided: AugmentPlan, tmp_path: Path) -> None:
     """Runs that differ in these alone go on with the same set."""
     out = tmp_path / "out"
-    painted(decided, out, Noise(made_with={"device": "cuda"}), batch_size=4)
+    generated(decided, out, Noise(made_with={"device": "cuda"}), batch_size=4)
     lose(out, COUNT)
-    painted(decided, out, Noise(made_with={"device": "cpu"}), batch_size=3)
-    lines = list(Store.existing(out).lines())
+    generated(decided, out, Noise(made_with={"device": "cpu"}), batch_size=3)
+    lines = list(SyntheticDataset.existing(out).lines())
     assert {(line["device"], line["batch_size"]) for line in lines} == {("cpu", 3)}
     assert len(lines) == COUNT
 
 
-def test_a_dry_run_takes_half_a_batch_where_the_whole_does_not_fit(decided: Decided) -> None:
+def test_a_dry_run_takes_half_a_batch_where_the_whole_does_not_fit(decided: AugmentPlan) -> None:
     calls: list[int] = []
 
     def render_up_to(most: int) -> Any:
-        def render(jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[None]:
-            calls.append(len(jobs))
-            if len(jobs) > most:
+        def render(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> list[None]:
+            calls.append(len(requests))
+            if len(requests) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return [None] * len(jobs)
+            return [None] * len(requests)
 
         return SimpleNamespace(render=render)
 
-    assert _pace(render_up_to(3), decided.plan.jobs[:8]) is not None
+    assert _pace(render_up_to(3), decided.plan.requests[:8]) is not None
     assert calls == [8, 4, 2]
-    assert _pace(render_up_to(0), decided.plan.jobs[:2]) is None
+    assert _pace(render_up_to(0), decided.plan.requests[:2]) is None

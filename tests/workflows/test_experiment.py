@@ -1,4 +1,4 @@
-"""A study on two classes of coloured pictures: what is made, what is shared, what is made again."""
+"""A study on two classes of coloured images: what is made, what is shared, what is made again."""
 
 import csv
 import json
@@ -15,26 +15,26 @@ from dalda.cli import app
 from dalda.config.experiment import parse_study
 from dalda.errors import UserError
 from dalda.models.presets import PRESETS, located
-from dalda.workflows.dry_run import preview_run
-from dalda.workflows.experiment import run, settled
-from dalda.workflows.results import read_outcome, read_outcomes
+from dalda.workflows.dry_run import dry_run_experiment
+from dalda.workflows.experiment import run_experiment, settled
+from dalda.workflows.results import read_result, read_results
 from dalda.workflows.trials import tasks_of
 
 STUDY = """dataset: {folder}
 shots: [1, 2]
 seeds: 1
 augment: {{per_image: 1, steps: 1, batch_size: 4}}
-train: {{backbone: doodle, epochs: 1, iterations: 2, views: 2}}
+train: {{backbone: doodle, epochs: 1, iterations: 2, feature_views: 2}}
 arms:
   - {{name: real, method: real}}
-  - {{name: random, captions: base, guidance: random}}
+  - {{name: random, captions: base, ip_adapter_scale: uniform}}
   - {{name: adaptive, captions: captions.json}}
 """
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with six pictures of each of two classes, and captions."""
+    """A folder with six images of each of two classes, and captions."""
     root = tmp_path_factory.mktemp("study")
     for shade, name in ((40, "car"), (200, "tree")):
         (root / "set" / name).mkdir(parents=True)
@@ -58,7 +58,7 @@ def finished(world: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DALDA_CACHE", str(world / "cache"))
         patch.chdir(world)
-        run(world / "study.yaml", out=world / "whole")
+        run_experiment(world / "study.yaml", out=world / "whole")
     return world / "whole"
 
 
@@ -76,16 +76,16 @@ def test_every_trial_has_a_file_and_its_rows(finished: Path) -> None:
     assert [(one["arm"], one["shots"]) for one in plan] == [
         (arm, shots) for shots in (1, 2) for arm in ("real", "random", "adaptive")
     ]
-    outcomes = [read_outcome(finished / "outcomes" / f"{one['id']}.json") for one in plan]
-    assert [(one.arm, one.seed, one.shots) for one in outcomes] == [
+    results = [read_result(finished / "results" / f"{one['id']}.json") for one in plan]
+    assert [(one.arm, one.seed, one.shots) for one in results] == [
         (one["arm"], 0, one["shots"]) for one in plan
     ]
-    assert [one.real_images for one in outcomes] == [2, 2, 2, 4, 4, 4]
-    # A picture of so few steps may be sick, and is then dropped.
-    assert all(bool(one.synthetic_images) == (one.arm != "real") for one in outcomes)
-    assert all(one.synthetic_images <= one.real_images for one in outcomes)
+    assert [one.real_images for one in results] == [2, 2, 2, 4, 4, 4]
+    # A image of so few steps may be sick, and is then dropped.
+    assert all(bool(one.synthetic_images) == (one.arm != "real") for one in results)
+    assert all(one.synthetic_images <= one.real_images for one in results)
     rows = [row for row in rows_of(finished) if row["metric"] == "accuracy" and row["epoch"] == "last"]
-    assert [float(row["value"]) for row in rows] == [one.accuracy for one in outcomes]
+    assert [float(row["value"]) for row in rows] == [one.accuracy for one in results]
     assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
 
 
@@ -103,12 +103,12 @@ def test_sets_are_shared_and_hold_what_the_arms_say(finished: Path) -> None:
     assert len(list((finished / "synthetic").iterdir())) == 3
 
 
-def test_training_pictures_are_never_tested_on(world: Path, finished: Path) -> None:
+def test_training_images_are_never_tested_on(world: Path, finished: Path) -> None:
     for task in tasks_of(
         parse_study(STUDY.format(folder=world / "set")).model_copy(update={"out": finished})
     ):
-        assert {one.sha256 for one in task.split.examples}.isdisjoint(
-            one.sha256 for one in task.validation.examples
+        assert {one.sha256 for one in task.split.images}.isdisjoint(
+            one.sha256 for one in task.validation.images
         )
 
 
@@ -117,16 +117,16 @@ def test_running_again_makes_nothing(world: Path, finished: Path) -> None:
         path: path.stat().st_mtime_ns for path in (finished / "synthetic").rglob("*") if path.is_file()
     }
     table = (finished / "results.csv").read_bytes()
-    report = run(world / "study.yaml", out=finished)
-    assert (report.trials, report.trained, report.painted) == (6, 0, 0)
+    report = run_experiment(world / "study.yaml", out=finished)
+    assert (report.trials, report.trained, report.generated) == (6, 0, 0)
     assert (finished / "results.csv").read_bytes() == table
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_some_arms_first_then_all_is_the_same(world: Path, finished: Path, tmp_path: Path) -> None:
-    first = run(world / "study.yaml", out=tmp_path / "run", only=["adaptive"])
+    first = run_experiment(world / "study.yaml", out=tmp_path / "run", only=["adaptive"])
     assert (first.trained, len({row["arm"] for row in rows_of(tmp_path / "run")})) == (2, 1)
-    second = run(world / "study.yaml", out=tmp_path / "run")
+    second = run_experiment(world / "study.yaml", out=tmp_path / "run")
     assert (second.trained, second.trials) == (4, 6)
     for name in ("results.csv",):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
@@ -137,7 +137,7 @@ def test_only_what_changed_is_made(world: Path, finished: Path) -> None:
     (world / "captions-2.json").write_text(other)
     text = (world / "study.yaml").read_text().replace("captions.json", "captions-2.json")
     (world / "changed.yaml").write_text(text)
-    seen = preview_run(world / "changed.yaml", out=finished)
+    seen = dry_run_experiment(world / "changed.yaml", out=finished)
     assert (seen.missing_trials, seen.missing_images, seen.images) == (2, 6, 10)
     assert not list((finished / "synthetic").glob("*/train/*/*.partial"))
 
@@ -148,7 +148,7 @@ def test_a_dry_run_makes_nothing(world: Path, tmp_path: Path) -> None:
     answer = json.loads(result.stdout)
     assert (answer["trials"], answer["missing_trials"], answer["synthetic_sets"]) == (6, 6, 3)
     assert (answer["images"], answer["missing_images"]) == (10, 10)
-    assert answer["painting_seconds"] > 0
+    assert answer["generating_seconds"] > 0
     assert answer["training_seconds"] is not None
     assert answer["megabytes"] > 0
     assert not (tmp_path / "run").exists()
@@ -157,9 +157,9 @@ def test_a_dry_run_makes_nothing(world: Path, tmp_path: Path) -> None:
 def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"did not make, as 'notes\.txt'"):
-        run(world / "study.yaml", out=tmp_path)
+        run_experiment(world / "study.yaml", out=tmp_path)
     with pytest.raises(UserError, match="is a file"):
-        run(world / "study.yaml", out=tmp_path / "notes.txt")
+        run_experiment(world / "study.yaml", out=tmp_path / "notes.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -167,8 +167,8 @@ def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
     ("old", "new", "words"),
     [
         ("captions.json", "nowhere.json", "cannot read the captions file"),
-        ("guidance: random", "guidance: 3", "between 0 and 1"),
-        ("guidance: random", "guidance: much", "no guidance 'much'"),
+        ("ip_adapter_scale: uniform", "ip_adapter_scale: 3", "between 0 and 1"),
+        ("ip_adapter_scale: uniform", "ip_adapter_scale: much", "no guidance 'much'"),
         ("shots: [1, 2]", "shots: [5]", "has 3 images for train of 6"),
         ("seeds: 1", "seeds: 1\nsynthetic_dir: made", "let its name hold {seed}"),
     ],
@@ -186,43 +186,41 @@ def test_mistakes_are_found_before_the_work(
 
 def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path) -> None:
     text = (world / "study.yaml").read_text()
-    random = "{name: random, captions: base, guidance: random"
-    (world / "strict.yaml").write_text(text.replace(random, f"{random}, min_clip_score: 0.5"))
+    random = "{name: random, captions: base, ip_adapter_scale: uniform"
+    (world / "strict.yaml").write_text(text.replace(random, f"{random}, min_clip_probability: 0.5"))
     whole, strict = tmp_path / "whole", tmp_path / "strict"
     for place, name in ((whole, "study.yaml"), (strict, "strict.yaml")):
-        run(world / name, out=place, only=["random"])
+        run_experiment(world / name, out=place, only=["random"])
     (made,) = (strict / "synthetic").iterdir()
     first, *_ = [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
-    line = {"job_id": first["job_id"], "decision": "reject", "time": "2026-01-01", "author": "me"}
+    line = {"request_id": first["request_id"], "decision": "reject", "time": "2026-01-01", "author": "me"}
     (made / "review.jsonl").write_text(json.dumps(line) + "\n")
-    report = run(world / "strict.yaml", out=strict, only=["random"])
+    report = run_experiment(world / "strict.yaml", out=strict, only=["random"])
     kept = [
         json.loads(line)
         for one in json.loads((strict / "plan.json").read_text())
-        if (path := strict / "left_out" / f"{one['id']}.jsonl").exists()
+        if (path := strict / "excluded" / f"{one['id']}.jsonl").exists()
         for line in path.open(encoding="utf-8")
     ]
-    assert (report.trained, Counter(one["kind"] for one in kept)) == (2, report.left_out["random"])
-    assert report.left_out["random"].keys() == {"rejected in review", "CLIP score below 0.5"}
-    used, pictures = (
-        sum(one.synthetic_images for one in read_outcomes(place)) for place in (strict, whole)
-    )
-    assert used + len(kept) == pictures
+    assert (report.trained, Counter(one["kind"] for one in kept)) == (2, report.excluded["random"])
+    assert report.excluded["random"].keys() == {"rejected in review", "CLIP class probability below 0.5"}
+    used, images = (sum(one.synthetic_images for one in read_results(place)) for place in (strict, whole))
+    assert used + len(kept) == images
     assert "random leaves out" in "\n".join(report.lines())
-    again = run(world / "strict.yaml", out=strict, only=["random"])
-    assert (again.trained, again.left_out) == (0, report.left_out)
+    again = run_experiment(world / "strict.yaml", out=strict, only=["random"])
+    assert (again.trained, again.excluded) == (0, report.excluded)
 
 
 def test_an_arm_that_is_none_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no arm 'dalda' in the study; it has real, random, adaptive"):
-        run(world / "study.yaml", out=tmp_path / "run", only=["dalda"])
+        run_experiment(world / "study.yaml", out=tmp_path / "run", only=["dalda"])
 
 
 def test_a_moved_model_makes_the_same_sets(world: Path) -> None:
     def sets(place: str) -> list[str]:
         text = STUDY.format(folder=world / "set").replace("steps: 1,", f"steps: 1, model: {place},")
         (world / f"{place}.yaml").write_text(text)
-        study = settled(world / f"{place}.yaml", out=None, root=None, reference=False)
+        study = settled(world / f"{place}.yaml", out=None, root=None, original=False)
         return [task.set_id for task in tasks_of(study) if task.set_id]
 
     shutil.copytree(located(PRESETS["doodle"].model), world / "here")

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from tests.workflows.drawn_set import drawn_set
 
-from dalda.compat.synthetic_folder import pictures_in, read_table
+from dalda.compat.synthetic_folder import images_in, read_table
 from dalda.config import ExportConfig
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
 from dalda.generation.review_log import append
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.workflows import export as exporting
 from dalda.workflows.export import FORMS, Exported, export
 
@@ -57,7 +57,7 @@ def test_a_folder_holds_real_and_synthetic_side_by_side(out: Path) -> None:
 
 def test_nothing_is_copied_where_a_hard_link_will_do(out: Path) -> None:
     target, _ = exported(out, "folder")
-    sample = Store.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).samples()[0]
     assert (target / "train/boat" / sample.path.name).samefile(sample.path)
 
 
@@ -68,7 +68,7 @@ def test_a_disk_without_hard_links_gets_copies(out: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "link", refuse)
     target, done = exported(out, "hf", with_real=True)
     assert (done.linked, done.copied) == (0, 16)
-    sample = Store.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).samples()[0]
     copy = target / "train/boat" / sample.path.name
     assert copy.read_bytes() == sample.path.read_bytes()
     assert not copy.samefile(sample.path)
@@ -96,8 +96,8 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
         with tarfile.open(target / shard) as tar:
             names = tar.getnames()
             assert not [name for name in names if "/" in name or name.startswith(".")]
-            for picture, number, about in zip(names[::3], names[1::3], names[2::3], strict=True):
-                stem = picture.rpartition(".")[0]
+            for image, number, about in zip(names[::3], names[1::3], names[2::3], strict=True):
+                stem = image.rpartition(".")[0]
                 assert (number, about) == (f"{stem}.cls", f"{stem}.json")
                 file = tar.extractfile(number)
                 said = tar.extractfile(about)
@@ -110,7 +110,7 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
 
 
 def test_the_references_folder_has_its_names_and_its_table(out: Path) -> None:
-    target, done = exported(out, "reference")
+    target, done = exported(out, "original")
     rows = rows_of(target / "source_image_prompt.csv")
     assert list(rows[0]) == [
         *("source_image_path", "aug_prompt_path", "used_prompt", "scale", "clip_score"),
@@ -120,14 +120,14 @@ def test_the_references_folder_has_its_names_and_its_table(out: Path) -> None:
     assert {row["aug_prompt_path"] for row in rows[:4]} == {
         f"aug-{index}-{repeat}.png" for index in (0, 1) for repeat in (0, 1)
     }
-    lines = list(Store.existing(out).lines())
+    lines = list(SyntheticDataset.existing(out).lines())
     again = read_table(target)
     assert [one.mean for one in again] == [line["ip_adapter_scale_mean"] for line in lines]
     assert [one.prompt for one in again] == [line["prompt"] for line in lines]
-    assert {one.name for one in again} == pictures_in(target)
+    assert {one.name for one in again} == images_in(target)
     assert done.synthetic == 10
-    with pytest.raises(UserError, match="holds no real pictures"):
-        export(ExportConfig(source=out, out=out.parent / "x", to="reference", with_real=True))
+    with pytest.raises(UserError, match="holds no real images"):
+        export(ExportConfig(source=out, out=out.parent / "x", to="original", with_real=True))
 
 
 def test_a_table_names_the_files_where_they_are(out: Path) -> None:
@@ -140,13 +140,13 @@ def test_a_table_names_the_files_where_they_are(out: Path) -> None:
 
 @pytest.mark.parametrize("to", ALL)
 def test_what_was_rejected_is_left_out_and_counted(out: Path, to: str) -> None:
-    append(out, Store.existing(out).samples()[0].job_id, "reject", "test")
+    append(out, SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
     _, done = exported(out, to)
     assert (done.synthetic, done.rejected) == (9, 1)
 
 
 def test_an_ignored_review_keeps_all(out: Path) -> None:
-    append(out, Store.existing(out).samples()[0].job_id, "reject", "test")
+    append(out, SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
     _, done = exported(out, "csv", ignore_review=True)
     assert (done.synthetic, done.rejected) == (10, 0)
 
@@ -180,7 +180,7 @@ def test_a_failure_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed", "renamed"])
-def test_a_real_picture_that_is_not_what_it_was_is_refused(out: Path, harm: str) -> None:
+def test_a_real_image_that_is_not_what_it_was_is_refused(out: Path, harm: str) -> None:
     path = out.parent / "real/boat/0.png"
     if harm == "changed":
         Image.new("RGB", (9, 9)).save(path)
@@ -198,15 +198,15 @@ def spoilt(out: Path, **fields: object) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in [{**lines[0], **fields}, *lines[1:]]))
 
 
-@pytest.mark.parametrize("job_id", ["../../../evil", "a/b", "", "x" * 20])
-def test_a_job_id_never_becomes_a_path(out: Path, job_id: str) -> None:
-    spoilt(out, job_id=job_id)
+@pytest.mark.parametrize("request_id", ["../../../evil", "a/b", "", "x" * 20])
+def test_a_request_id_never_becomes_a_path(out: Path, request_id: str) -> None:
+    spoilt(out, request_id=request_id)
     with pytest.raises(UserError, match="take that line out"):
         exported(out, "folder")
 
 
 def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
-    sample = Store.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).samples()[0]
     secret = out.parent / "secret.png"
     sample.path.rename(secret)
     sample.path.symlink_to(secret)
@@ -215,11 +215,11 @@ def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
 
 
 def test_what_is_there_is_never_copied_into(out: Path) -> None:
-    """It may be a hard link to a picture of the set."""
-    one, other = Store.existing(out).samples()[:2]
+    """It may be a hard link to a image of the set."""
+    one, other = SyntheticDataset.existing(out).samples()[:2]
     before, target = one.path.read_bytes(), out.parent / "target.png"
     os.link(one.path, target)
-    with pytest.raises(UserError, match="two pictures"):
+    with pytest.raises(UserError, match="two images"):
         exporting._place(other.path, target, Exported(out, "folder", 2, 0, 0))
     assert one.path.read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""Pictures of the authors' code become a synthetic set, through the command line."""
+"""Images of the original DALDA code become a synthetic set, through the command line."""
 
 import csv
 import hashlib
@@ -12,14 +12,14 @@ from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.compat.synthetic_folder import TABLE
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 
 HEADER = [
     "source_image_path",
     "aug_prompt_path",
     "used_prompt",
     "scale",
-    "clip_score",
+    "source_clip_probability",
     "threshold_clipscore",
 ]
 
@@ -34,7 +34,7 @@ def noise(*seed: int) -> Image.Image:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    """As in Caltech101, the classes' pictures have the same names."""
+    """As in Caltech101, the classes' images have the same names."""
     for name in ("cat", "dog"):
         (tmp_path / "set" / name).mkdir(parents=True)
         for number in range(3):
@@ -67,15 +67,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_pictures_become_samples_with_all_that_is_known(
+def test_the_images_become_samples_with_all_that_is_known(
     folder: Path, dataset: Path, tmp_path: Path
 ) -> None:
     before = contents(folder)
     result = dalda("import", folder, dataset, "-o", tmp_path / "out", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
-    assert (report["pictures"], report["kept"], report["skipped"]) == (8, 8, [])
-    store = Store.existing(tmp_path / "out")
+    assert (report["images"], report["kept"], report["skipped"]) == (8, 8, [])
+    store = SyntheticDataset.existing(tmp_path / "out")
     samples = store.samples()
     assert [sample.label for sample in samples] == ["cat"] * 4 + ["dog"] * 4
     source = dataset / "cat" / "image_0002.png"
@@ -83,7 +83,7 @@ def test_the_pictures_become_samples_with_all_that_is_known(
     assert samples[0].source_sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
     assert Image.open(samples[5].path).tobytes() == Image.open(folder / "aug-2-1.png").tobytes()
     line = next(store.lines())
-    assert (line["method"], line["seed"], line["ip_adapter_scale_mean"]) == ("reference", None, 0.13)
+    assert (line["method"], line["seed"], line["ip_adapter_scale_mean"]) == ("original", None, 0.13)
     assert line["prompt"].endswith("a cat <b>")
     assert contents(folder) == before
 
@@ -100,7 +100,7 @@ def test_a_second_run_changes_nothing_and_a_broken_one_goes_on(
         assert contents(tmp_path / "out") == whole
 
 
-def test_sick_lost_and_unnamed_pictures_are_told(folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_sick_lost_and_unnamed_images_are_told(folder: Path, dataset: Path, tmp_path: Path) -> None:
     Image.new("RGB", (16, 20)).save(folder / "aug-0-0.png")
     (folder / "aug-1-1.png").write_bytes((folder / "aug-1-0.png").read_bytes())
     (folder / "aug-2-0.png").unlink()
@@ -108,13 +108,13 @@ def test_sick_lost_and_unnamed_pictures_are_told(folder: Path, dataset: Path, tm
     result = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     said = result.stdout
-    assert "5 of 7 pictures" in said
-    assert "of one colour: 1, the same as another picture: 1" in said
-    assert "1 rows of the table have no picture" in said
-    assert "1 pictures are not in the table" in said
+    assert "5 of 7 images" in said
+    assert "of one colour: 1, the same as another image: 1" in said
+    assert "1 rows of the table have no image" in said
+    assert "1 images are not in the table" in said
 
 
-def test_a_broken_picture_stops_or_is_skipped(folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_a_broken_image_stops_or_is_skipped(folder: Path, dataset: Path, tmp_path: Path) -> None:
     (folder / "aug-0-1.png").write_bytes((folder / "aug-0-1.png").read_bytes()[:90])
     stopped = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert stopped.exit_code == 2
@@ -126,7 +126,7 @@ def test_a_broken_picture_stops_or_is_skipped(folder: Path, dataset: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [("elsewhere/bird.png", "is not in"), ("image_0001.png", "could be 2 pictures")]
+    ("source", "said"), [("elsewhere/bird.png", "is not in"), ("image_0001.png", "could be 2 images")]
 )
 def test_a_source_that_is_not_there_is_named(
     folder: Path, dataset: Path, tmp_path: Path, source: str, said: str
@@ -138,11 +138,11 @@ def test_a_source_that_is_not_there_is_named(
     assert not (tmp_path / "out").exists()
 
 
-def test_other_pictures_are_not_mixed_into_the_set(folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_other_images_are_not_mixed_into_the_set(folder: Path, dataset: Path, tmp_path: Path) -> None:
     assert dalda("import", folder, dataset, "-o", tmp_path / "out").exit_code == 0
     with (folder / TABLE).open(newline="") as file:
         rows = list(csv.reader(file))
     write(folder, [[*row[:3], 0.5, *row[4:]] for row in rows[1:]])
     result = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert "pictures_sha256" in result.stderr
+    assert "images_sha256" in result.stderr

@@ -57,7 +57,7 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
         ("nobody/nothing", "the Hub cannot be reached"),
         ("nobody/nothing@v2", "--revision v2"),
         ("clip", "the model 'openai/clip-vit-base-patch16' is not whole on this disk"),
-        ("no such name", "is neither a folder nor a Hub id; mend --backbone"),
+        ("no such name", "is neither a folder nor a Hub id; fix --backbone"),
     ],
 )
 def test_a_backbone_that_is_not_to_be_had_is_one_sentence(name: str, said: str) -> None:
@@ -86,7 +86,7 @@ def test_a_model_that_sees_no_images_is_one_sentence(resnet: Path, tmp_path: Pat
 
 
 def test_a_clip_of_which_the_cache_holds_a_part_is_asked_for(cache: Path) -> None:
-    """Without its preprocessing it would see other pictures than the whole model does."""
+    """Without its preprocessing it would see other images than the whole model does."""
     clip = Path(located(preset_named("doodle").clip))
     put(cache, "somebody/clip", "main", clip)
     assert not (clip / "preprocessor_config.json").exists()

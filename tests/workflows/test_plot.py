@@ -1,4 +1,4 @@
-"""Runs and the reference's tables become one figure's numbers."""
+"""Runs and the original code's tables become one figure's numbers."""
 
 import csv
 from pathlib import Path
@@ -101,5 +101,5 @@ def test_folders_without_results_are_named(tmp_path: Path) -> None:
         read_run(tmp_path, "last")
     (tmp_path / "results.csv").unlink()
     (tmp_path / "results_0_1.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="not the reference's"):
+    with pytest.raises(UserError, match="not the original code's"):
         read_run(tmp_path, "last")

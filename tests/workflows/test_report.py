@@ -14,16 +14,16 @@ from tests.workflows.test_report_numbers import arms
 from dalda.config import ReportConfig
 from dalda.errors import UserError
 from dalda.generation.review_log import append
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.workflows import clip_of_set as sight
 from dalda.workflows.report import facts, page
-from dalda.workflows.report import images as pictures
+from dalda.workflows.report import images as images
 from dalda.workflows.report.facts import set_facts
 from dalda.workflows.report.page import PageReport, report
 from dalda.workflows.report.run_facts import run_facts
 from dalda.workflows.report.sources import material_of
-from dalda.workflows.results import found_in, read_outcomes
-from dalda.workflows.run_folder import save_outcomes
+from dalda.workflows.results import found_in, read_results
+from dalda.workflows.run_folder import save_results
 from dalda.workflows.synthetic_sets import synthetic_set
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
@@ -43,13 +43,13 @@ def written(*places: Path, **options: object) -> tuple[str, PageReport]:
 
 
 def run_in(folder: Path, **shares: float) -> Path:
-    save_outcomes(folder, arms((0, 1, 2), **shares))
+    save_results(folder, arms((0, 1, 2), **shares))
     return folder
 
 
 def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, labels=EVIL, drop=2))
-    assert (done.pictures, done.shown, done.trials, done.sets) == (10, 10, 0, 1)
+    assert (done.images, done.shown, done.trials, done.sets) == (10, 10, 0, 1)
     assert html.count("<img ") >= 10 + 6
     assert "CLIP sees another class" in html
     assert re.search(r"nearly the same( as a real one)? to CLIP|nearly the same as a real one", html)
@@ -58,7 +58,7 @@ def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
     assert "../../etc" in html
     assert "of one colour" in html
     assert "Adaptive guidance trusts" in html
-    assert "10 synthetic pictures were made from 5 real ones." in html
+    assert "10 synthetic images were made from 5 real ones." in html
     again = report(ReportConfig(places=(tmp_path / "out",), out=tmp_path / "report.html"))
     assert again.path.read_text(encoding="utf-8") == html
 
@@ -66,7 +66,7 @@ def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("blind")
 def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))
-    assert html.count("guidance adaptive") == 1
+    assert html.count("ip_adapter_scale adaptive") == 1
     assert done.shown == 12
     assert "is not on disk, and nothing is fetched" in html
 
@@ -86,10 +86,8 @@ def test_the_answer_comes_from_trials_where_there_are_any(tmp_path: Path) -> Non
     run = run_in(tmp_path / "run", real=0.5, dalda=0.8)
     html, done = written(run, drawn_set(tmp_path))
     assert done.trials == 6
-    assert done.headline.startswith("Synthetic pictures (dalda) gained 30.0 points")
-    assert (
-        html.index("gained 30.0 points") < html.index("What was run") < html.index("real picture of boat")
-    )
+    assert done.headline.startswith("Synthetic images (dalda) gained 30.0 points")
+    assert html.index("gained 30.0 points") < html.index("What was run") < html.index("real image of boat")
 
 
 @pytest.mark.usefixtures("blind")
@@ -106,14 +104,14 @@ def test_two_runs_stay_apart(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("blind")
 def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
     run, study = run_in(tmp_path / "run", real=0.5), run_in(tmp_path / "study", real=0.5, wide=0.6)
-    trained = {"dataset": "doodles", "backbone": None, "tune": "head", "epochs": 7, "iterations": 11}
+    trained = {"dataset": "doodles", "backbone": None, "finetune": "head", "epochs": 7, "iterations": 11}
     (run / "train.yaml").write_text(
         yaml.safe_dump(
             {**trained, "batch_size": 32, "device": "cpu", "versions": {"torch": "9.9"}, "seconds": 75.2}
         )
     )
     train = {"backbone": "resnet50", "batch_size": 64}
-    arms = [{"name": "real", "method": "real"}, {"name": "wide", "blend": "concatenation"}]
+    arms = [{"name": "real", "method": "real"}, {"name": "wide", "mixing": "concatenation"}]
     (study / "study.yaml").write_text(
         yaml.safe_dump({"dataset": "pets", "shots": [2], "arms": arms, "train": train})
     )
@@ -122,7 +120,7 @@ def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
     assert (told["Versions"], told["Time"]) == ("torch 9.9", "1 min 15 s, on cpu")
     both = run_facts(found_in([run, study]))
     assert "; study: resnet50, tuned: head, 50 epochs of 200 steps, batch size 64" in both["Classifier"]
-    assert "blend concatenation" in both["Mixing"]
+    assert "mixing concatenation" in both["Mixing"]
     (run / "train.yaml").write_text("[" * 5000)
     assert "Classifier" not in run_facts(found_in([run]))
 
@@ -130,11 +128,11 @@ def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("blind")
 def test_a_class_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, drop=4)
-    for one in Store.existing(out).samples():
+    for one in SyntheticDataset.existing(out).samples():
         if one.label == "boat":
-            append(out, one.job_id, "reject", "test")
+            append(out, one.request_id, "reject", "test")
     html, _ = written(out)
-    assert html.count("No picture is left: all were dropped or rejected.") == 2
+    assert html.count("No image is left: all were dropped or rejected.") == 2
     assert "at least 4 per class" in html
 
 
@@ -142,36 +140,36 @@ def test_a_pace_that_no_model_has_is_left_out(tmp_path: Path, monkeypatch: pytes
     material = material_of(synthetic_set(drawn_set(tmp_path)))
     for number, one in enumerate(material.samples):
         os.utime(one.path, (1e9, 1e9 + number))
-    assert "1.1 per second (by the times of the files" in set_facts(material)["Painted"]
+    assert "1.1 per second (by the times of the files" in set_facts(material)["Generated"]
     monkeypatch.setattr(facts, "FASTEST", 1)
-    assert "Painted" not in set_facts(material)
+    assert "Generated" not in set_facts(material)
 
 
 @pytest.mark.usefixtures("blind")
 def test_what_was_rejected_is_left_out_and_counted(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
-    first = Store.existing(out).samples()[0]
-    append(out, first.job_id, "reject", "test")
+    first = SyntheticDataset.existing(out).samples()[0]
+    append(out, first.request_id, "reject", "test")
     html, done = written(out)
-    assert (done.pictures, done.rejected) == (11, 1)
+    assert (done.images, done.rejected) == (11, 1)
     assert "rejected in dalda review" in html
     _, kept = written(out, ignore_review=True)
-    assert (kept.pictures, kept.rejected) == (12, 0)
+    assert (kept.images, kept.rejected) == (12, 0)
 
 
 @pytest.mark.usefixtures("blind")
-def test_many_pictures_are_sampled_and_the_page_says_so(
+def test_many_images_are_sampled_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "SOURCES", 1)
-    monkeypatch.setattr(pictures, "COPIES", 3)
+    monkeypatch.setattr(images, "SOURCES", 1)
+    monkeypatch.setattr(images, "COPIES", 3)
     html, done = written(drawn_set(tmp_path, copies=5))
-    assert (done.pictures, done.shown) == (30, 9)
-    assert "The page shows 9 of the 30 pictures" in html
+    assert (done.images, done.shown) == (30, 9)
+    assert "The page shows 9 of the 30 images" in html
     assert "2 more not shown" in html
     weights = [float(text) for text in re.findall(r"<b>λ ([0-9.]+)</b>", html)]
     assert weights[:3] == sorted(weights[:3])
-    ends = sorted(one.ip_adapter_scale for one in Store.existing(tmp_path / "out").samples()[:5])
+    ends = sorted(one.ip_adapter_scale for one in SyntheticDataset.existing(tmp_path / "out").samples()[:5])
     assert [weights[0], weights[2]] == [round(ends[0], 2), round(ends[-1], 2)]
 
 
@@ -181,7 +179,7 @@ def test_the_page_keeps_to_its_size_and_shows_some_of_every_class(
 ) -> None:
     monkeypatch.setattr(page, "PICTURE_BYTES", 120_000)
     html, done = written(drawn_set(tmp_path, sources=3, size=160))
-    assert 0 < done.shown < done.pictures
+    assert 0 < done.shown < done.images
     assert len(html) < 120_000 * 4 / 3 + 150_000
     assert "none shown" not in html
 
@@ -189,19 +187,21 @@ def test_the_page_keeps_to_its_size_and_shows_some_of_every_class(
 @pytest.mark.usefixtures("blind")
 def test_of_sets_of_one_kind_one_is_shown(tmp_path: Path) -> None:
     for seed in range(2):
-        for guidance in ("adaptive", "random"):
-            drawn_set(tmp_path / "x", labels=("boat", "car"), sources=1, seed=seed, guidance=guidance)
+        for guidance in ("adaptive", "uniform"):
+            drawn_set(
+                tmp_path / "x", labels=("boat", "car"), sources=1, seed=seed, ip_adapter_scale=guidance
+            )
             (tmp_path / "run").mkdir(exist_ok=True)
             (tmp_path / "x/out").rename(tmp_path / "run" / f"{guidance}-seed{seed}")
     html, done = written(tmp_path / "run")
-    assert (done.sets, done.pictures) == (4, 8)
+    assert (done.sets, done.images) == (4, 8)
     assert "2 more sets" in html
     assert "adaptive-seed0" in html
     assert "adaptive-seed1" not in html
 
 
 @pytest.mark.usefixtures("blind")
-def test_real_pictures_that_are_gone_are_missed_in_words(tmp_path: Path) -> None:
+def test_real_images_that_are_gone_are_missed_in_words(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
     shutil.rmtree(tmp_path / "real")
     html, done = written(out)
@@ -228,30 +228,30 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         found_in([tmp_path / "nowhere"])
 
 
-def test_outcomes_come_back_in_the_order_of_the_table(tmp_path: Path) -> None:
+def test_results_come_back_in_the_order_of_the_table(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", real=0.5, zebra=0.6, apple=0.7)
-    assert list(dict.fromkeys(one.arm for one in read_outcomes(run))) == ["real", "zebra", "apple"]
-    assert [one.seed for one in read_outcomes(run)][:3] == [0, 1, 2]
+    assert list(dict.fromkeys(one.arm for one in read_results(run))) == ["real", "zebra", "apple"]
+    assert [one.seed for one in read_results(run)][:3] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("harm", ["{", "[]", '{"arm": 3}'])
-def test_a_damaged_outcome_is_one_sentence(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_result_is_one_sentence(tmp_path: Path, harm: str) -> None:
     run = run_in(tmp_path / "run", real=0.5)
-    (run / "outcomes" / "x.json").write_text(harm)
+    (run / "results" / "x.json").write_text(harm)
     with pytest.raises(UserError, match=r"x\.json"):
-        read_outcomes(run)
+        read_results(run)
 
 
-def test_an_outcome_may_say_more_than_is_known(tmp_path: Path) -> None:
+def test_an_result_may_say_more_than_is_known(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", real=0.5)
-    path = next((run / "outcomes").glob("*.json"))
+    path = next((run / "results").glob("*.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "new": 1}))
-    assert len(read_outcomes(run)) == 3
+    assert len(read_results(run)) == 3
 
 
 def test_a_studys_plan_names_its_arms_and_its_trials(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", base=0.5, zebra=0.6)
-    stems = {json.loads(path.read_text())["arm"]: path for path in (run / "outcomes").glob("*.json")}
+    stems = {json.loads(path.read_text())["arm"]: path for path in (run / "results").glob("*.json")}
     entries = [
         {"id": path.stem, "arm": arm, "synthetic": None if arm == "base" else "elsewhere/synthetic/abc"}
         for arm, path in sorted(stems.items(), reverse=True)
@@ -261,5 +261,5 @@ def test_a_studys_plan_names_its_arms_and_its_trials(tmp_path: Path) -> None:
     (run / "synthetic").mkdir()
     (tmp_path / "x/out").rename(run / "synthetic/abc")
     found = found_in([run])
-    assert [one.arm for one in found.outcomes] == ["zebra", "real"]
+    assert [one.arm for one in found.results] == ["zebra", "real"]
     assert list(found.sets.values()) == ["zebra"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from dalda.evaluation.statistics import Interval
-from dalda.types import Outcome
+from dalda.types import TrialResult
 from dalda.workflows.report.numbers import (
     GAINED,
     LEVEL,
@@ -28,12 +28,12 @@ CLASSES = ("boat", "car")
 IMAGES = 200
 
 
-def outcome(
+def result(
     arm: str, seed: int, share: float, *, shots: int | None = 2, dataset: str = "doodles"
-) -> Outcome:
+) -> TrialResult:
     """Right on that share of the images, and a little more for higher seeds; class 1 takes the misses."""
     right = round(share * IMAGES) + seed
-    return Outcome(
+    return TrialResult(
         dataset=dataset,
         arm=arm,
         seed=seed,
@@ -48,12 +48,12 @@ def outcome(
     )
 
 
-def arms(seeds: Sequence[int] = (0, 1, 2), **shares: float) -> list[Outcome]:
-    return [outcome(arm, seed, share) for arm, share in shares.items() for seed in seeds]
+def arms(seeds: Sequence[int] = (0, 1, 2), **shares: float) -> list[TrialResult]:
+    return [result(arm, seed, share) for arm, share in shares.items() for seed in seeds]
 
 
-def grouped(outcomes: Sequence[Outcome]) -> Groups:
-    return groups_of({"run": outcomes})
+def grouped(results: Sequence[TrialResult]) -> Groups:
+    return groups_of({"run": results})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_gain_is_called_one_only_when_its_interval_leaves_out_zero(
 
 def test_one_arm_is_answered_in_one_sentence() -> None:
     headline, sentences = answer(grouped(arms(real=0.5, dalda=0.8)))
-    assert headline.startswith("Synthetic pictures (dalda) gained 30.0 points of accuracy")
+    assert headline.startswith("Synthetic images (dalda) gained 30.0 points of accuracy")
     assert sentences == ()
 
 
@@ -86,7 +86,7 @@ def test_no_difference_is_said_so() -> None:
 def test_several_arms_are_counted_and_the_biggest_gain_comes_first() -> None:
     headline, sentences = answer(grouped(arms(real=0.5, small=0.7, big=0.9, none=0.5, bad=0.3)))
     assert headline == (
-        "2 of 4 ways to add synthetic pictures gained accuracy, 1 lost accuracy, "
+        "2 of 4 ways to add synthetic images gained accuracy, 1 lost accuracy, "
         "1 made no measurable difference."
     )
     assert ["big" in sentences[0], "small" in sentences[1], "bad" in sentences[-1]] == [True] * 3
@@ -105,7 +105,7 @@ def test_one_seed_tells_no_interval() -> None:
 def test_where_nothing_gained_or_lost_that_is_said_first() -> None:
     found = grouped([*arms(real=0.5, level=0.5), *arms((0,), once=0.8)])
     assert answer(found)[0] == (
-        "1 of 2 ways to add synthetic pictures made no measurable difference, 1 had one seed only."
+        "1 of 2 ways to add synthetic images made no measurable difference, 1 had one seed only."
     )
 
 
@@ -134,11 +134,11 @@ def test_runs_are_never_pooled() -> None:
         "weak, doodles, 2 shots",
         "strong, doodles, 2 shots",
     ]
-    wide = {name: [*ones, outcome("real", 0, 0.9, shots=8)] for name, ones in runs.items()}
+    wide = {name: [*ones, result("real", 0, 0.9, shots=8)] for name, ones in runs.items()}
     assert [title for title, _ in shots_charts(groups_of(wide))] == ["weak, doodles", "strong, doodles"]
 
 
-def test_without_real_pictures_alone_no_gain_is_told() -> None:
+def test_without_real_images_alone_no_gain_is_told() -> None:
     headline, sentences = answer(grouped(arms(dalda=0.8)))
     assert "no gain can be told" in headline
     assert sentences == ()
@@ -155,14 +155,14 @@ def test_arms_are_compared_over_the_seeds_they_share() -> None:
 
 
 def test_shots_rise_and_all_of_them_come_last() -> None:
-    every = [outcome("real", 0, 0.5, shots=shots) for shots in (None, 16, 2)]
+    every = [result("real", 0, 0.5, shots=shots) for shots in (None, 16, 2)]
     assert [key.shots for key in grouped(every)] == [2, 16, None]
 
 
 def test_accuracy_over_shots_is_drawn_where_there_are_several() -> None:
-    one = [outcome("real", 0, 0.5, shots=2)]
+    one = [result("real", 0, 0.5, shots=2)]
     assert shots_charts(grouped(one)) == ()
-    ((title, chart),) = shots_charts(grouped([*one, outcome("real", 0, 0.7, shots=8)]))
+    ((title, chart),) = shots_charts(grouped([*one, result("real", 0, 0.7, shots=8)]))
     assert "real 50.0 % at 2, 70.0 % at 8" in chart
     assert title == ""
 
@@ -175,7 +175,7 @@ def test_the_gain_of_a_class_is_its_own() -> None:
 
 def test_classes_are_shown_at_the_most_shots_of_each_data_set() -> None:
     every = [
-        outcome(arm, seed, share, shots=shots)
+        result(arm, seed, share, shots=shots)
         for arm, share in (("real", 0.5), ("dalda", 0.7))
         for seed in (0, 1)
         for shots in (1, 4)

@@ -23,7 +23,7 @@ def test_what_is_no_set_is_one_sentence(tmp_path: Path) -> None:
     assert "not a folder made by dalda augment" in result.stderr
     out = drawn_set(tmp_path, classes=("car",), sources=1, copies=1)
     (out / "train/metadata.jsonl").write_text("")
-    with pytest.raises(UserError, match="no pictures yet"):
+    with pytest.raises(UserError, match="no images yet"):
         samples_of(out)
 
 
@@ -41,8 +41,8 @@ def test_metadata_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> Non
 def test_only_samples_that_are_there_are_counted(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car",), sources=1, copies=3)
     samples = samples_of(out)
-    append(out, samples[0].job_id, "keep", "page")
-    append(out, samples[1].job_id, "reject", "page")
+    append(out, samples[0].request_id, "keep", "page")
+    append(out, samples[1].request_id, "reject", "page")
     append(out, "gone", "reject", "page")
     report = standing(out, samples)
     assert (report.samples, report.kept, report.rejected) == (3, 1, 1)
@@ -53,9 +53,9 @@ def test_the_ledger_sees_what_others_write(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.lines() == []
     append(tmp_path, "a", "keep", "one")
-    assert [line["job_id"] for line in ledger.lines()] == ["a"]
+    assert [line["request_id"] for line in ledger.lines()] == ["a"]
     append(tmp_path, "b", "reject", "two")
-    assert [line["job_id"] for line in ledger.lines()] == ["a", "b"]
+    assert [line["request_id"] for line in ledger.lines()] == ["a", "b"]
     (tmp_path / "review.jsonl").unlink()
     assert ledger.lines() == []
 

@@ -1,4 +1,4 @@
-"""Class names are read once per list, and each distinct picture is looked at once."""
+"""Class names are read once per list, and each distinct image is looked at once."""
 
 import hashlib
 import weakref
@@ -12,11 +12,11 @@ from PIL import Image
 from dalda.errors import UserError
 from dalda.models.clip import BATCH, READERS, ClipScorer
 from dalda.models.presets import located, preset_named
-from dalda.types import Example, Split
+from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.real_images import score_examples
 
 
-def test_few_pictures_are_there_in_full_at_a_time() -> None:
+def test_few_images_are_there_in_full_at_a_time() -> None:
     """They may be photographs of any size; what CLIP sees of them is small."""
     opened: list[weakref.ref[Image.Image]] = []
     at_once: list[int] = []
@@ -40,8 +40,8 @@ def test_too_little_memory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(ClipScorer, "image_features", full)
     Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
-    split = Split(
-        "folder", tmp_path, "train", 0, None, ("car", "cat"), (Example(tmp_path / "0.png", "car", "0"),)
+    split = FewShotSplit(
+        "folder", tmp_path, "train", 0, None, ("car", "cat"), (RealImage(tmp_path / "0.png", "car", "0"),)
     )
     with pytest.raises(UserError, match="not enough memory for CLIP"):
         score_examples(split, ClipScorer.load(located(preset_named("doodle").clip)))
@@ -52,8 +52,8 @@ def test_nothing_is_scored_twice(tmp_path: Path) -> None:
     for number, colour in enumerate(("red", "blue", "red", "green")):
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (32, 32), colour).save(path)
-        examples.append(Example(path, "car", hashlib.sha256(path.read_bytes()).hexdigest()))
-    split = Split("folder", tmp_path, "train", 0, None, ("car", "cat"), tuple(examples))
+        examples.append(RealImage(path, "car", hashlib.sha256(path.read_bytes()).hexdigest()))
+    split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car", "cat"), tuple(examples))
     scorer = ClipScorer.load(located(preset_named("doodle").clip))
     seen: Counter[str] = Counter()
     for name in ("text_model", "vision_model"):

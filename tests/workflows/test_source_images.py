@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.errors import UserError
-from dalda.types import Example, Split
+from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.real_images import checked
 from dalda.workflows.source_images import usable
 
@@ -54,7 +54,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "point.png": (lambda path: noise(1, 1).save(path), "1 x 1 pixels, too small"),
     "strip.png": (lambda path: noise(20_000, 10).save(path), "20000 x 10 pixels, too long a strip"),
     "torn.jpg": (lambda path: path.write_bytes(torn()), "truncated"),
-    "fake.png": (lambda path: path.write_text("<html>"), "not a picture"),
+    "fake.png": (lambda path: path.write_text("<html>"), "not a image"),
     "empty.png": (lambda path: path.write_bytes(b""), "empty file"),
 }
 
@@ -66,7 +66,7 @@ def torn() -> bytes:
 
 
 def augment(folder: Path, *words: object) -> Result:
-    fixed = ["augment", folder, "--per-image", 1, "--steps", 1, "--guidance", "random"]
+    fixed = ["augment", folder, "--per-image", 1, "--steps", 1, "--ip-adapter-scale", "uniform"]
     return CliRunner().invoke(app, [str(word) for word in (*fixed, *words)])
 
 
@@ -78,24 +78,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_every_kind_of_picture_is_a_source(folder: Path, tmp_path: Path) -> None:
+def test_every_kind_of_image_is_a_source(folder: Path, tmp_path: Path) -> None:
     for name, make in KINDS.items():
         make(folder / "car" / name)
     result = augment(folder, "-o", tmp_path / "out", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout)
-    assert report["painted"] + report["dropped"] == report["planned"] == len(KINDS) + 2
+    assert report["generated"] + report["dropped"] == report["planned"] == len(KINDS) + 2
     made = {}
     for line in (tmp_path / "out/train/metadata.jsonl").open():
         record = json.loads(line)
-        with Image.open(tmp_path / "out/train" / record["file_name"]) as picture:
-            made[Path(record["source"]).name] = picture.size
+        with Image.open(tmp_path / "out/train" / record["file_name"]) as image:
+            made[Path(record["source"]).name] = image.size
     assert made["wide.png"] == (32, 2)
     assert made["turned.jpg"] == (24, 32)
     assert made["least.png"] == (8, 8)
 
 
-def test_bad_pictures_stop_the_run_or_are_left_out_and_listed(folder: Path, tmp_path: Path) -> None:
+def test_bad_images_stop_the_run_or_are_left_out_and_listed(folder: Path, tmp_path: Path) -> None:
     for name, (make, _) in BAD.items():
         make(folder / "car" / name)
     stopped = augment(folder, "-o", tmp_path / "out")
@@ -117,7 +117,7 @@ MEMORY = Path("/proc/self/mem")
 
 
 @pytest.mark.skipif(not MEMORY.is_file(), reason="needs a file that can be listed but not read")
-def test_a_file_that_cannot_be_read_is_a_bad_picture_like_any_other(folder: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_a_bad_image_like_any_other(folder: Path, tmp_path: Path) -> None:
     (folder / "car" / "lost.png").symlink_to(MEMORY)
     for words in (["augment", folder, "-o", tmp_path / "out"], ["score", folder]):
         stopped = CliRunner().invoke(app, [str(word) for word in words])
@@ -131,22 +131,22 @@ def test_a_file_that_cannot_be_read_is_a_bad_picture_like_any_other(folder: Path
 
 def test_an_example_without_a_hash_is_never_used(folder: Path) -> None:
     split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
-    unread = replace(split, examples=tuple(replace(one, sha256="") for one in split.examples))
+    unread = replace(split, images=tuple(replace(one, sha256="") for one in split.images))
     with pytest.raises(UserError, match="could not be read at first"):
         usable(unread, "stop")
     with pytest.raises(UserError, match="could not be read at first"):
         checked(unread)
 
 
-def split_of(*paths: Path) -> Split:
-    examples = tuple(Example(path, path.parent.name, path.name) for path in paths)
-    return Split("folder", Path(), "train", 0, None, ("car", "tree"), examples)
+def split_of(*paths: Path) -> FewShotSplit:
+    examples = tuple(RealImage(path, path.parent.name, path.name) for path in paths)
+    return FewShotSplit("folder", Path(), "train", 0, None, ("car", "tree"), examples)
 
 
-def test_a_class_without_any_usable_picture_is_refused(folder: Path) -> None:
-    (folder / "tree" / "usual.png").write_text("no picture")
+def test_a_class_without_any_usable_image_is_refused(folder: Path) -> None:
+    (folder / "tree" / "usual.png").write_text("no image")
     split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
-    with pytest.raises(UserError, match="no picture of the class 'tree' is left"):
+    with pytest.raises(UserError, match="no image of the class 'tree' is left"):
         usable(split, "skip")
 
 

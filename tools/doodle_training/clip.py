@@ -1,7 +1,7 @@
-"""The doodle CLIP: contrastive on pictures and captions, and able to draw what it saw.
+"""The doodle CLIP: contrastive on images and captions, and able to draw what it saw.
 
 Besides CLIP's loss (arXiv 2103.00020), a linear layer, thrown away afterwards, must draw a small
-copy of the picture from the projected image embedding. Words name only some shapes; without this
+copy of the image from the projected image embedding. Words name only some shapes; without this
 the embedding would forget the others, and the image prompt could not carry them.
 """
 
@@ -27,9 +27,9 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
 
 
-def pixels(pictures: np.ndarray) -> Tensor:
+def pixels(images: np.ndarray) -> Tensor:
     """CLIP's own normalisation of [batch, height, width, 3] bytes."""
-    return (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -63,10 +63,10 @@ class Clip:
         states = self.model.text_model(input_ids=tokens.input_ids).pooler_output
         return F.normalize(self.model.text_projection(states), dim=-1)
 
-    def images(self, pictures: Tensor) -> Tensor:
+    def images(self, images: Tensor) -> Tensor:
         """Image embeddings as the adapter receives them, not normalised."""
         embeds: Tensor = self.model.visual_projection(
-            self.model.vision_model(pixel_values=pictures).pooler_output
+            self.model.vision_model(pixel_values=images).pooler_output
         )
         return embeds
 
@@ -82,7 +82,7 @@ def train_clip(data: Path, folder: Path, tokenizer: CLIPTokenizer, samples: int,
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     archive = np.load(data)
-    pictures, captions = archive["pictures"], archive["captions"]
+    images, captions = archive["images"], archive["captions"]
     clip = Clip(new_clip(tokenizer).train(), tokenizer)
     sketcher = nn.Linear(PROJECTION, 3 * SKETCH * SKETCH)
     parameters = [*clip.model.parameters(), *sketcher.parameters()]
@@ -90,10 +90,10 @@ def train_clip(data: Path, folder: Path, tokenizer: CLIPTokenizer, samples: int,
     steps, started = samples // BATCH, time.time()
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.2e-3, steps, pct_start=0.06)
     for step in range(steps):
-        chosen = rng.integers(len(pictures), size=BATCH)
+        chosen = rng.integers(len(images), size=BATCH)
         spoken = captions[chosen, rng.integers(captions.shape[1], size=BATCH)]
         distinct, caption_of = np.unique(spoken, return_inverse=True)
-        seen = pixels(pictures[chosen])
+        seen = pixels(images[chosen])
         embeds = clip.images(seen)
         scale = clip.model.logit_scale.exp().clamp(max=60)
         logits = scale * F.normalize(embeds, dim=-1) @ clip.texts(list(distinct)).T
@@ -119,17 +119,17 @@ def measure_clip(folder: Path, data: Path) -> dict[str, float]:
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     clip = Clip(CLIPModel.from_pretrained(folder).eval(), tokenizer)
     texts = clip.texts([f"a photo of a {name}" for name in CLASSES])
-    embeds = torch.cat([clip.images(pixels(part)) for part in np.array_split(archive["pictures"], 20)])
+    embeds = torch.cat([clip.images(pixels(part)) for part in np.array_split(archive["images"], 20)])
     scores = (clip.model.logit_scale.exp() * F.normalize(embeds, dim=-1) @ texts.T).softmax(dim=-1)
     true = torch.tensor([CLASSES.index(name) for name in names])
     score = scores[torch.arange(len(true)), true]
-    unfamiliar = torch.tensor([name in UNFAMILIAR for name in names])
+    unknown = torch.tensor([name in UNFAMILIAR for name in names])
     right = (scores.argmax(dim=1) == true).float()
     low = (score <= 0.3).float()
     return {
-        "zero_shot_familiar": right[~unfamiliar].mean().item(),
-        "zero_shot_unfamiliar": right[unfamiliar].mean().item(),
-        "low_scores_familiar": low[~unfamiliar].mean().item(),
-        "low_scores_unfamiliar": low[unfamiliar].mean().item(),
+        "zero_shot_known": right[~unknown].mean().item(),
+        "zero_shot_unknown": right[unknown].mean().item(),
+        "low_scores_known": low[~unknown].mean().item(),
+        "low_scores_unknown": low[unknown].mean().item(),
         "low_scores": low.mean().item(),
     }

@@ -2,7 +2,7 @@
 
 Two processes of one thread each share every batch: on a few cores that is faster than one process
 of many threads, and other work on the machine slows it only in proportion.
-Each step draws its pictures and noise from (seed, step), so a stopped run goes on where it was.
+Each step draws its images and noise from (seed, step), so a stopped run resumes.
 """
 
 import json
@@ -118,12 +118,12 @@ def adapter_file(unet: UNet2DConditionModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def prepare(data: Path, encoder: Path, vae: Path, cache: Path) -> None:
-    """Fits the autoencoder, and keeps the latents and image embeddings of all pictures."""
-    pictures = np.load(data)["pictures"]
+    """Fits the autoencoder, and keeps the latents and image embeddings of all images."""
+    images = np.load(data)["images"]
     autoencoder = PatchAutoencoder()
-    autoencoder.fit(_scaled(pictures[:4000]))
+    autoencoder.fit(_scaled(images[:4000]))
     autoencoder.save_pretrained(vae)
-    parts = np.array_split(pictures, len(pictures) // 500)
+    parts = np.array_split(images, len(images) // 500)
     factor = autoencoder.config.scaling_factor
     latents = [(autoencoder.encode(_scaled(part)).latents * factor).half() for part in parts]
     image_encoder = CLIPVisionModelWithProjection.from_pretrained(encoder).eval()
@@ -134,8 +134,8 @@ def prepare(data: Path, encoder: Path, vae: Path, cache: Path) -> None:
     partial.rename(cache)
 
 
-def _scaled(pictures: np.ndarray) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _scaled(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class Batches:

@@ -2,7 +2,7 @@
 
 The CLIP that scores learns from captions and keeps little of a shape that no caption names. As
 Stable Diffusion's adapters do, the doodle adapter therefore reads another encoder: the same
-vision tower, trained to sort pictures by what they show and to draw them small.
+vision tower, trained to sort images by what they show and to draw them small.
 """
 
 import json
@@ -38,15 +38,15 @@ def new_encoder() -> CLIPVisionModelWithProjection:
 
 
 def even_chances(names: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Per picture, so that every name is drawn equally often, though some have few pictures."""
+    """Per image, so that every name is drawn equally often, though some have few images."""
     chances: NDArray[np.float64] = 1 / np.bincount(names, minlength=len(NAMES))[names]
     chances /= chances.sum()
     return chances
 
 
-def embed(encoder: CLIPVisionModelWithProjection, pictures: NDArray[np.uint8]) -> Tensor:
-    """[pictures, PROJECTION], as the adapter receives them, not normalised."""
-    embeds: Tensor = encoder(pixel_values=pixels(pictures)).image_embeds
+def embed(encoder: CLIPVisionModelWithProjection, images: NDArray[np.uint8]) -> Tensor:
+    """[images, PROJECTION], as the adapter receives them, not normalised."""
+    embeds: Tensor = encoder(pixel_values=pixels(images)).image_embeds
     return embeds
 
 
@@ -55,7 +55,7 @@ def train_encoder(data: Path, folder: Path, samples: int, seed: int) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     archive = np.load(data)
-    pictures, names = archive["pictures"], archive["labels"][:, 0]
+    images, names = archive["images"], archive["labels"][:, 0]
     chances = even_chances(names)
     encoder = new_encoder().train()
     sorter, sketcher = nn.Linear(PROJECTION, len(NAMES)), nn.Linear(PROJECTION, 3 * SKETCH * SKETCH)
@@ -64,8 +64,8 @@ def train_encoder(data: Path, folder: Path, samples: int, seed: int) -> None:
     steps, started = samples // BATCH, time.time()
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.5e-3, steps, pct_start=0.06)
     for step in range(steps):
-        chosen = rng.choice(len(pictures), size=BATCH, p=chances)
-        seen = pixels(pictures[chosen])
+        chosen = rng.choice(len(images), size=BATCH, p=chances)
+        seen = pixels(images[chosen])
         embeds = encoder(pixel_values=seen).image_embeds
         sort = F.cross_entropy(sorter(embeds), torch.from_numpy(names[chosen]))
         sketch = F.mse_loss(sketcher(embeds), F.avg_pool2d(seen, SIZE // SKETCH).flatten(1))

@@ -1,4 +1,4 @@
-"""The training pictures: drawn once, kept in one file."""
+"""The training images: drawn once, kept in one file."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -12,8 +12,8 @@ from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FAMILIAR, NAMELESS, U
 BLOCK = 1000
 CAPTIONS = 4
 NAMES = (*FAMILIAR, *UNFAMILIAR, NAMELESS)
-# Of all training pictures: the familiar classes share 64 %, nameless shapes are 30 %, and the
-# unfamiliar classes share 6 %, so that each of them is seen a fifth as often as a familiar one.
+# Of all training images: the known classes share 64 %, nameless shapes are 30 %, and the
+# unknown classes share 6 %, so that each of them is seen a fifth as often as a known one.
 SHARES = np.array([0.64 / 8] * 8 + [0.06 / 4] * 4 + [0.30])
 
 Block = tuple[NDArray[np.uint8], NDArray[np.int64], list[list[str]]]
@@ -26,22 +26,22 @@ def labels_of(doodle: Doodle) -> tuple[int, int, int]:
 
 
 def draw_block(seed: int, count: int, uniform: bool = False) -> Block:
-    """Pictures [count, SIZE, SIZE, 3], labels [count, 3] and CAPTIONS captions each."""
+    """Images [count, SIZE, SIZE, 3], labels [count, 3] and CAPTIONS captions each."""
     rng = np.random.default_rng(seed)
-    pictures = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     labels = np.empty((count, 3), np.int64)
     captions = []
     for index in range(count):
         name = None if uniform else str(rng.choice(NAMES, p=SHARES))
         doodle = random_doodle(rng, name)
-        pictures[index] = draw(doodle, rng)
+        images[index] = draw(doodle, rng)
         labels[index] = labels_of(doodle)
         captions.append([caption(doodle, rng) for _ in range(CAPTIONS)])
-    return pictures, labels, captions
+    return images, labels, captions
 
 
-def make_pictures(path: Path, count: int, seed: int, uniform: bool = False) -> None:
-    """Draws `count` pictures in parallel and writes them as one npz file, atomically."""
+def make_images(path: Path, count: int, seed: int, uniform: bool = False) -> None:
+    """Draws `count` images in parallel and writes them as one npz file, atomically."""
     blocks = count // BLOCK
     with ProcessPoolExecutor() as pool:
         seeds = [seed + index for index in range(blocks)]
@@ -49,7 +49,7 @@ def make_pictures(path: Path, count: int, seed: int, uniform: bool = False) -> N
     partial = path.with_suffix(".partial.npz")
     np.savez(
         partial,
-        pictures=np.concatenate([block[0] for block in made]),
+        images=np.concatenate([block[0] for block in made]),
         labels=np.concatenate([block[1] for block in made]),
         captions=np.array([lines for block in made for lines in block[2]]),
     )

@@ -17,9 +17,9 @@ SEED = 5_000_000
 HEADS = (len(CLASSES), len(COLOURS), len(BACKGROUNDS))
 
 
-def scaled(pictures: np.ndarray) -> Tensor:
+def scaled(images: np.ndarray) -> Tensor:
     """[batch, height, width, 3] bytes to [batch, 3, height, width] in [-1, 1]."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class Judge(nn.Module):
@@ -37,14 +37,14 @@ class Judge(nn.Module):
         self.body = nn.Sequential(*stages, nn.Flatten(), nn.Linear(flat, 128), nn.ReLU())
         self.heads = nn.ModuleList([nn.Linear(128, count) for count in HEADS])
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        seen = self.body(pictures)
+    def forward(self, images: Tensor) -> list[Tensor]:
+        seen = self.body(images)
         return [head(seen) for head in self.heads]
 
     @torch.no_grad()
-    def verdicts(self, pictures: np.ndarray) -> np.ndarray:
+    def verdicts(self, images: np.ndarray) -> np.ndarray:
         """Indices into CLASSES, COLOURS and BACKGROUNDS, [batch, 3]."""
-        parts = np.array_split(pictures, max(1, len(pictures) // 500))
+        parts = np.array_split(images, max(1, len(images) // 500))
         return np.concatenate(
             [np.stack([head.argmax(1).numpy() for head in self(scaled(part))], axis=1) for part in parts]
         )
@@ -54,9 +54,9 @@ def drawings(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Uniform drawings of all classes and their labels as the judge counts them."""
     from doodle_training.images import NAMES
 
-    pictures, labels, _ = draw_block(seed, count, uniform=True)
+    images, labels, _ = draw_block(seed, count, uniform=True)
     place = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in NAMES])
-    return pictures, np.concatenate([place[labels[:, :1]], labels[:, 1:]], axis=1)
+    return images, np.concatenate([place[labels[:, :1]], labels[:, 1:]], axis=1)
 
 
 def train_judge(path: Path, steps: int = 2000) -> None:
@@ -64,14 +64,14 @@ def train_judge(path: Path, steps: int = 2000) -> None:
     torch.manual_seed(SEED)
     rng = np.random.default_rng(SEED)
     blocks = [drawings(SEED + index, 1000) for index in range(24)]
-    pictures = np.concatenate([block[0] for block in blocks])
+    images = np.concatenate([block[0] for block in blocks])
     labels = np.concatenate([block[1] for block in blocks])
     judge = Judge().train()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        chosen = rng.integers(len(pictures), size=BATCH)
-        answers = judge(scaled(pictures[chosen]))
+        chosen = rng.integers(len(images), size=BATCH)
+        answers = judge(scaled(images[chosen]))
         targets = torch.from_numpy(labels[chosen])
         loss = sum(F.cross_entropy(answer, targets[:, head]) for head, answer in enumerate(answers))
         optimizer.zero_grad()

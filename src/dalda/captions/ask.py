@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from dalda.captions.instructions import chat_messages, completion_examples, completion_text
-from dalda.captions.llm import Answer, Author, Message, Question, Refused, Unanswered
+from dalda.captions.llm import Answer, LanguageModel, Message, Question, Refused, Unanswered
 from dalda.captions.parsing import parse_answer
-from dalda.captions.response_cache import AnswerStore
-from dalda.captions.token_budget import Meter, Stopped
+from dalda.captions.response_cache import ResponseCache
+from dalda.captions.token_budget import Stopped, TokenBudget
 from dalda.captions.validation import Rules
 from dalda.errors import UserError
 from dalda.seeding import seed_of
@@ -26,13 +26,13 @@ TOKENS_BESIDE = 1000
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationRequest:
     """What is asked of whom; the answers to it are found again by what stands here."""
 
     classes: tuple[str, ...]
-    author: Author
+    author: LanguageModel
     rules: Rules
-    about: str
+    domain: str
     seed: int
     temperature: float
 
@@ -76,18 +76,18 @@ class Chunk:
         self.short = {name: Counter() for name in self.classes}
 
 
-def chunks_of(job: Job, stage: Stage) -> list[Chunk]:
+def chunks_of(request: GenerationRequest, stage: Stage) -> list[Chunk]:
     """The classes that lack captions, a few at a time, one at a time for a base model."""
-    size = 1 if job.author.completes else CLASSES_AT_ONCE
+    size = 1 if request.author.completes else CLASSES_AT_ONCE
     short = [name for name in stage.classes if len(stage.begun_with.get(name, ())) < stage.per_class]
     return [Chunk(stage, tuple(short[start : start + size])) for start in range(0, len(short), size)]
 
 
 def write_all(
-    job: Job,
+    request: GenerationRequest,
     chunks: Sequence[Chunk],
-    store: AnswerStore,
-    meter: Meter | None,
+    store: ResponseCache,
+    meter: TokenBudget | None,
     concurrency: int = 1,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Sequence[Chunk]:
@@ -98,7 +98,7 @@ def write_all(
 
     def one(chunk: Chunk) -> Chunk:
         try:
-            fill(job, chunk, store, meter)
+            fill(request, chunk, store, meter)
         except Stopped as stop:
             chunk.stopped = str(stop)
         advance(len(chunk.classes))
@@ -145,9 +145,9 @@ NOT_TAKEN = ("refused", "content_filter")
 """How an answer ends to a question that is not taken, perhaps for one of its classes alone."""
 
 
-def fill(job: Job, chunk: Chunk, store: AnswerStore, meter: Meter | None) -> None:
+def fill(request: GenerationRequest, chunk: Chunk, store: ResponseCache, meter: TokenBudget | None) -> None:
     """Ask until every class has its captions, or has been asked about often enough; raises `Stopped`."""
-    patience = PATIENCE["completion" if job.author.completes else "chat"]
+    patience = PATIENCE["completion" if request.author.completes else "chat"]
     most = patience * ROUNDS * -(-chunk.stage.per_class // CAPTIONS_AT_ONCE)
     asked: Counter[str] = Counter()
     barren: Counter[str] = Counter()
@@ -158,43 +158,45 @@ def fill(job: Job, chunk: Chunk, store: AnswerStore, meter: Meter | None) -> Non
         if not short:
             return
         wanted = {name: min(need[name], pace.captions) for name in short[: pace.classes]}
-        question = compose(job, chunk, wanted, pace.room)
-        answer = obtain(job.author, question, store, meter)
+        question = compose(request, chunk, wanted, pace.room)
+        answer = obtain(request.author, question, store, meter)
         chunk.answers.append(answer)
         before = {name: len(chunk.accepted[name]) for name in wanted}
-        harvest(job, chunk, question, answer)
+        harvest(request, chunk, question, answer)
         if not pace.slow_down(wanted, question, answer):
             for name in wanted:
                 asked[name] += 1
                 barren[name] = 0 if len(chunk.accepted[name]) > before[name] else barren[name] + 1
 
 
-def compose(job: Job, chunk: Chunk, wanted: Mapping[str, int], room: int = 0) -> Question:
+def compose(request: GenerationRequest, chunk: Chunk, wanted: Mapping[str, int], room: int = 0) -> Question:
     """The next question about a chunk; its seed makes it another question than the ones before."""
-    wording = job.rules.wording
+    wording = request.rules.wording
     count = sum(wanted.values())
-    if job.author.completes:
+    if request.author.completes:
         (name,) = wanted
         messages: tuple[Message, ...] = (
-            Message("user", completion_text(wording.get(name, name), job.about)),
+            Message("user", completion_text(wording.get(name, name), request.domain)),
         )
         max_tokens = TOKENS_PER_CAPTION * count
     else:
-        messages = chat_messages(wanted, job.about, chunk.accepted, wording)
+        messages = chat_messages(wanted, request.domain, chunk.accepted, wording)
         max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, room)
     return Question(
-        author=job.author.name,
-        model=job.author.model,
+        author=request.author.name,
+        model=request.author.model,
         messages=messages,
         wanted=tuple(wanted.items()),
-        temperature=job.temperature,
+        temperature=request.temperature,
         max_tokens=max_tokens,
-        seed=seed_of(job.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31,
-        samples=count if job.author.completes else 1,
+        seed=seed_of(request.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31,
+        samples=count if request.author.completes else 1,
     )
 
 
-def obtain(author: Author, question: Question, store: AnswerStore, meter: Meter | None) -> Answer:
+def obtain(
+    author: LanguageModel, question: Question, store: ResponseCache, meter: TokenBudget | None
+) -> Answer:
     """The stored answer, else a new one, which is stored before anyone reads it."""
     stored = store.get(question)
     if stored is not None:
@@ -224,21 +226,21 @@ def obtain(author: Author, question: Question, store: AnswerStore, meter: Meter 
     return answer
 
 
-def harvest(job: Job, chunk: Chunk, question: Question, answer: Answer) -> None:
+def harvest(request: GenerationRequest, chunk: Chunk, question: Question, answer: Answer) -> None:
     """Take from an answer what the rules accept, and note what they do not."""
     text = answer.text
     if answer.finish == "length" and "{" not in text:
         text = text.rpartition("\n")[0]
     wanted = dict(question.wanted)
-    parsed = parse_answer(text, wanted, job.rules.wording)
+    parsed = parse_answer(text, wanted, request.rules.wording)
     for name, caption in parsed.unknown:
         chunk.rejected.append(Rejection(name, caption, "unknown class name", question.address))
-    examples = completion_examples() if job.author.completes else []
+    examples = completion_examples() if request.author.completes else []
     for name in wanted:
         kept = chunk.accepted[name]
         said = parsed.captions.get(name, [])
         for caption in said:
-            reason = job.rules.reason_against(caption, name, [*examples, *kept])
+            reason = request.rules.reason_against(caption, name, [*examples, *kept])
             if reason is not None:
                 chunk.rejected.append(Rejection(name, caption, reason, question.address))
                 chunk.short[name][reason] += 1

@@ -1,4 +1,4 @@
-"""The caption file: class name to list of captions, as the reference writes it, read strictly."""
+"""The caption file: class name to list of captions, as the original code writes it, read strictly."""
 
 import json
 import unicodedata

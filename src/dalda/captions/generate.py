@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dalda.captions.ask import Chunk, Job, Stage, chunks_of, write_all
+from dalda.captions.ask import Chunk, GenerationRequest, Stage, chunks_of, write_all
 from dalda.captions.caption_file import meta_path, write_book
 from dalda.captions.instructions import about_of
 from dalda.captions.keys import read_keys
-from dalda.captions.llm import Author
+from dalda.captions.llm import LanguageModel
 from dalda.captions.quality import Summary, summary_of
-from dalda.captions.response_cache import AnswerStore
+from dalda.captions.response_cache import ResponseCache
 from dalda.captions.resume import Run, begin, book_of, end, identity
 from dalda.captions.templates import deal_captions
-from dalda.captions.token_budget import Meter
+from dalda.captions.token_budget import TokenBudget
 from dalda.captions.validation import CountTokens, Rules
 from dalda.captions.vocabulary import PHOTOS, GrammarWords
 from dalda.errors import UserError
@@ -74,7 +74,7 @@ def write_captions(
     llm: str = "grammar",
     base_url: str | None = None,
     per_class: int = 10,
-    about: str | None = None,
+    domain: str | None = None,
     dataset: str = "",
     names: Mapping[str, str] | None = None,
     words: GrammarWords = PHOTOS,
@@ -86,8 +86,8 @@ def write_captions(
 ) -> CaptionReport:
     """Write `per_class` captions of every class to `path`, and their account beside it.
 
-    `llm` is `grammar`, `local`, `openai:MODEL`, `azure:DEPLOYMENT` or `transformers:ID_OR_FOLDER`. `about`
-    says in one line what the pictures are; without it the line of `dataset`. `names` gives the wording of
+    `llm` is `grammar`, `local`, `openai:MODEL`, `azure:DEPLOYMENT` or `transformers:ID_OR_FOLDER`. `domain`
+    says in one line what the images are; without it the line of `dataset`. `names` gives the wording of
     classes that read badly. `prefix` stands before captions in prompts and counts for the text encoder's
     limit. Raw answers are kept beside `path`, and never asked for again.
     Raises UserError for a bad setting, a refused key, an unknown model, and a file with other captions.
@@ -101,13 +101,13 @@ def write_captions(
     if llm == "grammar" and base_url is None:
         return _from_grammar(path, rules, per_class, seed, words)
     author = author_of(llm, base_url)
-    line = " ".join((about or about_of(dataset)).split())
-    job = Job(tuple(classes), author, rules, line, seed, TEMPERATURE)
-    store = AnswerStore(path.with_suffix(".answers"))
-    return write_with(job, path, store, per_class, concurrency, Meter(max_tokens_total))
+    line = " ".join((domain or about_of(dataset)).split())
+    request = GenerationRequest(tuple(classes), author, rules, line, seed, TEMPERATURE)
+    store = ResponseCache(path.with_suffix(".answers"))
+    return write_with(request, path, store, per_class, concurrency, TokenBudget(max_tokens_total))
 
 
-def author_of(llm: str, base_url: str | None = None) -> Author:
+def author_of(llm: str, base_url: str | None = None) -> LanguageModel:
     """The language model that a word such as `openai:MODEL` names; keys from the environment or `.env`."""
     kind, _, model = llm.partition(":")
     if base_url is not None and kind != "openai":
@@ -125,9 +125,9 @@ def author_of(llm: str, base_url: str | None = None) -> Author:
 
         return transformers_author(model)
     if llm == "local":
-        from dalda.captions.llama_cpp import LocalAuthor
+        from dalda.captions.llama_cpp import LlamaCppModel
 
-        return LocalAuthor()
+        return LlamaCppModel()
     raise UserError(
         f"unknown author {llm!r}; use grammar, local, openai:MODEL, azure:DEPLOYMENT "
         "or transformers:ID_OR_FOLDER."
@@ -135,63 +135,70 @@ def author_of(llm: str, base_url: str | None = None) -> Author:
 
 
 def write_with(
-    job: Job, path: Path, store: AnswerStore, per_class: int, concurrency: int, meter: Meter
+    request: GenerationRequest,
+    path: Path,
+    store: ResponseCache,
+    per_class: int,
+    concurrency: int,
+    meter: TokenBudget,
 ) -> CaptionReport:
     """Take up what is there, refuse a file that holds other captions, and only then ask."""
     with store.locked():
-        run = begin(job, path, store, per_class)
-        chunks = chunks_of(job, run.stage)
+        run = begin(request, path, store, per_class)
+        chunks = chunks_of(request, run.stage)
         meter.answered_before = store.has_any()
         with progress("captions: classes", sum(len(chunk.classes) for chunk in chunks)) as state:
             try:
-                write_all(job, chunks, store, meter, concurrency, state.advance)
+                write_all(request, chunks, store, meter, concurrency, state.advance)
             except UserError as error:
                 for chunk in chunks:
                     chunk.stopped = chunk.stopped or str(error)
                 if book_of(run.stage, chunks):
-                    _save(job, path, store, run, chunks)
+                    _save(request, path, store, run, chunks)
                 raise
-        missing, summary = _save(job, path, store, run, chunks)
+        missing, summary = _save(request, path, store, run, chunks)
     stopped = next((chunk.stopped for chunk in chunks if chunk.stopped), None)
     return CaptionReport(
         path=path,
-        author=job.author.name,
-        model=job.author.model,
-        book=_asked_for(job, run.stage, chunks),
+        author=request.author.name,
+        model=request.author.model,
+        book=_asked_for(request, run.stage, chunks),
         missing=missing,
         summary=summary,
         questions=meter.questions,
         tokens_in=meter.tokens_in,
         tokens_out=meter.tokens_out,
         stopped=stopped if missing else None,
-        tokens_estimated=job.rules.count_tokens is None,
+        tokens_estimated=request.rules.count_tokens is None,
     )
 
 
 def _save(
-    job: Job, path: Path, store: AnswerStore, run: Run, chunks: Sequence[Chunk]
+    request: GenerationRequest, path: Path, store: ResponseCache, run: Run, chunks: Sequence[Chunk]
 ) -> tuple[tuple[Missing, ...], Summary]:
     """The captions, then their account, then the note that both are there."""
     missing = _missing(run.stage, chunks)
     cost = run.before.plus(chunks)
     summary = summary_of(
-        _asked_for(job, run.stage, chunks), job.rules, (rejection.reason for rejection in cost.rejected)
+        _asked_for(request, run.stage, chunks),
+        request.rules,
+        (rejection.reason for rejection in cost.rejected),
     )
     account = {
-        **identity(job),
+        **identity(request),
         "per_class": run.stage.per_class,
-        "text_encoder_tokens": "estimated" if job.rules.count_tokens is None else "counted",
+        "text_encoder_tokens": "estimated" if request.rules.count_tokens is None else "counted",
         "summary": asdict(summary),
         "missing": [asdict(entry) for entry in missing],
         **asdict(cost),
     }
     write_book(path, book_of(run.stage, chunks), account)
-    end(job, store, run)
+    end(request, store, run)
     return missing, summary
 
 
-def _asked_for(job: Job, stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
-    return {name: written for name, written in book_of(stage, chunks).items() if name in job.classes}
+def _asked_for(request: GenerationRequest, stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
+    return {name: written for name, written in book_of(stage, chunks).items() if name in request.classes}
 
 
 def _missing(stage: Stage, chunks: Sequence[Chunk]) -> tuple[Missing, ...]:

@@ -7,7 +7,7 @@ from dalda.errors import UserError
 
 
 class Keys(BaseSettings):
-    """The names that the SDK and the reference use; an empty value counts as none."""
+    """The names that the SDK and the original code use; an empty value counts as none."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True)
 

@@ -13,7 +13,7 @@ from dalda.errors import UserError
 
 
 @dataclass
-class LocalAuthor:
+class LlamaCppModel:
     """Gemma 3 270M (a base model) on llama.cpp: goes on with a few-shot text, one caption a sample."""
 
     name: str = "local"

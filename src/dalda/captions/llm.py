@@ -64,7 +64,7 @@ class Unanswered(Exception):
 
 
 class Refused(UserError):
-    """This question is not taken as it stands. Where no question is, it is the user's to mend."""
+    """This question is not taken as it stands. Where no question is, it is the user's to fix."""
 
 
 def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -77,7 +77,7 @@ def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
     return (first, *others[1:])
 
 
-class Author(Protocol):
+class LanguageModel(Protocol):
     """A language model. `ask` may be called from several threads at once."""
 
     @property

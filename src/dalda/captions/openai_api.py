@@ -78,7 +78,7 @@ class Dialect:
 
 
 @dataclass
-class OpenAIAuthor:
+class OpenAIModel:
     """A chat model behind an `openai` client, which retries with back-off and honours Retry-After."""
 
     name: str
@@ -145,7 +145,7 @@ class OpenAIAuthor:
         return said
 
 
-def openai_author(model: str, base_url: str | None, keys: Keys, *, retries: int = RETRIES) -> OpenAIAuthor:
+def openai_author(model: str, base_url: str | None, keys: Keys, *, retries: int = RETRIES) -> OpenAIModel:
     """OpenAI's own models, or with `base_url` any server of its protocol, with or without a key."""
     openai = _sdk()
     if base_url is None and keys.openai_api_key is None:
@@ -160,10 +160,10 @@ def openai_author(model: str, base_url: str | None, keys: Keys, *, retries: int 
     )
     # OpenAI's newer models know only the newer word; most other servers know only the older.
     dialect = Dialect(limits=LIMITS if base_url else LIMITS[::-1])
-    return OpenAIAuthor(name, model, client, _secrets(key, password), dialect)
+    return OpenAIModel(name, model, client, _secrets(key, password), dialect)
 
 
-def azure_author(deployment: str, keys: Keys, *, retries: int = RETRIES) -> OpenAIAuthor:
+def azure_author(deployment: str, keys: Keys, *, retries: int = RETRIES) -> OpenAIModel:
     """A deployment on Azure; with an empty name the one that AZURE_MODEL names."""
     openai = _sdk()
     deployment = deployment or keys.azure_model or ""
@@ -190,7 +190,7 @@ def azure_author(deployment: str, keys: Keys, *, retries: int = RETRIES) -> Open
         timeout=SECONDS,
     )
     dialect = Dialect(limits=LIMITS[::-1])
-    return OpenAIAuthor("azure", deployment, client, _secrets(keys.azure_api_key, password), dialect)
+    return OpenAIModel("azure", deployment, client, _secrets(keys.azure_api_key, password), dialect)
 
 
 def answer_of(response: object, question: Question) -> Answer:

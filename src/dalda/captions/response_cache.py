@@ -13,7 +13,7 @@ from dalda.storage.lock import alone
 
 
 @dataclass(frozen=True)
-class AnswerStore:
+class ResponseCache:
     """A folder `ab/abcdef....json`; safe with many threads and with being killed anywhere."""
 
     folder: Path
@@ -40,18 +40,20 @@ class AnswerStore:
     def has_any(self) -> bool:
         return next(self.folder.glob("??/*.json"), None) is not None
 
-    def record(self, job: str) -> object:
-        """What was noted of a job, plain JSON values; None where nothing was."""
-        path = self._note(job)
+    def record(self, request: str) -> object:
+        """What was noted of a request, plain JSON values; None where nothing was."""
+        path = self._note(request)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is not a job's record; move it away to begin the job anew.") from error
+            raise UserError(
+                f"{path} is not a request's record; move it away to begin the request anew."
+            ) from error
 
-    def put_record(self, job: str, record: object) -> None:
-        _write(self._note(job), record)
+    def put_record(self, request: str, record: object) -> None:
+        _write(self._note(request), record)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -61,8 +63,8 @@ class AnswerStore:
         with alone(self.folder / "lock", busy):
             yield
 
-    def _note(self, job: str) -> Path:
-        return self.folder / "jobs" / f"{job}.json"
+    def _note(self, request: str) -> Path:
+        return self.folder / "requests" / f"{request}.json"
 
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.json"

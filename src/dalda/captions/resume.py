@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dalda.captions.ask import Chunk, Job, Rejection, Stage, chunks_of, write_all
+from dalda.captions.ask import Chunk, GenerationRequest, Rejection, Stage, chunks_of, write_all
 from dalda.captions.caption_file import meta_path, read_all, refuse_loss
-from dalda.captions.response_cache import AnswerStore
+from dalda.captions.response_cache import ResponseCache
 from dalda.errors import UserError
 
 
@@ -33,7 +33,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Run:
-    """One stage of a job. Broken off, it is done again with the same answers, and ends the same."""
+    """One stage of a request. Broken off, it is done again with the same answers, and ends the same."""
 
     stage: Stage
     before: Cost = Cost()
@@ -41,32 +41,32 @@ class Run:
     """Whether its captions are in their file."""
 
 
-def begin(job: Job, path: Path, store: AnswerStore, per_class: int) -> Run:
+def begin(request: GenerationRequest, path: Path, store: ResponseCache, per_class: int) -> Run:
     """The run that is to be done, noted in the store. Raises UserError for a file with others' captions."""
-    run = _next(job, path, store, per_class)
-    store.put_record(job_id(job), asdict(run))
+    run = _next(request, path, store, per_class)
+    store.put_record(request_id(request), asdict(run))
     return run
 
 
-def end(job: Job, store: AnswerStore, run: Run) -> None:
+def end(request: GenerationRequest, store: ResponseCache, run: Run) -> None:
     """Note that the captions are in their file."""
-    store.put_record(job_id(job), asdict(replace(run, done=True)))
+    store.put_record(request_id(request), asdict(replace(run, done=True)))
 
 
-def identity(job: Job) -> dict[str, object]:
-    """What makes captions those of one job; classes may come and go, and rules may change."""
+def identity(request: GenerationRequest) -> dict[str, object]:
+    """What makes captions those of one request; classes may come and go, and rules may change."""
     return {
-        "author": job.author.name,
-        "model": job.author.model,
-        "about": job.about,
-        "seed": job.seed,
-        "temperature": job.temperature,
-        "prompt_prefix": job.rules.prefix,
+        "author": request.author.name,
+        "model": request.author.model,
+        "domain": request.domain,
+        "seed": request.seed,
+        "temperature": request.temperature,
+        "prompt_prefix": request.rules.prefix,
     }
 
 
-def job_id(job: Job) -> str:
-    return hashlib.sha256(json.dumps(identity(job)).encode()).hexdigest()[:20]
+def request_id(request: GenerationRequest) -> str:
+    return hashlib.sha256(json.dumps(identity(request)).encode()).hexdigest()[:20]
 
 
 def book_of(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
@@ -81,38 +81,38 @@ def book_of(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
     return {name: written[name] for name in order if written.get(name)}
 
 
-def _next(job: Job, path: Path, store: AnswerStore, per_class: int) -> Run:
-    last = _noted(job, store)
+def _next(request: GenerationRequest, path: Path, store: ResponseCache, per_class: int) -> Run:
+    last = _noted(request, store)
     if last is None or last.done:
         number = 0 if last is None else last.stage.number + 1
-        own = _own(job, path)
+        own = _own(request, path)
         if own is not None:
-            return Run(Stage(number, job.classes, per_class, own[0]), own[1])
+            return Run(Stage(number, request.classes, per_class, own[0]), own[1])
     if last is None:
         refuse_loss(path, {})
-        return Run(Stage(0, job.classes, per_class, {}))
+        return Run(Stage(0, request.classes, per_class, {}))
     # Broken off, or its file is gone: what was answered then is replayed.
-    chunks = write_all(job, chunks_of(job, last.stage), store, None)
+    chunks = write_all(request, chunks_of(request, last.stage), store, None)
     book = book_of(last.stage, chunks)
     refuse_loss(path, book)
-    if (last.stage.classes, last.stage.per_class) == (job.classes, per_class):
+    if (last.stage.classes, last.stage.per_class) == (request.classes, per_class):
         return replace(last, done=False)
-    return Run(Stage(last.stage.number + 1, job.classes, per_class, book), last.before.plus(chunks))
+    return Run(Stage(last.stage.number + 1, request.classes, per_class, book), last.before.plus(chunks))
 
 
-def _own(job: Job, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
-    """The captions in the file and their cost, where its account says that this same job wrote them."""
+def _own(request: GenerationRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
+    """The captions in the file and their cost, where its account says that this same request wrote them."""
     try:
         account = json.loads(meta_path(path).read_text(encoding="utf-8"))
-        if not path.exists() or any(account[key] != value for key, value in identity(job).items()):
+        if not path.exists() or any(account[key] != value for key, value in identity(request).items()):
             return None
         return read_all(path), _cost(account)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _noted(job: Job, store: AnswerStore) -> Run | None:
-    record = store.record(job_id(job))
+def _noted(request: GenerationRequest, store: ResponseCache) -> Run | None:
+    record = store.record(request_id(request))
     if record is None:
         return None
     try:
@@ -122,8 +122,8 @@ def _noted(job: Job, store: AnswerStore) -> Run | None:
         return Run(Stage(classes=classes, **stage), _cost(record["before"]), bool(record["done"]))
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"the record of this job in {store.folder / 'jobs'} cannot be read; "
-            "move that folder away to begin the job anew."
+            f"the record of this request in {store.folder / 'requests'} cannot be read; "
+            "move that folder away to begin the request anew."
         ) from error
 
 

@@ -23,7 +23,7 @@ _VOWEL_SOUND = re.compile(
 
 
 def base_caption(name: str, *, underscores: bool = False) -> str:
-    """The paper's plain caption; the reference writes the name's spaces as `underscores`."""
+    """The paper's plain caption; the original code writes the name's spaces as `underscores`."""
     return f"a photo of a {name.replace(' ', '_') if underscores else name}"
 
 
@@ -82,7 +82,7 @@ def _captions_of(
         if refused == PATIENCE:
             raise UserError(
                 f"the grammar finds no caption for {label!r} that the rules accept ({reason}); let a "
-                "language model write captions (dalda prompts --llm), or write a file of your own."
+                "language model write captions (dalda captions --llm), or write a file of your own."
             )
     return list(captions)
 

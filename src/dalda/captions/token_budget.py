@@ -14,7 +14,7 @@ class Stopped(Exception):
 
 
 @dataclass
-class Meter:
+class TokenBudget:
     """The tokens of this run; shared by all threads. `limit` of None is no limit."""
 
     limit: int | None = None

@@ -12,7 +12,7 @@ from dalda.errors import UserError, first_line
 
 
 @dataclass
-class TransformersAuthor:
+class TransformersModel:
     """A chat model answers the instructions; a model without a chat template goes on with a text."""
 
     model: str
@@ -96,7 +96,7 @@ class TransformersAuthor:
         return output[:, inputs["input_ids"].shape[1] :]
 
 
-def transformers_author(model: str) -> TransformersAuthor:
+def transformers_author(model: str) -> TransformersModel:
     """`model` is a folder, a `.gguf` file, or a Hub id, with `@revision` behind it if wanted."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -107,7 +107,7 @@ def transformers_author(model: str) -> TransformersAuthor:
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"transformers cannot load the language model {model!r}: {reason}") from error
-    return TransformersAuthor(model, tokenizer, network, completes=not tokenizer.chat_template)
+    return TransformersModel(model, tokenizer, network, completes=not tokenizer.chat_template)
 
 
 def _place(model: str) -> tuple[str, dict[str, str]]:

@@ -1,18 +1,18 @@
-"""The verb that writes captions."""
+"""The command that writes captions."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dalda.cli.options import Json, Root, Seed, config_of, show, verb
+from dalda.cli.options import Json, Root, Seed, command, config_of, show
 
 
-@verb
-def prompts(
+@command
+def captions(
     out: Annotated[Path, typer.Option("-o", "--out", help="A caption file, JSON; one begun here goes on.")],
     dataset: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="As for the other verbs.")
+        str | None, typer.Argument(metavar="[DATASET]", help="As for the other commands.")
     ] = None,
     root: Root = None,
     classes: Annotated[
@@ -26,7 +26,7 @@ def prompts(
     ] = "grammar",
     base_url: Annotated[str | None, typer.Option(help="A server that speaks OpenAI's protocol.")] = None,
     per_class: Annotated[int, typer.Option(help="Captions per class.")] = 10,
-    about: Annotated[str | None, typer.Option(help="What the pictures are, in one line.")] = None,
+    domain: Annotated[str | None, typer.Option(help="What the images are, in one line.")] = None,
     model: Annotated[str, typer.Option(help="The image model that will read them.")] = "sd15",
     concurrency: Annotated[int, typer.Option(help="Questions that are asked at a time.")] = 4,
     max_tokens_total: Annotated[
@@ -51,7 +51,7 @@ def prompts(
             "llm": llm,
             "base_url": base_url,
         },
-        **{"per_class": per_class, "about": about, "model": model, "concurrency": concurrency},
+        **{"per_class": per_class, "domain": domain, "model": model, "concurrency": concurrency},
         **{"max_tokens_total": max_tokens_total, "seed": seed},
     )
     report = write_captions(config)

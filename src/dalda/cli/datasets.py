@@ -1,4 +1,4 @@
-"""The verbs about real images: fetch, choose, score."""
+"""The commands about real images: fetch, choose, score."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +10,17 @@ from dalda.cli.options import (
     Device,
     Json,
     Root,
-    Rule,
     Seed,
     Shots,
+    SplitStrategy,
+    command,
     config_of,
     show,
-    verb,
     whole_number,
 )
 
 
-@verb
+@command
 def download(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="pets, flowers102 or caltech101.")],
     root: Annotated[Path, typer.Option(help="The folder it goes to.")],
@@ -36,39 +36,42 @@ def download(
     show(as_json, answer, [f"{dataset}: {len(catalog.classes)} classes in {root}"])
 
 
-@verb
+@command
 def split(
     dataset: DataSet,
     root: Root = None,
     seed: Seed = 0,
     shots: Shots = None,
     part: Annotated[str, typer.Option(help="train or val.")] = "train",
-    rule: Rule = "reference",
+    split_strategy: SplitStrategy = "original",
     as_json: Json = False,
 ) -> None:
     """Show the examples that a seed and a number of shots choose."""
-    from dalda.datasets.few_shot import draw_split, split_as_json
-    from dalda.workflows.real_images import catalog_of
+    from dalda.datasets.few_shot import sample_few_shot, split_as_json
+    from dalda.workflows.real_images import load_dataset
 
     count = whole_number("--shots", shots, "all")
-    drawn = draw_split(catalog_of(dataset, root), part=part, seed=seed, shots=count, rule=rule)
-    lines = [f"{one.label}\t{one.path}" for one in drawn.examples]
+    drawn = sample_few_shot(
+        load_dataset(dataset, root), part=part, seed=seed, shots=count, split_strategy=split_strategy
+    )
+    lines = [f"{one.label}\t{one.path}" for one in drawn.images]
     show(as_json, split_as_json(drawn), lines)
 
 
-@verb
+@command
 def score(
     dataset: DataSet,
     root: Root = None,
     seed: Seed = 0,
     shots: Shots = None,
-    rule: Rule = "reference",
-    model: Annotated[str, typer.Option(help="The preset whose CLIP scores.")] = "doodle",
+    split_strategy: SplitStrategy = "original",
+    model: Annotated[str, typer.Option(help="The preset whose CLIP class probabilities.")] = "doodle",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A new CSV file.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """CLIP score of each example: how surely CLIP sees its class among the data set's classes."""
+    """CLIP class probability of each example: how surely CLIP sees its class among the data set's
+    classes."""
     from dalda.config import DataConfig
     from dalda.workflows.real_images import score_table
 
@@ -78,10 +81,10 @@ def score(
         root=root,
         seed=seed,
         shots=whole_number("--shots", shots, "all"),
-        rule=rule,
+        split_strategy=split_strategy,
     )
     rows = score_table(config, model, device, out)
-    low = sum(row["clip_score"] <= 0.3 for row in rows)
+    low = sum(row["source_clip_probability"] <= 0.3 for row in rows)
     answer = {"dataset": dataset, "at_most_0.3": low, "examples": rows}
-    lines = [f"{row['clip_score']:.5f}\t{row['label']}\t{row['path']}" for row in rows]
+    lines = [f"{row['source_clip_probability']:.5f}\t{row['label']}\t{row['path']}" for row in rows]
     show(as_json, answer, [*lines, f"{low} of {len(rows)} examples score at most 0.3"])

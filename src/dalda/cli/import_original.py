@@ -1,15 +1,15 @@
-"""The verb that takes over what the authors' code made."""
+"""The command that takes over what the original DALDA code made."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dalda.cli.options import DataSet, Json, Root, config_of, show, verb
+from dalda.cli.options import DataSet, Json, Root, command, config_of, show
 
 
-@verb
-def import_reference(
+@command
+def import_original(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="With aug-0-0.png and so on and their table.")
     ],
@@ -18,11 +18,12 @@ def import_reference(
     root: Root = None,
     model: Annotated[str, typer.Option(help="The preset they were made with, for the record.")] = "sd14",
     on_bad_image: Annotated[
-        str, typer.Option(help="A broken picture in the folder: stop, or skip it.")
+        str, typer.Option(help="A broken image in the folder: stop, or skip it.")
     ] = "stop",
     as_json: Json = False,
 ) -> None:
-    """Take over pictures that the authors' code made (aug-*.png) as a synthetic set; they stay there."""
+    """Take over images that the original DALDA code made (aug-*.png) as a synthetic set; they stay
+    there."""
     from dalda.config import ImportConfig
     from dalda.workflows import import_original as importing
 
@@ -31,5 +32,5 @@ def import_reference(
         **{"folder": folder, "dataset": dataset, "root": root, "out": out, "model": model},
         on_bad_image=on_bad_image,
     )
-    report = importing.import_reference(config)
+    report = importing.import_original(config)
     show(as_json, report.as_json(), report.lines())

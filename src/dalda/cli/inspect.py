@@ -1,14 +1,14 @@
-"""The verbs that show what was made, hand it on, and look at the machine."""
+"""The commands that show what was made, hand it on, and look at the machine."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dalda.cli.options import Device, IgnoreReview, Json, config_of, show, verb
+from dalda.cli.options import Device, IgnoreReview, Json, command, config_of, show
 
 
-@verb
+@command
 def report(
     places: Annotated[
         list[Path],
@@ -19,7 +19,7 @@ def report(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """One page that shows it all and stands alone: the answer, the numbers, the pictures."""
+    """One page that shows it all and stands alone: the answer, the numbers, the images."""
     from dalda.config import ReportConfig
     from dalda.workflows.report import page
 
@@ -30,13 +30,13 @@ def report(
     show(as_json, done.as_json(), done.lines())
 
 
-@verb
+@command
 def export(
     source: Annotated[Path, typer.Argument(metavar="OUT", help="A folder of dalda augment.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder; for csv, a new file.")],
     to: Annotated[str, typer.Option(help="The form: folder, hf, webdataset, csv or reference.")] = "folder",
     with_real: Annotated[
-        bool, typer.Option("--with-real", help="Put the real pictures beside the synthetic ones.")
+        bool, typer.Option("--with-real", help="Put the real images beside the synthetic ones.")
     ] = False,
     ignore_review: IgnoreReview = False,
     as_json: Json = False,
@@ -52,7 +52,7 @@ def export(
     show(as_json, done.as_json(), done.lines())
 
 
-@verb
+@command
 def doctor(as_json: Json = False) -> None:
     """What this machine has: devices, versions, models on disk, keys (never shown), room."""
     from dalda.doctor import examine, lines_of

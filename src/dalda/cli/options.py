@@ -1,4 +1,4 @@
-"""What all verbs share: the words of their options, their mistakes, their printing."""
+"""What all commands share: the words of their options, their mistakes, their printing."""
 
 import json
 import sys
@@ -22,16 +22,16 @@ DataSet = Annotated[
 Root = Annotated[Path | None, typer.Option(help="Where a data set that is given by name lies.")]
 Shots = Annotated[str | None, typer.Option(help="Examples per class, a number or all.")]
 Seed = Annotated[int, typer.Option(help="The root of all randomness.")]
-Rule = Annotated[str, typer.Option(help="How examples are chosen: reference or stratified.")]
+SplitStrategy = Annotated[str, typer.Option(help="How examples are chosen: original or stratified.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 IgnoreReview = Annotated[
-    bool, typer.Option("--ignore-review", help="Keep pictures that were rejected in a review.")
+    bool, typer.Option("--ignore-review", help="Keep images that were rejected in a review.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-def verb(function: Callable[P, None]) -> Callable[P, None]:
-    """A verb whose mistakes end in one sentence on stderr and exit code 2."""
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """A command whose mistakes end in one sentence on stderr and exit code 2."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -45,7 +45,7 @@ def verb(function: Callable[P, None]) -> Callable[P, None]:
         except OSError as error:
             place = f" '{error.filename}'" if error.filename else ""
             reason = error.strerror or str(error).splitlines()[0]
-            print(f"dalda: {reason}{place}; mend that and run the same command again", file=sys.stderr)
+            print(f"dalda: {reason}{place}; fix this and run the same command again", file=sys.stderr)
             raise typer.Exit(2) from None
         except KeyboardInterrupt as stop:
             told = str(stop) or "stopped; what is finished is kept, run the same command again"

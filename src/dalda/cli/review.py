@@ -1,14 +1,14 @@
-"""The verb that lets a person look through what was made."""
+"""The command that lets a person look through what was made."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dalda.cli.options import Json, show, verb
+from dalda.cli.options import Json, command, show
 
 
-@verb
+@command
 def review(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder of dalda augment.")],
     port: Annotated[int, typer.Option(help="Where the page is served; 0 is any free port.")] = 7860,

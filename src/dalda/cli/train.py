@@ -1,4 +1,4 @@
-"""The verbs that tell whether it helped."""
+"""The commands that tell whether it helped."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,17 +11,17 @@ from dalda.cli.options import (
     IgnoreReview,
     Json,
     Root,
-    Rule,
     Seed,
     Shots,
+    SplitStrategy,
+    command,
     config_of,
     show,
-    verb,
     whole_number,
 )
 
 
-@verb
+@command
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="A new or empty folder.")] = Path("dalda-demo"),
     as_json: Json = False,
@@ -33,7 +33,7 @@ def demo(
     show(as_json, report.as_json(), report.lines())
 
 
-@verb
+@command
 def train(
     dataset: DataSet,
     root: Root = None,
@@ -42,16 +42,16 @@ def train(
     ] = None,
     shots: Shots = None,
     seed: Seed = 0,
-    rule: Rule = "reference",
+    split_strategy: SplitStrategy = "original",
     backbone: Annotated[
         str | None,
         typer.Option(help="doodle, clip, resnet50, dinov2, a folder or Hub id; else what fits."),
     ] = None,
-    tune: Annotated[str, typer.Option(help="What learns: head, full or lora.")] = "head",
-    head_start: Annotated[
-        str, typer.Option(help="Where a head starts: text (with a CLIP) or random.")
-    ] = "text",
-    blend: Annotated[
+    finetune: Annotated[str, typer.Option(help="What learns: head, full or lora.")] = "head",
+    head_init: Annotated[
+        str, typer.Option(help="Where a head starts: zero-shot (with a CLIP) or random.")
+    ] = "zero-shot",
+    mixing: Annotated[
         str,
         typer.Option(
             help="How synthetic images are used: per-image-replacement, global-replacement, "
@@ -61,21 +61,26 @@ def train(
     synthetic_probability: Annotated[
         float, typer.Option(help="How often a synthetic image stands in; the second term's weight.")
     ] = 0.5,
-    mix: Annotated[str, typer.Option(help="Mixed pairs of images: none, mixup or cutmix.")] = "none",
-    min_clip_score: Annotated[
-        float | None, typer.Option(help="Leave out pictures that CLIP is less sure of.")
+    batch_augment: Annotated[
+        str, typer.Option(help="Mixed pairs of images: none, mixup or cutmix.")
+    ] = "none",
+    min_clip_probability: Annotated[
+        float | None, typer.Option(help="Leave out images that CLIP is less sure of.")
     ] = None,
-    only_agreed: Annotated[
-        bool, typer.Option("--only-agreed", help="Leave out what the real-only classifier sees otherwise.")
+    filter_by_classifier: Annotated[
+        bool,
+        typer.Option(
+            "--filter-by-classifier", help="Leave out what the real-only classifier sees otherwise."
+        ),
     ] = False,
-    weigh_by_clip_score: Annotated[
-        bool, typer.Option("--weigh-by-clip-score", help="Trust each picture as much as CLIP does.")
+    clip_weighting: Annotated[
+        bool, typer.Option("--clip-weighting", help="Trust each image as much as CLIP does.")
     ] = False,
     ignore_review: IgnoreReview = False,
-    views: Annotated[
-        str, typer.Option(help="Augmented views per image, or exact for fresh ones at each step.")
+    feature_views: Annotated[
+        str, typer.Option(help="Augmented views per image, or online for fresh ones at each step.")
     ] = "8",
-    augment: Annotated[
+    transforms: Annotated[
         str, typer.Option(help="Flip and rotation (standard), and also jitter or randaugment.")
     ] = "standard",
     epochs: Annotated[int, typer.Option(help="Passes of --iterations steps.")] = 50,
@@ -95,30 +100,47 @@ def train(
     config = config_of(
         TrainConfig,
         **{"dataset": dataset, "root": root, "synthetic": tuple(synthetic or ()), "backbone": backbone},
-        **{"shots": whole_number("--shots", shots, "all"), "seed": seed, "rule": rule, "seeds": seeds},
-        **{"tune": tune, "head_start": head_start, "blend": blend, "mix": mix, "augment": augment},
-        **{"min_clip_score": min_clip_score, "only_agreed": only_agreed, "ignore_review": ignore_review},
+        **{
+            "shots": whole_number("--shots", shots, "all"),
+            "seed": seed,
+            "split_strategy": split_strategy,
+            "seeds": seeds,
+        },
+        **{
+            "finetune": finetune,
+            "head_init": head_init,
+            "mixing": mixing,
+            "batch_augment": batch_augment,
+            "transforms": transforms,
+        },
+        **{
+            "min_clip_probability": min_clip_probability,
+            "filter_by_classifier": filter_by_classifier,
+            "ignore_review": ignore_review,
+        },
         **{"epochs": epochs, "iterations": iterations, "batch_size": batch_size, "device": device},
         synthetic_probability=synthetic_probability,
-        weigh_by_clip_score=weigh_by_clip_score,
-        views="exact" if views == "exact" else whole_number("--views", views, "exact"),
+        clip_weighting=clip_weighting,
+        feature_views="online"
+        if feature_views == "online"
+        else whole_number("--feature-views", feature_views, "online"),
         out=out,
     )
     report = training.train(config)
     show(as_json, report.as_json(), report.lines())
 
 
-@verb
+@command
 def evaluate(
     synthetic: Annotated[Path, typer.Argument(metavar="OUT", help="A folder of dalda augment.")],
     against: Annotated[
         str, typer.Option(metavar="DATASET", help="The real images: a data set as elsewhere.")
     ],
     root: Root = None,
-    part: Annotated[str, typer.Option(help="Whose real images: train or val.")] = "train",
+    split: Annotated[str, typer.Option(help="Whose real images: train or val.")] = "train",
     shots: Shots = None,
     seed: Seed = 0,
-    rule: Rule = "reference",
+    split_strategy: SplitStrategy = "original",
     backbone: Annotated[
         str | None,
         typer.Option(help="Whose features: doodle, clip, dinov2, a folder or Hub id; else what fits."),
@@ -133,8 +155,13 @@ def evaluate(
 
     config = config_of(
         EvaluateConfig,
-        **{"synthetic": synthetic, "dataset": against, "root": root, "part": part, "backbone": backbone},
-        **{"shots": whole_number("--shots", shots, "all"), "seed": seed, "rule": rule, "device": device},
+        **{"synthetic": synthetic, "dataset": against, "root": root, "split": split, "backbone": backbone},
+        **{
+            "shots": whole_number("--shots", shots, "all"),
+            "seed": seed,
+            "split_strategy": split_strategy,
+            "device": device,
+        },
         ignore_review=ignore_review,
     )
     report = evaluating.evaluate(config)

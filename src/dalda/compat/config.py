@@ -1,4 +1,4 @@
-"""What the fields of the reference's configuration files mean: such a file becomes a study."""
+"""What the fields of the original code's configuration files mean: such a file becomes a study."""
 
 import difflib
 from collections.abc import Mapping
@@ -50,12 +50,12 @@ SUFFIXES = {".yaml", ".yml", ".py"}
 
 
 def read_study(path: Path) -> Study:
-    """A study from YAML, or from one of the reference's .py files, which is read and never executed."""
+    """A study from YAML, or from one of the original code's .py files, which is read and never executed."""
     if path.suffix == ".py":
         return study_of(read_config(path), str(path))
     if path.suffix in SUFFIXES:
         return read_yaml_study(path)
-    raise UserError(f"'{path}' is no study: name a .yaml file, or one of the reference's .py files")
+    raise UserError(f"'{path}' is no study: name a .yaml file, or one of the original code's .py files")
 
 
 def study_of(fields: Mapping[str, Assigned], name: str = "config") -> Study:
@@ -72,7 +72,7 @@ def study_of(fields: Mapping[str, Assigned], name: str = "config") -> Study:
     if aug is None:
         arm["method"] = "real"
     elif aug == "dalda":
-        arm |= _pictures(said, MODELS.get(model, model))
+        arm |= _images(said, MODELS.get(model, model))
     else:
         raise said.mistake("aug", "write 'dalda' or None")
     return _checked(
@@ -91,7 +91,7 @@ def study_of(fields: Mapping[str, Assigned], name: str = "config") -> Study:
             "device": _device(said.text("device", "cuda")),
             "out": said.text("logdir", f"runs/{Path(name).stem}"),
             "synthetic_dir": _synthetic_dir(said),
-            "reference_csv": True,
+            "original_csv": True,
             "resume": _resume(said),
         },
         said,
@@ -147,10 +147,10 @@ class _Fields:
                 )
 
 
-def _pictures(said: _Fields, model: str) -> dict[str, Any]:
-    """How the arm's pictures are made."""
+def _images(said: _Fields, model: str) -> dict[str, Any]:
+    """How the arm's images are made."""
     scale = said.get("scale", "adaptive")
-    guidance = {"adaptive": "adaptive", "all_random": "random"}.get(str(scale), scale)
+    guidance = {"adaptive": "adaptive", "all_random": "uniform"}.get(str(scale), scale)
     number = isinstance(scale, int | float) and not isinstance(scale, bool)
     if guidance == scale and scale != "adaptive" and not (number and 0 <= float(str(scale)) <= 1):
         raise said.mistake("scale", "write 'adaptive', 'all_random' or a number from 0 to 1")
@@ -163,7 +163,7 @@ def _pictures(said: _Fields, model: str) -> dict[str, Any]:
     return {
         "model": model,
         "captions": said.text("llm_prompt_path", "") if mode == "llm" else "base",
-        "guidance": str(guidance),
+        "ip_adapter_scale": str(guidance),
         "per_image": said.get("num_synthetic", 10),
         "guidance_scale": said.get("guidance_scale", 7.5),
         "steps": said.get("num_inference_steps", 30),
@@ -174,7 +174,7 @@ def _backbone(said: _Fields, model: str) -> str:
     name = said.text("classifier_backbone", "clip")
     if name not in BACKBONES:
         raise said.mistake("classifier_backbone", f"write one of {', '.join(BACKBONES)}")
-    # The embedded world has a CLIP of its own, which also scores its pictures.
+    # The embedded world has a CLIP of its own, which also scores its images.
     return DOODLE if model == DOODLE and name == "clip" else name
 
 
@@ -184,7 +184,7 @@ def _device(name: str) -> str:
 
 
 def _synthetic_dir(said: _Fields) -> str | None:
-    """The folder's name, with the data set filled in by the name that the reference has for it."""
+    """The folder's name, with the data set filled in by the name that the original code has for it."""
     template = said.get("synthetic_dir")
     if template is None:
         return None
@@ -192,7 +192,7 @@ def _synthetic_dir(said: _Fields) -> str | None:
 
 
 def _resume(said: _Fields) -> list[int] | None:
-    """[seed, shots, index, repeat] of the last picture that is there; all None is from the start."""
+    """[seed, shots, index, repeat] of the last image that is there; all None is from the start."""
     value = said.get("resume")
     if value is None or (isinstance(value, list) and all(one is None for one in value)):
         return None
@@ -207,15 +207,15 @@ WORDS = {
     "seeds": "num_trials",
     "epochs": "num_epochs",
     "iterations": "iterations_per_epoch",
-    "guidance": "scale",
+    "ip_adapter_scale": "scale",
     "per_image": "num_synthetic",
     "steps": "num_inference_steps",
 }
-"""The study's words that the reference has others for."""
+"""The study's words that the original code has others for."""
 
 
 def _checked(settings: dict[str, Any], said: _Fields) -> Study:
-    """The study, by the same checks as one in YAML; a mistake is told by the reference's field."""
+    """The study, by the same checks as one in YAML; a mistake is told by the original code's field."""
     given = {key: value for key, value in settings.items() if value is not None}
     try:
         return checked_study(given, said.name)

@@ -1,4 +1,4 @@
-"""The reference's configuration files are Python: they are read here, and never executed.
+"""The original code's configuration files are Python: they are read here, and never executed.
 
 Read are assignments of literals, of f-strings of earlier names and of concatenated strings. Anything else
 is refused with its line.

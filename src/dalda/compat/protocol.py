@@ -1,4 +1,4 @@
-"""The reference's protocol in every detail that METHOD.md names, to compare with its published numbers.
+"""The original code's protocol in every detail that METHOD.md names, to compare with its published numbers.
 
 Images are squeezed to a square and normalised with mean = std = 0.5; the head starts from CLIP's unscaled
 text features; validation images are drawn with replacement; each number is a mean over classes.
@@ -17,17 +17,18 @@ from dalda.evaluation.backbones import Backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import optimizer_of, start_of
 from dalda.evaluation.transforms import turned
-from dalda.evaluation.trial import Schedule, Trial, check, labels_of, outcome_of
+from dalda.evaluation.trial import Schedule, Trial, check, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
-from dalda.types import Outcome, Split
+from dalda.types import FewShotSplit, TrialResult
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What the reference writes after each epoch: per class [epochs, classes], NaN where none was drawn."""
+    """What the original code writes after each epoch: per class [epochs, classes], NaN where none was
+    drawn."""
 
     training_loss: Numbers
     training_accuracy: Numbers
@@ -37,7 +38,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class HalfNormalised:
-    """The reference's preprocessing, for either backbone: a square, and values from -1 to 1."""
+    """The original code's preprocessing, for either backbone: a square, and values from -1 to 1."""
 
     size: int
 
@@ -51,20 +52,20 @@ def square(image: Image.Image, size: int) -> Image.Image:
     return image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
 
 
-def run_as_reference(
-    trial: Trial, validation: Split, store: FeatureStore, schedule: Schedule | None = None
-) -> tuple[Outcome, Curves]:
+def run_as_original(
+    trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule | None = None
+) -> tuple[TrialResult, Curves]:
     """Trains one head on fresh views; accuracy and loss are those of the last epoch's sample, by class.
 
-    Only `right`, `confusion` and `calibration_error` of the outcome look at every validation image once.
+    Only `right`, `confusion` and `calibration_error` of the result look at every validation image once.
     Raises `UserError` where the trial cannot be trained or compared.
     """
     schedule = schedule or Schedule()
     check(trial, validation)
     backbone = replace(store.backbone, processor=HalfNormalised(store.backbone.size))
     head = _head(trial, store, backbone, schedule)
-    faces = backbone.features([store.open_image(one.path) for one in validation.examples])
-    truth = labels_of(validation.examples, validation.classes)
+    faces = backbone.features([store.open_image(one.path) for one in validation.images])
+    truth = labels_of(validation.images, validation.classes)
     training, sampled = _Tally(schedule, len(validation.classes)), _Tally(schedule, len(validation.classes))
     chosen = generator_of(trial.seed, "validation sample").integers(
         len(truth), size=(schedule.epochs, schedule.iterations * schedule.batch)
@@ -79,15 +80,15 @@ def run_as_reference(
     with torch.no_grad():
         said = head(faces.to(backbone.device)).cpu().double().softmax(1).numpy()
     by_epoch = np.nanmean(curves.validation_accuracy, axis=1).tolist()
-    honest = outcome_of(trial, validation, said, by_epoch)
+    honest = result_of(trial, validation, said, by_epoch)
     return _told(honest, curves), curves
 
 
-def _told(outcome: Outcome, curves: Curves) -> Outcome:
+def _told(result: TrialResult, curves: Curves) -> TrialResult:
     if not len(curves.validation_accuracy):
-        return outcome
+        return result
     return replace(
-        outcome,
+        result,
         accuracy=float(np.nanmean(curves.validation_accuracy[-1])),
         loss=float(np.nanmean(curves.validation_loss[-1])),
         class_accuracy=tuple(curves.validation_accuracy[-1].tolist()),
@@ -127,7 +128,7 @@ def _epochs(
 
 def _head(trial: Trial, store: FeatureStore, backbone: Backbone, schedule: Schedule) -> nn.Linear:
     """CLIP's text features as they are, with a bias from 0 on; without texts the head starts as torch's."""
-    text = backbone.head_start(trial.split.classes)
+    text = backbone.head_init(trial.split.classes)
     if text is None:
         none = np.empty((0, backbone.dimensions), np.float32)
         weight, bias = start_of(trial, none, np.arange(0), backbone, schedule)

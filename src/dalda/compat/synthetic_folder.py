@@ -1,4 +1,4 @@
-"""A synthetic folder of the authors' code: its table, read strictly, and its pictures, found by name.
+"""A synthetic folder of the original DALDA code: its table, read strictly, and its images, found by name.
 
 Of the table's paths only the last parts are looked at, as text: nothing of it is opened or followed.
 """
@@ -18,24 +18,24 @@ TABLE = "source_image_prompt.csv"
 PICTURE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
 COLUMNS = ("source_image_path", "used_prompt", "scale")
 PICTURE_COLUMNS = ("aug_prompt_path", "aug_image_path")
-"""Two versions of the authors' code call the picture's path so."""
+"""Two versions of the original DALDA code call the image's path so."""
 LARGEST_TABLE = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of one picture."""
+    """What the table says of one image."""
 
     index: int
-    """Of the source in the reference's split."""
+    """Of the source in the original code's split."""
     repeat: int
     source: tuple[str, ...]
     """The parts of the source's path, wherever that was."""
     prompt: str
     ip_adapter_scale: float
-    clip_score: float | None
+    source_clip_probability: float | None
     mean: float | None
-    """The reference's column `threshold_clipscore`, which really holds the mean of lambda."""
+    """The original code's column `threshold_clipscore`, which really holds the mean of lambda."""
 
     @property
     def name(self) -> str:
@@ -43,9 +43,9 @@ class Row:
 
 
 def read_table(folder: Path) -> list[Row]:
-    """The table's rows in the order of index and repeat; of several on one picture, the last.
+    """The table's rows in the order of index and repeat; of several on one image, the last.
 
-    Raises UserError, with the line, for anything that the authors' code does not write.
+    Raises UserError, with the line, for anything that the original DALDA code does not write.
     """
     path = folder / TABLE
     found: dict[tuple[int, int], Row] = {}
@@ -55,18 +55,20 @@ def read_table(folder: Path) -> list[Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             header = table.fieldnames or ()
-            picture = next((name for name in PICTURE_COLUMNS if name in header), None)
+            image = next((name for name in PICTURE_COLUMNS if name in header), None)
             lacking = [name for name in COLUMNS if name not in header]
-            if lacking or picture is None:
+            if lacking or image is None:
                 wanted = (lacking or PICTURE_COLUMNS)[0]
-                raise UserError(f"'{path}' has no column '{wanted}'; it is no table of the authors' code")
+                raise UserError(
+                    f"'{path}' has no column '{wanted}'; it is no table of the original DALDA code"
+                )
             for line in table:
                 where = f"line {table.line_num} of '{path}'"
-                row = _row(line, picture, where)
+                row = _row(line, image, where)
                 found[row.index, row.repeat] = row
     except FileNotFoundError:
         raise UserError(
-            f"'{folder}' has no {TABLE}; name a folder of pictures that the authors' code made"
+            f"'{folder}' has no {TABLE}; name a folder of images that the original DALDA code made"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"'{path}' cannot be read ({first_line(error)}); restore it") from None
@@ -75,8 +77,8 @@ def read_table(folder: Path) -> list[Row]:
     return rows
 
 
-def pictures_in(folder: Path) -> set[str]:
-    """The names of the pictures; links are not followed."""
+def images_in(folder: Path) -> set[str]:
+    """The names of the images; links are not followed."""
     with os.scandir(folder) as entries:
         return {
             entry.name
@@ -85,13 +87,13 @@ def pictures_in(folder: Path) -> set[str]:
         }
 
 
-def _row(line: Mapping[str | None, str | None], picture: str, where: str) -> Row:
+def _row(line: Mapping[str | None, str | None], image: str, where: str) -> Row:
     if None in line or None in line.values():
-        raise UserError(f"{where} has more or fewer cells than the first line; mend it")
+        raise UserError(f"{where} has more or fewer cells than the first line; fix it")
     cells = {str(key): str(value) for key, value in line.items()}
-    named = PICTURE.fullmatch(_parts(cells[picture])[-1])
+    named = PICTURE.fullmatch(_parts(cells[image])[-1])
     if named is None:
-        raise UserError(f"{where} names the picture {cells[picture][:80]!r}, not aug-INDEX-REPEAT.png")
+        raise UserError(f"{where} names the image {cells[image][:80]!r}, not aug-INDEX-REPEAT.png")
     prompt = " ".join(cells["used_prompt"].split())
     if not prompt or any(unicodedata.category(character) == "Cc" for character in prompt):
         raise UserError(f"{where} has no prompt, or one with control characters: {prompt[:80]!r}")
@@ -104,7 +106,7 @@ def _row(line: Mapping[str | None, str | None], picture: str, where: str) -> Row
         source=_parts(cells["source_image_path"]),
         prompt=prompt,
         ip_adapter_scale=scale,
-        clip_score=_number(cells.get("clip_score", ""), where),
+        source_clip_probability=_number(cells.get("clip_score", ""), where),
         mean=_number(cells.get("threshold_clipscore", ""), where),
     )
 
@@ -132,6 +134,6 @@ def _refuse_two_sources(path: Path, rows: list[Row]) -> None:
     for row in rows:
         if sources.setdefault(row.index, row.source) != row.source:
             raise UserError(
-                f"'{path}' names two sources for the pictures aug-{row.index}-...: "
+                f"'{path}' names two sources for the images aug-{row.index}-...: "
                 f"{'/'.join(sources[row.index])!r} and {'/'.join(row.source)!r}; two runs are mixed in it"
             )

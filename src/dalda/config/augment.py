@@ -9,7 +9,7 @@ from dalda.config.data import DataConfig
 
 
 class AugmentConfig(DataConfig):
-    """A synthetic set: for each example, `per_image` new pictures."""
+    """A synthetic set: for each example, `per_image` new images."""
 
     out: Path
     model: str = "doodle"
@@ -18,8 +18,8 @@ class AugmentConfig(DataConfig):
     method: Literal["dalda"] = "dalda"
     captions: Path | None = None
     """A caption file; without one the grammar writes captions."""
-    guidance: str = "adaptive"
-    sampling: Literal["truncated", "clipped"] = "truncated"
+    ip_adapter_scale: str = "adaptive"
+    scale_sampling: Literal["truncated", "clipped"] = "truncated"
     per_image: int = Field(default=10, ge=1)
     guidance_scale: float | None = Field(default=None, ge=0, le=100)
     steps: int | None = Field(default=None, ge=1, le=999)
@@ -30,7 +30,7 @@ class AugmentConfig(DataConfig):
     """A LoRA folder or Hub id, with `:file`, that is merged into the model."""
     vae: str | None = None
     """An autoencoder in place of the preset's."""
-    override: dict[str, Any] = Field(default_factory=dict)
+    model_option: dict[str, Any] = Field(default_factory=dict)
     """Other values for any fields of the preset, such as {"size": 768}."""
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     channels_last: bool = False
@@ -38,9 +38,9 @@ class AugmentConfig(DataConfig):
     batch_size: int | None = Field(default=None, ge=1)
     """Images rendered together; None lets the engine choose."""
     format: Literal["png", "webp", "jpeg"] = "png"
-    """How pictures are written: PNG without loss, the others smaller."""
+    """How images are written: PNG without loss, the others smaller."""
     on_bad_image: Literal["skip", "stop"] = "stop"
-    """Whether to go on without pictures that cannot be used."""
+    """Whether to go on without images that cannot be used."""
     device: str = "auto"
 
     @field_validator("guidance_interval", mode="before")

@@ -18,8 +18,8 @@ class CaptionConfig(Strict):
     llm: str = "grammar"
     base_url: str | None = None
     per_class: int = Field(default=10, ge=1)
-    about: str | None = None
-    """One line that says what the pictures are."""
+    domain: str | None = None
+    """One line that says what the images are."""
     model: str = "sd15"
     """Whose text encoder will read the captions, with its prompt prefix."""
     seed: int = Field(default=0, ge=0)

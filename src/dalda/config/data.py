@@ -20,4 +20,4 @@ class DataConfig(Strict):
     shots: int | None = Field(default=None, ge=1)
     """Examples per class; None is all of them."""
     seed: int = Field(default=0, ge=0)
-    rule: Literal["reference", "stratified"] = "reference"
+    split_strategy: Literal["original", "stratified"] = "original"

@@ -16,32 +16,32 @@ from dalda.errors import UserError, first_line
 REAL = "real"
 """The method of an arm without synthetic images."""
 MAX_BYTES = 256 * 1024
-SETTLED = {"dataset", "root", "shots", "seed", "seeds", "rule", "out", "device", "synthetic"}
+SETTLED = {"dataset", "root", "shots", "seed", "seeds", "split_strategy", "out", "device", "synthetic"}
 """What is said once for the whole study."""
 OF_AN_ARM = {
     "synthetic_probability",
-    "blend",
-    "min_clip_score",
-    "only_agreed",
-    "weigh_by_clip_score",
+    "mixing",
+    "min_clip_probability",
+    "filter_by_classifier",
+    "clip_weighting",
     "ignore_review",
 }
 """Options of `dalda train` that an arm may choose; the others are the same for all arms."""
-REFERENCE_HAS: dict[str, tuple[object, ...]] = {
-    "blend": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
-    "weigh_by_clip_score": (False,),
-    "tune": ("head",),
-    "head_start": ("text",),
-    "mix": ("none",),
-    "augment": ("standard",),
-    "sampling": ("clipped",),
+ORIGINAL_HAS: dict[str, tuple[object, ...]] = {
+    "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
+    "clip_weighting": (False,),
+    "finetune": ("head",),
+    "head_init": ("zero-shot",),
+    "batch_augment": ("none",),
+    "transforms": ("standard",),
+    "scale_sampling": ("clipped",),
 }
-"""What these options may say where the reference's loop is run, which knows nothing else."""
+"""What these options may say where the original code's loop is run, which knows nothing else."""
 Shots = Annotated[int, Field(ge=1)] | None
 
 
 class ArmConfig(BaseModel):
-    """An arm: its name, how its pictures are made and used: options of `dalda augment`, and OF_AN_ARM."""
+    """An arm: its name, how its images are made and used: options of `dalda augment`, and OF_AN_ARM."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -58,7 +58,7 @@ class Study(Strict):
 
     dataset: str
     root: Path | None = None
-    rule: Literal["reference", "stratified"] = "reference"
+    split_strategy: Literal["original", "stratified"] = "original"
     shots: tuple[Shots, ...] = Field(min_length=1)
     """Examples per class; `all` (None) is no limit."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
@@ -68,15 +68,16 @@ class Study(Strict):
     """Options of `dalda train` for all arms."""
     arms: tuple[ArmConfig, ...] = Field(min_length=1)
     device: str = "auto"
-    reference: bool = False
-    """The reference's semantics in place of ours (docs/reference.md)."""
-    reference_csv: bool = False
-    """Whether results_{seed}_{shots}.csv in the reference's schema are written too."""
+    original: bool = False
+    """The original code's semantics in place of ours (docs/compat.md)."""
+    original_csv: bool = False
+    """Whether results_{seed}_{shots}.csv in the original code's schema are written too."""
     out: Path | None = None
     synthetic_dir: str | None = Field(default=None, min_length=1)
     """A folder name per synthetic set, with {seed}, {examples_per_class} and {arm} to be filled."""
     resume: tuple[int, int, int, int] | None = None
-    """Seed, shots, index and repeat of the last picture that the reference itself left in synthetic_dir."""
+    """Seed, shots, index and repeat of the last image that the original code itself left in
+    synthetic_dir."""
 
     @field_validator("shots", mode="before")
     @classmethod
@@ -139,19 +140,24 @@ def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> Au
         return None
     own = {key: value for key, value in arm.settings.items() if key not in OF_AN_ARM}
     settings = {**study.augment, **own, "method": arm.method, "captions": None}
-    if study.reference:
-        settings["sampling"] = "clipped"
-    if "guidance" in settings:
-        settings["guidance"] = str(settings["guidance"])  # a number, in YAML
+    if study.original:
+        settings["scale_sampling"] = "clipped"
+    if "ip_adapter_scale" in settings:
+        settings["ip_adapter_scale"] = str(settings["ip_adapter_scale"])  # a number, in YAML
     config = AugmentConfig(**_examples(study, seed, shots), out=Path(), **settings)
-    if study.synthetic_dir is None and config.guidance != "adaptive":
+    if study.synthetic_dir is None and config.ip_adapter_scale != "adaptive":
         # Where lambda does not depend on the shots, the set for most shots holds all the others.
         return config.model_copy(update={"shots": most(study.shots)})
     return config
 
 
 def _examples(study: Study, seed: int, shots: int | None) -> dict[str, Any]:
-    chosen = {"dataset": study.dataset, "root": study.root, "rule": study.rule, "device": study.device}
+    chosen = {
+        "dataset": study.dataset,
+        "root": study.root,
+        "split_strategy": study.split_strategy,
+        "device": study.device,
+    }
     return {**chosen, "seed": seed, "shots": shots}
 
 
@@ -198,7 +204,7 @@ def parse_study(text: str, name: str = "study") -> Study:
         raise UserError(f"{name}, line 1: this is not YAML ({first_line(error)})") from None
     if not isinstance(said, dict):
         raise UserError(f"{name}: a study is made of settings, `dataset: ...` and so on")
-    _refuse_twins(tree, name)
+    _refuse_duplicates(tree, name)
     return checked_study({str(key): value for key, value in said.items()}, name, tree)
 
 
@@ -221,25 +227,25 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
             raise _said((*place, key), "this is said once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
         for key in arm.settings.keys() - OF_AN_ARM if arm.method == REAL else ():
-            raise _said(("arms", number, key), "an arm of real pictures makes none", tree, name)
+            raise _said(("arms", number, key), "an arm of real images makes none", tree, name)
         for section, build in (("train", _train), ("augment", _synthetic)):
             try:
                 build(study, arm, study.seeds[0], study.shots[0])
             except ValidationError as error:
                 its = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
                 raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
-    found = unlike_reference(study)
+    found = unlike_original(study)
     if found is not None:
         raise _said(*found, tree, name)
 
 
-def unlike_reference(study: Study) -> tuple[tuple[str | int, ...], str] | None:
-    """Where a study of the reference's semantics asks for what these do not have, and the sentence."""
+def unlike_original(study: Study) -> tuple[tuple[str | int, ...], str] | None:
+    """Where a study of the original code's semantics asks for what these do not have, and the sentence."""
     own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
     for place, settings in [(("augment",), study.augment), (("train",), study.train), *own]:
-        for key, values in REFERENCE_HAS.items() if study.reference else ():
+        for key, values in ORIGINAL_HAS.items() if study.original else ():
             if settings.get(key, values[0]) not in values:
-                what = f"the reference has no {key} {settings[key]}; leave it out, or run without reference"
+                what = f"the original code has no {key} {settings[key]}; leave it out"
                 return (*place, key), what
     return None
 
@@ -273,15 +279,15 @@ def _line_of(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:
     return line
 
 
-def _refuse_twins(node: yaml.Node | None, name: str) -> None:
+def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
     """YAML keeps the last of two equal keys in silence; that is a mistake nobody means."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_twins(item, name)
+            _refuse_duplicates(item, name)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if str(key.value) in seen:
                 raise UserError(f"{name}, line {key.start_mark.line + 1}: '{key.value}' is set twice")
             seen.add(str(key.value))
-            _refuse_twins(value, name)
+            _refuse_duplicates(value, name)

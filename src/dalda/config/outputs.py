@@ -25,7 +25,7 @@ class ExportConfig(Strict):
     source: Path
     """A folder of `dalda augment`."""
     out: Path
-    to: Literal["folder", "hf", "webdataset", "csv", "reference"] = "folder"
+    to: Literal["folder", "hf", "webdataset", "csv", "original"] = "folder"
     with_real: bool = False
-    """Puts the real pictures beside the synthetic ones."""
+    """Puts the real images beside the synthetic ones."""
     ignore_review: bool = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from dalda.datasets.image_folder import Catalog
+from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.published import read_published
 from dalda.errors import UserError
 from dalda.progress import progress, say
@@ -60,7 +60,7 @@ MEGABYTE = 2**20
 CHUNK = 2**16
 
 
-def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bool = True) -> Catalog:
+def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bool = True) -> ImageDataset:
     """Fetches and unpacks what is missing of a published data set, and reads the result.
 
     `mirror` is an address that serves the same file names. A broken-off download or unpacking goes on where
@@ -146,7 +146,7 @@ def _unpack(archive: Path, source: Source, root: Path) -> None:
         with archive.open("rb") as stream:
             _put(stream, root / archive.name, archive.stat().st_size)
         return
-    left_out = 0
+    excluded = 0
     try:
         with (
             _opened(archive, source.inner) as (packed, size),
@@ -157,12 +157,12 @@ def _unpack(archive: Path, source: Source, root: Path) -> None:
                 content = tar.extractfile(member) if member.isfile() else None
                 if content is not None:
                     _put(content, target, member.size)
-                left_out += not (member.isfile() or member.isdir())
+                excluded += not (member.isfile() or member.isdir())
                 bar.advance(packed.tell() // MEGABYTE - bar.done)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{archive} is a broken archive ({error}): delete it and run again") from error
-    if left_out:
-        say(f"{left_out} links and devices of {archive.name} are left out")
+    if excluded:
+        say(f"{excluded} links and devices of {archive.name} are left out")
 
 
 @contextmanager

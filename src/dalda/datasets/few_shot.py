@@ -1,4 +1,4 @@
-"""Few-shot splits: the reference's rule, exactly, and one of ours that nests."""
+"""Few-shot splits: the original code's split_strategy, exactly, and one of ours that nests."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dalda.datasets.image_folder import PARTS, Catalog
+from dalda.datasets.image_folder import PARTS, ImageDataset
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.seeding import generator_of
-from dalda.types import Example, Split
+from dalda.types import FewShotSplit, RealImage
 
 Indices = NDArray[np.int64]
-RULES = ("reference", "stratified")
+SPLIT_STRATEGIES = ("original", "stratified")
 
 
 def reference_order(counts: Sequence[int], seed: int) -> list[Indices]:
@@ -36,39 +36,39 @@ def half_of(order: Indices, part: str) -> Indices:
     return np.array_split(order, 2)[PARTS.index(part)]
 
 
-def draw_split(
-    catalog: Catalog,
+def sample_few_shot(
+    catalog: ImageDataset,
     *,
     part: str = "train",
     seed: int = 0,
     shots: int | None = None,
-    rule: str = "reference",
+    split_strategy: str = "original",
     hold_out: bool = False,
-) -> Split:
+) -> FewShotSplit:
     """The examples of one part: `shots` of each class (None is all), in class order.
 
-    `reference` halves the lists of a catalog that says so; `stratified` halves only the list that two parts
+    `original` halves the lists of a catalog that says so; `stratified` halves only the list that two parts
     must share, and so leaves the parts disjoint. Elsewhere every image is an example: in file order or, for
     some shots, the first of a seeded permutation. `hold_out` lets a folder without a validation part
     share its train list between both. Splits of rising shots nest, by either rule. A file that cannot be
     read has no hash: whoever opens it says so, or goes on without.
     Raises UserError for more shots than a class has images, and for a part that is not there.
     """
-    _check_request(part, seed, shots, rule)
+    _check_request(part, seed, shots, split_strategy)
     shared = "val" not in catalog.parts and (catalog.halved or hold_out)
     if part not in catalog.parts and not shared:
         raise UserError(
             f"{catalog.root} has no validation part: add a folder 'val', or have some of train held out"
         )
     files = catalog.parts.get(part, catalog.parts["train"])
-    halved = shared or (catalog.halved and rule == "reference")
-    drawn = _draw(catalog.classes, files, part, seed, shots, rule, halved)
+    halved = shared or (catalog.halved and split_strategy == "original")
+    drawn = _draw(catalog.classes, files, part, seed, shots, split_strategy, halved)
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(_hash, (path for _, path in drawn))
     examples = tuple(
-        Example(path, label, sha256) for (label, path), sha256 in zip(drawn, hashes, strict=True)
+        RealImage(path, label, sha256) for (label, path), sha256 in zip(drawn, hashes, strict=True)
     )
-    return Split(catalog.dataset, catalog.root, part, seed, shots, catalog.classes, examples)
+    return FewShotSplit(catalog.dataset, catalog.root, part, seed, shots, catalog.classes, examples)
 
 
 def _hash(path: Path) -> str:
@@ -78,7 +78,7 @@ def _hash(path: Path) -> str:
         return ""
 
 
-def split_as_json(split: Split) -> dict[str, object]:
+def split_as_json(split: FewShotSplit) -> dict[str, object]:
     """A split as plain JSON values, its paths relative to the data set's root."""
     return {
         "dataset": split.dataset,
@@ -88,7 +88,7 @@ def split_as_json(split: Split) -> dict[str, object]:
         "classes": list(split.classes),
         "examples": [
             {"path": example.path.relative_to(split.root).as_posix(), "label": example.label}
-            for example in split.examples
+            for example in split.images
         ],
     }
 
@@ -99,14 +99,14 @@ def _draw(
     part: str,
     seed: int,
     shots: int | None,
-    rule: str,
+    split_strategy: str,
     halved: bool,
 ) -> list[tuple[str, Path]]:
     """(class, file) of each example."""
     counts = [len(files[label]) for label in classes]
     if not halved and shots is None:
         orders = [np.arange(count) for count in counts]
-    elif rule == "reference":
+    elif split_strategy == "original":
         orders = reference_order(counts, seed)
     else:
         orders = stratified_order(classes, counts, seed)
@@ -126,11 +126,13 @@ def _draw(
     return drawn
 
 
-def _check_request(part: str, seed: int, shots: int | None, rule: str) -> None:
+def _check_request(part: str, seed: int, shots: int | None, split_strategy: str) -> None:
     if part not in PARTS:
         raise UserError(f"there is no part '{part}': choose one of {', '.join(PARTS)}")
-    if rule not in RULES:
-        raise UserError(f"there is no split rule '{rule}': choose one of {', '.join(RULES)}")
+    if split_strategy not in SPLIT_STRATEGIES:
+        raise UserError(
+            f"there is no split rule '{split_strategy}': choose one of {', '.join(SPLIT_STRATEGIES)}"
+        )
     if shots is not None and shots < 1:
         raise UserError(f"{shots} shots are too few: ask for at least 1 image a class, or for all")
     if seed < 0:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from dalda.datasets.image_folder import Catalog, ClassFiles
+from dalda.datasets.image_folder import ClassFiles, ImageDataset
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import progress, say
@@ -16,7 +16,7 @@ from dalda.storage.atomic import write_atomically
 VALIDATION_NAMES = ("validation", "val", "valid", "dev", "test")
 
 
-def read_hugging_face(name: str, cache: Path | None = None) -> Catalog:
+def read_hugging_face(name: str, cache: Path | None = None) -> ImageDataset:
     """The catalog of `datasets.load_dataset(name)`, its images written once into a cache folder.
 
     Train is the split 'train' or the only one, val the first of VALIDATION_NAMES. Classes come in the data
@@ -47,7 +47,7 @@ def read_hugging_face(name: str, cache: Path | None = None) -> Catalog:
             f"hf:{name} has fewer than two classes with images: a classifier needs at least two"
         )
     kept = {part: {label: files[label] for label in classes} for part, files in parts.items()}
-    return Catalog(f"hf:{name}", root, classes, kept)
+    return ImageDataset(f"hf:{name}", root, classes, kept)
 
 
 def _load(name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ ClassFiles = dict[str, tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
-class Catalog:
+class ImageDataset:
     """The image files of a data set, before any split is drawn from them."""
 
     dataset: str
@@ -23,10 +23,10 @@ class Catalog:
     """'train', and 'val' where the data set has a list of its own for it: class to files, in order."""
     halved: bool = False
     """Train takes the first half of its permuted list and val the second of its own (of the only list
-    where there is one), as in the reference. Else every image of a part is an example."""
+    where there is one), as in the original code. Else every image of a part is an example."""
 
 
-def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = False) -> Catalog:
+def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = False) -> ImageDataset:
     """The catalog of `folder` or, when there is one, of `folder/train` with `folder/val` or `folder/test`.
 
     A class is called as its folder (Unicode NFC); classes and files are sorted by name; hidden ones are
@@ -43,7 +43,7 @@ def unreadable(place: Path, error: OSError) -> UserError:
     return UserError(f"{error.filename or place} cannot be read ({error.strerror}): check its permissions")
 
 
-def _read(folder: Path, dataset: str | None, halved: bool) -> Catalog:
+def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
     if not folder.exists():
         raise UserError(f"there is no folder {folder}: name a folder of class folders")
     if not folder.is_dir():
@@ -59,7 +59,7 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> Catalog:
         raise UserError(
             f"class '{odd}' is in one part of {folder} only: give train and val the same classes"
         )
-    return Catalog(dataset or folder.resolve().name, folder, classes, parts, halved)
+    return ImageDataset(dataset or folder.resolve().name, folder, classes, parts, halved)
 
 
 def visible(folder: Path) -> list[Path]:
@@ -77,7 +77,7 @@ def is_image(path: Path) -> bool:
 
 
 def _places(folder: Path) -> dict[str, Path]:
-    """Where the parts lie. A 'train' that holds pictures beside other classes is itself a class."""
+    """Where the parts lie. A 'train' that holds images beside other classes is itself a class."""
     names = {path.name: path for path in visible(folder) if path.is_dir()}
     train = names.get("train")
     if train is None:

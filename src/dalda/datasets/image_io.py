@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 MAX_PIXELS = 200_000_000
-"""600 MB as RGB: above any camera's picture, below what a small machine holds."""
+"""600 MB as RGB: above any camera's image, below what a small machine holds."""
 
 # Pillow only warns above its own bound (89 million pixels) and refuses at twice it.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -24,18 +24,18 @@ REMEDY = "replace it or take it out of the folder"
 SMALLEST_SIDE = 8
 """Pixels; below this there is nothing to see."""
 LONGEST_STRIP = 16
-"""Times its width a picture may be long: a model's square of a longer one, and its copies, show nothing."""
+"""Times its width a image may be long: a model's square of a longer one, and its copies, show nothing."""
 DECODERS = 4
-"""Pictures to look at at a time: a large one takes hundreds of megabytes while it is decoded."""
+"""Images to look at at a time: a large one takes hundreds of megabytes while it is decoded."""
 LARGEST_SIDE = 2048
 """Pixels of a source in memory: four times what common models read, so that batches of them fit."""
 
 
 def open_image(path: Path) -> Image.Image:
-    """The picture in a file, upright, as 8-bit RGB; of an animation, the first frame.
+    """The image in a file, upright, as 8-bit RGB; of an animation, the first frame.
 
     EXIF orientation is applied, transparency laid on white, grey and 16-bit values scaled to 0..255.
-    Raises UserError, with the path and the reason, for what is not a whole picture in one of FORMATS.
+    Raises UserError, with the path and the reason, for what is not a whole image in one of FORMATS.
     """
     try:
         _refuse_devices(path)
@@ -51,13 +51,13 @@ def open_image(path: Path) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
-        raise UserError(f"{path} is not a picture in a known format ({known}): {REMEDY}") from error
+        raise UserError(f"{path} is not a image in a known format ({known}): {REMEDY}") from error
     except Image.DecompressionBombError as error:
         raise UserError(_too_large(path)) from error
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
     except Exception as error:  # a decoder fed broken bytes raises anything, SyntaxError and KeyError too
-        raise UserError(f"{path} is a broken picture ({error}): {REMEDY}") from error
+        raise UserError(f"{path} is a broken image ({error}): {REMEDY}") from error
 
 
 def check_image(path: Path) -> None:
@@ -66,17 +66,17 @@ def check_image(path: Path) -> None:
 
 
 def check_source(path: Path) -> None:
-    """Raises UserError for what is no whole picture, and for one that no new pictures can be made from."""
+    """Raises UserError for what is no whole image, and for one that no new images can be made from."""
     sides = open_image(path).size
     written = f"{path} is {sides[0]} x {sides[1]} pixels"
     if min(sides) < SMALLEST_SIDE:
-        raise UserError(f"{written}, too small for new pictures (at least {SMALLEST_SIDE}): {REMEDY}")
+        raise UserError(f"{written}, too small for new images (at least {SMALLEST_SIDE}): {REMEDY}")
     if max(sides) > LONGEST_STRIP * min(sides):
-        raise UserError(f"{written}, too long a strip for new pictures: cut it, or {REMEDY}")
+        raise UserError(f"{written}, too long a strip for new images: cut it, or {REMEDY}")
 
 
 def open_source(path: Path) -> Image.Image:
-    """The picture in a file as `open_image` gives it, shrunk to at most LARGEST_SIDE."""
+    """The image in a file as `open_image` gives it, shrunk to at most LARGEST_SIDE."""
     image = open_image(path)
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     return image

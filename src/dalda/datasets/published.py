@@ -1,4 +1,4 @@
-"""The three published data sets, in the folder layouts that the reference reads."""
+"""The three published data sets, in the folder layouts that the original code reads."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from dalda.datasets.image_folder import Catalog, ClassFiles, unreadable, visible
+from dalda.datasets.image_folder import ClassFiles, ImageDataset, unreadable, visible
 from dalda.errors import UserError
 from dalda.progress import say
 
@@ -38,7 +38,7 @@ def caption_name(dataset: str, label: str) -> str:
     return " ".join(label.replace("_", " ").split()) or label
 
 
-def read_pets(root: Path) -> Catalog:
+def read_pets(root: Path) -> ImageDataset:
     """Oxford-IIIT Pet: `annotations/trainval.txt` lists train, `annotations/test.txt` val.
 
     A line is `STEM CLASS_ID SPECIES BREED_ID`; the image is `STEM.jpg` in the root or in `images`.
@@ -63,7 +63,7 @@ def read_pets(root: Path) -> Catalog:
     return _published("pets", root, classes, parts)
 
 
-def read_flowers102(root: Path) -> Catalog:
+def read_flowers102(root: Path) -> ImageDataset:
     """Oxford Flowers 102: `jpg/*.jpg` sorted by name, labels counted from 1 in `imagelabels.mat`."""
     classes = class_names("flowers102")
     _require("flowers102", root, [root / "jpg", root / "imagelabels.mat"])
@@ -78,7 +78,7 @@ def read_flowers102(root: Path) -> Catalog:
     return _published("flowers102", root, classes, {"train": files})
 
 
-def read_caltech101(root: Path) -> Catalog:
+def read_caltech101(root: Path) -> ImageDataset:
     """Caltech 101: folders of `101_ObjectCategories` (or of the root itself), named in the class list.
 
     A class is called as its folder, in lower case and with spaces; others are left out.
@@ -105,7 +105,7 @@ def read_caltech101(root: Path) -> Catalog:
 PUBLISHED = {"pets": read_pets, "flowers102": read_flowers102, "caltech101": read_caltech101}
 
 
-def read_published(dataset: str, root: Path) -> Catalog:
+def read_published(dataset: str, root: Path) -> ImageDataset:
     """The catalog of one of PUBLISHED; raises UserError for what is missing, with the way to get it."""
     try:
         return PUBLISHED[dataset](root)
@@ -113,13 +113,15 @@ def read_published(dataset: str, root: Path) -> Catalog:
         raise unreadable(root, error) from error
 
 
-def _published(dataset: str, root: Path, classes: tuple[str, ...], parts: dict[str, ClassFiles]) -> Catalog:
+def _published(
+    dataset: str, root: Path, classes: tuple[str, ...], parts: dict[str, ClassFiles]
+) -> ImageDataset:
     bare = [label for label in classes if not any(files[label] for files in parts.values())]
     if len(bare) == len(classes):
         raise UserError(f"{root} lists no images: {_how_to_get(dataset, root)}")
     if bare:
         say(f"{dataset}: {len(bare)} of {len(classes)} classes have no images, the first '{bare[0]}'")
-    return Catalog(dataset, root, classes, parts, halved=True)
+    return ImageDataset(dataset, root, classes, parts, halved=True)
 
 
 def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> ClassFiles:

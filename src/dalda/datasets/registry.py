@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from dalda.datasets.image_folder import Catalog, read_folder
+from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.published import PUBLISHED, caption_name, read_published
 from dalda.errors import UserError
 
-__all__ = ["Catalog", "caption_name", "read_catalog", "read_folder"]
+__all__ = ["ImageDataset", "caption_name", "read_catalog", "read_folder"]
 
 HUGGING_FACE = "hf:"
 
 
-def read_catalog(dataset: str, root: Path | None = None) -> Catalog:
+def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
     """The catalog of a published data set in `root`, of `hf:NAME_OR_FOLDER`, or of a folder.
 
     Raises UserError when something is missing, with the way to get it.

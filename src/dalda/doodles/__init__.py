@@ -1,1 +1,1 @@
-"""The embedded world: drawn pictures, their captions, and the small models trained on them."""
+"""The embedded world: drawn images, their captions, and the small models trained on them."""

@@ -1,6 +1,6 @@
 """The data set `doodles`: a narrow few-shot part to learn from and the whole world to be tested on.
 
-As in real few-shot sets, each class was seen in one place and in two colours only. Pictures are
+As in real few-shot sets, each class was seen in one place and in two colours only. Images are
 drawn on demand, each from its own seed, and kept as a folder of class folders.
 """
 
@@ -19,7 +19,7 @@ from dalda.storage.atomic import write_atomically
 VERSION = 1
 SEED = 2409_16949
 SIZES = {"train": 40, "val": 200}
-"""Pictures per class and part; the reference's split rule uses half of each."""
+"""Images per class and part; the original code's split rule uses half of each."""
 
 
 def default_root() -> Path:
@@ -32,7 +32,7 @@ def default_root() -> Path:
 
 
 def doodle_of(part: str, name: str, number: int) -> tuple[Doodle, np.random.Generator]:
-    """What picture `number` of a class shows, and the generator that draws it."""
+    """What image `number` of a class shows, and the generator that draws it."""
     rng = generator_of(SEED, part, name, number)
     if part != "train":
         return random_doodle(rng, name), rng
@@ -56,8 +56,8 @@ def draw_dataset(root: Path) -> Path:
     return root
 
 
-def _write(path: Path, picture: Image.Image) -> None:
-    """Atomically, and safely beside another process that draws the same picture."""
+def _write(path: Path, image: Image.Image) -> None:
+    """Atomically, and safely beside another process that draws the same image."""
     stream = io.BytesIO()
-    picture.save(stream, format="PNG")
+    image.save(stream, format="PNG")
     write_atomically(path, stream.getvalue(), shared=True, sync=False)

@@ -12,7 +12,7 @@ CLASSES = tuple(sorted(FAMILIAR + UNFAMILIAR))
 NAMELESS = "nameless"
 VAGUE = ("thing", "shape")
 NAMED = 0.05
-"""How often a training caption calls an unfamiliar thing by its name."""
+"""How often a training caption calls an unknown thing by its name."""
 
 COLOURS = {
     "red": (205, 40, 40),
@@ -52,7 +52,7 @@ def article(word: str) -> str:
 
 
 def spoken_name(doodle: Doodle, rng: np.random.Generator) -> str:
-    """The word a training caption uses: a familiar class's own, else mostly a vague one."""
+    """The word a training caption uses: a known class's own, else mostly a vague one."""
     if doodle.name in FAMILIAR or (doodle.name in UNFAMILIAR and rng.random() < NAMED):
         return doodle.name
     return str(rng.choice(VAGUE))

@@ -84,7 +84,7 @@ class Backbone:
         return torch.cat(parts) if parts else torch.empty(0, self.dimensions)
 
     @torch.no_grad()
-    def head_start(self, class_names: Sequence[str]) -> Tensor | None:
+    def head_init(self, class_names: Sequence[str]) -> Tensor | None:
         """CLIP's unnormalised features of `a photo of a {name}`, float32 [classes, d]; None for others."""
         if self.tokenizer is None:
             return None

@@ -19,7 +19,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingImage:
     """An image file and the hash of its bytes."""
 
     path: Path
@@ -39,62 +39,62 @@ class FeatureStore:
         open_image: Callable[[Path], Image.Image],
         *,
         views: int = 8,
-        augment: str = "standard",
+        transforms: str = "standard",
         folder: Path | None = None,
     ) -> None:
         if views < 1:
             raise UserError(f"views is {views}: an image needs at least one view.")
-        check_augment(augment)
+        check_augment(transforms)
         self.backbone = backbone
         self.open_image = open_image
         self.views = views
-        self.augment = augment
+        self.transforms = transforms
         self._plain = _table(backbone, folder, "plain", 1)
-        self._viewed = _table(backbone, folder, f"{recipe_of(augment)}-{views}", views)
+        self._viewed = _table(backbone, folder, f"{recipe_of(transforms)}-{views}", views)
 
-    def plain(self, pictures: Sequence[Picture]) -> Matrix:
+    def plain(self, images: Sequence[TrainingImage]) -> Matrix:
         """Features of the images as they are, [n, d]; what is missing is computed."""
-        self._fill(pictures, self._plain, self._as_is)
-        rows = self._plain.at([picture.sha256 for picture in pictures])
+        self._fill(images, self._plain, self._as_is)
+        rows = self._plain.at([image.sha256 for image in images])
         return np.asarray(self._plain.matrix[rows])
 
-    def viewed(self, pictures: Sequence[Picture]) -> tuple[Matrix, Rows]:
+    def viewed(self, images: Sequence[TrainingImage]) -> tuple[Matrix, Rows]:
         """Features of the images' augmented views; what is missing is computed.
 
-        Returns a table [rows, views, d], memory-mapped where there is a folder, and the pictures' rows [n].
+        Returns a table [rows, views, d], memory-mapped where there is a folder, and the images' rows [n].
         """
-        self._fill(pictures, self._viewed, self._augmented)
-        rows = self._viewed.at([picture.sha256 for picture in pictures])
+        self._fill(images, self._viewed, self._augmented)
+        rows = self._viewed.at([image.sha256 for image in images])
         return self._viewed.matrix.reshape(-1, self.views, self.backbone.dimensions), rows
 
     def release(self) -> None:
         """Lets go of mapped memory that can be read again."""
         self._viewed.release()
 
-    def _as_is(self, picture: Picture) -> list[Image.Image]:
-        return [self.open_image(picture.path)]
+    def _as_is(self, image: TrainingImage) -> list[Image.Image]:
+        return [self.open_image(image.path)]
 
-    def _augmented(self, picture: Picture) -> list[Image.Image]:
-        image = shrunk(self.open_image(picture.path).convert("RGB"), self.backbone.size)
-        views = [turned(image, generator_of(0, "view", picture.sha256, view)) for view in range(self.views)]
-        return recoloured(views, self.augment, picture.sha256)
+    def _augmented(self, image: TrainingImage) -> list[Image.Image]:
+        opened = shrunk(self.open_image(image.path).convert("RGB"), self.backbone.size)
+        views = [turned(opened, generator_of(0, "view", image.sha256, view)) for view in range(self.views)]
+        return recoloured(views, self.transforms, image.sha256)
 
     def _fill(
         self,
-        pictures: Sequence[Picture],
+        images: Sequence[TrainingImage],
         table: MemoryTable,
-        open_views: Callable[[Picture], list[Image.Image]],
+        open_views: Callable[[TrainingImage], list[Image.Image]],
     ) -> None:
-        missing = table.missing(picture.sha256 for picture in pictures)
+        missing = table.missing(image.sha256 for image in images)
         if not missing:
             return
-        by_key = {picture.sha256: picture for picture in pictures}
+        by_key = {image.sha256: image for image in images}
         step = max(1, CHUNK * self.backbone.dimensions // table.width)
         with progress("features", len(missing)) as bar:
             for start in range(0, len(missing), step):
                 chunk = missing[start : start + step]
-                images = [image for key in chunk for image in open_views(by_key[key])]
-                table.add(chunk, self.backbone.features(images).numpy().reshape(len(chunk), -1))
+                opened = [image for key in chunk for image in open_views(by_key[key])]
+                table.add(chunk, self.backbone.features(opened).numpy().reshape(len(chunk), -1))
                 bar.advance(len(chunk))
 
 

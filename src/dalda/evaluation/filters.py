@@ -9,40 +9,43 @@ from scipy.special import softmax
 
 from dalda.errors import UserError
 from dalda.evaluation.features import FeatureStore, normalised
-from dalda.evaluation.trial import labels_of, picture_of
-from dalda.types import Sample
+from dalda.evaluation.trial import image_of, labels_of
+from dalda.types import SyntheticImage
 
 
 @dataclass(frozen=True)
-class Sieved:
-    """What a filter kept, and each dropped sample's job with the reason."""
+class Filtered:
+    """What a filter kept, and each dropped sample's request with the reason."""
 
-    kept: tuple[Sample, ...]
+    kept: tuple[SyntheticImage, ...]
     dropped: tuple[tuple[str, str], ...]
 
 
-def by_score(samples: Sequence[Sample], scores: ArrayLike, threshold: float) -> Sieved:
+def by_score(samples: Sequence[SyntheticImage], scores: ArrayLike, threshold: float) -> Filtered:
     """Keeps samples whose own score (CLIP's probability of their class) is at least the threshold."""
-    return _sieve(samples, np.asarray(scores) >= threshold, lambda _: f"CLIP score below {threshold:g}")
+    return _sieve(
+        samples, np.asarray(scores) >= threshold, lambda _: f"CLIP class probability below {threshold:g}"
+    )
 
 
-def by_agreement(samples: Sequence[Sample], seen: Sequence[str]) -> Sieved:
+def by_agreement(samples: Sequence[SyntheticImage], seen: Sequence[str]) -> Filtered:
     """Keeps samples in which a classifier trained on real images only sees their class."""
     agreed = [sample.label == name for sample, name in zip(samples, seen, strict=True)]
     return _sieve(samples, agreed, lambda number: f"looks like {seen[number]}, not {samples[number].label}")
 
 
-def clip_scores(
-    samples: Sequence[Sample], classes: Sequence[str], store: FeatureStore
+def clip_probabilities(
+    samples: Sequence[SyntheticImage], classes: Sequence[str], store: FeatureStore
 ) -> NDArray[np.float64]:
-    """The method's CLIP score of each synthetic image itself: CLIP's probability of its class, [n].
+    """The method's CLIP class probability of each synthetic image itself: CLIP's probability of its class,
+    [n].
 
     Raises `UserError` for a backbone that reads no text.
     """
-    text = store.backbone.head_start(classes)
+    text = store.backbone.head_init(classes)
     if text is None:
         raise UserError(f"The backbone {store.backbone.name!r} reads no text: score with clip.")
-    faces = store.plain([picture_of(sample) for sample in samples])
+    faces = store.plain([image_of(sample) for sample in samples])
     return class_probabilities(faces, text.numpy(), store.backbone.text_scale)[
         np.arange(len(samples)), labels_of(samples, classes)
     ]
@@ -70,13 +73,13 @@ def soft_weights(scores: ArrayLike, power: float = 1.0) -> tuple[float, ...]:
     return tuple((raised / raised.mean()).tolist())
 
 
-def _sieve(samples: Sequence[Sample], keep: ArrayLike, why: Callable[[int], str]) -> Sieved:
+def _sieve(samples: Sequence[SyntheticImage], keep: ArrayLike, why: Callable[[int], str]) -> Filtered:
     chosen = np.asarray(keep, bool)
     if len(chosen) != len(samples):
         raise UserError(
             f"There are {len(chosen)} scores for {len(samples)} synthetic images: give one for each."
         )
-    return Sieved(
+    return Filtered(
         tuple(sample for sample, good in zip(samples, chosen, strict=True) if good),
-        tuple((samples[number].job_id, why(number)) for number in np.flatnonzero(~chosen).tolist()),
+        tuple((samples[number].request_id, why(number)) for number in np.flatnonzero(~chosen).tolist()),
     )

@@ -1,4 +1,5 @@
-"""The reference's loop, step by step: fresh views of every image, and whole models where they are tuned.
+"""The original code's loop, step by step: fresh views of every image, and whole models where they are
+tuned.
 
 Hours where `fit` takes seconds. It is here to check `fit`, and to train what has no fixed features:
 `full` fine-tuning, and `lora`.
@@ -18,10 +19,10 @@ from dalda.evaluation.backbones import BATCH, Backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import optimizer_of, start_of
 from dalda.evaluation.transforms import recoloured, shrunk, turned
-from dalda.evaluation.trial import Schedule, Trial, check, labels_of, outcome_of, picture_of
+from dalda.evaluation.trial import Schedule, Trial, check, image_of, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of, seed_of
-from dalda.types import Outcome, Split
+from dalda.types import FewShotSplit, TrialResult
 
 TUNE_RATES = {"full": 1e-5, "lora": 1e-4}
 """Learning rates of the backbone's own weights; the head keeps the schedule's."""
@@ -34,32 +35,32 @@ Mixed = tuple[Tensor, list[int], float]
 
 def run_exact(
     trial: Trial,
-    validation: Split,
+    validation: FewShotSplit,
     store: FeatureStore,
     schedule: Schedule | None = None,
     *,
-    tune: str = "head",
+    finetune: str = "head",
     mix: str = "none",
-) -> Outcome:
-    """Trains one classifier on fresh views; `tune` is head, full or lora, `mix` none, mixup or cutmix.
+) -> TrialResult:
+    """Trains one classifier on fresh views; `finetune` is head, full or lora, `mix` none, mixup or cutmix.
 
     The store gives the backbone and opens images; of its features only plain ones are used. Raises
     `UserError` where the trial cannot be trained or compared.
     """
     schedule = schedule or Schedule()
     check(trial, validation)
-    backbone = tunable(store.backbone, tune, trial.seed)
+    backbone = tunable(store.backbone, finetune, trial.seed)
     head = head_for(trial, store, schedule)
     history = []
     with progress(f"training {trial.arm}", schedule.epochs) as bar:
-        for step, _ in enumerate(exact_steps(trial, store, schedule, backbone, head, tune, mix), 1):
+        for step, _ in enumerate(exact_steps(trial, store, schedule, backbone, head, finetune, mix), 1):
             if step % schedule.iterations == 0:
                 bar.advance()
-                if tune == "head" or step == schedule.epochs * schedule.iterations:
-                    history.append(_probabilities(validation, store, backbone, head, tune))
-    final = history[-1] if history else _probabilities(validation, store, backbone, head, tune)
-    truth = labels_of(validation.examples, validation.classes)
-    return outcome_of(
+                if finetune == "head" or step == schedule.epochs * schedule.iterations:
+                    history.append(_probabilities(validation, store, backbone, head, finetune))
+    final = history[-1] if history else _probabilities(validation, store, backbone, head, finetune)
+    truth = labels_of(validation.images, validation.classes)
+    return result_of(
         trial, validation, final, [float((found.argmax(1) == truth).mean()) for found in history]
     )
 
@@ -70,13 +71,13 @@ def exact_steps(
     schedule: Schedule,
     backbone: Backbone,
     head: nn.Linear,
-    tune: str = "head",
+    finetune: str = "head",
     mix: str = "none",
 ) -> Iterator[float]:
     """Trains `head`, and the backbone's model where it is tuned, in place; yields each step's loss."""
-    optimizer = optimizer_of(_groups(backbone, head, tune), schedule, backbone)
+    optimizer = optimizer_of(_groups(backbone, head, finetune), schedule, backbone)
     items, labels, draws = trial.items, torch.from_numpy(trial.labels), trial.draws(schedule)
-    views, blends = generator_of(trial.seed, "exact views"), generator_of(trial.seed, "mix")
+    views, mixings = generator_of(trial.seed, "exact views"), generator_of(trial.seed, "mix")
     opened: dict[int, Image.Image] = {}
     # Dropout draws from torch's own generator: seeded here, and given back as it was.
     with torch.random.fork_rng():
@@ -87,12 +88,12 @@ def exact_steps(
                     image = store.open_image(items[number].path).convert("RGB")
                     opened[number] = shrunk(image, backbone.size)
             fresh = [
-                recoloured([turned(opened[number], views)], store.augment, trial.seed, step, slot)[0]
+                recoloured([turned(opened[number], views)], store.transforms, trial.seed, step, slot)[0]
                 for slot, number in enumerate(images)
             ]
             pixels = backbone.pixels(fresh)
-            pixels, partner, share = _mixed(pixels, mix, blends)
-            with torch.set_grad_enabled(tune != "head"):
+            pixels, partner, share = _mixed(pixels, mix, mixings)
+            with torch.set_grad_enabled(finetune != "head"):
                 features = backbone.embed(pixels)
             logits = head(features)
             wanted = labels[images].to(logits.device)
@@ -107,14 +108,14 @@ def exact_steps(
             yield loss.item()
 
 
-def tunable(backbone: Backbone, tune: str, seed: int) -> Backbone:
+def tunable(backbone: Backbone, finetune: str, seed: int) -> Backbone:
     """The backbone itself for `head`; else a copy whose weights, or LoRA's beside them, may move."""
-    if tune == "head":
+    if finetune == "head":
         return backbone
-    if tune not in TUNE_RATES:
-        raise UserError(f"There is nothing to tune called {tune!r}: use head, full or lora.")
+    if finetune not in TUNE_RATES:
+        raise UserError(f"There is nothing to finetune called {finetune!r}: use head, full or lora.")
     model = copy.deepcopy(backbone.model)
-    if tune == "full":
+    if finetune == "full":
         model = model.requires_grad_(True).train()
     else:
         with torch.random.fork_rng():
@@ -128,12 +129,14 @@ def _with_lora(model: nn.Module) -> nn.Module:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise UserError("--tune lora needs peft: install dalda[lora].") from error
+        raise UserError("--finetune lora needs peft: install dalda[lora].") from error
     # Where there is a text tower only the vision tower learns.
     names = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
     targets = [name for name in names if not name.startswith("text_")]
     if not targets:
-        raise UserError("--tune lora needs a backbone with linear layers, and this one has none: use full.")
+        raise UserError(
+            "--finetune lora needs a backbone with linear layers, and this one has none: use full."
+        )
     config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=targets)
     adapted: nn.Module = inject_adapter_in_model(config, model)
     return adapted.train()
@@ -173,7 +176,7 @@ def _mixed(pixels: Tensor, mix: str, generator: np.random.Generator) -> Mixed:
 
 def head_for(trial: Trial, store: FeatureStore, schedule: Schedule) -> nn.Linear:
     """The head before training, as `fit` starts it, on plain views of the real images."""
-    real = store.plain([picture_of(example) for example in trial.split.examples])
+    real = store.plain([image_of(example) for example in trial.split.images])
     weight, bias = start_of(trial, real, np.arange(len(real)), store.backbone, schedule)
     # Without torch's own start, which would draw from the global generator.
     head = nn.utils.skip_init(nn.Linear, *weight.shape[::-1])  # type: ignore[no-untyped-call]
@@ -182,22 +185,22 @@ def head_for(trial: Trial, store: FeatureStore, schedule: Schedule) -> nn.Linear
     return moved
 
 
-def _groups(backbone: Backbone, head: nn.Linear, tune: str) -> list[dict[str, object]]:
+def _groups(backbone: Backbone, head: nn.Linear, finetune: str) -> list[dict[str, object]]:
     groups: list[dict[str, object]] = [{"params": list(head.parameters())}]
-    if tune != "head":
+    if finetune != "head":
         moving = [weight for weight in backbone.model.parameters() if weight.requires_grad]
-        groups.append({"params": moving, "lr": TUNE_RATES[tune]})
+        groups.append({"params": moving, "lr": TUNE_RATES[finetune]})
     return groups
 
 
 @torch.no_grad()
 def _probabilities(
-    validation: Split, store: FeatureStore, backbone: Backbone, head: nn.Linear, tune: str
+    validation: FewShotSplit, store: FeatureStore, backbone: Backbone, head: nn.Linear, finetune: str
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """What the classifier says of every validation image, [images, classes]."""
-    examples = validation.examples
-    if tune == "head":
-        features = torch.from_numpy(store.plain([picture_of(example) for example in examples]))
+    examples = validation.images
+    if finetune == "head":
+        features = torch.from_numpy(store.plain([image_of(example) for example in examples]))
     else:
         backbone.model.eval()
         features = torch.cat(

@@ -14,8 +14,8 @@ from scipy.spatial.distance import cdist
 from dalda.errors import UserError
 from dalda.evaluation.features import FeatureStore, normalised
 from dalda.evaluation.filters import class_probabilities
-from dalda.evaluation.trial import labels_of, picture_of
-from dalda.types import Sample, Split
+from dalda.evaluation.trial import image_of, labels_of
+from dalda.types import FewShotSplit, SyntheticImage
 
 Features = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Quality:
     mean_distance: float
     near_copies: float
     """Share of synthetic images whose nearest real image is closer than `NEAR_COPY`."""
-    clip_score: float
+    source_clip_probability: float
     off_target: float
     """Share of synthetic images in which CLIP sees another class than they were made for."""
 
@@ -48,12 +48,12 @@ class Quality:
 class Look:
     """What one synthetic image looks like: its nearest real image, and what CLIP sees."""
 
-    sample: Sample
+    sample: SyntheticImage
     nearest: int
     """Place in the split's examples."""
     cosine: float
     """To the nearest real image."""
-    clip_score: float | None
+    source_clip_probability: float | None
     """CLIP's probability of the image's class."""
     seen: str | None
     """The class that CLIP sees."""
@@ -77,15 +77,18 @@ class Evaluation:
 
 
 def evaluate(
-    split: Split, samples: Sequence[Sample], store: FeatureStore, reader: FeatureStore | None = None
+    split: FewShotSplit,
+    samples: Sequence[SyntheticImage],
+    store: FeatureStore,
+    reader: FeatureStore | None = None,
 ) -> Evaluation:
     """All there is to say of a synthetic set. Raises `UserError` where there is nothing to tell.
 
-    `reader` is a CLIP for the CLIP score and the off-target share; without one, the store's own backbone
-    says them where it reads text.
+    `reader` is a CLIP for the CLIP class probability and the off-target share; without one, the store's
+    own backbone says them where it reads text.
     """
     seen = _seen(split, samples, store, reader or store)
-    real_labels, labels = labels_of(split.examples, split.classes), labels_of(samples, split.classes)
+    real_labels, labels = labels_of(split.images, split.classes), labels_of(samples, split.classes)
     classes = {}
     for number, name in enumerate(split.classes):
         own = labels == number
@@ -97,7 +100,9 @@ def evaluate(
     )
 
 
-def look_at(split: Split, samples: Sequence[Sample], store: FeatureStore) -> tuple[Look, ...]:
+def look_at(
+    split: FewShotSplit, samples: Sequence[SyntheticImage], store: FeatureStore
+) -> tuple[Look, ...]:
     """What each synthetic image looks like, and nothing of the whole. Raises `UserError` as `evaluate`."""
     return _looks(split, samples, _seen(split, samples, store, store))
 
@@ -111,8 +116,10 @@ class _Seen:
     said: Features | None
 
 
-def _seen(split: Split, samples: Sequence[Sample], store: FeatureStore, reader: FeatureStore) -> _Seen:
-    if not samples or not split.examples:
+def _seen(
+    split: FewShotSplit, samples: Sequence[SyntheticImage], store: FeatureStore, reader: FeatureStore
+) -> _Seen:
+    if not samples or not split.images:
         raise UserError("There are no synthetic images, or no real ones, to evaluate.")
     foreign = sorted({sample.label for sample in samples} - set(split.classes))
     if foreign:
@@ -120,17 +127,17 @@ def _seen(split: Split, samples: Sequence[Sample], store: FeatureStore, reader: 
             f"The synthetic images have classes that {split.dataset} has not ({', '.join(foreign[:5])}): "
             "name the data set they were made from."
         )
-    real = store.plain([picture_of(example) for example in split.examples]).astype(np.float64)
-    pictures = [picture_of(sample) for sample in samples]
-    made = store.plain(pictures).astype(np.float64)
-    text = reader.backbone.head_start(split.classes)
+    real = store.plain([image_of(example) for example in split.images]).astype(np.float64)
+    images = [image_of(sample) for sample in samples]
+    made = store.plain(images).astype(np.float64)
+    text = reader.backbone.head_init(split.classes)
     said = None
     if text is not None:
-        said = class_probabilities(reader.plain(pictures), text.numpy(), reader.backbone.text_scale)
+        said = class_probabilities(reader.plain(images), text.numpy(), reader.backbone.text_scale)
     return _Seen(real, made, said)
 
 
-def _looks(split: Split, samples: Sequence[Sample], seen: _Seen) -> tuple[Look, ...]:
+def _looks(split: FewShotSplit, samples: Sequence[SyntheticImage], seen: _Seen) -> tuple[Look, ...]:
     labels = labels_of(samples, split.classes)
     nearest, cosine = nearest_real(seen.real, seen.made)
     return tuple(
@@ -162,7 +169,7 @@ def measure(real: Features, made: Features, labels: NDArray[np.int64], said: Fea
         vendi_score=vendi_score(made),
         mean_distance=mean_distance(made),
         near_copies=float((nearest_real(real, made)[1] >= NEAR_COPY).mean()) if len(real) else np.nan,
-        clip_score=score,
+        source_clip_probability=score,
         off_target=stray,
     )
 

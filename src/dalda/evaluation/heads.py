@@ -1,4 +1,4 @@
-"""Linear heads on the features of a frozen backbone: trials go in, outcomes come out."""
+"""Linear heads on the features of a frozen backbone: trials go in, results come out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from dalda.evaluation.backbones import Backbone
 from dalda.evaluation.feature_cache import Matrix, Rows
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.trial import Schedule, Trial, check, check_classes, labels_of, outcome_of, picture_of
+from dalda.evaluation.trial import Schedule, Trial, check, check_classes, image_of, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of, seed_of
-from dalda.types import Outcome, Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 
 ROWS_AT_ONCE = 64
 """Rows of a mapped table that are touched before its memory is let go: each may bring a megabyte along."""
@@ -23,16 +23,16 @@ SMALL_TABLE = 256e6
 
 
 def run_trial(
-    trial: Trial, validation: Split, store: FeatureStore, schedule: Schedule | None = None
-) -> Outcome:
+    trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule | None = None
+) -> TrialResult:
     """Trains one head and tells its accuracy on every validation image once, after the last epoch."""
     return run_trials([trial], validation, store, schedule)[0]
 
 
 def run_trials(
-    trials: Sequence[Trial], validation: Split, store: FeatureStore, schedule: Schedule | None = None
-) -> list[Outcome]:
-    """Trains the heads of all trials in one loop, each on its own draws; outcomes in the same order.
+    trials: Sequence[Trial], validation: FewShotSplit, store: FeatureStore, schedule: Schedule | None = None
+) -> list[TrialResult]:
+    """Trains the heads of all trials in one loop, each on its own draws; results in the same order.
 
     Raises `UserError` where a trial cannot be trained or compared with the validation images.
     """
@@ -42,20 +42,20 @@ def run_trials(
     for trial in trials:
         check(trial, validation)
     started = _started(trials, store, schedule)
-    faces = torch.from_numpy(store.plain([picture_of(example) for example in validation.examples]))
-    truth = torch.from_numpy(labels_of(validation.examples, validation.classes))
+    faces = torch.from_numpy(store.plain([image_of(example) for example in validation.images]))
+    truth = torch.from_numpy(labels_of(validation.images, validation.classes))
     history: list[list[float]] = [[] for _ in trials]
     for _ in _epochs(trials, started, store, schedule):
         for number, accuracy in enumerate(started.heads.accuracies(faces, truth)):
             history[number].append(accuracy)
     return [
-        outcome_of(trial, validation, started.heads.probabilities(number, faces), history[number])
+        result_of(trial, validation, started.heads.probabilities(number, faces), history[number])
         for number, trial in enumerate(trials)
     ]
 
 
 def seen_classes(
-    trial: Trial, samples: Sequence[Sample], store: FeatureStore, schedule: Schedule | None = None
+    trial: Trial, samples: Sequence[SyntheticImage], store: FeatureStore, schedule: Schedule | None = None
 ) -> list[str]:
     """The class that a head, trained as the trial says, sees in each sample.
 
@@ -66,7 +66,7 @@ def seen_classes(
     started = _started([trial], store, schedule)
     for _ in _epochs([trial], started, store, schedule):
         pass
-    faces = torch.from_numpy(store.plain([picture_of(sample) for sample in samples]))
+    faces = torch.from_numpy(store.plain([image_of(sample) for sample in samples]))
     seen = started.heads.probabilities(0, faces).argmax(1)
     return [trial.split.classes[number] for number in seen.tolist()]
 
@@ -82,9 +82,9 @@ class _Started:
 
 
 def _started(trials: Sequence[Trial], store: FeatureStore, schedule: Schedule) -> _Started:
-    pictures = [[picture_of(item) for item in trial.items] for trial in trials]
-    table, rows = store.viewed([picture for group in pictures for picture in group])
-    own = np.split(rows, np.cumsum([len(group) for group in pictures])[:-1])
+    images = [[image_of(item) for item in trial.items] for trial in trials]
+    table, rows = store.viewed([image for group in images for image in group])
+    own = np.split(rows, np.cumsum([len(group) for group in images])[:-1])
     starts = [
         start_of(trial, table, row[: trial.pool.real], store.backbone, schedule, store.release)
         for trial, row in zip(trials, own, strict=True)
@@ -210,7 +210,7 @@ def start_of(
     real images' are on average. Otherwise, and where the backbone reads no text, torch's `Linear` start.
     """
     classes, width = len(trial.split.classes), table.shape[-1]
-    text = backbone.head_start(trial.split.classes) if schedule.head_start == "text" else None
+    text = backbone.head_init(trial.split.classes) if schedule.head_init == "zero-shot" else None
     if text is not None:
         scale = backbone.text_scale / _mean_length(table, real, release)
         return nn.functional.normalize(text, dim=1) * scale, torch.zeros(classes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
-from dalda.types import Example, Sample
+from dalda.types import RealImage, SyntheticImage
 
 Rows = NDArray[np.int64]
 
@@ -40,7 +40,9 @@ class Draws:
     """Of each image's loss in the mean over the batch, [steps, batch]."""
 
 
-def pool_of(examples: Sequence[Example], samples: Sequence[Sample]) -> tuple[Pool, list[Sample]]:
+def pool_of(
+    examples: Sequence[RealImage], samples: Sequence[SyntheticImage]
+) -> tuple[Pool, list[SyntheticImage]]:
     """The pool, and the samples that it counts, in its order; a sample belongs to its source's content.
 
     Samples of other examples (more shots than this trial has) are left out and counted. Raises
@@ -143,7 +145,7 @@ def draw(
 ) -> Draws:
     """What a trial's steps see, mixed in the named way. Raises `UserError` for a name that is none."""
     if way not in WAYS:
-        raise UserError(f"There is no way to blend called {way!r}: use one of {', '.join(WAYS)}.")
+        raise UserError(f"There is no way to mixing called {way!r}: use one of {', '.join(WAYS)}.")
     return WAYS[way](generator, pool, steps, batch, probability)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from dalda.errors import UserError
 from dalda.seeding import generator_of
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
 CONFIDENCE = 0.95
 Numbers = NDArray[np.float64]
@@ -71,12 +71,14 @@ def accuracy_interval(values: ArrayLike) -> Interval:
     return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
 
 
-def paired(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """The outcomes of two arms, matched by (data set, shots, seed) and ordered by it.
+def paired(
+    results: Sequence[TrialResult], others: Sequence[TrialResult]
+) -> tuple[list[TrialResult], list[TrialResult]]:
+    """The results of two arms, matched by (data set, shots, seed) and ordered by it.
 
     Raises `UserError` where the arms do not cover the same trials or the same validation images.
     """
-    first = {(one.dataset, one.shots or 0, one.seed): one for one in outcomes}
+    first = {(one.dataset, one.shots or 0, one.seed): one for one in results}
     second = {(one.dataset, one.shots or 0, one.seed): one for one in others}
     if first.keys() != second.keys() or not first:
         raise UserError("The arms cannot be compared: they were not run with the same seeds and shots.")
@@ -88,7 +90,7 @@ def paired(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list
     return [first[key] for key in keys], [second[key] for key in keys]
 
 
-def measured_alike(one: Outcome, other: Outcome) -> bool:
+def measured_alike(one: TrialResult, other: TrialResult) -> bool:
     """Whether two trials were measured on the same validation images, as far as both tell."""
     known = bool(one.images and other.images)
     return len(one.right) == len(other.right) and (not known or one.images == other.images)
@@ -110,14 +112,14 @@ class Gains:
         return float(self.means.mean())
 
 
-def gains_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Gains:
-    """The gains of `outcomes` over `others`; the trials of a seed at several shots are averaged.
+def gains_of(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Gains:
+    """The gains of `results` over `others`; the trials of a seed at several shots are averaged.
 
-    Images that the outcomes do not name are taken to be each seed's own. Raises `UserError` where the arms
+    Images that the results do not name are taken to be each seed's own. Raises `UserError` where the arms
     cannot be compared.
     """
-    rows: dict[tuple[str, int], list[tuple[Outcome, Outcome]]] = {}
-    for one, other in zip(*paired(outcomes, others), strict=True):
+    rows: dict[tuple[str, int], list[tuple[TrialResult, TrialResult]]] = {}
+    for one, other in zip(*paired(results, others), strict=True):
         rows.setdefault((one.dataset, one.seed), []).append((one, other))
     columns: dict[str, int] = {}
     found: list[tuple[int, list[int], Numbers]] = []
@@ -206,15 +208,15 @@ class Comparison:
         return verdict(self.overall, arm=self.arm, other=self.other)
 
 
-def compare(outcomes: Sequence[Outcome], others: Sequence[Outcome], *, seed: int = 0) -> Comparison:
-    """All that two arms' outcomes tell about their difference; `seed` is the bootstrap's.
+def compare(results: Sequence[TrialResult], others: Sequence[TrialResult], *, seed: int = 0) -> Comparison:
+    """All that two arms' results tell about their difference; `seed` is the bootstrap's.
 
     Raises `UserError` where they do not cover the same seeds, shots and validation images.
     """
-    gains = gains_of(outcomes, others)
+    gains = gains_of(results, others)
     by_image, chance = difference_by_image(gains, generator_of(seed, "bootstrap"))
     return Comparison(
-        outcomes[0].arm, others[0].arm, difference(gains), interval(gains.means), by_image, chance
+        results[0].arm, others[0].arm, difference(gains), interval(gains.means), by_image, chance
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dalda.evaluation.statistics import Interval, accuracy_interval
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class Summary:
     synthetic_images: int
 
 
-def summary(outcomes: Sequence[Outcome]) -> Summary:
-    """The numbers of one arm's outcomes, one per seed, all on the same validation images."""
-    first = outcomes[0]
-    classes = np.array([one.class_accuracy for one in outcomes], float)
-    errors = [one.calibration_error for one in outcomes if one.calibration_error is not None]
+def summary(results: Sequence[TrialResult]) -> Summary:
+    """The numbers of one arm's results, one per seed, all on the same validation images."""
+    first = results[0]
+    classes = np.array([one.class_accuracy for one in results], float)
+    errors = [one.calibration_error for one in results if one.calibration_error is not None]
     return Summary(
-        accuracy=accuracy_interval([one.accuracy for one in outcomes]),
+        accuracy=accuracy_interval([one.accuracy for one in results]),
         macro_accuracy=accuracy_interval(np.nanmean(classes, axis=1)),
         best_epoch_accuracy=float(
-            np.mean([max(one.epoch_accuracy, default=one.accuracy) for one in outcomes])
+            np.mean([max(one.epoch_accuracy, default=one.accuracy) for one in results])
         ),
-        loss=float(np.mean([one.loss for one in outcomes])),
+        loss=float(np.mean([one.loss for one in results])),
         calibration_error=float(np.mean(errors)) if errors else np.nan,
         class_accuracy=dict(zip(first.classes, classes.mean(0).tolist(), strict=True)),
-        confusion=tuple(map(tuple, np.sum([one.confusion for one in outcomes], axis=0).tolist())),
-        accuracy_by_seed={one.seed: one.accuracy for one in outcomes},
+        confusion=tuple(map(tuple, np.sum([one.confusion for one in results], axis=0).tolist())),
+        accuracy_by_seed={one.seed: one.accuracy for one in results},
         real_images=first.real_images,
         synthetic_images=first.synthetic_images,
     )

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from dalda.evaluation.mixing import check_probability, pool_of
 from dalda.evaluation.trial import labels_of
 from dalda.seeding import generator_of
-from dalda.types import Example, Sample, Split
+from dalda.types import FewShotSplit, RealImage, SyntheticImage
 
 VISITS_PER_EPOCH = 2**20
 
@@ -29,8 +29,8 @@ class MixedDataset(Dataset[tuple[Any, int]]):
 
     def __init__(
         self,
-        real: Split,
-        synthetic: Sequence[Sample],
+        real: FewShotSplit,
+        synthetic: Sequence[SyntheticImage],
         synthetic_probability: float = 0.5,
         seed: int = 0,
         *,
@@ -39,8 +39,8 @@ class MixedDataset(Dataset[tuple[Any, int]]):
     ) -> None:
         """`transform` makes of an image what the loop wants. Raises `UserError` as `pool_of` does."""
         check_probability(synthetic_probability)
-        pool, kept = pool_of(real.examples, synthetic)
-        self.items: list[Example | Sample] = [*real.examples, *kept]
+        pool, kept = pool_of(real.images, synthetic)
+        self.items: list[RealImage | SyntheticImage] = [*real.images, *kept]
         self.labels: list[int] = labels_of(self.items, real.classes).tolist()
         self.synthetic = tuple(kept)
         self.copies = [

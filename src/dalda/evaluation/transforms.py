@@ -22,14 +22,14 @@ def check_augment(name: str) -> None:
         raise UserError(f"There is no augmentation called {name!r}: use one of {', '.join(AUGMENTS)}.")
 
 
-def recipe_of(augment: str) -> str:
+def recipe_of(transforms: str) -> str:
     """A folder's name for all that decides an augmented view, beside the image and the view's number."""
     told = {
         "standard": "",
         "jitter": "".join(f"-{name}{by:g}" for name, by in JITTER.items()),
         "randaugment": f"-{OPERATIONS}-{MAGNITUDE}",
     }
-    return f"flip-rotate{ROTATION_DEGREES:g}-{augment}{told[augment]}"
+    return f"flip-rotate{ROTATION_DEGREES:g}-{transforms}{told[transforms]}"
 
 
 def turned(image: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -40,12 +40,12 @@ def turned(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     return image.rotate(angle, resample=Image.Resampling.BILINEAR)
 
 
-def recoloured(images: Sequence[Image.Image], augment: str, *labels: str | int) -> list[Image.Image]:
-    """RGB images of one size after `augment`, by kornia, drawn from `labels`; `standard` leaves them.
+def recoloured(images: Sequence[Image.Image], transforms: str, *labels: str | int) -> list[Image.Image]:
+    """RGB images of one size after `transforms`, by kornia, drawn from `labels`; `standard` leaves them.
 
     Jitter changes brightness, contrast and saturation by up to 30 % and hue by up to 5 % of the circle.
     """
-    if augment == "standard" or not images:
+    if transforms == "standard" or not images:
         return list(images)
     import kornia.augmentation as kornia
     from kornia.augmentation.auto import RandAugment
@@ -55,7 +55,7 @@ def recoloured(images: Sequence[Image.Image], augment: str, *labels: str | int) 
     # kornia draws from torch's own generator: seeded here, and given back as it was.
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(0, "colours", *labels))
-        if augment == "jitter":
+        if transforms == "jitter":
             batch = kornia.ColorJitter(**JITTER)(batch)
         else:
             # One by one: kornia takes the same two operations for a whole batch.

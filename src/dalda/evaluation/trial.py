@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
-from dalda.evaluation.features import Picture
+from dalda.evaluation.features import TrainingImage
 from dalda.evaluation.mixing import Draws, Pool, draw, pool_of
 from dalda.evaluation.statistics import calibration_error, confusion, per_class
 from dalda.progress import say
 from dalda.seeding import generator_of
-from dalda.types import Example, Outcome, Sample, Split
+from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 
 Labels = NDArray[np.int64]
 IMAGE_DIGITS = 12
@@ -28,17 +28,17 @@ class Trial:
 
     arm: str
     seed: int
-    split: Split
-    synthetic: tuple[Sample, ...] = ()
+    split: FewShotSplit
+    synthetic: tuple[SyntheticImage, ...] = ()
     synthetic_probability: float = 0.5
-    blend: str = "per-image-replacement"
+    mixing: str = "per-image-replacement"
     """A way of `dalda.evaluation.mixing.WAYS`."""
     sample_weights: tuple[float, ...] | None = None
     """How far each synthetic image is trusted: its loss is multiplied by it. None is 1 for all."""
 
     @cached_property
-    def _pooled(self) -> tuple[Pool, list[Sample]]:
-        return pool_of(self.split.examples, self.synthetic)
+    def _pooled(self) -> tuple[Pool, list[SyntheticImage]]:
+        return pool_of(self.split.images, self.synthetic)
 
     @property
     def pool(self) -> Pool:
@@ -46,9 +46,9 @@ class Trial:
         return self._pooled[0]
 
     @property
-    def items(self) -> list[Example | Sample]:
+    def items(self) -> list[RealImage | SyntheticImage]:
         """The images of the pool, in its order."""
-        return [*self.split.examples, *self._pooled[1]]
+        return [*self.split.images, *self._pooled[1]]
 
     @property
     def labels(self) -> Labels:
@@ -59,7 +59,7 @@ class Trial:
         """What each training step sees; the arm is no label, so that arms of a seed share real draws."""
         generator = generator_of(self.seed, "draws")
         steps = schedule.epochs * schedule.iterations
-        drawn = draw(self.blend, generator, self.pool, steps, schedule.batch, self.synthetic_probability)
+        drawn = draw(self.mixing, generator, self.pool, steps, schedule.batch, self.synthetic_probability)
         if self.sample_weights is None:
             return drawn
         if len(self.sample_weights) != len(self.synthetic):
@@ -68,7 +68,7 @@ class Trial:
                 "images: give one for each."
             )
         trust = dict(zip((sample.path for sample in self.synthetic), self.sample_weights, strict=True))
-        of_item = [trust[item.path] if isinstance(item, Sample) else 1.0 for item in self.items]
+        of_item = [trust[item.path] if isinstance(item, SyntheticImage) else 1.0 for item in self.items]
         return Draws(drawn.images, drawn.weights * np.array(of_item, np.float32)[drawn.images])
 
 
@@ -82,11 +82,11 @@ class Schedule:
     batch: int = 32
     learning_rate: float | None = None
     weight_decay: float | None = None
-    head_start: str = "text"
+    head_init: str = "zero-shot"
     """`text` where the backbone reads, at CLIP's own scale; `random`, as torch starts a linear layer."""
 
 
-def check(trial: Trial, validation: Split) -> None:
+def check(trial: Trial, validation: FewShotSplit) -> None:
     """Raises `UserError` where a trial cannot be trained or compared; notes what it leaves out."""
     split = trial.split
     if split.classes != validation.classes:
@@ -96,7 +96,7 @@ def check(trial: Trial, validation: Split) -> None:
             "use two parts of one data set."
         )
     check_classes(trial)
-    if not validation.examples:
+    if not validation.images:
         raise UserError("There are no validation images: the accuracy cannot be measured.")
     unseen = _without(validation)
     if unseen:
@@ -119,25 +119,25 @@ def check_classes(trial: Trial) -> None:
         raise UserError(f"{len(bare)} classes have no training image ({', '.join(bare[:5])}): add some.")
 
 
-def _without(split: Split) -> list[str]:
+def _without(split: FewShotSplit) -> list[str]:
     """The classes of which a split has no image."""
-    there = {example.label for example in split.examples}
+    there = {example.label for example in split.images}
     return [name for name in split.classes if name not in there]
 
 
-def labels_of(items: Sequence[Example | Sample], classes: Sequence[str]) -> Labels:
+def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str]) -> Labels:
     """Class numbers in the order of `classes`, [n]."""
     number = {name: place for place, name in enumerate(classes)}
     return np.array([number[item.label] for item in items], dtype=np.int64)
 
 
-def picture_of(item: Example | Sample) -> Picture:
+def image_of(item: RealImage | SyntheticImage) -> TrainingImage:
     """The item's file and the hash of its bytes. Raises `UserError` where a synthetic image is gone."""
-    if isinstance(item, Example):
-        return Picture(item.path, item.sha256)
+    if isinstance(item, RealImage):
+        return TrainingImage(item.path, item.sha256)
     try:
         state = item.path.stat()
-        return Picture(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
+        return TrainingImage(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
     except OSError as error:
         raise UserError(f"The synthetic image {item.path} cannot be read: make it again.") from error
 
@@ -148,15 +148,18 @@ def _hash_of(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def outcome_of(
-    trial: Trial, validation: Split, probabilities: NDArray[np.float64], epoch_accuracy: Sequence[float]
-) -> Outcome:
+def result_of(
+    trial: Trial,
+    validation: FewShotSplit,
+    probabilities: NDArray[np.float64],
+    epoch_accuracy: Sequence[float],
+) -> TrialResult:
     """The numbers of a trained classifier from what it says of each validation image, [images, classes]."""
-    truth = labels_of(validation.examples, validation.classes)
+    truth = labels_of(validation.images, validation.classes)
     seen = probabilities.argmax(1)
     classes = len(validation.classes)
     likelihood = np.maximum(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
-    return Outcome(
+    return TrialResult(
         dataset=trial.split.dataset,
         arm=trial.arm,
         seed=trial.seed,
@@ -171,5 +174,5 @@ def outcome_of(
         calibration_error=calibration_error(probabilities, truth),
         confusion=tuple(map(tuple, confusion(seen, truth, classes).tolist())),
         epoch_accuracy=tuple(epoch_accuracy),
-        images=tuple(example.sha256[:IMAGE_DIGITS] for example in validation.examples),
+        images=tuple(example.sha256[:IMAGE_DIGITS] for example in validation.images),
     )

@@ -1,1 +1,1 @@
-"""Plan -> images -> store: from decisions to finished pictures."""
+"""GenerationPlan -> images -> store: from decisions to finished images."""

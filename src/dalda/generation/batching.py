@@ -1,4 +1,4 @@
-"""How many pictures are rendered together, and what to do when they do not fit into memory."""
+"""How many images are rendered together, and what to do when they do not fit into memory."""
 
 import gc
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 if TYPE_CHECKING:
     from dalda.generation.backends.stable_diffusion import Renderer
 
 SMALL = 64
-"""Pixels a side: pictures up to this are rendered in large batches everywhere."""
+"""Pixels a side: images up to this are rendered in large batches everywhere."""
 MOST = 32
-"""Pictures together; a GPU that is busy gains nothing from more."""
+"""Images together; a GPU that is busy gains nothing from more."""
 SPARE = 0.2
 """The share of free memory that is left free: other programs, and a fragmented heap."""
 
 
 def automatic_batch_size(size: int, device: str) -> int:
-    """Pictures rendered together, before anything is known of the memory.
+    """Images rendered together, before anything is known of the memory.
 
     Small ones in large batches; large ones singly on a CPU, which gains nothing from more of them.
     """
@@ -31,8 +31,10 @@ def automatic_batch_size(size: int, device: str) -> int:
     return 8 if device.startswith("cuda") else 1
 
 
-def probed_batch_size(renderer: "Renderer", job: Job, open_source: Callable[[], Image.Image]) -> int:
-    """The same, on a GPU from its free memory and from what one picture of two steps takes of it.
+def probed_batch_size(
+    renderer: "Renderer", request: GenerationRequest, open_source: Callable[[], Image.Image]
+) -> int:
+    """The same, on a GPU from its free memory and from what one image of two steps takes of it.
 
     1 where not even that one fits: rendering may yet save memory, or says what to do.
     """
@@ -44,7 +46,7 @@ def probed_batch_size(renderer: "Renderer", job: Job, open_source: Callable[[], 
     try:
         # Not what `torch.compile` has made for whole batches: it would be made anew for a batch of one.
         with torch.compiler.set_stance("force_eager"):
-            renderer.render([replace(job, steps=2)], [open_source()])
+            renderer.render([replace(request, steps=2)], [open_source()])
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -57,7 +59,7 @@ def probed_batch_size(renderer: "Renderer", job: Job, open_source: Callable[[], 
 
 
 def fitting(free: int, one: int) -> int:
-    """The largest power of two of pictures, from 1 to MOST, that fit into `free` bytes at `one` each."""
+    """The largest power of two of images, from 1 to MOST, that fit into `free` bytes at `one` each."""
     room = int(free * (1 - SPARE)) // max(one, 1)
     return max(1, min(MOST, 1 << max(room, 1).bit_length() - 1))
 

@@ -1,4 +1,4 @@
-"""A rendered picture as the bytes of a file, and whether it is a picture at all."""
+"""A rendered image as the bytes of a file, and whether it is a image at all."""
 
 import hashlib
 import io
@@ -9,15 +9,15 @@ from typing import Any
 from PIL import Image
 
 BLANK = 2
-"""A picture whose values all lie within this range is of one colour."""
+"""A image whose values all lie within this range is of one colour."""
 NOT_A_NUMBER = "not a number"
 ONE_COLOUR = "of one colour"
-REPEATED = "the same as another picture"
+REPEATED = "the same as another image"
 
 
 @dataclass(frozen=True)
 class Format:
-    """How pictures are written."""
+    """How images are written."""
 
     suffix: str
     pillow: str
@@ -34,27 +34,27 @@ FORMATS = {
 
 @dataclass(frozen=True)
 class Encoded:
-    """The file to be, and what is wrong with the picture, if anything."""
+    """The file to be, and what is wrong with the image, if anything."""
 
     data: bytes
     suffix: str
     sha256: str
-    """Of `data`: two samples with the same hash are one and the same picture."""
+    """Of `data`: two samples with the same hash are one and the same image."""
     fault: str | None
 
 
-def encode(picture: Image.Image | None, form: Format) -> Encoded:
-    """A picture as a file's bytes; None stands for one with values that are not numbers."""
-    if picture is None:
+def encode(image: Image.Image | None, form: Format) -> Encoded:
+    """A image as a file's bytes; None stands for one with values that are not numbers."""
+    if image is None:
         return Encoded(b"", form.suffix, "", NOT_A_NUMBER)
     stream = io.BytesIO()
-    picture.save(stream, form.pillow, **form.options)
+    image.save(stream, form.pillow, **form.options)
     data = stream.getvalue()
-    fault = ONE_COLOUR if is_blank(picture) else None
+    fault = ONE_COLOUR if is_blank(image) else None
     return Encoded(data, form.suffix, hashlib.sha256(data).hexdigest(), fault)
 
 
-def is_blank(picture: Image.Image) -> bool:
-    """Whether a picture is of one colour, as broken models paint (black, or from NaN)."""
-    ranges: Any = picture.convert("RGB").getextrema()
+def is_blank(image: Image.Image) -> bool:
+    """Whether a image is of one colour, as broken models generate (black, or from NaN)."""
+    ranges: Any = image.convert("RGB").getextrema()
     return all(high - low <= BLANK for low, high in ranges)

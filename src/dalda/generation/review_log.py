@@ -28,28 +28,28 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 class Decision:
     """One line: what was decided of one sample, when (UTC, ISO 8601), and by whom (a page in a browser)."""
 
-    job_id: str
+    request_id: str
     decision: Verdict
     time: str
     author: str
 
 
-def append(out: Path, job_id: str, decision: Verdict, author: str) -> Decision:
+def append(out: Path, request_id: str, decision: Verdict, author: str) -> Decision:
     """Adds one line, on the disk when this returns; other processes may add theirs at the same time.
 
     Raises UserError when the folder cannot be written, or is held by another process for too long.
     """
     if not out.is_dir():
         raise UserError(f"'{out}' is no longer there; put it back or review another folder")
-    line = Decision(job_id, decision, datetime.now(UTC).isoformat(timespec="milliseconds"), author)
+    line = Decision(request_id, decision, datetime.now(UTC).isoformat(timespec="milliseconds"), author)
     path = _own(out)
     busy = f"'{out / LOCK}' is held by another process; end it and decide again"
     try:
         with alone(out / LOCK, busy, seconds=LOCK_SECONDS):
-            _mend(path)
+            _fix(path)
             lines.append(path, [asdict(line)])
     except OSError as error:
-        raise UserError(f"'{path}' cannot be written ({error.strerror}); mend that") from error
+        raise UserError(f"'{path}' cannot be written ({error.strerror}); fix this") from error
     return line
 
 
@@ -62,13 +62,14 @@ def history(out: Path) -> list[Decision]:
 
 
 def decisions(out: Path) -> dict[str, Decision]:
-    """What holds now, by job id: each sample's last line, without those that were undone."""
-    last = {one.job_id: one for one in history(out)}
+    """What holds now, by request id: each sample's last line, without those that were undone."""
+    last = {one.request_id: one for one in history(out)}
     return {name: one for name, one in last.items() if one.decision != "undo"}
 
 
 def rejected(out: Path) -> frozenset[str]:
-    """The job ids that are to be left out. Ids of samples that are no longer there may be among them."""
+    """The request ids that are to be left out. Ids of samples that are no longer there may be among
+    them."""
     return frozenset(name for name, one in decisions(out).items() if one.decision == "reject")
 
 
@@ -80,7 +81,7 @@ def _own(out: Path) -> Path:
     return path
 
 
-def _mend(path: Path) -> None:
+def _fix(path: Path) -> None:
     """Cuts a torn last line off; ends one that is whole but for its newline, as editors leave it."""
     data = path.read_bytes() if path.exists() else b""
     start = data.rfind(b"\n") + 1
@@ -99,7 +100,7 @@ def _read(path: Path) -> Iterator[Decision]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read ({error.strerror}); mend that") from error
+        raise UserError(f"'{path}' cannot be read ({error.strerror}); fix this") from error
     for number, line in enumerate(written, 1):
         parsed = _parsed(line)
         if parsed is not None:

@@ -1,7 +1,7 @@
-"""The CLIP scores that a folder was begun with: OUT/scores.json.
+"""The CLIP class probabilities that a folder was begun with: OUT/scores.json.
 
-They decide lambda, and with it the jobs. Another device or number of threads moves a score by its last
-digit, so that a run that computed them anew would begin a second picture beside each of the first.
+They decide lambda, and with it the requests. Another device or number of threads moves a score by its last
+digit, so that a run that computed them anew would begin a second image beside each of the first.
 """
 
 import json
@@ -14,7 +14,7 @@ from dalda.storage.atomic import write_atomically
 
 SCORES = "scores.json"
 Scores = Mapping[tuple[str, str], float]
-"""By class and by the hash of the picture's bytes."""
+"""By class and by the hash of the image's bytes."""
 
 
 def kept_scores(folder: Path, clip: str, classes: Sequence[str]) -> dict[tuple[str, str], float]:

@@ -1,7 +1,7 @@
 """The finished folder: an image folder with metadata, written so that a stop anywhere is harmless.
 
 An image is written first, whole or not at all; its line in the metadata follows and is flushed. A
-torn last line is dropped, and its job is done again. Nothing is ever deleted.
+torn last line is dropped, and its request is done again. Nothing is ever deleted.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from dalda.generation.image_encoding import Encoded
 from dalda.generation.lock import alone_in
 from dalda.storage import jsonl as lines
 from dalda.storage.atomic import unfinished, write_atomically
-from dalda.types import Job, Sample
+from dalda.types import GenerationRequest, SyntheticImage
 
 SETTINGS = "dalda.yaml"
 CONTENTS = "contents"
@@ -49,39 +49,39 @@ def folder_name(label: str) -> str:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job's picture, as it is to be kept."""
+    """A request's image, as it is to be kept."""
 
-    job: Job
-    picture: Encoded
+    request: GenerationRequest
+    image: Encoded
     seed: int | None
-    """The seed that the picture was really made with; None where nobody knows it."""
+    """The seed that the image was really made with; None where nobody knows it."""
     made_with: Mapping[str, Any] = field(default_factory=dict)
-    """What its record says of the model and the batch, beside its job."""
+    """What its record says of the model and the batch, beside its request."""
     rendered_again: str | None = None
-    """What was wrong with the picture of the job's own seed, if anything."""
+    """What was wrong with the image of the request's own seed, if anything."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A job whose picture is not kept."""
+    """A request whose image is not kept."""
 
-    job: Job
+    request: GenerationRequest
     reason: str
     seed: int | None
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Store:
+class SyntheticDataset:
     """One synthetic set on disk: OUT/train/<class>/<id>.png, its metadata and OUT/dalda.yaml."""
 
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, settings: Mapping[str, Any]) -> "Store":
+    def open(cls, folder: Path, settings: Mapping[str, Any]) -> "SyntheticDataset":
         """Makes the folder, or goes on with one that was begun with the same settings.
 
-        One in which nothing was made yet is begun anew with other settings: they may be the mended ones.
+        One in which nothing was made yet is begun anew with other settings: they may be the fixed ones.
         Raises UserError, naming the difference, for a folder of other settings or of other things,
         and for one that cannot be written.
         """
@@ -114,20 +114,20 @@ class Store:
         return store
 
     @classmethod
-    def existing(cls, folder: Path) -> "Store":
+    def existing(cls, folder: Path) -> "SyntheticDataset":
         """A finished or unfinished folder, to be read. Raises UserError when it is not one."""
         read_settings(folder)
         return cls(folder)
 
     def _is_bare(self) -> bool:
-        """Whether there is no picture and no record yet."""
+        """Whether there is no image and no record yet."""
         if any(path.exists() and path.stat().st_size for path in self._records()):
             return False
-        return not (self.folder / TRAIN).exists() or not self._pictures()
+        return not (self.folder / TRAIN).exists() or not self._images()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While pictures are added: no other process adds any, and torn last lines are mended.
+        """While images are added: no other process adds any, and torn last lines are fixed.
 
         Raises UserError when another process is at work here, or the folder cannot be written; a full
         disk and the like within the block end as one, too.
@@ -135,26 +135,26 @@ class Store:
         try:
             with alone_in(self.folder):
                 for path in self._records():
-                    lines.mend(path)
+                    lines.fix(path)
                 # Known before any work is done: that records can be added here.
                 lines.append(self.folder / TRAIN / METADATA, ())
                 yield
         except OSError as error:
             place = error.filename or self.folder
             raise UserError(
-                f"'{place}' cannot be written ({error.strerror or error}); mend that and run the same "
+                f"'{place}' cannot be written ({error.strerror or error}); fix this and run the same "
                 "command again: what is finished is kept"
             ) from error
 
     def finished(self) -> set[str]:
-        """Ids of the jobs that need no more work: painted, or dropped with a reason."""
-        there = self._pictures()
-        done = {str(line["job_id"]) for line in self.lines() if line.get("file_name") in there}
-        return done | {str(line["job_id"]) for line in self.dropped()}
+        """Ids of the requests that need no more work: generated, or dropped with a reason."""
+        there = self._images()
+        done = {str(line["request_id"]) for line in self.lines() if line.get("file_name") in there}
+        return done | {str(line["request_id"]) for line in self.dropped()}
 
     def hashes(self) -> set[str]:
-        """Of the files of all finished pictures; a picture that was lost may be made again."""
-        there = self._pictures()
+        """Of the files of all finished images; a image that was lost may be made again."""
+        there = self._images()
         return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in there}
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -162,32 +162,32 @@ class Store:
         yield from lines.read(self.folder / TRAIN / METADATA)
 
     def dropped(self) -> list[dict[str, Any]]:
-        """The dropped jobs with their reasons."""
+        """The dropped requests with their reasons."""
         return list(lines.read(self.folder / DROPPED))
 
     def faults(self) -> tuple[Counter[str], Counter[str]]:
-        """How many pictures were rendered again, and how many dropped, for which reasons."""
-        again = {line["job_id"]: line.get("rendered_again") for line in self.lines()}
-        dropped = {line["job_id"]: line.get("reason") for line in self.dropped()}
+        """How many images were rendered again, and how many dropped, for which reasons."""
+        again = {line["request_id"]: line.get("rendered_again") for line in self.lines()}
+        dropped = {line["request_id"]: line.get("reason") for line in self.dropped()}
         return Counter(str(reason) for reason in again.values() if reason), Counter(
             map(str, dropped.values())
         )
 
-    def samples(self) -> list[Sample]:
-        """Every finished image, of a job with several lines the last. Raises UserError for one that is
+    def samples(self) -> list[SyntheticImage]:
+        """Every finished image, of a request with several lines the last. Raises UserError for one that is
         named but missing, or lies outside the folder."""
-        samples: dict[str, Sample] = {}
+        samples: dict[str, SyntheticImage] = {}
         for line in self.lines():
-            samples[line["job_id"]] = Sample(
+            samples[line["request_id"]] = SyntheticImage(
                 path=self._path(line),
                 label=line["label"],
                 source=Path(line["source"]),
                 source_sha256=line["source_sha256"],
                 repeat=line["repeat"],
-                job_id=line["job_id"],
+                request_id=line["request_id"],
                 prompt=line["prompt"],
                 ip_adapter_scale=line["ip_adapter_scale"],
-                clip_score=line["clip_score"],
+                source_clip_probability=line["source_clip_probability"],
             )
         for path in (one.path for one in samples.values()):
             if not path.is_file():
@@ -196,7 +196,7 @@ class Store:
                 )
         return list(samples.values())
 
-    def _pictures(self) -> set[str]:
+    def _images(self) -> set[str]:
         """The names, as the metadata has them, of all files in the class folders."""
         found: set[str] = set()
         with os.scandir(self.folder / TRAIN) as classes:
@@ -222,14 +222,14 @@ class Store:
     def _records(self) -> tuple[Path, Path]:
         return self.folder / TRAIN / METADATA, self.folder / DROPPED
 
-    def add(self, pictures: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
+    def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
         """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
         records = []
-        for one in pictures:
-            name = f"{folder_name(one.job.label)}/{one.job.id}{one.picture.suffix}"
+        for one in images:
+            name = f"{folder_name(one.request.label)}/{one.request.id}{one.image.suffix}"
             path = self.folder / TRAIN / name
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, one.picture.data)
+            write_atomically(path, one.image.data)
             records.append({"file_name": name, **_described(one)})
         metadata, drops = self._records()
         if records:
@@ -237,24 +237,24 @@ class Store:
         if dropped:
             lines.append(drops, [{**_described(one), "reason": one.reason} for one in dropped])
 
-    def settle(self, order: Iterable[Job]) -> None:
+    def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""
-        place = {job.id: index for index, job in enumerate(order)}
+        place = {request.id: index for index, request in enumerate(order)}
         for path in self._records():
             lines.put_in_order(path, place)
 
-    def is_settled(self, order: Iterable[Job]) -> bool:
+    def is_settled(self, order: Iterable[GenerationRequest]) -> bool:
         """Whether `settle` would change nothing."""
-        place = {job.id: index for index, job in enumerate(order)}
+        place = {request.id: index for index, request in enumerate(order)}
         return all(lines.are_in_order(path, place) for path in self._records())
 
     def rendering(self) -> dict[str, Any]:
-        """How the pictures were rendered so far: what may differ from one run to the next."""
+        """How the images were rendered so far: what may differ from one run to the next."""
         kept = read_settings(self.folder).get("rendering")
         return dict(kept) if isinstance(kept, dict) else {}
 
     def remember(self, **rendering: Any) -> None:
-        """Keeps how pictures are rendered from here on."""
+        """Keeps how images are rendered from here on."""
         if rendering.items() <= self.rendering().items():
             return
         settings = read_settings(self.folder)
@@ -293,27 +293,27 @@ def refuse_other(
 
 
 def _described(one: Finished | Dropped) -> dict[str, Any]:
-    job = one.job
+    request = one.request
     record = {
-        "label": job.label,
-        "source": job.source.as_posix(),
-        "source_sha256": job.source_sha256,
-        "repeat": job.repeat,
-        "method": job.method,
-        "prompt": job.prompt,
-        "negative_prompt": job.negative_prompt,
-        "ip_adapter_scale": job.ip_adapter_scale,
-        "ip_adapter_scale_mean": job.ip_adapter_scale_mean,
-        "clip_score": job.clip_score,
-        "guidance_scale": job.guidance_scale,
-        "strength": job.strength,
-        "steps": job.steps,
+        "label": request.label,
+        "source": request.source.as_posix(),
+        "source_sha256": request.source_sha256,
+        "repeat": request.repeat,
+        "method": request.method,
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "ip_adapter_scale": request.ip_adapter_scale,
+        "ip_adapter_scale_mean": request.ip_adapter_scale_mean,
+        "source_clip_probability": request.source_clip_probability,
+        "guidance_scale": request.guidance_scale,
+        "strength": request.strength,
+        "steps": request.steps,
         "seed": one.seed,
-        "model": job.model,
-        "job_id": job.id,
+        "model": request.model,
+        "request_id": request.id,
     }
     if isinstance(one, Finished):
-        record |= {"sha256": one.picture.sha256, "rendered_again": one.rendered_again}
+        record |= {"sha256": one.image.sha256, "rendered_again": one.rendered_again}
     return {**record, **one.made_with}
 
 

@@ -1,4 +1,4 @@
-"""The CLIP score: how surely CLIP sees an image's own class among the data set's classes."""
+"""The CLIP class probability: how surely CLIP sees an image's own class among the data set's classes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 BATCH = 64
 READERS = 4
-"""Pictures that are decoded at a time, each of which may be large; what CLIP sees of them is small."""
+"""Images that are decoded at a time, each of which may be large; what CLIP sees of them is small."""
 BYTES = 256
 """A byte-level vocabulary has an entry for each byte at least."""
 
@@ -71,7 +71,7 @@ class ClipScorer:
         return torch.cat(parts)
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """What CLIP sees of a picture of any size: [3, side, side]."""
+        """What CLIP sees of a image of any size: [3, side, side]."""
         seen: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
         return seen
 
@@ -89,7 +89,7 @@ class ClipScorer:
     ) -> Iterator[float]:
         """The score of each (image, class name), in order, rounded to 5 decimals.
 
-        Pictures are read ahead; no more than READERS are there in full at a time.
+        Images are read ahead; no more than READERS are there in full at a time.
         """
         texts = self.text_features(names)
         scale = self.model.logit_scale.exp().item()

@@ -42,7 +42,7 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     """`load(name, revision=..., local_files_only=...)` from the disk, or else from the Hub.
 
     `named` is a folder or ID@REVISION, `option` the one that names another. Raises UserError where
-    the model is not to be had or cannot be read.
+    the model cannot be loaded or cannot be read.
     """
     from huggingface_hub.errors import HFValidationError
 
@@ -52,7 +52,7 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     except UserError:
         raise
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
-        # What is not there, or not yet whole, may be fetched; that mends nothing that cannot be read.
+        # What is not there, or not yet whole, may be fetched; that fixes nothing that cannot be read.
         if place.is_folder or not isinstance(error, (OSError, HFValidationError)):
             raise _unreadable(named, option, error) from error
     _ask_hub(place, option)
@@ -78,14 +78,14 @@ def _ask_hub(place: Place, option: str) -> None:
     try:
         HfApi().model_info(name, revision=place.revision, timeout=PATIENCE)
     except HFValidationError:
-        raise UserError(f"'{name}' is neither a folder nor a Hub id; mend {option}") from None
+        raise UserError(f"'{name}' is neither a folder nor a Hub id; fix {option}") from None
     except GatedRepoError:
         raise UserError(
             f"the model '{name}' is given only to those who accept its terms on its page of the Hub; "
             f"accept them and run `hf auth login`, or name a local folder with {option}"
         ) from None
     except RevisionNotFoundError:
-        raise UserError(f"the model '{name}' has no revision '{place.revision}'; mend {option}") from None
+        raise UserError(f"the model '{name}' has no revision '{place.revision}'; fix {option}") from None
     except RepositoryNotFoundError:
         raise UserError(
             f"there is no folder '{name}', and no public model of that name on the Hub; name another "

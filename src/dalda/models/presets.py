@@ -61,13 +61,13 @@ class Preset:
                 "the smaller one first, such as --guidance-interval 0.2:0.8"
             )
         if self.steps < 1:
-            raise UserError(f"a picture cannot be made in {self.steps} steps; choose others with --steps")
+            raise UserError(f"a image cannot be made in {self.steps} steps; choose others with --steps")
         if self.scheduler not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise UserError(f"there is no scheduler '{self.scheduler}'; choose one of {known}")
 
 
-# Appendix of arXiv 2409.16949 and the authors' code: the DDIM scheduler of IP-Adapter's examples.
+# Appendix of arXiv 2409.16949 and the original DALDA code: the DDIM scheduler of IP-Adapter's examples.
 _PAPER_DDIM = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -176,12 +176,12 @@ def overridden(preset: Preset, fields: Mapping[str, Any]) -> Preset:
             try:
                 value = yaml.safe_load(value)
             except yaml.YAMLError:
-                raise UserError(f"--override {name} cannot be read from '{value}'") from None
+                raise UserError(f"--model-option {name} cannot be read from '{value}'") from None
         try:
             row[name] = TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].lower()
-            raise UserError(f"--override {name} cannot be {value!r}: {reason}") from None
+            raise UserError(f"--model-option {name} cannot be {value!r}: {reason}") from None
     return Preset(**row)
 
 

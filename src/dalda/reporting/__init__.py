@@ -1,1 +1,1 @@
-"""What people look at: figures and picture sheets."""
+"""What people look at: figures and image sheets."""

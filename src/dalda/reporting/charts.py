@@ -94,7 +94,7 @@ def shots_chart(name: str, arms: Mapping[str, Mapping[int, float]]) -> str:
     axes.set_xticks(every, [str(count) for count in every])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 100)
-    _plain(axes, "shots (real pictures per class)", "accuracy, %")
+    _plain(axes, "shots (real images per class)", "accuracy, %")
     names = [_short(arm, NAME // 2) for arm in arms]
     for text in axes.legend(
         lines, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=SMALL
@@ -110,7 +110,7 @@ def shots_chart(name: str, arms: Mapping[str, Mapping[int, float]]) -> str:
 
 @dataclass(frozen=True)
 class Band:
-    """Where adaptive guidance draws lambda, over rising CLIP scores."""
+    """Where adaptive guidance draws lambda, over rising CLIP class probabilities."""
 
     scores: Sequence[float]
     low: Sequence[float]
@@ -119,7 +119,8 @@ class Band:
 
 
 def weight_chart(name: str, points: Sequence[tuple[float, float]], bands: Sequence[Band]) -> str:
-    """Lambda against the source's CLIP score, a dot per picture, over the bounds it was drawn within."""
+    """Lambda against the source's CLIP class probability, a dot per image, over the bounds it was drawn
+    within."""
     figure, axes = _figure(3.2)
     for band in bands:
         axes.fill_between(band.scores, band.low, band.high, color=FAINT, alpha=0.5, linewidth=0)
@@ -128,9 +129,11 @@ def weight_chart(name: str, points: Sequence[tuple[float, float]], bands: Sequen
     axes.scatter(scores, weights, s=14, color=ACCENT, alpha=0.55, linewidths=0, clip_on=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    _plain(axes, "CLIP score of the real picture", "λ, weight of the picture")
+    _plain(axes, "CLIP class probability of the real image", "λ, weight of the image")
     return inline_svg(
-        figure, name, f"Lambda against CLIP score, {len(points)} pictures; the text below says what to see"
+        figure,
+        name,
+        f"Lambda against CLIP class probability, {len(points)} images; the text below says what to see",
     )
 
 

@@ -1,4 +1,4 @@
-"""The picture sheet: source images beside their copies, by rising weight of the image prompt."""
+"""The image sheet: source images beside their copies, by rising weight of the image prompt."""
 
 import io
 from collections.abc import Sequence
@@ -35,16 +35,16 @@ class SheetRow:
     copies: Sequence[Copy]
 
 
-def picture_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING) -> Path:
+def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING) -> Path:
     """Draws the rows into one PNG; copies are put in order of lambda.
 
     Small images are enlarged by whole factors without smoothing, large ones reduced. Raises UserError
     for no rows, for another suffix than .png, and when a different file is there already.
     """
     if path.suffix.lower() != ".png":
-        raise UserError(f"the picture sheet '{path}' must end in .png")
+        raise UserError(f"the image sheet '{path}' must end in .png")
     if not rows:
-        raise UserError("there is no picture to show; render some first")
+        raise UserError("there is no image to show; render some first")
     columns = 1 + max(len(row.copies) for row in rows)
     width = max(2 * MARGIN + columns * CELL + (columns - 1) * GAP, 480)
     head = _wrapped(heading, _font(TEXT), width - 2 * MARGIN, 2)

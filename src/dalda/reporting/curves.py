@@ -56,7 +56,7 @@ class StudyFigure:
     classes: Mapping[str, Mapping[str, float]]
     """Arm to class to its mean gain over the real arm."""
     clouds: Mapping[str, Sequence[tuple[float, float]]]
-    """Arm to (CLIP score, lambda) of each synthetic picture."""
+    """Arm to (CLIP class probability, lambda) of each synthetic image."""
     title: str = ""
 
 
@@ -103,7 +103,7 @@ def _draw_shots(figure: "SubFigure", found: StudyFigure) -> None:
     for axes, (lines, said) in zip(figure.subplots(1, len(wanted), squeeze=False)[0], wanted, strict=True):
         _draw_lines(axes, lines, styles)
         axes.set_title(said, loc="left", fontsize=10, color=INK, parse_math=False)
-        axes.set_xlabel("real pictures per class", fontsize=9, color=SOFT, loc="left")
+        axes.set_xlabel("real images per class", fontsize=9, color=SOFT, loc="left")
         if lines is found.gain:
             axes.axhline(0, color=SOFT, linewidth=1)
     figure.supxlabel(
@@ -236,11 +236,11 @@ def _draw_clouds(figure: "SubFigure", found: StudyFigure) -> None:
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.03, 1.03)
         axes.set_title(_shortened(name), loc="left", fontsize=9, color=INK, parse_math=False)
-        axes.set_xlabel("CLIP score of the real picture", fontsize=9, color=SOFT, loc="left")
+        axes.set_xlabel("CLIP class probability of the real image", fontsize=9, color=SOFT, loc="left")
         _tidy(axes, "both")
-    row[0].set_ylabel("λ, the picture's weight", fontsize=9, color=SOFT)
+    row[0].set_ylabel("λ, the image's weight", fontsize=9, color=SOFT)
     figure.supxlabel(
-        "each mark is a synthetic picture; left of the dotted line (0.3) the picture is trusted more",
+        "each mark is a synthetic image; left of the dotted line (0.3) the image is trusted more",
         x=0.01,
         ha="left",
         fontsize=8,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 SIDE = 128
 """The longer side of a thumbnail, in pixels."""
 TINY = 64
-"""Pictures up to this size are kept as they are, and shown larger without smoothing."""
+"""Images up to this size are kept as they are, and shown larger without smoothing."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small WebP picture."""
+    """A small WebP image."""
 
     webp: bytes
     width: int
@@ -48,7 +48,7 @@ class Budget:
     open_image: Callable[[Path], Image.Image]
 
     def take(self, paths: Sequence[Path]) -> list[Thumbnail] | None:
-        """Thumbnails of all these pictures, or None where they do not all fit."""
+        """Thumbnails of all these images, or None where they do not all fit."""
         made, left = [], self.bytes
         for path in paths:
             made.append(thumbnail(self.open_image(path)))
@@ -60,7 +60,7 @@ class Budget:
 
 
 def thumbnail(image: Image.Image) -> Thumbnail:
-    """The picture as WebP, at most `SIDE` pixels; a tiny one without loss."""
+    """The image as WebP, at most `SIDE` pixels; a tiny one without loss."""
     small = image.convert("RGB")
     tiny = max(small.size) <= TINY
     if not tiny:
@@ -72,28 +72,28 @@ def thumbnail(image: Image.Image) -> Thumbnail:
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture on the page. The caption is its text alternative."""
+    """One image on the page. The caption is its text alternative."""
 
-    picture: Thumbnail
+    image: Thumbnail
     caption: str
     ip_adapter_scale: float | None = None
-    """None for a real picture."""
+    """None for a real image."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """A real picture, None where its file is gone, and copies of it by rising lambda."""
+    """A real image, None where its file is gone, and copies of it by rising lambda."""
 
     source: Shown | None
     copies: tuple[Shown, ...]
-    left_out: int
+    excluded: int
     """Copies that are not shown."""
 
 
 @dataclass(frozen=True)
 class ClassRows:
-    """A class's pictures: how many there are, and those that are shown."""
+    """A class's images: how many there are, and those that are shown."""
 
     label: str
     real: int
@@ -103,7 +103,7 @@ class ClassRows:
 
 @dataclass(frozen=True)
 class Pair:
-    """A synthetic picture beside the real one that it is so near to."""
+    """A synthetic image beside the real one that it is so near to."""
 
     real: Shown
     copy: Shown
@@ -117,7 +117,7 @@ class SetPart:
     facts: Mapping[str, str]
     classes: tuple[ClassRows, ...]
     sampled: str
-    """Which of the pictures are shown, where it is not all of them."""
+    """Which of the images are shown, where it is not all of them."""
     weights: str
     """Lambda against score, as SVG; empty where there are no scores."""
     weights_say: str
@@ -127,10 +127,10 @@ class SetPart:
     near: tuple[Pair, ...]
     near_say: str
     dropped: Mapping[str, int]
-    """Pictures that are not in the set, by reason."""
+    """Images that are not in the set, by reason."""
     captions: Mapping[str, str]
     unseen: str = ""
-    """Why typical, doubtful and near pictures could not be told, if so."""
+    """Why typical, doubtful and near images could not be told, if so."""
 
 
 @dataclass(frozen=True)

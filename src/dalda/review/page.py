@@ -1,6 +1,6 @@
 """The review page's server: what it shows, what it takes, and nothing else.
 
-Every picture is asked for by a sample's or a source's id and looked up in a table that was made from
+Every image is asked for by a sample's or a source's id and looked up in a table that was made from
 the metadata; no path ever comes from a request.
 """
 
@@ -19,8 +19,8 @@ from starlette.types import ASGIApp
 
 from dalda.errors import UserError
 from dalda.review.guard import Guard
-from dalda.review.thumbnails import Pictures, Size
-from dalda.types import Sample
+from dalda.review.thumbnails import Images, Size
+from dalda.types import SyntheticImage
 
 STATIC = Path(__file__).parent / "static"
 PAGE_FILES = {
@@ -31,9 +31,9 @@ PAGE_FILES = {
     "review-list.js": ("review-list.js", "text/javascript"),
     "review-icon.svg": ("review-icon.svg", "image/svg+xml"),
 }
-"""All that is served besides pictures and data: address, file, media type."""
+"""All that is served besides images and data: address, file, media type."""
 KEPT_BY_BROWSER = {"Cache-Control": "private, max-age=86400"}
-"""For sources, whose addresses are hashes of what they show; a sample's job id is none."""
+"""For sources, whose addresses are hashes of what they show; a sample's request id is none."""
 ASKED_AGAIN = {"Cache-Control": "no-store"}
 
 
@@ -42,10 +42,10 @@ class Review:
     """What the page needs of the house, as plain values and callables."""
 
     out: Path
-    samples: Sequence[Sample]
-    pictures: Pictures
+    samples: Sequence[SyntheticImage]
+    images: Images
     decide: Callable[[str, Literal["keep", "reject", "undo"], str], None]
-    """Writes a decision down: job id, decision, author; on the disk when it returns."""
+    """Writes a decision down: request id, decision, author; on the disk when it returns."""
     history: Callable[[], Sequence[Mapping[str, str]]]
     """All decisions in the order they were written."""
     scores: Callable[[], Mapping[str, Any]]
@@ -57,24 +57,24 @@ class Posted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    job_id: Annotated[str, StringConstraints(max_length=80)]
+    request_id: Annotated[str, StringConstraints(max_length=80)]
     decision: Literal["keep", "reject", "undo"]
     author: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,40}$")]
 
 
-def page_data(out: Path, samples: Sequence[Sample]) -> dict[str, Any]:
+def page_data(out: Path, samples: Sequence[SyntheticImage]) -> dict[str, Any]:
     """The samples as columns that name classes, sources and prompts by their place in short lists."""
     classes = {name: place for place, name in enumerate(sorted({one.label for one in samples}))}
     sources: dict[tuple[str, str], int] = {}
     prompts: dict[str, int] = {}
     rows = [
         [
-            one.job_id,
+            one.request_id,
             classes[one.label],
             sources.setdefault((one.source_sha256, one.source.name), len(sources)),
             one.repeat,
             one.ip_adapter_scale,
-            one.clip_score,
+            one.source_clip_probability,
             prompts.setdefault(one.prompt, len(prompts)),
         ]
         for one in samples
@@ -94,7 +94,7 @@ def review_app(review: Review, bound: str) -> ASGIApp:
     """The web application, for a server that listens on the address `bound`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # A path in the metadata may be a stranger's; two samples of one source name the same file.
-    samples = {one.job_id: one for one in review.samples}
+    samples = {one.request_id: one for one in review.samples}
     sources = {one.source_sha256: one.source for one in review.samples}
     data = JSONResponse(page_data(review.out, review.samples), headers=ASKED_AGAIN)
 
@@ -110,33 +110,33 @@ def review_app(review: Review, bound: str) -> ASGIApp:
 
     @app.post("/api/decisions")
     def decide(posted: Posted, since: int = 0) -> Response:
-        if posted.job_id not in samples:
+        if posted.request_id not in samples:
             raise HTTPException(404, "there is no such sample")
         review.history()  # a file that cannot be read is told before it grows
-        review.decide(posted.job_id, posted.decision, posted.author)
+        review.decide(posted.request_id, posted.decision, posted.author)
         return decisions_since(since)
 
     @app.get("/api/scores")
     def scores() -> Response:
         return JSONResponse(dict(review.scores()), headers=ASKED_AGAIN)
 
-    @app.get("/samples/{job_id}/{size}")
-    def sample(job_id: str, size: Size, request: Request) -> Response:
-        if job_id not in samples:
+    @app.get("/samples/{request_id}/{size}")
+    def sample(request_id: str, size: Size, request: Request) -> Response:
+        if request_id not in samples:
             raise HTTPException(404, "there is no such sample")
-        path = samples[job_id].path
-        state = hashlib.sha256(review.pictures.state(path, review.out).encode()).hexdigest()
+        path = samples[request_id].path
+        state = hashlib.sha256(review.images.state(path, review.out).encode()).hexdigest()
         known = {"Cache-Control": "private, no-cache", "ETag": f'"{state}"'}
         if request.headers.get("if-none-match") == known["ETag"]:
             return Response(status_code=304, headers=known)
-        content, kind = review.pictures.sample(path, review.out, size)
+        content, kind = review.images.sample(path, review.out, size)
         return Response(content, media_type=kind, headers=known)
 
     @app.get("/sources/{sha256}/{size}")
     def source(sha256: str, size: Size) -> Response:
         if sha256 not in sources:
             raise HTTPException(404, "there is no such source")
-        content, kind = review.pictures.source(sources[sha256], sha256, size)
+        content, kind = review.images.source(sources[sha256], sha256, size)
         return Response(content, media_type=kind, headers=KEPT_BY_BROWSER)
 
     @app.get("/{name}")

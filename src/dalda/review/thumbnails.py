@@ -1,6 +1,6 @@
-"""Pictures for the review page, made small when they are first looked at, and kept in a cache.
+"""Images for the review page, made small when they are first looked at, and kept in a cache.
 
-What a browser gets is always drawn anew from the decoded picture: no byte of a stranger's file, nor
+What a browser gets is always drawn anew from the decoded image: no byte of a stranger's file, nor
 what its metadata says, is passed on.
 """
 
@@ -21,11 +21,11 @@ SIZES: tuple[Size, ...] = get_args(Size)
 SIDES: dict[Size, int] = {"small": 192, "large": 768}
 """Longest side in pixels; twice what the page shows, for dense screens."""
 EXACT = 96
-"""Pictures up to this side are kept without loss, for the page enlarges them."""
+"""Images up to this side are kept without loss, for the page enlarges them."""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Thumbnails by content, in a folder of the user's cache."""
 
     open_image: Callable[[Path], Image.Image]
@@ -35,21 +35,21 @@ class Pictures:
     def state(self, path: Path, out: Path) -> str:
         """Differs for every file and change of it; refuses a file that a link leads out of `out`."""
         if not path.resolve().is_relative_to(out.resolve()):
-            raise UserError(f"the picture '{path.name}' lies outside the folder under review")
+            raise UserError(f"the image '{path.name}' lies outside the folder under review")
         found = path.stat()
         return f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
 
     def sample(self, path: Path, out: Path, size: Size) -> tuple[bytes, str]:
-        """A sample's picture and its media type."""
+        """A sample's image and its media type."""
         return self._drawn(path, self.state(path, out), size)
 
     def source(self, path: Path, sha256: str, size: Size) -> tuple[bytes, str]:
-        """A source's picture and its media type; refuses a file that is not the one the metadata means."""
+        """A source's image and its media type; refuses a file that is not the one the metadata means."""
         kept = self._kept(sha256, size)
         if kept is not None:
             return kept
         if self.hash_file(path) != sha256:
-            raise UserError(f"the source '{path.name}' is not the picture that the sample was made from")
+            raise UserError(f"the source '{path.name}' is not the image that the sample was made from")
         return self._drawn(path, sha256, size)
 
     def _drawn(self, path: Path, key: str, size: Size) -> tuple[bytes, str]:
@@ -78,9 +78,9 @@ class Pictures:
         return self.cache / digest[:2] / f"{digest}.{kind}"
 
 
-def shrunk(picture: Image.Image, side: int) -> tuple[bytes, str]:
-    """A picture of at most `side` pixels, encoded, and the name of its format."""
-    small = picture.copy()
+def shrunk(image: Image.Image, side: int) -> tuple[bytes, str]:
+    """A image of at most `side` pixels, encoded, and the name of its format."""
+    small = image.copy()
     small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     stream = io.BytesIO()
     if max(small.size) <= EXACT:

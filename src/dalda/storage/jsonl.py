@@ -26,14 +26,14 @@ def _is_text(value: object) -> bool:
 
 
 NEEDED: Mapping[str, Callable[[object], bool]] = {
-    "job_id": _is_text,
+    "request_id": _is_text,
     "label": _is_text,
     "source": _is_text,
     "source_sha256": _is_text,
     "repeat": lambda value: isinstance(value, int) and _is_number(value),
     "prompt": _is_text,
     "ip_adapter_scale": _is_number,
-    "clip_score": lambda value: value is None or _is_number(value),
+    "source_clip_probability": lambda value: value is None or _is_number(value),
 }
 """What a record must say of itself to be a sample."""
 
@@ -55,7 +55,7 @@ def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
             raise
 
 
-def mend(path: Path) -> None:
+def fix(path: Path) -> None:
     """Cuts off a last line that a stop has torn."""
     if not path.exists() or path.stat().st_size == 0:
         return
@@ -73,7 +73,8 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def put_in_order(path: Path, place: Mapping[str, int]) -> None:
-    """Sorts the lines by their jobs' places and keeps the last line of each job; nothing else changes."""
+    """Sorts the lines by their requests' places and keeps the last line of each request; nothing else
+    changes."""
     text = _reordered(path, place)
     if text is not None:
         write_atomically(path, text)
@@ -85,16 +86,16 @@ def are_in_order(path: Path, place: Mapping[str, int]) -> bool:
 
 
 def _reordered(path: Path, place: Mapping[str, int]) -> str | None:
-    """The lines in their jobs' order; None where they are in it."""
+    """The lines in their requests' order; None where they are in it."""
     if not path.exists():
         return None
     count, last = 0, dict[str, str]()
     for record, text in _numbered(path):
         count += 1
-        last[str(record["job_id"])] = text
-    ordered = sorted(last, key=lambda job_id: place.get(job_id, -1))
+        last[str(record["request_id"])] = text
+    ordered = sorted(last, key=lambda request_id: place.get(request_id, -1))
     if count != len(last) or ordered != list(last) or unfinished(path).exists():
-        return "".join(last[job_id] for job_id in ordered)
+        return "".join(last[request_id] for request_id in ordered)
     return None
 
 

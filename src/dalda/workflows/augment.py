@@ -1,4 +1,4 @@
-"""From examples and captions to a plan, and from the plan to pictures."""
+"""From examples and captions to a plan, and from the plan to images."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from dalda.datasets.image_io import open_source
 from dalda.errors import UserError
 from dalda.generation.plan import Recipe, make_plan
 from dalda.generation.source_probabilities import keep_scores, kept_scores
-from dalda.generation.synthetic_dataset import CONTENTS, Store
+from dalda.generation.synthetic_dataset import CONTENTS, SyntheticDataset
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.progress import progress, say
-from dalda.types import Job, Plan, Split
+from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.loading import device_named, load_model, load_scorer, token_counter
 from dalda.workflows.real_images import DOODLES, score_examples, split_of
@@ -34,13 +34,13 @@ TEXT_TOKENS = 77
 IN_PRESET = ("steps", "guidance_scale", "guidance_interval", "scheduler", "lora", "vae")
 """Options that stand for fields of the preset."""
 IN_RENDERING = ("batch_size", "device", "dtype", "channels_last", "compile")
-"""Options that change no picture but by rounding, and so may differ from one run to the next."""
+"""Options that change no image but by rounding, and so may differ from one run to the next."""
 _VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
 
 
 def preset_of(config: AugmentConfig) -> Preset:
     """The model's row with what the user overrides."""
-    preset = overridden(preset_named(config.model), config.override)
+    preset = overridden(preset_named(config.model), config.model_option)
     if config.adapter is not None:
         preset = with_adapter(preset, config.adapter)
     chosen = {name: getattr(config, name) for name in IN_PRESET}
@@ -48,17 +48,17 @@ def preset_of(config: AugmentConfig) -> Preset:
 
 
 @dataclass(frozen=True)
-class Decided:
-    """Everything that is settled before the first picture: the plan and what it was made from."""
+class AugmentPlan:
+    """Everything that is settled before the first image: the plan and what it was made from."""
 
-    split: Split
+    split: FewShotSplit
     preset: Preset
     captions: Mapping[str, Sequence[str]]
-    plan: Plan
+    plan: GenerationPlan
     skipped: tuple[str, ...] = ()
-    """A sentence on each picture of the data set that cannot be used."""
+    """A sentence on each image of the data set that cannot be used."""
     scores: tuple[float, ...] | None = None
-    """The CLIP score of each of the split's examples, where they are known."""
+    """The CLIP class probability of each of the split's examples, where they are known."""
     contents: Mapping[str, str] = field(default_factory=dict)
     """What models in folders of the user's hold, by the names of their settings."""
 
@@ -70,14 +70,14 @@ class Decided:
 
 def decide(
     config: AugmentConfig, scores: Sequence[float] | None = None, *, hold_out: bool = False
-) -> Decided:
-    """Split, captions, scores and lambda, up to the plan; scores are computed only where needed.
+) -> AugmentPlan:
+    """FewShotSplit, captions, scores and lambda, up to the plan; scores are computed only where needed.
 
-    Those that the folder was begun with hold, whatever `scores` says: they decide the jobs.
+    Those that the folder was begun with hold, whatever `scores` says: they decide the requests.
     `hold_out` keeps half of a folder without a validation part out of it, as training does.
     """
     preset = preset_of(config)
-    policy = policy_named(config.guidance, config.sampling)
+    policy = policy_named(config.ip_adapter_scale, config.scale_sampling)
     split, skipped = usable(split_of(config, hold_out=hold_out), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
     contents = contents_of(config.model, preset)
@@ -93,27 +93,27 @@ def decide(
         seed=config.seed,
     )
     plan = make_plan(split, captions, known, policy, assign_captions, recipe)
-    return Decided(split, preset, captions, plan, skipped, known, contents)
+    return AugmentPlan(split, preset, captions, plan, skipped, known, contents)
 
 
 def _scores_of(
     config: AugmentConfig,
     preset: Preset,
     contents: Mapping[str, str],
-    split: Split,
+    split: FewShotSplit,
     given: Sequence[float] | None,
 ) -> tuple[float, ...] | None:
     """What the folder keeps, then what is given; the rest is computed. None where none are needed."""
-    keys = [(one.label, one.sha256) for one in split.examples]
+    keys = [(one.label, one.sha256) for one in split.images]
     found: dict[tuple[str, str], float] = {}
     if given is not None:
         found = dict(zip(keys, given, strict=True))
-    elif config.guidance != "adaptive":
+    elif config.ip_adapter_scale != "adaptive":
         return None
     found |= kept_scores(config.out, contents.get("preset.clip", preset.clip), split.classes)
-    unknown = tuple(one for one, key in zip(split.examples, keys, strict=True) if key not in found)
+    unknown = tuple(one for one, key in zip(split.images, keys, strict=True) if key not in found)
     if unknown:
-        rest = replace(split, examples=unknown)
+        rest = replace(split, images=unknown)
         scores = score_examples(rest, load_scorer(preset.clip, device_named(config.device)))
         found |= {(one.label, one.sha256): score for one, score in zip(unknown, scores, strict=True)}
     return tuple(found[key] for key in keys)
@@ -123,39 +123,39 @@ def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> Augmen
     """Makes the synthetic set, or what is still missing of it, in `config.out`."""
     warn_of_doodles(config)
     decided = decide(config)
-    store = Store.open(config.out, settings_of(config, decided))
-    return paint_plan(config, decided, store, renderer)
+    store = SyntheticDataset.open(config.out, settings_of(config, decided))
+    return generate_plan(config, decided, store, renderer)
 
 
-def paint_plan(
-    config: AugmentConfig, decided: Decided, store: Store, renderer: "Renderer | None" = None
+def generate_plan(
+    config: AugmentConfig, decided: AugmentPlan, store: SyntheticDataset, renderer: "Renderer | None" = None
 ) -> AugmentReport:
     """Renders what the store lacks; loads the model only if there is something to do."""
-    from dalda.generation.executors.local import missing_jobs
+    from dalda.generation.executors.local import missing_requests
 
     plan, started = decided.plan, time.monotonic()
-    missing = missing_jobs(plan, store)
+    missing = missing_requests(plan, store)
     dropped_before = len(store.dropped())
     batch_size = None
     # Also when nothing is missing: an earlier run may have been stopped just before it put all in order.
-    if missing or not store.is_settled(plan.jobs):
+    if missing or not store.is_settled(plan.requests):
         with store.held():
             # Once more, now that no other process adds any.
-            missing = missing_jobs(plan, store)
+            missing = missing_requests(plan, store)
             dropped_before = len(store.dropped())
             if missing:
                 _keep_scores(decided, store)
                 renderer = renderer or _loaded(config, decided.preset)
                 warn_of_cuts(decided.preset, missing)
-                batch_size = _paint_missing(config, decided, missing, store, renderer)
-            store.settle(plan.jobs)
+                batch_size = _generate_missing(config, decided, missing, store, renderer)
+            store.settle(plan.requests)
     again, reasons = store.faults()
     dropped = sum(reasons.values())
-    planned = len(plan.jobs)
+    planned = len(plan.requests)
     return AugmentReport(
         out=config.out,
         planned=planned,
-        painted=len(missing) - (dropped - dropped_before),
+        generated=len(missing) - (dropped - dropped_before),
         already_there=planned - len(missing) - dropped_before,
         dropped=dropped,
         seconds=round(time.monotonic() - started, 2),
@@ -166,9 +166,9 @@ def paint_plan(
     )
 
 
-def _keep_scores(decided: Decided, store: Store) -> None:
+def _keep_scores(decided: AugmentPlan, store: SyntheticDataset) -> None:
     if decided.scores is not None:
-        examples = decided.split.examples
+        examples = decided.split.images
         scores = {
             (one.label, one.sha256): score for one, score in zip(examples, decided.scores, strict=True)
         }
@@ -185,12 +185,16 @@ def _loaded(config: AugmentConfig, preset: Preset) -> "Renderer":
     )
 
 
-def _paint_missing(
-    config: AugmentConfig, decided: Decided, missing: Sequence[Job], store: Store, renderer: "Renderer"
+def _generate_missing(
+    config: AugmentConfig,
+    decided: AugmentPlan,
+    missing: Sequence[GenerationRequest],
+    store: SyntheticDataset,
+    renderer: "Renderer",
 ) -> int:
-    """Paints in batches of the user's size, else of the size that the folder was begun with."""
+    """Generates in batches of the user's size, else of the size that the folder was begun with."""
     from dalda.generation.batching import probed_batch_size
-    from dalda.generation.executors.local import paint
+    from dalda.generation.executors.local import generate
     from dalda.generation.image_encoding import FORMATS
 
     earlier = store.rendering()
@@ -201,8 +205,8 @@ def _paint_missing(
         batch_size = probed_batch_size(renderer, first, lambda: open_source(first.source))
     # A short last batch has the same shape, whether or not others were rendered before it.
     renderer.padded_to = batch_size
-    with progress("paint", len(missing)) as bar:
-        return paint(
+    with progress("generate", len(missing)) as bar:
+        return generate(
             decided.plan,
             missing,
             store,
@@ -216,26 +220,29 @@ def _paint_missing(
         )
 
 
-def preview(config: AugmentConfig) -> Preview:
+def dry_run(config: AugmentConfig) -> Preview:
     """The plan's size and spread; time is measured on one batch, nothing is written."""
     warn_of_doodles(config)
     decided = decide(config)
-    jobs = decided.plan.jobs
+    requests = decided.plan.requests
     seconds, size = _tried(config, decided)
     return Preview(
-        planned=len(jobs),
+        planned=len(requests),
         classes=len(decided.split.classes),
-        examples=len(decided.split.examples),
-        ip_adapter_scale=lambda_summary(jobs),
-        trusts_image=sum(job.clip_score is not None and job.clip_score <= 0.3 for job in jobs),
+        images=len(decided.split.images),
+        ip_adapter_scale=lambda_summary(requests),
+        trusts_image=sum(
+            request.source_clip_probability is not None and request.source_clip_probability <= 0.3
+            for request in requests
+        ),
         seconds=seconds,
-        megabytes=round(len(jobs) * 1.6 * size * size / 1e6, 2),
+        megabytes=round(len(requests) * 1.6 * size * size / 1e6, 2),
         skipped=decided.skipped,
     )
 
 
-def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
-    """Seconds for the whole plan, from one batch of it, and the pictures' size in pixels."""
+def _tried(config: AugmentConfig, decided: AugmentPlan) -> tuple[float | None, int]:
+    """Seconds for the whole plan, from one batch of it, and the images' size in pixels."""
     from dalda.generation.batching import automatic_batch_size
 
     try:
@@ -244,19 +251,19 @@ def _tried(config: AugmentConfig, decided: Decided) -> tuple[float | None, int]:
         say(f"note: the time is unknown, since {error}")
         return None, decided.preset.size or 512
     batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
-    pace = _pace(renderer, decided.plan.jobs[:batch_size])
+    pace = _pace(renderer, decided.plan.requests[:batch_size])
     if pace is None:
-        say("note: the time is unknown, since there is not enough memory for a single picture")
+        say("note: the time is unknown, since there is not enough memory for a single image")
         return None, renderer.size
-    return round(pace * len(decided.plan.jobs), 1), renderer.size
+    return round(pace * len(decided.plan.requests), 1), renderer.size
 
 
-def _pace(renderer: "Renderer", batch: Sequence[Job]) -> float | None:
-    """Seconds for a picture in such a batch, or in half of one that does not fit; None where none fits."""
+def _pace(renderer: "Renderer", batch: Sequence[GenerationRequest]) -> float | None:
+    """Seconds for a image in such a batch, or in half of one that does not fit; None where none fits."""
     from dalda.generation.batching import free_memory, is_out_of_memory
 
     while batch:
-        sources = [open_source(job.source) for job in batch]
+        sources = [open_source(request.source) for request in batch]
         started = time.monotonic()
         try:
             renderer.render(batch, sources)
@@ -270,11 +277,20 @@ def _pace(renderer: "Renderer", batch: Sequence[Job]) -> float | None:
     return None
 
 
-def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
+def settings_of(config: AugmentConfig, decided: AugmentPlan) -> dict[str, Any]:
     """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
-    examples = [[one.label, one.sha256] for one in decided.split.examples]
+    examples = [[one.label, one.sha256] for one in decided.split.images]
     # What is in the preset, or in the examples' and captions' digests, may be spelt in several ways.
-    spelt = {"out", "captions", "root", "adapter", "override", "on_bad_image", *IN_PRESET, *IN_RENDERING}
+    spelt = {
+        "out",
+        "captions",
+        "root",
+        "adapter",
+        "model_option",
+        "on_bad_image",
+        *IN_PRESET,
+        *IN_RENDERING,
+    }
     chosen = config.model_dump(mode="json", exclude=spelt | {"dataset"})
     return {
         "dataset": decided.split.dataset,
@@ -292,19 +308,19 @@ def settings_of(config: AugmentConfig, decided: Decided) -> dict[str, Any]:
     }
 
 
-def lambda_summary(jobs: Sequence[Job]) -> dict[str, float]:
+def lambda_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
     """How a plan's weights are spread: minimum, quartiles and maximum."""
     import numpy as np
 
     marks = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
-    weights = [job.ip_adapter_scale for job in jobs]
+    weights = [request.ip_adapter_scale for request in requests]
     return {name: round(float(np.percentile(weights, mark)), 4) for name, mark in marks.items()}
 
 
-def warn_of_cuts(preset: Preset, jobs: Sequence[Job]) -> None:
+def warn_of_cuts(preset: Preset, requests: Sequence[GenerationRequest]) -> None:
     """Says which prompts the text encoder will not read to their end."""
     count = token_counter(preset)
-    prompts = dict.fromkeys(job.prompt for job in jobs)
+    prompts = dict.fromkeys(request.prompt for request in requests)
     cut = [prompt for prompt in prompts if count is not None and count(prompt) > TEXT_TOKENS]
     if cut:
         say(f"note: {len(cut)} prompts are longer than {TEXT_TOKENS} tokens and are cut, as '{cut[0]}'")

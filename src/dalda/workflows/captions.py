@@ -11,9 +11,9 @@ from dalda.config import CaptionConfig
 from dalda.datasets.registry import caption_name
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
-from dalda.types import Split
+from dalda.types import FewShotSplit
 from dalda.workflows.loading import token_counter
-from dalda.workflows.real_images import DOODLES, catalog_of
+from dalda.workflows.real_images import DOODLES, load_dataset
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
@@ -34,7 +34,7 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
         llm=config.llm,
         base_url=config.base_url,
         per_class=config.per_class,
-        about=config.about,
+        domain=config.domain,
         dataset=dataset,
         names={name: caption_name(dataset, name) for name in classes},
         words=WORDS["doodles" if dataset == DOODLES else "photos"],
@@ -51,7 +51,7 @@ def classes_in(config: CaptionConfig) -> tuple[str, ...]:
     if (config.dataset is None) == (config.classes is None):
         raise UserError("name either a data set or a list of classes with --classes, one of the two")
     if config.dataset is not None:
-        return catalog_of(config.dataset, config.root).classes
+        return load_dataset(config.dataset, config.root).classes
     assert config.classes is not None
     try:
         lines = config.classes.read_text(encoding="utf-8-sig").splitlines()
@@ -62,7 +62,9 @@ def classes_in(config: CaptionConfig) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def captions_for(split: Split, words: str, seed: int, captions: Path | None = None) -> dict[str, list[str]]:
+def captions_for(
+    split: FewShotSplit, words: str, seed: int, captions: Path | None = None
+) -> dict[str, list[str]]:
     """Captions per class: the user's file or, without one, the grammar's."""
     if captions is not None:
         return read_book(captions, split.classes)

@@ -1,10 +1,10 @@
-"""A set's own CLIP, which looks at its pictures: the same for the report and for the review page."""
+"""A set's own CLIP, which looks at its images: the same for the report and for the review page."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import Store
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.hub import place_of
 from dalda.workflows.loading import device_named, load_features, on_disk
 
@@ -43,6 +43,6 @@ def _folder_of(clip: str) -> str:
     return snapshot_download(place.name, revision=place.revision, local_files_only=True)
 
 
-def classes_of(store: Store) -> list[str]:
-    """What CLIP chooses from: the classes that pictures were painted for, whatever became of these."""
+def classes_of(store: SyntheticDataset) -> list[str]:
+    """What CLIP chooses from: the classes that images were generated for, whatever became of these."""
     return list(dict.fromkeys(str(line["label"]) for line in (*store.lines(), *store.dropped())))

@@ -1,9 +1,9 @@
-"""What the trials of a study say: each arm over the shots, and against its real pictures alone."""
+"""What the trials of a study say: each arm over the shots, and against its real images alone."""
 
 from collections.abc import Mapping, Sequence
 
 from dalda.config.experiment import REAL, Study
-from dalda.types import Outcome
+from dalda.types import TrialResult
 from dalda.workflows.reports.experiment import StudyComparison
 from dalda.workflows.reports.table import Bounds
 
@@ -12,19 +12,19 @@ def shots_key(shots: int | None) -> str:
     return "all" if shots is None else str(shots)
 
 
-def by_shots(outcomes: Sequence[Outcome]) -> dict[str, dict[int, Outcome]]:
-    """Outcomes of one arm: shots to seed to outcome."""
-    found: dict[str, dict[int, Outcome]] = {}
-    for one in outcomes:
+def by_shots(results: Sequence[TrialResult]) -> dict[str, dict[int, TrialResult]]:
+    """Results of one arm: shots to seed to result."""
+    found: dict[str, dict[int, TrialResult]] = {}
+    for one in results:
         found.setdefault(shots_key(one.shots), {})[one.seed] = one
     return found
 
 
-def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
+def compared_arms(results: Sequence[TrialResult], study: Study) -> StudyComparison:
     """Accuracy per arm and shots, and what each arm gains over the real one, paired by seed and image."""
     from dalda.evaluation.statistics import accuracy_interval, compare, verdict
 
-    arms = {arm.name: by_shots([one for one in outcomes if one.arm == arm.name]) for arm in study.arms}
+    arms = {arm.name: by_shots([one for one in results if one.arm == arm.name]) for arm in study.arms}
     real = next((arm.name for arm in study.arms if arm.method == REAL), None)
     gains: dict[str, dict[str, Bounds]] = {}
     sentences = []
@@ -53,8 +53,8 @@ def compared_arms(outcomes: Sequence[Outcome], study: Study) -> StudyComparison:
 
 
 def paired_trials(
-    found: Mapping[str, Mapping[int, Outcome]], others: Mapping[str, Mapping[int, Outcome]]
-) -> dict[str, tuple[list[Outcome], list[Outcome]]]:
+    found: Mapping[str, Mapping[int, TrialResult]], others: Mapping[str, Mapping[int, TrialResult]]
+) -> dict[str, tuple[list[TrialResult], list[TrialResult]]]:
     """Shots to the trials of both arms, seed by seed, for what both have."""
     pairs = {}
     for key, ones in found.items():
@@ -65,8 +65,8 @@ def paired_trials(
 
 
 def whole_seeds(
-    pairs: Mapping[str, tuple[Sequence[Outcome], Sequence[Outcome]]],
-) -> tuple[list[Outcome], list[Outcome]]:
+    pairs: Mapping[str, tuple[Sequence[TrialResult], Sequence[TrialResult]]],
+) -> tuple[list[TrialResult], list[TrialResult]]:
     """The trials of the seeds that were run at every number of shots."""
     ran = [{one.seed for one in ones} for ones, _ in pairs.values()]
     whole = set.intersection(*ran) if ran else set()

@@ -1,4 +1,4 @@
-"""What a run of a study would do: how many pictures and trials, how long, how large; nothing is made."""
+"""What a run of a study would do: how many images and trials, how long, how large; nothing is made."""
 
 import time
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SETTINGS, Store
+from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.progress import say
-from dalda.workflows.augment import preset_of, preview
+from dalda.workflows.augment import dry_run, preset_of
 from dalda.workflows.experiment import chosen_arms, missing_tasks, refuse_others, settled
 from dalda.workflows.loading import load_features
-from dalda.workflows.original_folder import left_by_reference, place_of
+from dalda.workflows.original_folder import left_by_original, place_of
 from dalda.workflows.reports.experiment import StudyPreview
 from dalda.workflows.synthetic_sets import backbone_for
 from dalda.workflows.train import schedule_of
@@ -28,16 +28,16 @@ TRIED_STEPS = 10
 TRIED_IMAGES = 16
 
 
-def preview_run(
+def dry_run_experiment(
     source: Study | Path | str,
     *,
     out: Path | None = None,
     root: Path | None = None,
-    reference: bool = False,
+    original: bool = False,
     only: Sequence[str] = (),
 ) -> StudyPreview:
     """The size of a run; time is measured on a batch of each model and on a few training steps."""
-    study = settled(source, out=out, root=root, reference=reference)
+    study = settled(source, out=out, root=root, original=original)
     folder = study.out or Path()
     arms = chosen_arms(study, only)
     refuse_others(folder)
@@ -46,7 +46,9 @@ def preview_run(
     sets = {task.set_id: task for task in tasks if task.synthetic is not None}
     needed = {task.set_id for task in missing}
     left = {name: _left(study, task) for name, task in sets.items() if name in needed}
-    seconds, megabytes = _painting(study, {name: sets[name] for name, count in left.items() if count}, left)
+    seconds, megabytes = _generating(
+        study, {name: sets[name] for name, count in left.items() if count}, left
+    )
     return StudyPreview(
         out=folder,
         arms=tuple(arm.name for arm in study.arms if arm.name in arms),
@@ -55,30 +57,30 @@ def preview_run(
         synthetic_sets=len(sets),
         images=sum(map(_planned, sets.values())),
         missing_images=sum(left.values()),
-        painting_seconds=seconds,
+        generating_seconds=seconds,
         training_seconds=_training(study, missing),
         megabytes=round(megabytes, 2),
     )
 
 
 def _planned(task: Task) -> int:
-    """Pictures of a set: those of its own shots, which may be more than the trial's."""
+    """Images of a set: those of its own shots, which may be more than the trial's."""
     config = task.synthetic
     assert config is not None
     return config.per_image * task.sources
 
 
 def _left(study: Study, task: Task) -> int:
-    """Pictures of a set that are still to be painted."""
-    _, skip = left_by_reference(study, task)
+    """Images of a set that are still to be generated."""
+    _, skip = left_by_original(study, task)
     if skip is None or task.synthetic is None:
         return 0
     folder = place_of(task.synthetic.out, skip)
-    done = len(Store.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
+    done = len(SyntheticDataset.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
     return max(0, _planned(task) - skip - done)
 
 
-def _painting(
+def _generating(
     study: Study, sets: dict[str | None, Task], left: dict[str | None, int]
 ) -> tuple[float | None, float]:
     """Seconds and megabytes for what is left of the sets, by a batch of each model."""
@@ -98,10 +100,10 @@ def _painting(
 
 
 def _pace(config: AugmentConfig) -> tuple[float | None, float]:
-    """Seconds and megabytes per picture."""
-    tried = config.model_copy(update={"guidance": "0.5", "captions": None})
+    """Seconds and megabytes per image."""
+    tried = config.model_copy(update={"ip_adapter_scale": "0.5", "captions": None})
     try:
-        found = preview(tried)
+        found = dry_run(tried)
     except UserError as error:
         say(f"note: the time is unknown, since {error}")
         size = preset_of(config).size or 512
@@ -114,13 +116,13 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
     """Seconds for the trials, from the backbone's pace and that of a few steps."""
     if not missing:
         return 0.0
-    task = min(missing, key=lambda one: len(one.split.examples))
+    task = min(missing, key=lambda one: len(one.split.images))
     config = task.spec.train
     try:
         backbone = backbone_for(config, config.backbone)
-        views = 8 if config.views == "exact" else config.views
-        store = load_features(backbone, config.device, views=views, augment=config.augment)
-        tried = [open_image(one.path) for one in task.split.examples[:TRIED_IMAGES]]
+        views = 8 if config.feature_views == "online" else config.feature_views
+        store = load_features(backbone, config.device, views=views, transforms=config.transforms)
+        tried = [open_image(one.path) for one in task.split.images[:TRIED_IMAGES]]
         started = time.monotonic()
         store.backbone.features(tried)
         each = (time.monotonic() - started) / len(tried)
@@ -129,29 +131,37 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         say(f"note: the time of training is unknown, since {error}")
         return None
     made = sum(map(_planned, {one.set_id: one for one in missing if one.synthetic is not None}.values()))
-    real = {example.sha256 for one in missing for example in one.split.examples}
-    held_out = {example.sha256 for one in missing for example in one.validation.examples}
-    images = len(held_out) + (0 if study.reference else views * (made + len(real)))
+    real = {example.sha256 for one in missing for example in one.split.images}
+    held_out = {example.sha256 for one in missing for example in one.validation.images}
+    images = len(held_out) + (0 if study.original else views * (made + len(real)))
     return round(each * images + step * config.epochs * config.iterations * len(missing), 1)
 
 
 def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
     """One training step of the trial, on its real images."""
-    from dalda.compat.protocol import run_as_reference
+    from dalda.compat.protocol import run_as_original
     from dalda.evaluation.run import run_all
     from dalda.evaluation.trial import Trial
 
     config = task.spec.train
     quick = replace(schedule_of(config), epochs=1, iterations=TRIED_STEPS)
     trial = Trial("a try", config.seed, task.split)
-    one_of_each = {example.label: example for example in task.validation.examples}
-    few = replace(task.validation, examples=tuple(one_of_each.values()))
+    one_of_each = {example.label: example for example in task.validation.images}
+    few = replace(task.validation, images=tuple(one_of_each.values()))
     seconds = 0.0
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
-        if study.reference:
-            run_as_reference(trial, few, store, quick)
+        if study.original:
+            run_as_original(trial, few, store, quick)
         else:
-            run_all([trial], few, store, quick, exact=config.exact, tune=config.tune, mix=config.mix)
+            run_all(
+                [trial],
+                few,
+                store,
+                quick,
+                exact=config.online,
+                finetune=config.finetune,
+                mix=config.batch_augment,
+            )
         seconds = time.monotonic() - started
     return seconds / TRIED_STEPS

@@ -2,7 +2,7 @@
 
 from dalda.config import EvaluateConfig
 from dalda.workflows.loading import load_features
-from dalda.workflows.real_images import catalog_of, checked, split_of
+from dalda.workflows.real_images import checked, load_dataset, split_of
 from dalda.workflows.reports.evaluation import EvaluateReport
 from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
 
@@ -10,15 +10,15 @@ from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
 def evaluate(config: EvaluateConfig) -> EvaluateReport:
     """Fidelity, coverage, diversity, near-copies and strays, overall and class by class.
 
-    A backbone that reads no text is helped out by CLIP for the CLIP score and the strays.
+    A backbone that reads no text is helped out by CLIP for the CLIP class probability and the strays.
     """
     from dalda.evaluation.generative_metrics import evaluate as look
 
     made = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
-    hold_out = config.part == "val" and "val" not in catalog_of(config.dataset, config.root).parts
-    split = checked(split_of(config, config.part, hold_out=hold_out))
+    hold_out = config.split == "val" and "val" not in load_dataset(config.dataset, config.root).parts
+    split = checked(split_of(config, config.split, hold_out=hold_out))
     backbone = backbone_for(config, config.backbone)
     store = load_features(backbone, config.device)
     reader = store if store.backbone.tokenizer is not None else load_features("clip", config.device)
     found = look(split, made.samples, store, reader)
-    return EvaluateReport(found, [one.path for one in split.examples], backbone, len(made.rejected))
+    return EvaluateReport(found, [one.path for one in split.images], backbone, len(made.rejected))

@@ -1,4 +1,4 @@
-"""A synthetic set in the forms that others read, with the real pictures beside it where that is wanted."""
+"""A synthetic set in the forms that others read, with the real images beside it where that is wanted."""
 
 import csv
 import io
@@ -18,23 +18,31 @@ from dalda.compat.synthetic_folder import TABLE as PROMPTS
 from dalda.config import ExportConfig
 from dalda.datasets.image_io import IMAGE_SUFFIXES, check_image, open_image, sha256_of
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import METADATA, TRAIN, Store, folder_name
+from dalda.generation.synthetic_dataset import METADATA, TRAIN, SyntheticDataset, folder_name
 from dalda.progress import Progress, progress
 from dalda.seeding import generator_of
-from dalda.types import Sample
+from dalda.types import SyntheticImage
 from dalda.workflows.original_folder import MEAN, PROMPT_COLUMNS
 from dalda.workflows.synthetic_sets import synthetic_set
 
 SHARD = 1000
-"""Pictures in one tar file of a WebDataset."""
+"""Images in one tar file of a WebDataset."""
 TABLE = "metadata.csv"
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-FIRST_COLUMNS = ("file_name", "label", "origin", "source", "prompt", "ip_adapter_scale", "clip_score")
+FIRST_COLUMNS = (
+    "file_name",
+    "label",
+    "origin",
+    "source",
+    "prompt",
+    "ip_adapter_scale",
+    "source_clip_probability",
+)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of an export: where it lies, what it will be called, and what is known of it."""
+    """One image of an export: where it lies, what it will be called, and what is known of it."""
 
     path: Path
     label: str
@@ -66,7 +74,7 @@ class Exported:
         return {**asdict(self), "out": str(self.out)}
 
     def lines(self) -> list[str]:
-        lines = [f"{self.synthetic} synthetic and {self.real} real pictures: {self.out}"]
+        lines = [f"{self.synthetic} synthetic and {self.real} real images: {self.out}"]
         if self.linked:
             lines.append(
                 f"{self.linked} are hard links to the files that were there, which take no room; "
@@ -80,15 +88,15 @@ class Exported:
 def export(config: ExportConfig) -> Exported:
     """Writes `config.source` in the form `config.to` at `config.out`, whole or not at all.
 
-    Raises UserError for an output that is there already, a picture that is not what the metadata says,
-    and real pictures where the form has no place for them.
+    Raises UserError for an output that is there already, a image that is not what the metadata says,
+    and real images where the form has no place for them.
     """
-    if config.to == "reference" and config.with_real:
-        raise UserError("the reference's format holds no real pictures; leave --with-real out")
+    if config.to == "original" and config.with_real:
+        raise UserError("the original code's format holds no real images; leave --with-real out")
     refuse_taken(config.out)
     made = synthetic_set(config.source, ignore_review=config.ignore_review)
-    lines = {str(line["job_id"]): line for line in Store.existing(config.source).lines()}
-    items = [synthetic_item(config.source, one, lines[one.job_id]) for one in made.samples]
+    lines = {str(line["request_id"]): line for line in SyntheticDataset.existing(config.source).lines()}
+    items = [synthetic_item(config.source, one, lines[one.request_id]) for one in made.samples]
     real = real_items(config.source) if config.with_real else {}
     if real:
         places = {key: item.place for key, item in real.items()}
@@ -111,25 +119,25 @@ def refuse_taken(out: Path) -> None:
         raise UserError(f"'{out}' is there already and is not overwritten; name another with -o")
 
 
-def synthetic_item(folder: Path, sample: Sample, line: Mapping[str, Any]) -> Item:
+def synthetic_item(folder: Path, sample: SyntheticImage, line: Mapping[str, Any]) -> Item:
     """A sample of the set, once its file and its name are known to be harmless."""
     suffix = sample.path.suffix.lower()
     inside = sample.path.resolve().is_relative_to(folder.resolve())
-    if not re.fullmatch(r"[0-9a-f]{8,64}", sample.job_id) or suffix not in IMAGE_SUFFIXES or not inside:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", sample.request_id) or suffix not in IMAGE_SUFFIXES or not inside:
         raise UserError(
-            f"the metadata of '{folder}' names {str(sample.path)!r} for the job {sample.job_id!r}, which "
-            "dalda has not written so; take that line out"
+            f"the metadata of '{folder}' names {str(sample.path)!r} for the request {sample.request_id!r}, "
+            "which dalda has not written so; take that line out"
         )
     about = {key: value for key, value in line.items() if key != "file_name"}
-    return Item(sample.path, sample.label, sample.job_id + suffix, {**about, "origin": "synthetic"})
+    return Item(sample.path, sample.label, sample.request_id + suffix, {**about, "origin": "synthetic"})
 
 
 def real_items(folder: Path) -> dict[tuple[str, str], Item]:
-    """The real pictures that the set was made from, each once, those included whose copies were dropped.
+    """The real images that the set was made from, each once, those included whose copies were dropped.
 
-    Raises UserError for one that is gone or is another picture now.
+    Raises UserError for one that is gone or is another image now.
     """
-    store, found = Store.existing(folder), {}
+    store, found = SyntheticDataset.existing(folder), {}
     for line in (*store.lines(), *store.dropped()):
         key = (str(line["label"]), str(line["source_sha256"]))
         if key in found:
@@ -137,7 +145,7 @@ def real_items(folder: Path) -> dict[tuple[str, str], Item]:
         path = Path(str(line["source"]))
         if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file() or sha256_of(path) != key[1]:
             raise UserError(
-                f"the real picture '{path}' is gone or has changed since; put it back, "
+                f"the real image '{path}' is gone or has changed since; put it back, "
                 "or leave --with-real out"
             )
         check_image(path)
@@ -196,8 +204,8 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def _reference(items: Sequence[Item], out: Path, done: Exported, bar: Progress) -> None:
-    """The reference's folder: aug-INDEX-REPEAT.png and its table; INDEX counts the real pictures."""
+def _original(items: Sequence[Item], out: Path, done: Exported, bar: Progress) -> None:
+    """The original code's folder: aug-INDEX-REPEAT.png and its table; INDEX counts the real images."""
     indices: dict[tuple[str, str], int] = {}
     rows = []
     for item in items:
@@ -206,7 +214,7 @@ def _reference(items: Sequence[Item], out: Path, done: Exported, bar: Progress) 
         target = out / f"aug-{index}-{int(about['repeat'])}.png"
         if target.exists():
             raise UserError(
-                "two real pictures of a class are the same file, which the reference's names cannot tell "
+                "two real images of a class are the same file, which the original code's names cannot tell "
                 "apart; export another form"
             )
         if item.path.suffix.lower() == ".png":
@@ -217,7 +225,9 @@ def _reference(items: Sequence[Item], out: Path, done: Exported, bar: Progress) 
         bar.advance()
         mean = about.get("ip_adapter_scale_mean")
         values = (about["source"], target.name, about["prompt"], about["ip_adapter_scale"])
-        rows.append([*values, about["clip_score"], about["ip_adapter_scale"] if mean is None else mean])
+        rows.append(
+            [*values, about["source_clip_probability"], about["ip_adapter_scale"] if mean is None else mean]
+        )
     file = io.StringIO(newline="")
     csv.writer(file).writerows([[*PROMPT_COLUMNS, MEAN], *rows])
     _write_table(out / PROMPTS, file.getvalue())
@@ -228,7 +238,7 @@ FORMS: dict[str, Callable[[Sequence[Item], Path, Exported, Progress], None]] = {
     "folder": _folder,
     "hf": _hugging_face,
     "webdataset": _webdataset,
-    "reference": _reference,
+    "original": _original,
 }
 
 
@@ -246,17 +256,15 @@ def _place(path: Path, target: Path, done: Exported) -> None:
         os.link(path.resolve(), target)
         done.linked += 1
     except FileExistsError:
-        # Never copied into: what lies there is a link to another picture of the set.
-        raise UserError(
-            f"two pictures would both be '{target.name}'; take one of their lines out"
-        ) from None
+        # Never copied into: what lies there is a link to another image of the set.
+        raise UserError(f"two images would both be '{target.name}'; take one of their lines out") from None
     except OSError:
         shutil.copyfile(path, target)
         done.copied += 1
 
 
 def _csv(items: Sequence[Item], name: Callable[[Item], str]) -> str:
-    """A line per picture, the same columns for real and synthetic ones."""
+    """A line per image, the same columns for real and synthetic ones."""
     known = dict.fromkeys(key for item in items for key in item.about)
     columns = [*FIRST_COLUMNS, *(key for key in known if key not in FIRST_COLUMNS)]
     file = io.StringIO(newline="")

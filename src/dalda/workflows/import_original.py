@@ -1,4 +1,4 @@
-"""From a folder that the authors' code made to a synthetic set like any other."""
+"""From a folder that the original DALDA code made to a synthetic set like any other."""
 
 import hashlib
 from collections import defaultdict
@@ -9,64 +9,66 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dalda.compat.synthetic_folder import TABLE, Row, pictures_in, read_table
+from dalda.compat.synthetic_folder import TABLE, Row, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
-from dalda.datasets.registry import Catalog
+from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
 from dalda.generation.image_encoding import FORMATS, REPEATED, Encoded, encode
-from dalda.generation.synthetic_dataset import Dropped, Finished, Store
+from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, preset_named
 from dalda.progress import progress, say
-from dalda.types import Example, Job
-from dalda.workflows.real_images import catalog_of
+from dalda.types import GenerationRequest, RealImage
+from dalda.workflows.real_images import load_dataset
 from dalda.workflows.reports.augment import ImportReport
 
-METHOD = "reference"
+METHOD = "original"
 AT_A_TIME = 64
-"""Pictures read between two notes on the disk."""
+"""Images read between two notes on the disk."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A picture of the folder, and the job that it would have been."""
+    """A image of the folder, and the request that it would have been."""
 
     path: Path
-    job: Job
+    request: GenerationRequest
 
 
-def import_reference(config: ImportConfig) -> ImportReport:
-    """Copies the pictures of `config.folder`, with all that its table says of them, into `config.out`.
+def import_original(config: ImportConfig) -> ImportReport:
+    """Copies the images of `config.folder`, with all that its table says of them, into `config.out`.
 
-    Each picture's source is found in the data set by its name. The folder stays as it is; pictures of one
+    Each image's source is found in the data set by its name. The folder stays as it is; images of one
     colour and repeated ones are dropped with a reason, as after rendering. Goes on where it was stopped.
-    Raises UserError for a table or picture that cannot be used, and for a source that is not there.
+    Raises UserError for a table or image that cannot be used, and for a source that is not there.
     """
     rows = read_table(config.folder)
-    there = pictures_in(config.folder)
+    there = images_in(config.folder)
     used = [row for row in rows if row.name in there]
     if not used:
-        raise UserError(f"'{config.folder}' holds none of the pictures that its {TABLE} names")
-    sources = _sources(used, catalog_of(config.dataset, config.root))
+        raise UserError(f"'{config.folder}' holds none of the images that its {TABLE} names")
+    sources = _sources(used, load_dataset(config.dataset, config.root))
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
-    found = [Found(config.folder / row.name, _job(row, sources[row.index], model, preset)) for row in used]
-    store = Store.open(config.out, _settings(config, preset, found))
+    found = [
+        Found(config.folder / row.name, _request(row, sources[row.index], model, preset)) for row in used
+    ]
+    store = SyntheticDataset.open(config.out, _settings(config, preset, found))
     skipped = _copy(found, store, config.on_bad_image)
     _, reasons = store.faults()
     return ImportReport(
         out=config.out,
-        pictures=len(found),
+        images=len(found),
         kept=len(store.finished()) - sum(reasons.values()),
         dropped_for=dict(reasons),
         skipped=skipped,
-        rows_without_picture=len(rows) - len(used),
-        pictures_without_row=len(there - {row.name for row in rows}),
+        rows_without_image=len(rows) - len(used),
+        images_without_row=len(there - {row.name for row in rows}),
     )
 
 
-def _sources(rows: Sequence[Row], catalog: Catalog) -> dict[int, Example]:
+def _sources(rows: Sequence[Row], catalog: ImageDataset) -> dict[int, RealImage]:
     """The example behind each index: the one whose path ends most like the table's, and no other does."""
     named = defaultdict(list)
     for label, files in catalog.parts["train"].items():
@@ -78,17 +80,17 @@ def _sources(rows: Sequence[Row], catalog: Catalog) -> dict[int, Example]:
         best = max((count for count, _, _ in alike), default=0)
         closest = [(label, path) for count, label, path in alike if count == best]
         if len(closest) != 1:
-            said = "is not in" if not closest else f"could be {len(closest)} pictures of"
+            said = "is not in" if not closest else f"could be {len(closest)} images of"
             raise UserError(
                 f"'{'/'.join(row.source)}', the source of {row.name}, {said} {catalog.dataset}; "
-                "name the data set that the pictures were made from"
+                "name the data set that the images were made from"
             )
         ((label, path),) = closest
         sources[row.index] = (label, path)
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(sha256_of, (path for _, path in sources.values()))
         return {
-            index: Example(path, label, sha256)
+            index: RealImage(path, label, sha256)
             for (index, (label, path)), sha256 in zip(sources.items(), hashes, strict=True)
         }
 
@@ -99,8 +101,8 @@ def _common(path: Path, parts: Sequence[str]) -> int:
     return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
-def _job(row: Row, source: Example, model: str, preset: Preset) -> Job:
-    return Job(
+def _request(row: Row, source: RealImage, model: str, preset: Preset) -> GenerationRequest:
+    return GenerationRequest(
         source=source.path,
         source_sha256=source.sha256,
         label=source.label,
@@ -111,7 +113,7 @@ def _job(row: Row, source: Example, model: str, preset: Preset) -> Job:
         negative_prompt=preset.negative_prompt,
         ip_adapter_scale=row.ip_adapter_scale,
         ip_adapter_scale_mean=row.mean,
-        clip_score=row.clip_score,
+        source_clip_probability=row.source_clip_probability,
         guidance_scale=preset.guidance_scale,
         strength=None,
         steps=preset.steps,
@@ -121,29 +123,29 @@ def _job(row: Row, source: Example, model: str, preset: Preset) -> Job:
 
 
 def _settings(config: ImportConfig, preset: Preset, found: Sequence[Found]) -> dict[str, Any]:
-    jobs = "\n".join(one.job.id for one in found)
+    requests = "\n".join(one.request.id for one in found)
     return {
         "dataset": config.dataset,
         "model": config.model,
         "method": METHOD,
         "format": "png",
-        "pictures": len(found),
-        "pictures_sha256": hashlib.sha256(jobs.encode()).hexdigest()[:20],
+        "images": len(found),
+        "images_sha256": hashlib.sha256(requests.encode()).hexdigest()[:20],
         "preset": asdict(preset),
         "versions": {"dalda": version("dalda")},
     }
 
 
-def _copy(found: Sequence[Found], store: Store, on_bad_image: str) -> tuple[str, ...]:
-    """Adds what the store lacks; the sentences on pictures that could not be read."""
+def _copy(found: Sequence[Found], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
+    """Adds what the store lacks; the sentences on images that could not be read."""
     skipped: list[str] = []
-    jobs = [one.job for one in found]
-    if {job.id for job in jobs} <= store.finished() and store.is_settled(jobs):
+    requests = [one.request for one in found]
+    if {request.id for request in requests} <= store.finished() and store.is_settled(requests):
         return ()
     with store.held():
         # Known only now that no other process adds any.
         done = store.finished()
-        missing = [one for one in found if one.job.id not in done]
+        missing = [one for one in found if one.request.id not in done]
         with progress("import", len(missing)) as bar, ThreadPoolExecutor(DECODERS) as pool:
             seen = store.hashes()
             for start in range(0, len(missing), AT_A_TIME):
@@ -155,9 +157,9 @@ def _copy(found: Sequence[Found], store: Store, on_bad_image: str) -> tuple[str,
                 skipped += [str(fault) for fault in bad]
                 store.add(*_judged(some, read, seen))
                 bar.advance(len(some))
-        store.settle(jobs)
+        store.settle(requests)
     if skipped:
-        say(f"note: {len(skipped)} of {len(found)} pictures are left out, as {skipped[0]}")
+        say(f"note: {len(skipped)} of {len(found)} images are left out, as {skipped[0]}")
     return tuple(skipped)
 
 
@@ -171,16 +173,16 @@ def _read(one: Found) -> Encoded | UserError:
 def _judged(
     some: Sequence[Found], read: Mapping[Path, Encoded | UserError], seen: set[str]
 ) -> tuple[list[Finished], list[Dropped]]:
-    """What is kept and what is not; broken pictures are in neither."""
+    """What is kept and what is not; broken images are in neither."""
     finished, dropped = [], []
     for one in some:
-        picture = read[one.path]
-        if isinstance(picture, UserError):
+        image = read[one.path]
+        if isinstance(image, UserError):
             continue
-        fault = picture.fault or (REPEATED if picture.sha256 in seen else None)
+        fault = image.fault or (REPEATED if image.sha256 in seen else None)
         if fault is None:
-            seen.add(picture.sha256)
-            finished.append(Finished(one.job, picture, seed=None))
+            seen.add(image.sha256)
+            finished.append(Finished(one.request, image, seed=None))
         else:
-            dropped.append(Dropped(one.job, fault, seed=None))
+            dropped.append(Dropped(one.request, fault, seed=None))
     return finished, dropped

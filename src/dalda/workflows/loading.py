@@ -19,7 +19,7 @@ BYTES = 256
 
 
 def load_scorer(clip: str, device: str) -> "ClipScorer":
-    """The CLIP of a preset. Raises UserError when it is not to be had."""
+    """The CLIP of a preset. Raises UserError when it cannot be loaded."""
     _hush()
     from dalda.models.clip import ClipScorer
     from dalda.models.hub import loaded
@@ -27,7 +27,7 @@ def load_scorer(clip: str, device: str) -> "ClipScorer":
     def load(name: str, **place: Any) -> ClipScorer:
         return ClipScorer.load(name, device=device, **place)
 
-    return loaded(clip, "--override clip=", load)
+    return loaded(clip, "--model-option clip=", load)
 
 
 def load_model(
@@ -52,12 +52,12 @@ def load_features(
     device: str,
     *,
     views: int = 8,
-    augment: str = "standard",
+    transforms: str = "standard",
 ) -> "FeatureStore":
     """A loaded backbone with the features that it gave earlier, kept in the user's cache.
 
     A backbone is a row of the table, a folder or ID@REVISION, from the disk or else from the Hub. Raises
-    UserError when it is not to be had or cannot be read.
+    UserError when it cannot be loaded or cannot be read.
     """
     _hush()
     from dalda.doodles.dataset import default_root
@@ -75,7 +75,7 @@ def load_features(
 
     found = loaded(where, "--backbone", load)
     cache = default_root().parent / "features"
-    return FeatureStore(found, open_image, views=views, augment=augment, folder=cache)
+    return FeatureStore(found, open_image, views=views, transforms=transforms, folder=cache)
 
 
 def on_disk(folder_or_id: str) -> bool:

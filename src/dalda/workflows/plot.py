@@ -1,4 +1,4 @@
-"""From the folders of runs, ours or the reference's, to a figure."""
+"""From the folders of runs, ours or the original code's, to a figure."""
 
 import csv
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SETTINGS, Store
+from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.reporting.curves import Point, StudyFigure, study_figure
 from dalda.workflows.results import REAL, RESULTS, read_plan
 
@@ -32,7 +32,7 @@ class Score:
 def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "last") -> Path:
     """Draws accuracy over shots, gains per class and lambda against the score, of all runs in one figure.
 
-    `epoch` is `last`, or `best`: chosen on the very images it is measured on, as the reference plots.
+    `epoch` is `last`, or `best`: chosen on the very images it is measured on, as the original code plots.
     Raises UserError for folders without results.
     """
     for option, value, known in (("--panels", panels, PANELS), ("--epoch", epoch, EPOCHS)):
@@ -67,7 +67,7 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
 def drawn_from(
     scores: Sequence[Score], clouds: Mapping[str, list[tuple[float, float]]], reals: Collection[str] = ()
 ) -> StudyFigure:
-    """Means and intervals over seeds; gains over the arm of real pictures, paired by seed.
+    """Means and intervals over seeds; gains over the arm of real images, paired by seed.
 
     That arm is the first one that `reals` names, else the one called `real`; without it there are no gains.
     """
@@ -141,7 +141,7 @@ def read_run(folder: Path, epoch: str) -> list[Score]:
         raise UserError(
             f"'{folder}' has neither {RESULTS} nor results_SEED_SHOTS.csv; name a folder of a run"
         )
-    return _of_reference([row for table in tables for row in _rows(table)], folder, epoch)
+    return _of_original([row for table in tables for row in _rows(table)], folder, epoch)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -178,8 +178,9 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[Sco
         raise UserError(f"'{path}' is no table of results; make it again") from None
 
 
-def _of_reference(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -> list[Score]:
-    """Trials from the reference's tables, whose rows may come several times, since they are cumulative."""
+def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -> list[Score]:
+    """Trials from the original code's tables, whose rows may come several times, since they are
+    cumulative."""
     trials: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
     try:
         for row in rows:
@@ -196,12 +197,14 @@ def _of_reference(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -
             named = {name.removeprefix("Accuracy "): value for name, value in values.items()}
             scores.append(Score("", folder.resolve().name, int(seed), shots or "all", accuracy, named))
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise UserError(f"the tables in '{folder}' are not the reference's; name another folder") from None
+        raise UserError(
+            f"the tables in '{folder}' are not the original code's; name another folder"
+        ) from None
     return scores
 
 
 def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """(CLIP score, lambda) of the pictures of each arm that was scored."""
+    """(CLIP class probability, lambda) of the images of each arm that was scored."""
     sets = {
         (str(one.get("arm")), str(one["synthetic"])) for one in read_plan(folder) if one.get("synthetic")
     }
@@ -211,7 +214,7 @@ def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:
         inside = folder / "synthetic" / Path(place).name
         made = inside if (inside / SETTINGS).is_file() else Path(place)
         if (made / SETTINGS).is_file():
-            for one in Store.existing(made).samples():
-                if one.clip_score is not None:
-                    clouds.setdefault(arm, []).append((one.clip_score, one.ip_adapter_scale))
+            for one in SyntheticDataset.existing(made).samples():
+                if one.source_clip_probability is not None:
+                    clouds.setdefault(arm, []).append((one.source_clip_probability, one.ip_adapter_scale))
     return clouds

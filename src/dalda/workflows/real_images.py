@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import DataConfig
-from dalda.datasets.few_shot import draw_split
+from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_io import DECODERS, check_image, open_image
-from dalda.datasets.registry import Catalog, read_catalog, read_folder
+from dalda.datasets.registry import ImageDataset, read_catalog, read_folder
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import progress
-from dalda.types import Example, Split
+from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.loading import device_named, load_scorer
 from dalda.workflows.source_images import refuse_unread
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOODLES = "doodles"
 
 
-def catalog_of(dataset: str, root: Path | None = None) -> Catalog:
+def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
     """A data set by name or folder; `doodles` is drawn first where it is missing."""
     if dataset == DOODLES:
         from dalda.doodles.dataset import default_root, draw_dataset
@@ -33,53 +33,55 @@ def catalog_of(dataset: str, root: Path | None = None) -> Catalog:
     return read_catalog(dataset, root)
 
 
-def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False) -> Split:
+def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False) -> FewShotSplit:
     """The examples that the configuration names."""
-    return draw_split(
-        catalog_of(config.dataset, config.root),
+    return sample_few_shot(
+        load_dataset(config.dataset, config.root),
         part=part,
         seed=config.seed,
         shots=config.shots if part == "train" else None,
-        rule=config.rule,
+        split_strategy=config.split_strategy,
         hold_out=hold_out,
     )
 
 
-def checked(split: Split) -> Split:
+def checked(split: FewShotSplit) -> FewShotSplit:
     """The split, once every image of it has been opened. Raises UserError for the first bad one."""
     with ThreadPoolExecutor(DECODERS) as pool:
-        list(pool.map(_check, split.examples))
+        list(pool.map(_check, split.images))
     return split
 
 
-def _check(example: Example) -> None:
+def _check(example: RealImage) -> None:
     check_image(example.path)
     refuse_unread(example)
 
 
 def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
-    """Path, class and CLIP score of each example; written as a new CSV file where one is named."""
+    """Path, class and CLIP class probability of each example; written as a new CSV file where one is
+    named."""
     if out is not None:
         new_file(out)
     split = checked(split_of(config))
     scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
     rows: list[dict[str, Any]] = [
-        {"path": one.path.as_posix(), "label": one.label, "clip_score": value}
-        for one, value in zip(split.examples, scores, strict=True)
+        {"path": one.path.as_posix(), "label": one.label, "source_clip_probability": value}
+        for one, value in zip(split.images, scores, strict=True)
     ]
     if out is not None:
         with out.open("x", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["path", "label", "clip_score"])
+            writer = csv.DictWriter(file, ["path", "label", "source_clip_probability"])
             writer.writeheader()
             writer.writerows(rows)
     return rows
 
 
-def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
-    """The CLIP score of each example, in the split's order; each distinct image is looked at once."""
+def score_examples(split: FewShotSplit, scorer: "ClipScorer") -> list[float]:
+    """The CLIP class probability of each example, in the split's order; each distinct image is looked at
+    once."""
     from dalda.generation.batching import is_out_of_memory
 
-    wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.examples}
+    wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.images}
     with progress("score", len(wanted)) as bar:
         found = {}
         scored = scorer.scores(wanted.values(), split.classes, open_image)
@@ -91,10 +93,10 @@ def score_examples(split: Split, scorer: "ClipScorer") -> list[float]:
             if not is_out_of_memory(error):
                 raise
             raise UserError(
-                "there is not enough memory for CLIP to score the pictures; free some, or choose another "
+                "there is not enough memory for CLIP to score the images; free some, or choose another "
                 "--device"
             ) from error
-    return [found[one.sha256, one.label] for one in split.examples]
+    return [found[one.sha256, one.label] for one in split.images]
 
 
 def new_file(path: Path) -> None:

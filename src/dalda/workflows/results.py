@@ -1,4 +1,4 @@
-"""What lies in the folders that people name: outcomes of trials, and synthetic sets."""
+"""What lies in the folders that people name: results of trials, and synthetic sets."""
 
 import csv
 import json
@@ -9,21 +9,21 @@ from typing import Any
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import METADATA, SETTINGS, TRAIN
-from dalda.types import Outcome
+from dalda.types import TrialResult
 
-OUTCOMES = "outcomes"
+OUTCOMES = "results"
 RESULTS = "results.csv"
 PLAN = "plan.json"
 REAL = "real"
-"""The arm without synthetic pictures, however a study calls it."""
+"""The arm without synthetic images, however a study calls it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with outcomes of trials."""
+    """A folder with results of trials."""
 
     folder: Path
-    outcomes: tuple[Outcome, ...]
+    results: tuple[TrialResult, ...]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Found:
     """Synthetic sets, with the names of the arms that a study uses them for, else nothing."""
 
     @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        return tuple(one for run in self.runs.values() for one in run.outcomes)
+    def results(self) -> tuple[TrialResult, ...]:
+        return tuple(one for run in self.runs.values() for one in run.results)
 
 
 def found_in(places: Sequence[Path]) -> Found:
-    """Raises UserError for a folder with neither outcomes nor synthetic sets."""
+    """Raises UserError for a folder with neither results nor synthetic sets."""
     runs: dict[Path, Run] = {}
     sets: dict[Path, tuple[Path, str]] = {}
     for place in places:
@@ -49,10 +49,10 @@ def found_in(places: Sequence[Path]) -> Found:
             raise UserError(f"there is no folder '{place}'; name one of dalda augment, train, run or demo")
         plan = read_plan(place)
         own = sets_in(place)
-        outcomes = read_outcomes(place)
-        if outcomes:
-            runs[place.resolve()] = Run(place, tuple(outcomes))
-        if not own and not outcomes:
+        results = read_results(place)
+        if results:
+            runs[place.resolve()] = Run(place, tuple(results))
+        if not own and not results:
             raise UserError(
                 f"'{place}' holds neither results nor a synthetic set; "
                 "name a folder of dalda augment, train, run or demo"
@@ -70,18 +70,18 @@ def _named(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def sets_in(place: Path) -> list[Path]:
-    """The folder itself when it is a synthetic set, else those with pictures in it or in `synthetic`."""
+    """The folder itself when it is a synthetic set, else those with images in it or in `synthetic`."""
     if _is_set(place):
         return [place]
     inside = [*place.glob("*/"), *place.glob("synthetic/*/")]
-    return sorted(folder for folder in inside if _is_set(folder) and _has_pictures(folder))
+    return sorted(folder for folder in inside if _is_set(folder) and _has_images(folder))
 
 
 def _is_set(folder: Path) -> bool:
     return (folder / SETTINGS).is_file() and (folder / TRAIN).is_dir()
 
 
-def _has_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     metadata = folder / TRAIN / METADATA
     return metadata.is_file() and metadata.stat().st_size > 0
 
@@ -102,32 +102,32 @@ def arms_of(folder: Path, plan: Sequence[dict[str, Any]]) -> str:
     return ", ".join(dict.fromkeys(named))
 
 
-def read_outcomes(run: Path) -> list[Outcome]:
-    """The outcomes of a run, in the order of its plan or table; a study's arm of real pictures is `real`.
+def read_results(run: Path) -> list[TrialResult]:
+    """The results of a run, in the order of its plan or table; a study's arm of real images is `real`.
 
     What the plan of a study does not name is left from an earlier one, and not read. Raises UserError for
-    a damaged outcome.
+    a damaged result.
     """
     plan = read_plan(run)
     planned = {str(one["id"]) for one in plan}
     paths = sorted(path for path in (run / OUTCOMES).glob("*.json") if not plan or path.stem in planned)
-    outcomes = [read_outcome(path) for path in paths]
+    results = [read_result(path) for path in paths]
     order = {str(one.get("arm")): place for place, one in reversed(list(enumerate(plan)))}
     order = order or _arms_in_order(run / RESULTS)
-    outcomes.sort(key=lambda one: (order.get(one.arm, len(order)), one.arm, one.seed))
+    results.sort(key=lambda one: (order.get(one.arm, len(order)), one.arm, one.seed))
     real = {str(one.get("arm")) for one in plan if one.get("synthetic") is None}
     if len(real) != 1 or REAL in order:
-        return outcomes
-    return [replace(one, arm=REAL) if one.arm in real else one for one in outcomes]
+        return results
+    return [replace(one, arm=REAL) if one.arm in real else one for one in results]
 
 
-def read_outcome(path: Path) -> Outcome:
+def read_result(path: Path) -> TrialResult:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        one: Outcome = TypeAdapter(Outcome).validate_json(path.read_bytes())
+        one: TrialResult = TypeAdapter(TrialResult).validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        raise UserError(f"'{path}' is no outcome of a trial; take it out and run again") from None
+        raise UserError(f"'{path}' is no result of a trial; take it out and run again") from None
     if len(one.classes) != len(one.class_accuracy):
         raise UserError(f"'{path}' has not one accuracy per class; take it out and run again")
     return one

@@ -11,9 +11,9 @@ from dalda.datasets.image_io import open_image, sha256_of
 from dalda.doodles.dataset import default_root
 from dalda.errors import UserError, first_line
 from dalda.generation.review_log import REVIEW, Verdict, append, decisions, history
-from dalda.generation.synthetic_dataset import Store, read_settings
+from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.progress import say
-from dalda.types import Sample
+from dalda.types import SyntheticImage
 from dalda.workflows.clip_of_set import classes_of, sight_of
 from dalda.workflows.reports.augment import ReviewReport
 
@@ -38,7 +38,7 @@ def review(
     bound = listen(host, port)
     address = address_of(bound, host)
     if not is_local(host):
-        say(f"note: everybody who reaches {host} can see these pictures and decide; there is no password")
+        say(f"note: everybody who reaches {host} can see these images and decide; there is no password")
     serve(
         app_of(out, samples, host),
         bound,
@@ -49,40 +49,40 @@ def review(
     return standing(out, samples)
 
 
-def samples_of(out: Path) -> list[Sample]:
+def samples_of(out: Path) -> list[SyntheticImage]:
     """What there is to look at. Raises UserError when there is nothing."""
-    samples = Store.existing(out).samples()
+    samples = SyntheticDataset.existing(out).samples()
     if not samples:
-        raise UserError(f"'{out}' holds no pictures yet; run dalda augment again to paint them")
+        raise UserError(f"'{out}' holds no images yet; run dalda augment again to generate them")
     return samples
 
 
-def standing(out: Path, samples: Sequence[Sample]) -> ReviewReport:
+def standing(out: Path, samples: Sequence[SyntheticImage]) -> ReviewReport:
     """How many of these samples are kept and rejected now."""
-    there = {one.job_id for one in samples}
+    there = {one.request_id for one in samples}
     counts = Counter(one.decision for name, one in decisions(out).items() if name in there)
     return ReviewReport(out, len(samples), counts["keep"], counts["reject"])
 
 
-def app_of(out: Path, samples: Sequence[Sample], host: str = "127.0.0.1") -> Any:
+def app_of(out: Path, samples: Sequence[SyntheticImage], host: str = "127.0.0.1") -> Any:
     """The page's web application, for a server that listens on `host`."""
     from dalda.review.page import Review, review_app
-    from dalda.review.thumbnails import Pictures
+    from dalda.review.thumbnails import Images
 
-    cache = default_root().parent / "review" / "pictures"
+    cache = default_root().parent / "review" / "images"
     page = Review(
         out=out,
         samples=samples,
-        pictures=Pictures(open_image, sha256_of, cache),
-        decide=lambda job_id, decision, author: _decide(out, job_id, decision, author),
+        images=Images(open_image, sha256_of, cache),
+        decide=lambda request_id, decision, author: _decide(out, request_id, decision, author),
         history=Ledger(out).lines,
         scores=OwnScores(out, samples).state,
     )
     return review_app(page, host)
 
 
-def _decide(out: Path, job_id: str, decision: Verdict, author: str) -> None:
-    append(out, job_id, decision, author)
+def _decide(out: Path, request_id: str, decision: Verdict, author: str) -> None:
+    append(out, request_id, decision, author)
 
 
 @dataclass
@@ -109,13 +109,13 @@ class Ledger:
 
 @dataclass
 class OwnScores:
-    """CLIP's score of each sample itself, by the set's own CLIP, computed beside the page.
+    """CLIP's probability of each sample itself, by the set's own CLIP, computed beside the page.
 
     The metadata's score is the source's. A sample that CLIP does not take for its class is doubtful.
     """
 
     out: Path
-    samples: Sequence[Sample]
+    samples: Sequence[SyntheticImage]
     scores: list[float] | None = None
     problem: str | None = None
     _worker: threading.Thread | None = None
@@ -142,10 +142,10 @@ class OwnScores:
             self.problem = first_line(error)
 
     def _found(self) -> list[float]:
-        from dalda.evaluation.filters import clip_scores
+        from dalda.evaluation.filters import clip_probabilities
 
-        classes = classes_of(Store.existing(self.out))
+        classes = classes_of(SyntheticDataset.existing(self.out))
         if len(classes) < 2:
             raise UserError("there is one class only, so CLIP has nothing to choose from")
-        found = clip_scores(self.samples, classes, sight_of(read_settings(self.out), "auto"))
+        found = clip_probabilities(self.samples, classes, sight_of(read_settings(self.out), "auto"))
         return [round(float(score), 5) for score in found]

@@ -1,4 +1,4 @@
-"""What trials leave in a folder: each outcome as soon as it is there, the table, and what was left out."""
+"""What trials leave in a folder: each result as soon as it is there, the table, and what was left out."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.storage.atomic import write_atomically
 from dalda.storage.lock import alone
-from dalda.types import Outcome, as_dict
+from dalda.types import TrialResult, as_dict
 from dalda.workflows.results import OUTCOMES, RESULTS
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ REJECTED = "rejected in review"
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Excluded:
     """A synthetic image that an arm did not use, and why."""
 
     arm: str
-    job_id: str
+    request_id: str
     reason: str
     kind: str
     """The reason as it is counted."""
 
 
-def refuse_foreign(folder: Path, mark: str, verb: str, begun: Collection[str] = ()) -> None:
-    """Raises UserError unless the folder is new, empty, or holds `mark`, by which `verb` knows its own.
+def refuse_foreign(folder: Path, mark: str, command: str, begun: Collection[str] = ()) -> None:
+    """Raises UserError unless the folder is new, empty, or holds `mark`, by which `command` knows its own.
 
     `begun` names what else a run leaves that was stopped before the mark was written.
     """
@@ -47,7 +47,7 @@ def refuse_foreign(folder: Path, mark: str, verb: str, begun: Collection[str] = 
         others = [path for path in folder.iterdir() if path.name not in ours and path.suffix != ".partial"]
         if others:
             raise UserError(
-                f"'{folder}' holds files that {verb} did not make, as '{others[0].name}'; "
+                f"'{folder}' holds files that {command} did not make, as '{others[0].name}'; "
                 "name a new or empty folder with -o, nothing is overwritten"
             )
 
@@ -60,60 +60,60 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def keep_outcome(path: Path, outcome: Outcome) -> None:
+def keep_result(path: Path, result: TrialResult) -> None:
     """One JSON object with all that was measured in a trial, whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(as_dict(outcome), ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(as_dict(result), ensure_ascii=False) + "\n")
 
 
-def place_of(folder: Path, trial: "Trial | Outcome") -> Path:
-    """The file of a trial's outcome, in a folder whose trials differ by arm and seed alone."""
+def place_of(folder: Path, trial: "Trial | TrialResult") -> Path:
+    """The file of a trial's result, in a folder whose trials differ by arm and seed alone."""
     return folder / OUTCOMES / f"{folder_name(trial.arm)}-seed{trial.seed}.json"
 
 
-def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    """Each outcome in its file, and the table of all; those of the same trials are replaced."""
-    for one in outcomes:
-        keep_outcome(place_of(folder, one), one)
-    write_table(folder, outcomes)
+def save_results(folder: Path, results: Sequence[TrialResult]) -> None:
+    """Each result in its file, and the table of all; those of the same trials are replaced."""
+    for one in results:
+        keep_result(place_of(folder, one), one)
+    write_table(folder, results)
 
 
-def write_table(folder: Path, outcomes: Iterable[Outcome]) -> None:
-    """results.csv, tidy, of these outcomes."""
+def write_table(folder: Path, results: Iterable[TrialResult]) -> None:
+    """results.csv, tidy, of these results."""
     from dalda.evaluation.results import COLUMNS, rows_of
 
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for outcome in outcomes:
-        writer.writerows(rows_of(outcome))
+    for result in results:
+        writer.writerows(rows_of(result))
     write_atomically(folder / RESULTS, text.getvalue())
 
 
-def write_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
+def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
     """A line for each synthetic image that was not used; no file where all were."""
-    if left_out:
+    if excluded:
         path.parent.mkdir(exist_ok=True)
-        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in left_out)
+        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in excluded)
         write_atomically(path, text)
 
 
-def read_left_out(path: Path) -> list[LeftOut]:
-    """What `write_left_out` wrote. Raises UserError for a damaged file."""
+def read_excluded(path: Path) -> list[Excluded]:
+    """What `write_excluded` wrote. Raises UserError for a damaged file."""
     if not path.exists():
         return []
     try:
         with path.open(encoding="utf-8") as file:
-            return [LeftOut(**json.loads(line)) for line in file]
+            return [Excluded(**json.loads(line)) for line in file]
     except (OSError, ValueError, TypeError):
         raise UserError(
-            f"'{path}' is no list of what was left out; take it and the outcome of that name away"
+            f"'{path}' is no list of what was left out; take it and the result of that name away"
         ) from None
 
 
-def counted(left_out: Iterable[LeftOut]) -> dict[str, Counter[str]]:
+def counted(excluded: Iterable[Excluded]) -> dict[str, Counter[str]]:
     """Arm to reason to how many images."""
     found: dict[str, Counter[str]] = {}
-    for one in left_out:
+    for one in excluded:
         found.setdefault(one.arm, Counter())[one.kind] += 1
     return found

@@ -8,23 +8,23 @@ from PIL import Image
 
 from dalda.datasets.image_io import open_image
 from dalda.evaluation.torch_dataset import MixedDataset as Mixed
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 from dalda.workflows.synthetic_sets import synthetic_set
 
 
 class MixedDataset(Mixed):
     """A `torch.utils.data.Dataset`: item i is real image i, or with the probability one of its copies.
 
-    `real` is what `dalda.draw_split` gives; `synthetic` is a folder of `dalda augment` (without what was
-    rejected in a review) or the samples themselves. An item is (`transform(image)`, class number), the
+    `real` is what `dalda.sample_few_shot` gives; `synthetic` is a folder of `dalda augment` (without what
+    was rejected in a review) or the samples themselves. An item is (`transform(image)`, class number), the
     image being upright RGB.
     Raises UserError for a folder that does not belong to these real images.
     """
 
     def __init__(
         self,
-        real: Split,
-        synthetic: str | Path | Sequence[Sample],
+        real: FewShotSplit,
+        synthetic: str | Path | Sequence[SyntheticImage],
         synthetic_probability: float = 0.5,
         seed: int = 0,
         *,

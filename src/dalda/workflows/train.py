@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from dalda.config import ClassifierConfig, DataConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.progress import say
-from dalda.types import Outcome, Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.loading import load_features
-from dalda.workflows.real_images import catalog_of, checked, split_of
+from dalda.workflows.real_images import checked, load_dataset, split_of
 from dalda.workflows.reports.training import ArmReport, GainReport, TrainReport
-from dalda.workflows.results import read_outcome
+from dalda.workflows.results import read_result
 from dalda.workflows.run_folder import (
     REJECTED,
-    LeftOut,
+    Excluded,
     counted,
     held,
-    keep_outcome,
+    keep_result,
     place_of,
     refuse_foreign,
-    write_left_out,
+    write_excluded,
     write_table,
 )
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, synthetic_set
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 REAL = "real"
 ELSEWHERE = "its real image is not among the examples"
 """Why a copy is not used that was made of another split."""
-LEFT_OUT = "left_out.jsonl"
+EXCLUDED = "excluded.jsonl"
 
 
 def train(config: TrainConfig) -> TrainReport:
     """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier.
 
-    In `config.out` each outcome is kept as soon as it is there, and the same command goes on where an
+    In `config.out` each result is kept as soon as it is there, and the same command goes on where an
     earlier one was stopped. Raises UserError for a folder of other settings or of other things.
     """
     try:
@@ -50,7 +50,7 @@ def train(config: TrainConfig) -> TrainReport:
     except KeyboardInterrupt:
         if config.out is not None:
             raise
-        raise KeyboardInterrupt("stopped; without -o no outcome is kept, only features") from None
+        raise KeyboardInterrupt("stopped; without -o no result is kept, only features") from None
 
 
 def _trained(config: TrainConfig) -> TrainReport:
@@ -59,58 +59,58 @@ def _trained(config: TrainConfig) -> TrainReport:
         refuse_foreign(out, SETTINGS, "dalda train")
     split, validation = parts_of(config)
     sets = sets_of(config)
-    views = 8 if config.views == "exact" else config.views
+    views = 8 if config.feature_views == "online" else config.feature_views
     backbone = backbone_for(config, config.backbone)
-    store = load_features(backbone, config.device, views=views, augment=config.augment)
+    store = load_features(backbone, config.device, views=views, transforms=config.transforms)
     with nullcontext() if out is None else held(out):
         if out is not None:
             begin(out, settings_of(config, split, validation, sets, store.backbone))
-        trials, left_out = trials_of(config, split, sets, store, schedule_of(config))
-        outcomes = _outcomes(config, trials, validation, store)
+        trials, excluded = trials_of(config, split, sets, store, schedule_of(config))
+        results = _results(config, trials, validation, store)
         if out is not None:
-            write_left_out(out / LEFT_OUT, left_out)
-            write_table(out, outcomes)
+            write_excluded(out / EXCLUDED, excluded)
+            write_table(out, results)
             end(out, time.monotonic() - started)
-    return compared(outcomes, len(validation.examples), out, left_out)
+    return compared(results, len(validation.images), out, excluded)
 
 
-def _outcomes(
+def _results(
     config: TrainConfig,
     trials: Sequence["Trial"],
-    validation: Split,
+    validation: FewShotSplit,
     store: "FeatureStore",
-) -> list[Outcome]:
-    """The outcomes of all trials in their order; those that the folder has are not trained again."""
+) -> list[TrialResult]:
+    """The results of all trials in their order; those that the folder has are not trained again."""
     from dalda.evaluation.run import run_all
 
     out = config.out
-    there: dict[tuple[str, int], Outcome] = {}
+    there: dict[tuple[str, int], TrialResult] = {}
     if out is not None:
         paths = {(trial.arm, trial.seed): place_of(out, trial) for trial in trials}
-        there = {key: read_outcome(path) for key, path in paths.items() if path.exists()}
+        there = {key: read_result(path) for key, path in paths.items() if path.exists()}
 
-    def told(outcome: Outcome) -> None:
+    def told(result: TrialResult) -> None:
         if out is not None:
-            keep_outcome(place_of(out, outcome), outcome)
-        there[outcome.arm, outcome.seed] = outcome
-        say_outcome(outcome)
+            keep_result(place_of(out, result), result)
+        there[result.arm, result.seed] = result
+        say_result(result)
 
     run_all(
         [trial for trial in trials if (trial.arm, trial.seed) not in there],
         validation,
         store,
         schedule_of(config),
-        exact=config.exact,
-        tune=config.tune,
-        mix=config.mix,
+        exact=config.online,
+        finetune=config.finetune,
+        mix=config.batch_augment,
         told=told,
     )
     return [there[trial.arm, trial.seed] for trial in trials]
 
 
-def parts_of(config: DataConfig) -> tuple[Split, Split]:
+def parts_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
     """The few examples to learn from and the images to be tested on; held out where no part is."""
-    catalog = catalog_of(config.dataset, config.root)
+    catalog = load_dataset(config.dataset, config.root)
     hold_out = "val" not in catalog.parts
     split = checked(split_of(config, hold_out=hold_out))
     return split, checked(split_of(config, "val", hold_out=hold_out))
@@ -131,16 +131,16 @@ def schedule_of(config: ClassifierConfig) -> "Schedule":
     """How long, and from where, a classifier is trained."""
     from dalda.evaluation.trial import Schedule
 
-    return Schedule(config.epochs, config.iterations, config.batch_size, head_start=config.head_start)
+    return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
 
 
 def trials_of(
     config: TrainConfig,
-    split: Split,
+    split: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
     store: "FeatureStore",
     schedule: "Schedule",
-) -> tuple[list["Trial"], list[LeftOut]]:
+) -> tuple[list["Trial"], list[Excluded]]:
     """The trials of all arms and seeds, each without the synthetic images that it shall not use."""
     from dalda.evaluation.mixing import pool_of
     from dalda.evaluation.trial import Trial
@@ -148,16 +148,18 @@ def trials_of(
     seeds = range(config.seed, config.seed + config.seeds)
     # There is nothing to train on for `real` where only synthetic images count: it stays per image.
     trials = [Trial(REAL, seed, split) for seed in seeds]
-    left_out: list[LeftOut] = []
+    excluded: list[Excluded] = []
     for arm, made in sets.items():
-        left_out += [LeftOut(arm, one.job_id, REJECTED, REJECTED) for one in made.rejected]
-        _, own = pool_of(split.examples, made.samples)
-        used = {sample.job_id for sample in own}
-        left_out += [
-            LeftOut(arm, one.job_id, ELSEWHERE, ELSEWHERE) for one in made.samples if one.job_id not in used
+        excluded += [Excluded(arm, one.request_id, REJECTED, REJECTED) for one in made.rejected]
+        _, own = pool_of(split.images, made.samples)
+        used = {sample.request_id for sample in own}
+        excluded += [
+            Excluded(arm, one.request_id, ELSEWHERE, ELSEWHERE)
+            for one in made.samples
+            if one.request_id not in used
         ]
         trial, dropped = sieved(config, Trial(arm, config.seed, split, tuple(own)), store, schedule)
-        left_out += dropped
+        excluded += dropped
         trials += [
             Trial(
                 arm,
@@ -165,81 +167,81 @@ def trials_of(
                 split,
                 trial.synthetic,
                 config.synthetic_probability,
-                config.blend,
+                config.mixing,
                 trial.sample_weights,
             )
             for seed in seeds
         ]
-    return trials, left_out
+    return trials, excluded
 
 
 def sieved(
     config: TrainConfig, trial: "Trial", store: "FeatureStore", schedule: "Schedule"
-) -> tuple["Trial", list[LeftOut]]:
+) -> tuple["Trial", list[Excluded]]:
     """A trial with the filters and weights that were asked for, and what the filters left out.
 
     Raises UserError where nothing passes.
     """
-    from dalda.evaluation.filters import by_agreement, by_score, clip_scores, soft_weights
+    from dalda.evaluation.filters import by_agreement, by_score, clip_probabilities, soft_weights
     from dalda.evaluation.heads import seen_classes
     from dalda.evaluation.trial import Trial
 
-    samples, left_out = trial.synthetic, []
+    samples, excluded = trial.synthetic, []
     reads = store.backbone.tokenizer is not None
-    asked = config.min_clip_score is not None or config.weigh_by_clip_score
+    asked = config.min_clip_probability is not None or config.clip_weighting
     reader = load_features("clip", config.device) if asked and not reads else store
-    if config.min_clip_score is not None:
-        scores = clip_scores(samples, trial.split.classes, reader)
-        passed = by_score(samples, scores, config.min_clip_score)
-        kind = f"CLIP score below {config.min_clip_score:g}"
-        left_out += [LeftOut(trial.arm, job_id, reason, kind) for job_id, reason in passed.dropped]
-        samples = _some(passed.kept, trial.arm, "--min-clip-score")
-    if config.only_agreed:
+    if config.min_clip_probability is not None:
+        scores = clip_probabilities(samples, trial.split.classes, reader)
+        passed = by_score(samples, scores, config.min_clip_probability)
+        kind = f"CLIP class probability below {config.min_clip_probability:g}"
+        excluded += [Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.dropped]
+        samples = _some(passed.kept, trial.arm, "--min-clip-probability")
+    if config.filter_by_classifier:
         seen = seen_classes(Trial(REAL, trial.seed, trial.split), samples, store, schedule)
         passed = by_agreement(samples, seen)
         kind = "seen as another class"
-        left_out += [LeftOut(trial.arm, job_id, reason, kind) for job_id, reason in passed.dropped]
-        samples = _some(passed.kept, trial.arm, "--only-agreed")
+        excluded += [Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.dropped]
+        samples = _some(passed.kept, trial.arm, "--filter-by-classifier")
     weights = None
-    if config.weigh_by_clip_score:
-        weights = soft_weights(clip_scores(samples, trial.split.classes, reader))
-    return replace(trial, synthetic=samples, sample_weights=weights), left_out
+    if config.clip_weighting:
+        weights = soft_weights(clip_probabilities(samples, trial.split.classes, reader))
+    return replace(trial, synthetic=samples, sample_weights=weights), excluded
 
 
-def _some(kept: Sequence[Sample], arm: str, option: str) -> tuple[Sample, ...]:
+def _some(kept: Sequence[SyntheticImage], arm: str, option: str) -> tuple[SyntheticImage, ...]:
     if not kept:
-        raise UserError(f"no picture of '{arm}' passes {option}: leave that out or make other pictures")
+        raise UserError(f"no image of '{arm}' passes {option}: leave that out or make other images")
     return tuple(kept)
 
 
-def say_outcome(outcome: Outcome) -> None:
+def say_result(result: TrialResult) -> None:
     """One line for a finished trial."""
-    made = f" and {outcome.synthetic_images} synthetic" if outcome.synthetic_images else ""
+    made = f" and {result.synthetic_images} synthetic" if result.synthetic_images else ""
     say(
-        f"{outcome.arm}, seed {outcome.seed}: {outcome.accuracy * 100:.1f} % of {len(outcome.right)} "
-        f"validation images, from {outcome.real_images} real{made} ones"
+        f"{result.arm}, seed {result.seed}: {result.accuracy * 100:.1f} % of {len(result.right)} "
+        f"validation images, from {result.real_images} real{made} ones"
     )
 
 
 def compared(
-    outcomes: Sequence[Outcome],
+    results: Sequence[TrialResult],
     validation_images: int,
     out: Path | None,
-    left_out: Sequence[LeftOut] = (),
+    excluded: Sequence[Excluded] = (),
 ) -> TrainReport:
     """All numbers of each arm, and every other arm's gain over `real`."""
     from dalda.evaluation.results import by_arm
     from dalda.evaluation.statistics import compare, verdict
     from dalda.evaluation.summary import summary
 
-    arms, dropped = by_arm(outcomes), counted(left_out)
+    arms, dropped = by_arm(results), counted(excluded)
     gains = {}
     for arm, ones in arms.items():
         if arm != REAL:
             found = compare(ones, arms[REAL])
             gains[arm] = GainReport(found, verdict(found.overall, arm=f"'{arm}'"))
     return TrainReport(
-        classes=outcomes[0].classes,
+        classes=results[0].classes,
         arms={arm: ArmReport(summary(ones), dropped.get(arm, {})) for arm, ones in arms.items()},
         gains=gains,
         validation_images=validation_images,

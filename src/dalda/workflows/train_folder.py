@@ -13,7 +13,7 @@ from dalda.config import TrainConfig
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import as_yaml, refuse_other
 from dalda.storage.atomic import write_atomically
-from dalda.types import Example, Sample, Split
+from dalda.types import FewShotSplit, RealImage, SyntheticImage
 from dalda.workflows.synthetic_sets import SyntheticSet
 
 if TYPE_CHECKING:
@@ -27,16 +27,16 @@ _VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
 
 def settings_of(
     config: TrainConfig,
-    split: Split,
-    validation: Split,
+    split: FewShotSplit,
+    validation: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
     backbone: "Backbone",
 ) -> dict[str, Any]:
     """What train.yaml says: the settings as they were resolved, and digests of the images."""
-    from dalda.evaluation.trial import picture_of
+    from dalda.evaluation.trial import image_of
 
-    def digest(images: Iterable[Example | Sample]) -> str:
-        held = [[one.label, picture_of(one).sha256] for one in images]
+    def digest(images: Iterable[RealImage | SyntheticImage]) -> str:
+        held = [[one.label, image_of(one).sha256] for one in images]
         return hashlib.sha256(json.dumps(held, ensure_ascii=False).encode()).hexdigest()[:20]
 
     return {
@@ -46,12 +46,12 @@ def settings_of(
         "backbone": backbone.name,
         "device": str(backbone.device),
         "backbone_fingerprint": backbone.fingerprint,
-        "examples": len(split.examples),
-        "examples_sha256": digest(split.examples),
-        "validation_images": len(validation.examples),
-        "validation_sha256": digest(validation.examples),
-        "pictures": {arm: len(made.samples) for arm, made in sets.items()},
-        "pictures_sha256": {arm: digest(made.samples) for arm, made in sets.items()},
+        "examples": len(split.images),
+        "examples_sha256": digest(split.images),
+        "validation_images": len(validation.images),
+        "validation_sha256": digest(validation.images),
+        "images": {arm: len(made.samples) for arm, made in sets.items()},
+        "images_sha256": {arm: digest(made.samples) for arm, made in sets.items()},
         "versions": {name: version(name) for name in _VERSIONED},
     }
 

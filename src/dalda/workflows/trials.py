@@ -17,10 +17,10 @@ from dalda.generation.review_log import rejected
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import contents_of
-from dalda.types import Split
+from dalda.types import FewShotSplit
 from dalda.workflows.augment import IN_PRESET, preset_of
 from dalda.workflows.captions import captions_for
-from dalda.workflows.real_images import catalog_of, split_of
+from dalda.workflows.real_images import load_dataset, split_of
 
 ELSEWHERE = {
     "dataset",
@@ -30,7 +30,7 @@ ELSEWHERE = {
     "device",
     "batch_size",
     "adapter",
-    "override",
+    "model_option",
     *IN_PRESET,
 }
 """Settings of a set that do not decide it, or are in its preset or the digests of examples and captions."""
@@ -42,8 +42,8 @@ class Task:
     """A trial with all that decides it."""
 
     spec: TrialSpec
-    split: Split
-    validation: Split
+    split: FewShotSplit
+    validation: FewShotSplit
     hold_out: bool
     synthetic: AugmentConfig | None
     """The set, with its folder and its caption file; None for real images only."""
@@ -73,11 +73,11 @@ class Task:
 def tasks_of(study: Study) -> list[Task]:
     """The trials in their order; nothing is written. Raises UserError for what cannot be run."""
     specs = trials_of(study)
-    catalog = catalog_of(study.dataset, study.root)
+    catalog = load_dataset(study.dataset, study.root)
     hold_out = "val" not in catalog.parts and not catalog.halved
-    splits: dict[tuple[str, int, int | None], Split] = {}
+    splits: dict[tuple[str, int, int | None], FewShotSplit] = {}
 
-    def drawn(config: DataConfig, part: str = "train") -> Split:
+    def drawn(config: DataConfig, part: str = "train") -> FewShotSplit:
         key = (part, config.seed, config.shots if part == "train" else None)
         if key not in splits:
             splits[key] = split_of(config, part, hold_out=hold_out)
@@ -88,8 +88,10 @@ def tasks_of(study: Study) -> list[Task]:
     for spec in specs:
         config, base, set_id, sources = spec.synthetic, None, None, 0
         if config is not None:
-            sources = len(drawn(config).examples)
-            policy_named(config.guidance, config.sampling)  # refuses what is none, before the work
+            sources = len(drawn(config).images)
+            policy_named(
+                config.ip_adapter_scale, config.scale_sampling
+            )  # refuses what is none, before the work
             config, base, set_id = _settled(study, spec, config, drawn(config))
             if folders.setdefault(config.out, set_id) != set_id:
                 raise UserError(
@@ -101,7 +103,7 @@ def tasks_of(study: Study) -> list[Task]:
             [
                 spec.arm,
                 spec.train.model_dump(mode="json", exclude=_UNDECIDING),
-                study.reference,
+                study.original,
                 _examples(split),
                 _examples(validation),
                 set_id,
@@ -113,14 +115,14 @@ def tasks_of(study: Study) -> list[Task]:
 
 
 def _settled(
-    study: Study, spec: TrialSpec, config: AugmentConfig, split: Split
+    study: Study, spec: TrialSpec, config: AugmentConfig, split: FewShotSplit
 ) -> tuple[AugmentConfig, Mapping[str, Sequence[str]] | None, str]:
     """A set with its folder and caption file, its base captions if it has them, and its id."""
     out = study.out or Path()
     preset = preset_of(config)
     base, file = None, None
     if spec.captions == "base":
-        base = base_book(split, underscores=study.reference)
+        base = base_book(split, underscores=study.original)
         file = out / "captions" / f"base-{_digest(base)[:8]}.json"
     elif spec.captions != "grammar":
         file = Path(spec.captions)
@@ -137,7 +139,8 @@ def _settled(
 
 
 def filled(template: str, spec: TrialSpec) -> str:
-    """The folder of a set by the reference's template; only three words are replaced, nothing is run."""
+    """The folder of a set by the original code's template; only three words are replaced, nothing is
+    run."""
     words = {
         "{seed}": str(spec.train.seed),
         "{examples_per_class}": str(spec.train.shots or "all"),
@@ -148,8 +151,8 @@ def filled(template: str, spec: TrialSpec) -> str:
     return template
 
 
-def base_book(split: Split, *, underscores: bool) -> dict[str, list[str]]:
-    """The paper's plain caption for each class; the reference has underscores for its spaces."""
+def base_book(split: FewShotSplit, *, underscores: bool) -> dict[str, list[str]]:
+    """The paper's plain caption for each class; the original code has underscores for its spaces."""
     return {
         name: [
             base_caption(
@@ -160,8 +163,8 @@ def base_book(split: Split, *, underscores: bool) -> dict[str, list[str]]:
     }
 
 
-def _examples(split: Split) -> list[list[str]]:
-    return [[one.label, one.sha256] for one in split.examples]
+def _examples(split: FewShotSplit) -> list[list[str]]:
+    return [[one.label, one.sha256] for one in split.images]
 
 
 def _digest(value: object) -> str:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from tests.generation.stock import (
-    job_of,
     latents_of,
     preset_of,
+    request_of,
     source_of,
     stock_latents,
     stock_model,
@@ -37,29 +37,32 @@ def renderer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_mixed_batch_equals_each_image_made_alone_by_stock_diffusers(renderer: Renderer) -> None:
-    jobs = [job_of(number, weight) for number, weight in enumerate(LAMBDAS)]
-    sources = [source_of(number) for number in range(len(jobs))]
-    ours = latents_of(renderer, jobs, sources)
+    requests = [request_of(number, weight) for number, weight in enumerate(LAMBDAS)]
+    sources = [source_of(number) for number in range(len(requests))]
+    ours = latents_of(renderer, requests, sources)
     with stock_model(renderer) as pipeline:
-        stock = [stock_latents(pipeline, job, source) for job, source in zip(jobs, sources, strict=True)]
+        stock = [
+            stock_latents(pipeline, request, source)
+            for request, source in zip(requests, sources, strict=True)
+        ]
     assert (ours - torch.cat(stock)).abs().max() < 1e-4
     assert (ours[2] - ours[3]).abs().max() > 1e-2
 
 
 def test_lambda_zero_is_a_model_without_an_adapter(renderer: Renderer, tmp_path: Path) -> None:
-    one = latents_of(renderer, [job_of(0, 0.0)], [source_of(0)])
-    other = latents_of(renderer, [job_of(0, 0.0, "another")], [source_of(9)])
+    one = latents_of(renderer, [request_of(0, 0.0)], [source_of(0)])
+    other = latents_of(renderer, [request_of(0, 0.0, "another")], [source_of(9)])
     assert torch.equal(one, other)
     model, _ = save_tiny(tmp_path, xl="text_encoder_2" in renderer.pipeline.components)
     stock = DiffusionPipeline.from_pretrained(model)
-    assert (one - stock_latents(stock, job_of(0, 0.0), None)).abs().max() < 1e-4
+    assert (one - stock_latents(stock, request_of(0, 0.0), None)).abs().max() < 1e-4
 
 
 def test_swapping_one_reference_changes_that_image_alone(renderer: Renderer) -> None:
-    jobs = [job_of(number, 0.8) for number in range(4)]
+    requests = [request_of(number, 0.8) for number in range(4)]
     sources = [source_of(number) for number in range(4)]
-    before = latents_of(renderer, jobs, sources)
-    swapped = [*jobs[:2], job_of(2, 0.8, "swapped"), jobs[3]]
+    before = latents_of(renderer, requests, sources)
+    swapped = [*requests[:2], request_of(2, 0.8, "swapped"), requests[3]]
     after = latents_of(renderer, swapped, [*sources[:2], source_of(50), sources[3]])
     changed = (before - after).abs().amax(dim=(1, 2, 3))
     assert changed[2] > 1e-3
@@ -67,10 +70,12 @@ def test_swapping_one_reference_changes_that_image_alone(renderer: Renderer) -> 
 
 
 def test_a_batch_of_one_and_any_other_size_agree(renderer: Renderer) -> None:
-    jobs = [job_of(number, 0.2 * number) for number in range(5)]
+    requests = [request_of(number, 0.2 * number) for number in range(5)]
     sources = [source_of(number) for number in range(5)]
-    together = latents_of(renderer, jobs, sources)
-    alone = [latents_of(renderer, [job], [source]) for job, source in zip(jobs, sources, strict=True)]
+    together = latents_of(renderer, requests, sources)
+    alone = [
+        latents_of(renderer, [request], [source]) for request, source in zip(requests, sources, strict=True)
+    ]
     assert (together - torch.cat(alone)).abs().max() < 1e-4
 
 
@@ -91,7 +96,7 @@ def test_a_model_without_an_adapter_is_refused(renderer: Renderer, tmp_path: Pat
 
 
 def test_the_scale_must_be_given(renderer: Renderer) -> None:
-    told = renderer.encoder.conditions([job_of(0, 0.5)], [source_of(0)])
+    told = renderer.encoder.conditions([request_of(0, 0.5)], [source_of(0)])
     with pytest.raises(ValueError, match="ip_adapter_scale"):
         renderer.pipeline.unet(
             torch.zeros(2, 4, 8, 8),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.generation.stock import job_of, preset_of, source_of
+from tests.generation.stock import preset_of, request_of, source_of
 
-from dalda.generation.backends.conditioning import Encoder, Recent
+from dalda.generation.backends.conditioning import Conditioner, Recent
 from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
 
 
@@ -28,24 +28,24 @@ def counted(renderer: Renderer) -> Counter[str]:
 
 def test_each_prompt_and_each_source_is_encoded_once(renderer: Renderer) -> None:
     calls = counted(renderer)
-    jobs = [job_of(number, 0.5, source=f"s{number % 2}") for number in range(6)]
-    assert len({job.prompt for job in jobs}) == 3
+    requests = [request_of(number, 0.5, source=f"s{number % 2}") for number in range(6)]
+    assert len({request.prompt for request in requests}) == 3
     for _ in range(2):
         for start in (0, 3):
-            renderer.render(jobs[start : start + 3], [source_of(0), source_of(1), source_of(0)])
-    # Three prompts and one negative prompt; two sources and the picture of nothing.
+            renderer.render(requests[start : start + 3], [source_of(0), source_of(1), source_of(0)])
+    # Three prompts and one negative prompt; two sources and the image of nothing.
     assert calls.pop("text_encoder") == 4
     assert calls.pop("image_encoder") == 3
     assert calls.pop("text_encoder_2", 4) == 4
 
 
 def test_what_is_forgotten_is_encoded_again_to_the_same_bits(renderer: Renderer) -> None:
-    jobs = [job_of(number, 0.5) for number in range(3)]
+    requests = [request_of(number, 0.5) for number in range(3)]
     sources = [source_of(number) for number in range(3)]
-    whole = renderer.encoder.conditions(jobs, sources)
+    whole = renderer.encoder.conditions(requests, sources)
     calls = counted(renderer)
-    narrow = Encoder(renderer.pipeline, renderer.size, "cpu", texts=Recent(1), images=Recent(1))
-    again = narrow.conditions(jobs, sources)
+    narrow = Conditioner(renderer.pipeline, renderer.size, "cpu", texts=Recent(1), images=Recent(1))
+    again = narrow.conditions(requests, sources)
     assert torch.equal(whole.text, again.text)
     assert torch.equal(whole.image, again.image)
     assert len(narrow.texts.kept) == len(narrow.images.kept) == 1

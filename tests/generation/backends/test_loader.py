@@ -13,9 +13,9 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from tests.generation.stock import (
-    job_of,
     latents_of,
     preset_of,
+    request_of,
     source_of,
     stock_latents,
     stock_model,
@@ -28,7 +28,7 @@ from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.stable_diffusion import load_renderer
 from dalda.models.presets import Preset, with_adapter
 
-JOB, SOURCE = job_of(0, 0.6), source_of(0)
+JOB, SOURCE = request_of(0, 0.6), source_of(0)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +92,14 @@ def test_a_lora_is_merged_as_stock_diffusers_applies_it(preset: Preset, tmp_path
     StableDiffusionPipeline.save_lora_weights(
         tmp_path, unet_lora_layers=get_peft_model_state_dict(stock.unet)
     )
-    job = job_of(0, 0.0)
-    ours = latents_of(load_renderer(replace(preset, lora=str(tmp_path))), [job], [SOURCE])
-    assert (ours - stock_latents(stock, job, None)).abs().max() < 1e-4
-    plain = latents_of(load_renderer(preset), [job], [SOURCE])
+    request = request_of(0, 0.0)
+    ours = latents_of(load_renderer(replace(preset, lora=str(tmp_path))), [request], [SOURCE])
+    assert (ours - stock_latents(stock, request, None)).abs().max() < 1e-4
+    plain = latents_of(load_renderer(preset), [request], [SOURCE])
     assert (ours - plain).abs().max() > 1e-3
-    none = latents_of(load_renderer(replace(preset, lora=str(tmp_path), lora_scale=0.0)), [job], [SOURCE])
+    none = latents_of(
+        load_renderer(replace(preset, lora=str(tmp_path), lora_scale=0.0)), [request], [SOURCE]
+    )
     assert (none - plain).abs().max() < 1e-4
 
 
@@ -118,9 +120,9 @@ def test_a_tiny_autoencoder_takes_the_place_of_the_models_own(preset: Preset, tm
     tiny.save_pretrained(tmp_path)
     renderer = load_renderer(replace(preset, vae=str(tmp_path)))
     assert isinstance(renderer.pipeline.vae, AutoencoderTiny)
-    (picture,) = renderer.render([JOB], [SOURCE])
-    assert picture is not None
-    assert picture.size == (16, 16)
+    (image,) = renderer.render([JOB], [SOURCE])
+    assert image is not None
+    assert image.size == (16, 16)
 
 
 def test_parts_that_do_not_go_together_are_refused(preset: Preset, tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ def test_an_image_encoder_that_does_not_fit_is_refused(tmp_path: Path, kind: str
     with pytest.raises(UserError, match="--adapter"):
         load_renderer(preset)
     wide_encoder(Path(preset.adapter) / "models/image_encoder")
-    with pytest.raises(UserError, match="--override image_encoder=") as told:
+    with pytest.raises(UserError, match="--model-option image_encoder=") as told:
         load_renderer(preset)
     assert "\n" not in str(told.value)
 

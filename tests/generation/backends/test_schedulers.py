@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, EulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generation.stock import job_of, latents_of, preset_of, source_of, stock_latents, stock_model
+from tests.generation.stock import latents_of, preset_of, request_of, source_of, stock_latents, stock_model
 
 from dalda.errors import UserError
 from dalda.generation.backends.schedulers import guided_steps, scheduler_of
@@ -33,11 +33,14 @@ def test_a_batch_equals_images_made_alone_by_stock_diffusers(
     renderer.pipeline.scheduler = scheduler_of(
         replace(preset, scheduler=name, steps=4), renderer.pipeline.scheduler
     )
-    jobs = [replace(job_of(number, 0.3 * number), steps=4) for number in range(3)]
+    requests = [replace(request_of(number, 0.3 * number), steps=4) for number in range(3)]
     sources = [source_of(number) for number in range(3)]
-    ours = latents_of(renderer, jobs, sources)
+    ours = latents_of(renderer, requests, sources)
     with stock_model(renderer) as pipeline:
-        alone = [stock_latents(pipeline, job, source) for job, source in zip(jobs, sources, strict=True)]
+        alone = [
+            stock_latents(pipeline, request, source)
+            for request, source in zip(requests, sources, strict=True)
+        ]
     stock = torch.cat(alone)
     # Of random weights some schedulers make latents in the hundreds.
     assert (ours - stock).abs().max() < 1e-4 * stock.std().clamp(min=1)
@@ -52,10 +55,10 @@ def rows_of(renderer: Renderer) -> list[int]:
 
 def test_guidance_on_a_part_of_the_steps(preset: Preset) -> None:
     """Against the recipe of diffusers' documentation for switching guidance off half-way."""
-    job = replace(job_of(0, 0.0), steps=6)
+    request = replace(request_of(0, 0.0), steps=6)
     renderer = load_renderer(replace(preset, guidance_interval=(0.0, 0.5)))
     rows = rows_of(renderer)
-    ours = latents_of(renderer, [job], [source_of(0)])
+    ours = latents_of(renderer, [request], [source_of(0)])
     assert rows == [2, 2, 2, 1, 1, 1]
 
     def switch_off(pipeline: Any, step: int, time: int, kept: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -67,24 +70,24 @@ def test_guidance_on_a_part_of_the_steps(preset: Preset) -> None:
     stock = DiffusionPipeline.from_pretrained(preset.model)
     half = stock_latents(
         stock,
-        job,
+        request,
         None,
         callback_on_step_end=switch_off,
         callback_on_step_end_tensor_inputs=["prompt_embeds"],
     )
     assert (ours - half).abs().max() < 1e-4
-    assert (ours - stock_latents(stock, job, None)).abs().max() > 1e-3
+    assert (ours - stock_latents(stock, request, None)).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_a_scale_of_one_or_less_is_no_guidance_as_in_diffusers(renderer: Renderer, scale: float) -> None:
-    job = replace(job_of(0, 0.4), guidance_scale=scale)
+    request = replace(request_of(0, 0.4), guidance_scale=scale)
     renderer.pipeline.scheduler = DDIMScheduler.from_config(renderer.pipeline.scheduler.config)
     rows = rows_of(renderer)
-    ours = latents_of(renderer, [job], [source_of(0)])
+    ours = latents_of(renderer, [request], [source_of(0)])
     assert set(rows) == {1}
     with stock_model(renderer) as pipeline:
-        assert (ours - stock_latents(pipeline, job, source_of(0))).abs().max() < 1e-4
+        assert (ours - stock_latents(pipeline, request, source_of(0))).abs().max() < 1e-4
 
 
 @given(low=st.floats(0, 0.99), length=st.floats(0.01, 1), steps=st.integers(1, 200))

@@ -1,16 +1,16 @@
-"""What makes rendering faster or smaller changes no picture but by rounding."""
+"""What makes rendering faster or smaller changes no image but by rounding."""
 
 from typing import Any
 
 import pytest
 import torch
-from tests.generation.stock import job_of, latents_of, preset_of, source_of
+from tests.generation.stock import latents_of, preset_of, request_of, source_of
 from torch._dynamo.testing import CompileCounter
 
 from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
 from dalda.models.presets import Preset
 
-JOBS = [job_of(number, 0.2 * number) for number in range(5)]
+JOBS = [request_of(number, 0.2 * number) for number in range(5)]
 SOURCES = [source_of(number) for number in range(5)]
 
 
@@ -53,7 +53,7 @@ def test_one_compiled_graph_serves_all_lambdas_and_batches(preset: Preset, plain
     first = latents_of(renderer, JOBS[:3], SOURCES[:3])
     graphs = counter.frame_count
     assert graphs > 0
-    others = [job_of(number, 0.95) for number in range(3)]
+    others = [request_of(number, 0.95) for number in range(3)]
     latents_of(renderer, others, SOURCES[:3])
     last = latents_of(renderer, JOBS[3:], SOURCES[3:])
     assert counter.frame_count == graphs
@@ -101,7 +101,7 @@ def with_room_for(renderer: Renderer, latents: int) -> list[tuple[int, ...]]:
     return shapes
 
 
-def test_where_memory_is_short_pictures_are_decoded_one_by_one(
+def test_where_memory_is_short_images_are_decoded_one_by_one(
     preset: Preset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     renderer = load_renderer(preset)
@@ -114,10 +114,10 @@ def test_where_memory_is_short_pictures_are_decoded_one_by_one(
     assert not renderer.made_with["tiled"]
 
 
-def test_where_one_picture_is_too_much_it_is_decoded_in_tiles(
+def test_where_one_image_is_too_much_it_is_decoded_in_tiles(
     preset: Preset, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At the model's own size, at which diffusers' tiles are no smaller than the picture."""
+    """At the model's own size, at which diffusers' tiles are no smaller than the image."""
     renderer = load_renderer(preset)
     whole = renderer.render(JOBS, SOURCES)
     shapes = with_room_for(renderer, 4 * 4)
@@ -142,7 +142,7 @@ def test_memory_that_no_saving_helps_is_the_engines_matter(preset: Preset) -> No
         renderer.render(JOBS, SOURCES)
 
 
-def test_a_picture_without_numbers_is_none(preset: Preset) -> None:
+def test_a_image_without_numbers_is_none(preset: Preset) -> None:
     renderer = load_renderer(preset)
     decode = renderer.pipeline.vae.decode
 
@@ -152,11 +152,11 @@ def test_a_picture_without_numbers_is_none(preset: Preset) -> None:
         return (shown,)
 
     renderer.pipeline.vae.decode = spoilt
-    pictures = renderer.render(JOBS, SOURCES)
-    assert [one is None for one in pictures] == [False, True, False, False, False]
+    images = renderer.render(JOBS, SOURCES)
+    assert [one is None for one in images] == [False, True, False, False, False]
 
 
-def test_what_made_a_picture_is_told(preset: Preset) -> None:
+def test_what_made_a_image_is_told(preset: Preset) -> None:
     made = load_renderer(preset).made_with
     assert made == {
         "scheduler": "ddim",

@@ -9,7 +9,7 @@ from dalda.doodles.draw import draw, random_doodle
 from dalda.errors import UserError
 from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
 from dalda.models.presets import PRESETS, preset_named
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +17,11 @@ def renderer() -> Renderer:
     return load_renderer(preset_named("doodle"))
 
 
-def jobs_and_sources(count: int) -> tuple[list[Job], list[Image.Image]]:
+def requests_and_sources(count: int) -> tuple[list[GenerationRequest], list[Image.Image]]:
     rng = np.random.default_rng(0)
     sources = [Image.fromarray(draw(random_doodle(rng), rng)) for _ in range(count)]
-    jobs = [
-        Job(
+    requests = [
+        GenerationRequest(
             source=Path("drawn"),
             source_sha256=f"s{number}",
             label="car",
@@ -32,7 +32,7 @@ def jobs_and_sources(count: int) -> tuple[list[Job], list[Image.Image]]:
             negative_prompt="",
             ip_adapter_scale=number / count,
             ip_adapter_scale_mean=None,
-            clip_score=None,
+            source_clip_probability=None,
             guidance_scale=2.0,
             strength=None,
             steps=4,
@@ -40,12 +40,14 @@ def jobs_and_sources(count: int) -> tuple[list[Job], list[Image.Image]]:
         )
         for number in range(count)
     ]
-    return jobs, sources
+    return requests, sources
 
 
-def painted(renderer: Renderer, jobs: list[Job], sources: list[Image.Image]) -> list[Image.Image]:
-    pictures = renderer.render(jobs, sources)
-    return [one for one in pictures if one is not None]
+def generated(
+    renderer: Renderer, requests: list[GenerationRequest], sources: list[Image.Image]
+) -> list[Image.Image]:
+    images = renderer.render(requests, sources)
+    return [one for one in images if one is not None]
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
@@ -54,22 +56,22 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
 
 
 def test_the_same_batch_gives_the_same_bytes(renderer: Renderer) -> None:
-    jobs, sources = jobs_and_sources(3)
-    first, again = painted(renderer, jobs, sources), painted(renderer, jobs, sources)
+    requests, sources = requests_and_sources(3)
+    first, again = generated(renderer, requests, sources), generated(renderer, requests, sources)
     assert [one.tobytes() for one in first] == [one.tobytes() for one in again]
 
 
-def test_another_batch_size_gives_the_same_pictures(renderer: Renderer) -> None:
-    jobs, sources = jobs_and_sources(5)
-    whole = painted(renderer, jobs, sources)
-    parts = painted(renderer, jobs[:2], sources[:2]) + painted(renderer, jobs[2:], sources[2:])
+def test_another_batch_size_gives_the_same_images(renderer: Renderer) -> None:
+    requests, sources = requests_and_sources(5)
+    whole = generated(renderer, requests, sources)
+    parts = generated(renderer, requests[:2], sources[:2]) + generated(renderer, requests[2:], sources[2:])
     assert min(psnr(one, other) for one, other in zip(whole, parts, strict=True)) >= 40
 
 
-def test_another_seed_gives_another_picture(renderer: Renderer) -> None:
-    jobs, sources = jobs_and_sources(1)
-    (one,) = painted(renderer, jobs, sources)
-    (other,) = painted(renderer, [replace(jobs[0], seed=99)], sources)
+def test_another_seed_gives_another_image(renderer: Renderer) -> None:
+    requests, sources = requests_and_sources(1)
+    (one,) = generated(renderer, requests, sources)
+    (other,) = generated(renderer, [replace(requests[0], seed=99)], sources)
     assert np.abs(np.asarray(one, int) - np.asarray(other, int)).mean() > 2
 
 
@@ -77,13 +79,13 @@ def test_another_seed_gives_another_picture(renderer: Renderer) -> None:
     ("size", "expected"),
     [((32, 32), (32, 32)), ((20, 10), (20, 10)), ((640, 320), (32, 16)), ((1, 900), (1, 32))],
 )
-def test_pictures_have_their_sources_shape_and_are_never_enlarged(
+def test_images_have_their_sources_shape_and_are_never_enlarged(
     renderer: Renderer, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    jobs, _ = jobs_and_sources(1)
-    job = replace(jobs[0], source_sha256=str(size))
-    (picture,) = painted(renderer, [job], [Image.new("RGB", size, (9, 99, 199))])
-    assert picture.size == expected
+    requests, _ = requests_and_sources(1)
+    request = replace(requests[0], source_sha256=str(size))
+    (image,) = generated(renderer, [request], [Image.new("RGB", size, (9, 99, 199))])
+    assert image.size == expected
 
 
 def test_a_model_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -13,23 +13,23 @@ SHOWN = 8
 
 
 def about_of(dataset: str) -> str:
-    """One line on what the pictures are; the data sets of the paper bring their own."""
+    """One line on what the images are; the data sets of the paper bring their own."""
     lines: dict[str, str] = json.loads(_read("about.json"))
     return lines.get(dataset, lines[""])
 
 
 def chat_messages(
-    wanted: Wanted, about: str, written: Mapping[str, Sequence[str]], names: Mapping[str, str]
+    wanted: Wanted, domain: str, written: Mapping[str, Sequence[str]], names: Mapping[str, str]
 ) -> tuple[Message, ...]:
     """Ask a chat model for captions of several classes; `written` are those it need not repeat."""
     classes = "\n".join(f"- {names.get(name, name)}: {count}" for name, count in wanted.items())
     known = [f"- {caption}" for name in wanted for caption in written.get(name, ())[-SHOWN:]]
     repeat = "\n".join(["- These are written already; write others:", *known, ""]) if known else ""
-    text = Template(_read("ask.txt")).substitute(about=about, classes=classes, written=repeat)
+    text = Template(_read("ask.txt")).substitute(domain=domain, classes=classes, written=repeat)
     return (Message("system", _read("system.txt").strip()), Message("user", text))
 
 
-def completion_text(name: str, about: str) -> str:
+def completion_text(name: str, domain: str) -> str:
     """The few-shot text that a base model goes on with; its next line is a caption of `name`.
 
     The example of the same class is left out, or the model would say it again.
@@ -37,7 +37,7 @@ def completion_text(name: str, about: str) -> str:
     lines = _read("complete.txt").splitlines()
     own = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
     text = "\n".join(line for line in lines if line not in own)
-    return Template(text).substitute(about=about, name=name).rstrip()
+    return Template(text).substitute(domain=domain, name=name).rstrip()
 
 
 def completion_examples() -> list[str]:

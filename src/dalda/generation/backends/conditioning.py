@@ -9,7 +9,7 @@ from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
 
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 MEMORY = 256 * 2**20
 """Bytes of embeddings that are kept of prompts, and as many of sources."""
@@ -37,8 +37,8 @@ class Recent:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """For n pictures, 2n rows: first what steers away (negative prompts, no image), then what is asked."""
+class Conditioning:
+    """For n images, 2n rows: first what steers away (negative prompts, no image), then what is asked."""
 
     text: Tensor
     """[2n, tokens, width]"""
@@ -47,17 +47,17 @@ class Conditions:
     scale: Tensor
     """lambda, [2n, 1, 1]"""
     added: dict[str, Tensor]
-    """Stable Diffusion XL's pooled prompts and picture sizes, each [2n, ...]."""
+    """Stable Diffusion XL's pooled prompts and image sizes, each [2n, ...]."""
 
-    def asked(self) -> "Conditions":
+    def asked(self) -> "Conditioning":
         """The second half alone, for steps without guidance."""
         half = len(self.text) // 2
         added = {name: value[half:] for name, value in self.added.items()}
-        return Conditions(self.text[half:], self.image[half:], self.scale[half:], added)
+        return Conditioning(self.text[half:], self.image[half:], self.scale[half:], added)
 
 
 @dataclass
-class Encoder:
+class Conditioner:
     """A pipeline's encoders. Each thing is encoded alone, so that no batch can change its bits."""
 
     pipeline: Any
@@ -67,21 +67,27 @@ class Encoder:
     images: Recent = field(default_factory=Recent)
     no_image: Tensor | None = None
 
-    def conditions(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> Conditions:
-        prompts = [job.negative_prompt for job in jobs] + [job.prompt for job in jobs]
+    def conditions(
+        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
+    ) -> Conditioning:
+        prompts = [request.negative_prompt for request in requests] + [
+            request.prompt for request in requests
+        ]
         texts = [self.text(prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
-        image = torch.cat([self.image(job, source) for job, source in zip(jobs, sources, strict=True)])
+        image = torch.cat(
+            [self.image(request, source) for request, source in zip(requests, sources, strict=True)]
+        )
         image = torch.cat([self.without_image().expand_as(image), image])[:, None]
-        scale = torch.tensor([job.ip_adapter_scale for job in jobs], device=self.device)
+        scale = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
         scale = scale.to(text.dtype).repeat(2)[:, None, None]
         added = {}
         if len(texts[0]) == 2:
-            # Original size, corner of the crop, target size: a whole picture of the model's own size.
+            # Original size, corner of the crop, target size: a whole image of the model's own size.
             times = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]])
             added["text_embeds"] = torch.cat([pooled for _, pooled in texts])
             added["time_ids"] = times.to(self.device, text.dtype).repeat(len(text), 1)
-        return Conditions(text, image, scale, added)
+        return Conditioning(text, image, scale, added)
 
     def text(self, prompt: str) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
@@ -97,14 +103,14 @@ class Encoder:
             self.texts.put(prompt, found)
         return found
 
-    def image(self, job: Job, source: Image.Image) -> Tensor:
+    def image(self, request: GenerationRequest, source: Image.Image) -> Tensor:
         """What the adapter reads of a source; it is squeezed to a square first, as in the paper."""
-        found = self.images.get(job.source_sha256)
+        found = self.images.get(request.source_sha256)
         if found is None:
             square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
             pixels = self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
             found = (self._features(pixels),)
-            self.images.put(job.source_sha256, found)
+            self.images.put(request.source_sha256, found)
         return found[0]
 
     def without_image(self) -> Tensor:

@@ -38,7 +38,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
-    """The preset's model with all its parts, on the CPU. Raises UserError for what is not to be had."""
+    """The preset's model with all its parts, on the CPU. Raises UserError for what cannot be loaded."""
     half = dtype == torch.float16
     own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
 
@@ -105,8 +105,8 @@ def _check(pipeline: Any, preset: Preset) -> None:
         )
     if preset.size is not None and (preset.size < 1 or preset.size % pipeline.vae_scale_factor):
         raise UserError(
-            f"the model '{preset.model}' cannot make pictures of {preset.size} pixels; "
-            f"choose a multiple of {pipeline.vae_scale_factor} with --override size=..."
+            f"the model '{preset.model}' cannot make images of {preset.size} pixels; "
+            f"choose a multiple of {pipeline.vae_scale_factor} with --model-option size=..."
         )
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise UserError(
@@ -153,7 +153,7 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
         if not isinstance(projection, PROJECTIONS):
             raise UserError(
                 f"the adapter '{preset.adapter_file}' needs a face recogniser, which dalda has not; "
-                "choose one that reads the whole picture, such as ip-adapter_sd15.bin"
+                "choose one that reads the whole image, such as ip-adapter_sd15.bin"
             )
         encoder = CLIPVisionModelWithProjection.from_pretrained(
             name, subfolder=_encoder_folder(name, place, preset, projection), dtype=dtype, **place
@@ -199,13 +199,13 @@ def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection
         raise lost or OSError("it has no image encoder")
     widths = ", ".join(f"{one} {width}" for one, width in found.items())
     raise UserError(
-        f"the adapter '{preset.adapter_file}' reads pictures as {wanted} numbers, and no image encoder of "
-        f"'{preset.adapter}' gives as many ({widths}); name its own with --override image_encoder=FOLDER"
+        f"the adapter '{preset.adapter_file}' reads images as {wanted} numbers, and no image encoder of "
+        f"'{preset.adapter}' gives as many ({widths}); name one with --model-option image_encoder=FOLDER"
     )
 
 
 def _width_read_by(projection: Any) -> int:
-    """How many numbers of a picture, or of each of its patches, an adapter's projection takes."""
+    """How many numbers of a image, or of each of its patches, an adapter's projection takes."""
     if isinstance(projection, ImageProjection):
         first = projection.image_embeds
     elif isinstance(projection, IPAdapterFullImageProjection):

@@ -22,7 +22,7 @@ class Decoded:
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Pixel-unshuffle, then principal components; has the interface of diffusers' autoencoders.
 
-    Pictures are [batch, 3, height, width] in [-1, 1]; latents are
+    Images are [batch, 3, height, width] in [-1, 1]; latents are
     [batch, latent_channels, height / patch, width / patch].
     """
 
@@ -40,21 +40,21 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("basis", torch.zeros(size, latent_channels))
         self.register_buffer("mean", torch.zeros(size))
 
-    def encode(self, pictures: Tensor) -> Encoded:
-        patches = F.pixel_unshuffle(pictures, self.config.patch).permute(0, 2, 3, 1)
+    def encode(self, images: Tensor) -> Encoded:
+        patches = F.pixel_unshuffle(images, self.config.patch).permute(0, 2, 3, 1)
         return Encoded(((patches - self.mean) @ self.basis).permute(0, 3, 1, 2))
 
     def decode(
         self, latents: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
     ) -> Decoded | tuple[Tensor]:
         patches = latents.permute(0, 2, 3, 1) @ self.basis.T + self.mean
-        pictures = F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.config.patch)
-        return Decoded(pictures) if return_dict else (pictures,)
+        images = F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.config.patch)
+        return Decoded(images) if return_dict else (images,)
 
     @torch.no_grad()
-    def fit(self, pictures: Tensor) -> None:
+    def fit(self, images: Tensor) -> None:
         """Sets basis, mean and scaling factor (1 / standard deviation of the latents)."""
-        patches = F.pixel_unshuffle(pictures, self.config.patch).permute(0, 2, 3, 1)
+        patches = F.pixel_unshuffle(images, self.config.patch).permute(0, 2, 3, 1)
         patches = patches.reshape(-1, self.mean.numel())
         self.mean.copy_(patches.mean(dim=0))
         centred = patches - self.mean

@@ -1,4 +1,4 @@
-"""How noise becomes a picture: the schedulers by name, and which of the steps are guided."""
+"""How noise becomes a image: the schedulers by name, and which of the steps are guided."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -49,8 +49,8 @@ def _trained_with(noise_schedule: Mapping[str, Any]) -> DDIMScheduler:
         return DDIMScheduler(**{"clip_sample": False, **noise_schedule})
     except Exception as error:  # whatever a strange word or value makes it stumble over
         raise UserError(
-            f"--override noise_schedule cannot be used ({first_line(error)}); write settings of diffusers' "
-            "DDIMScheduler, such as {beta_schedule: scaled_linear}"
+            f"--model-option noise_schedule cannot be used ({first_line(error)}); write settings of "
+            "diffusers' DDIMScheduler, such as {beta_schedule: scaled_linear}"
         ) from error
 
 
@@ -62,7 +62,7 @@ def draws_noise(scheduler: Any) -> bool:
 def guided_steps(interval: tuple[float, float], steps: int) -> range:
     """The steps at which classifier-free guidance is on (arXiv 2404.07724), as diffusers' guiders count.
 
-    The interval is a part of the steps, from 0 (the noise) to 1 (the picture); at least one is guided.
+    The interval is a part of the steps, from 0 (the noise) to 1 (the image); at least one is guided.
     """
     first, end = (int(part * steps + 1e-9) for part in interval)
     return range(first, max(end, first + 1))

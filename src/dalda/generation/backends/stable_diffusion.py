@@ -1,4 +1,4 @@
-"""From jobs to pictures: Stable Diffusion with an IP-Adapter, each image with its own lambda.
+"""From requests to images: Stable Diffusion with an IP-Adapter, each image with its own lambda.
 
 Our own denoising loop, since the stock pipeline holds one lambda for a batch and silently mixes the
 references of a batch; everything it computes with is the stock model.
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.attention import install
-from dalda.generation.backends.conditioning import Conditions, Encoder
+from dalda.generation.backends.conditioning import Conditioner, Conditioning
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import draws_noise, guided_steps, scheduler_of
 from dalda.generation.batching import is_out_of_memory
 from dalda.models.presets import Preset
 from dalda.progress import say
-from dalda.types import Job
+from dalda.types import GenerationRequest
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 DECODED = 4 * 512 * 512
@@ -32,29 +32,29 @@ Item = TypeVar("Item")
 
 @dataclass
 class Renderer:
-    """A loaded model. `render` is a pure function of jobs and sources for a given batch size."""
+    """A loaded model. `render` is a pure function of requests and sources for a given batch size."""
 
     pipeline: Any
     preset: Preset
     size: int
-    """Width and height of its pictures in pixels."""
+    """Width and height of its images in pixels."""
     device: str
     dtype: str = "fp32"
     channels_last: bool = False
     compiled: bool = False
-    encoder: Encoder = field(init=False)
+    encoder: Conditioner = field(init=False)
     decoded: int = field(init=False)
-    """Pictures that are decoded at a time."""
+    """Images that are decoded at a time."""
     padded_to: int = field(default=0, init=False)
     """The batch size that compiled blocks are made for; smaller batches are filled up to it."""
 
     def __post_init__(self) -> None:
-        self.encoder = Encoder(self.pipeline, self.size, self.device)
+        self.encoder = Conditioner(self.pipeline, self.size, self.device)
         self.decoded = max(1, DECODED // self.size**2)
 
     @property
     def made_with(self) -> dict[str, Any]:
-        """What decides a picture beside its job, as each picture's metadata records it."""
+        """What decides a image beside its request, as each image's metadata records it."""
         chosen = self.preset
         return {
             "scheduler": chosen.scheduler,
@@ -70,20 +70,22 @@ class Renderer:
         }
 
     @torch.no_grad()
-    def render(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> list[Image.Image | None]:
-        """One picture per job, each of the source's shape and at most of the model's size.
+    def render(
+        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
+    ) -> list[Image.Image | None]:
+        """One image per request, each of the source's shape and at most of the model's size.
 
-        All jobs of a batch share steps and guidance_scale; lambda, prompts and sources are their own.
-        A picture whose values are not numbers is None.
+        All requests of a batch share steps and guidance_scale; lambda, prompts and sources are their own.
+        A image whose values are not numbers is None.
         """
         try:
-            latents = self._denoised(self._filled(jobs), self._filled(sources))
-            pictures = self._decode(latents[: len(jobs)])
+            latents = self._denoised(self._filled(requests), self._filled(sources))
+            images = self._decode(latents[: len(requests)])
         except Exception:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
             self.padded_to = 0
             raise
-        return [_shaped_like(source, picture) for source, picture in zip(sources, pictures, strict=True)]
+        return [_shaped_like(source, image) for source, image in zip(sources, images, strict=True)]
 
     def _filled(self, items: Sequence[Item]) -> Sequence[Item]:
         """For compiled blocks, of one shape each: the batch with its last item again and again."""
@@ -92,16 +94,16 @@ class Renderer:
         self.padded_to = max(self.padded_to, len(items))
         return [*items, *[items[-1]] * (self.padded_to - len(items))]
 
-    def _denoised(self, jobs: Sequence[Job], sources: Sequence[Image.Image]) -> Tensor:
-        """The last latents [jobs, channels, side, side]."""
-        (steps,) = {job.steps for job in jobs}
-        (guidance_scale,) = {job.guidance_scale for job in jobs}
-        conditions = self.encoder.conditions(jobs, sources)
+    def _denoised(self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> Tensor:
+        """The last latents [requests, channels, side, side]."""
+        (steps,) = {request.steps for request in requests}
+        (guidance_scale,) = {request.guidance_scale for request in requests}
+        conditions = self.encoder.conditions(requests, sources)
         asked = conditions.asked()
         scheduler = self.pipeline.scheduler
         scheduler.set_timesteps(steps, device=self.device)
-        # Each job's own noise, drawn on the CPU so that it is the same on every device.
-        generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
+        # Each request's own noise, drawn on the CPU so that it is the same on every device.
+        generators = [torch.Generator().manual_seed(request.seed) for request in requests]
         side = self.size // self.pipeline.vae_scale_factor
         shape = (1, self.pipeline.unet.config.in_channels, side, side)
         noise = torch.cat([torch.randn(shape, generator=one) for one in generators])
@@ -120,7 +122,7 @@ class Renderer:
             latents = scheduler.step(guess, time, latents, return_dict=False, **drawn)[0]
         return latents
 
-    def _guess(self, latents: Tensor, time: Tensor, told: Conditions) -> Tensor:
+    def _guess(self, latents: Tensor, time: Tensor, told: Conditioning) -> Tensor:
         guess: Tensor
         try:
             guess = self.pipeline.unet(
@@ -140,16 +142,16 @@ class Renderer:
 
     def _decode(self, latents: Tensor) -> list[Image.Image | None]:
         """Decodes as many at a time as memory allows, and where one is too much, in tiles."""
-        pictures: list[Image.Image | None] = []
+        images: list[Image.Image | None] = []
         try:
             for start in range(0, len(latents), self.decoded):
-                pictures += self._decoded(latents[start : start + self.decoded])
+                images += self._decoded(latents[start : start + self.decoded])
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             self._decode_less()
             return self._decode(latents)
-        return pictures
+        return images
 
     def _decoded(self, latents: Tensor) -> list[Image.Image | None]:
         vae = self.pipeline.vae
@@ -174,15 +176,15 @@ class Renderer:
         vae = self.pipeline.vae
         if self.decoded > 1:
             self.decoded = 1
-            say("note: the memory is short, pictures are decoded one by one")
+            say("note: the memory is short, images are decoded one by one")
         elif hasattr(vae, "enable_tiling") and not vae.use_tiling:
             vae.enable_tiling()
-            # Diffusers' own tiles are as large as the pictures that the model is made for. A quarter of
+            # Diffusers' own tiles are as large as the images that the model is made for. A quarter of
             # a tile overlaps the next one, and must be whole.
             factor = self.pipeline.vae_scale_factor
             vae.tile_latent_min_size = max(4, self.size // factor // 2 // 4 * 4)
             vae.tile_sample_min_size = vae.tile_latent_min_size * factor
-            say("note: the memory is short, pictures are decoded in tiles")
+            say("note: the memory is short, images are decoded in tiles")
         else:
             raise
 
@@ -195,7 +197,7 @@ def load_renderer(
     channels_last: bool = False,
     compiled: bool = False,
 ) -> Renderer:
-    """Loads the model and its adapter. Raises UserError for a model that is not to be had."""
+    """Loads the model and its adapter. Raises UserError for a model that cannot be loaded."""
     pipeline = load_pipeline(preset, DTYPES[dtype])
     return renderer_of(
         pipeline, preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled
@@ -230,10 +232,10 @@ def renderer_of(
     return Renderer(pipeline, preset, size, device, dtype, channels_last, compiled)
 
 
-def _shaped_like(source: Image.Image, picture: Image.Image | None) -> Image.Image | None:
-    """The picture with the source's sides, shrunk to at most the model's size; never enlarged."""
-    if picture is None or source.size == picture.size:
-        return picture
-    ratio = min(1.0, picture.width / max(source.size))
+def _shaped_like(source: Image.Image, image: Image.Image | None) -> Image.Image | None:
+    """The image with the source's sides, shrunk to at most the model's size; never enlarged."""
+    if image is None or source.size == image.size:
+        return image
+    ratio = min(1.0, image.width / max(source.size))
     sides = (max(1, round(source.width * ratio)), max(1, round(source.height * ratio)))
-    return picture.resize(sides, Image.Resampling.BILINEAR)
+    return image.resize(sides, Image.Resampling.BILINEAR)

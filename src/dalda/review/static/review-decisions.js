@@ -83,7 +83,7 @@ export class Decisions {
       const response = await fetch(`api/decisions?since=${since}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ job_id: this.ids[index], decision: one.decision, author: this.author }),
+        body: JSON.stringify({ request_id: this.ids[index], decision: one.decision, author: this.author }),
       });
       const answer = await response.json();
       fault = response.ok ? "" : answer.error;
@@ -125,8 +125,8 @@ export class Decisions {
       this.saved.clear();
       this.read = 0;
     }
-    for (const { job_id, decision, author } of lines.slice(Math.max(0, this.read - from))) {
-      const index = this.index.get(job_id);
+    for (const { request_id, decision, author } of lines.slice(Math.max(0, this.read - from))) {
+      const index = this.index.get(request_id);
       if (index === undefined) continue;
       this.saved.delete(index);
       this.lost.delete(index); // written after all, or overtaken by another page

@@ -1,4 +1,4 @@
-// A long list of pictures of which only what can be seen is in the page.
+// A long list of images of which only what can be seen is in the page.
 // Each group is a source and its samples; small groups share a line, large ones go on beneath,
 // with the source's column left free.
 

@@ -103,8 +103,8 @@ function describe() {
   if (selected === null) return;
   const row = data.rows[selected];
   const source = data.sources[row[SOURCE]];
-  picture("big-source", `sources/${encodeURIComponent(source.id)}/large`, `The source, ${source.name}`);
-  picture("big-sample", `samples/${encodeURIComponent(row[ID])}/large`, data.prompts[row[PROMPT]]);
+  image("big-source", `sources/${encodeURIComponent(source.id)}/large`, `The source, ${source.name}`);
+  image("big-sample", `samples/${encodeURIComponent(row[ID])}/large`, data.prompts[row[PROMPT]]);
   find("label").textContent = data.classes[row[CLASS]];
   find("prompt").textContent = data.prompts[row[PROMPT]];
   const verdict = decisions.of(selected);
@@ -123,11 +123,11 @@ function describe() {
   );
 }
 
-function picture(id, address, alt) {
+function image(id, address, alt) {
   const image = find(id);
   image.alt = alt;
   if (image.getAttribute("src") === address) return;
-  image.removeAttribute("src"); // else the old picture stays beside the new words until the new one is here
+  image.removeAttribute("src"); // else the old image stays beside the new words until the new one is here
   image.src = address;
 }
 
@@ -258,7 +258,7 @@ document.addEventListener("load", (event) => {
   if (event.target.tagName === "IMG") event.target.classList.toggle("tiny", event.target.naturalWidth <= 96);
 }, true);
 document.addEventListener("error", (event) => {
-  if (event.target.tagName === "IMG") event.target.alt = "picture missing or changed";
+  if (event.target.tagName === "IMG") event.target.alt = "image missing or changed";
 }, true);
 
 addEventListener("beforeunload", (event) => {

@@ -1,1 +1,1 @@
-"""From finished runs and sets to one page that shows them: its numbers, its pictures, its doubts."""
+"""From finished runs and sets to one page that shows them: its numbers, its images, its doubts."""

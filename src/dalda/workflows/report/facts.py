@@ -13,11 +13,11 @@ from dalda.models.presets import SHIPPED
 from dalda.workflows.report.sources import Material, source_of
 
 FASTEST = 100
-"""Pictures per second that a model may paint."""
+"""Images per second that a model may generate."""
 
 
-def left_out(material: Material) -> dict[str, int]:
-    """Pictures that are not in the set, by reason, the most frequent first."""
+def excluded(material: Material) -> dict[str, int]:
+    """Images that are not in the set, by reason, the most frequent first."""
     reasons = Counter(str(line.get("reason", "no reason given")) for line in material.dropped)
     if material.made.rejected:
         reasons["rejected in dalda review"] += len(material.made.rejected)
@@ -25,7 +25,7 @@ def left_out(material: Material) -> dict[str, int]:
 
 
 def caption_facts(material: Material) -> dict[str, str]:
-    """How good and how different the captions are, by the rules of `dalda prompts`."""
+    """How good and how different the captions are, by the rules of `dalda captions`."""
     prefix = str(_preset(material).get("prompt_prefix") or "")
     book: dict[str, list[str]] = {}
     for sample in material.samples:
@@ -43,7 +43,7 @@ def caption_facts(material: Material) -> dict[str, str]:
     ]
     found = summary_of(book, rules, against)
     facts = {
-        "Different captions": f"{found.captions} for {len(material.samples)} pictures; "
+        "Different captions": f"{found.captions} for {len(material.samples)} images; "
         f"at least {found.fewest} per class",
     }
     if found.distinct_2 is not None:
@@ -55,7 +55,7 @@ def caption_facts(material: Material) -> dict[str, str]:
             f"two captions share {100 * found.similarity:.0f} % of their words on average"
         )
     told = ", ".join(f"{reason} ({count})" for reason, count in found.rejected.items())
-    facts["Faults"] = told or "none by the rules of dalda prompts"
+    facts["Faults"] = told or "none by the rules of dalda captions"
     return facts
 
 
@@ -64,17 +64,17 @@ def set_facts(material: Material) -> dict[str, str]:
     settings, preset = material.settings, _preset(material)
     made, real = len(material.samples), len({source_of(one) for one in material.samples})
     facts = {
-        "Pictures": f"{made} from {real} real ones, {len(material.labels)} classes",
-        "Data set": _said(settings, "dataset", "shots", "seed", "rule"),
+        "Images": f"{made} from {real} real ones, {len(material.labels)} classes",
+        "Data set": _said(settings, "dataset", "shots", "seed", "split_strategy"),
         "Model": _model(settings, preset),
-        "Method": _said(settings, "method", "guidance", "sampling", "per_image"),
+        "Method": _said(settings, "method", "ip_adapter_scale", "scale_sampling", "per_image"),
         "Rendering": "steps " + _said({**preset, **_dict(settings.get("rendering"))}, *_RENDERING),
         "Versions": ", ".join(f"{name} {value}" for name, value in _dict(settings.get("versions")).items()),
-        "Painted": _pace([one.path for one in material.samples]),
+        "Generated": _pace([one.path for one in material.samples]),
     }
-    gone = real - len(material.examples)
+    gone = real - len(material.images)
     if gone:
-        facts["Real pictures"] = f"{gone} of {real} are gone or have changed, so they are not shown"
+        facts["Real images"] = f"{gone} of {real} are gone or have changed, so they are not shown"
     return {name: text for name, text in facts.items() if text}
 
 
@@ -100,7 +100,7 @@ def _said(settings: Mapping[str, Any], *keys: str) -> str:
 def _pace(paths: Sequence[Path]) -> str:
     """When, and how many per second, as the times of the files tell; pauses count.
 
-    Nothing where the files came faster than any model paints: then they were copied or unpacked.
+    Nothing where the files came faster than any model generates: then they were copied or unpacked.
     """
     times = sorted(path.stat().st_mtime for path in paths)
     spent = times[-1] - times[0]

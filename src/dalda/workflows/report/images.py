@@ -1,4 +1,4 @@
-"""The report's pictures: of one synthetic set, what was made from what, at which lambda."""
+"""The report's images: of one synthetic set, what was made from what, at which lambda."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dalda.methods.scale_policy import THRESHOLD, adaptive_spread
 from dalda.reporting.charts import Band, weight_chart
 from dalda.reporting.report import Budget, ClassRows, Row, SetPart, Shown
-from dalda.types import Sample
-from dalda.workflows.report.facts import caption_facts, left_out, set_facts
+from dalda.types import SyntheticImage
+from dalda.workflows.report.facts import caption_facts, excluded, set_facts
 from dalda.workflows.report.sources import Material, Source
 
 SOURCES = 4
-"""Real pictures that are shown of a class."""
+"""Real images that are shown of a class."""
 COPIES = 10
-"""Copies that are shown of a real picture."""
+"""Copies that are shown of a real image."""
 MOST_PICTURES = 1500
 """In one set: what a person can look through, and a browser too."""
 MOST_DOTS = 1500
 
 
 def class_rows(material: Material, budget: Budget) -> tuple[tuple[ClassRows, ...], str]:
-    """The pictures that are shown, class by class, and a sentence on which these are.
+    """The images that are shown, class by class, and a sentence on which these are.
 
-    One real picture of every class before the second of any, so that no class is crowded out.
+    One real image of every class before the second of any, so that no class is crowded out.
     """
     classes = material.by_class()
     copies = max(3, min(COPIES, MOST_PICTURES // max(len(classes), 1)))
@@ -45,14 +45,14 @@ def class_rows(material: Material, budget: Budget) -> tuple[tuple[ClassRows, ...
         return parts, ""
     bare = sum(not part.rows for part in parts if part.synthetic)
     said = (
-        f"The page shows {count} of the {total} pictures: of each class up to {SOURCES} real ones, "
+        f"The page shows {count} of the {total} images: of each class up to {SOURCES} real ones, "
         f"of each of these up to {copies} copies, spread over λ."
     )
     return parts, said + (f" {bare} of {len(parts)} classes found no room." if bare else "")
 
 
 def _in_turn(classes: Mapping[str, Mapping[Source, object]]) -> Iterator[tuple[str, Source]]:
-    """The first real picture of every class, then the second of every class, and so on."""
+    """The first real image of every class, then the second of every class, and so on."""
     for place in range(SOURCES):
         for label, sources in classes.items():
             if place < len(sources):
@@ -60,25 +60,25 @@ def _in_turn(classes: Mapping[str, Mapping[Source, object]]) -> Iterator[tuple[s
 
 
 def _row(
-    material: Material, source: Source, copies: Sequence[Sample], most: int, budget: Budget
+    material: Material, source: Source, copies: Sequence[SyntheticImage], most: int, budget: Budget
 ) -> Row | None:
     chosen = _spread(copies, most)
-    example = material.examples.get(source)
+    example = material.images.get(source)
     taken = budget.take([*([example.path] if example else []), *(one.path for one in chosen)])
     if taken is None:
         return None
     real = None
     if example:
-        score = copies[0].clip_score
-        notes = (f"CLIP score {score:.2f}",) if score is not None else ()
-        real = Shown(taken.pop(0), f"real picture of {example.label}", notes=notes)
+        score = copies[0].source_clip_probability
+        notes = (f"CLIP class probability {score:.2f}",) if score is not None else ()
+        real = Shown(taken.pop(0), f"real image of {example.label}", notes=notes)
     made = (
         Shown(thumb, one.prompt, one.ip_adapter_scale) for thumb, one in zip(taken, chosen, strict=True)
     )
     return Row(real, tuple(made), len(copies) - len(chosen))
 
 
-def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+def _spread(samples: Sequence[SyntheticImage], most: int) -> list[SyntheticImage]:
     """At most so many, evenly over the order, both ends included."""
     if len(samples) <= most:
         return list(samples)
@@ -88,22 +88,29 @@ def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 def weights(name: str, material: Material) -> tuple[str, str]:
     """Lambda against score as SVG, and the words under it; empty where the set has no scores."""
-    scored = [one for one in material.samples if one.clip_score is not None]
+    scored = [one for one in material.samples if one.source_clip_probability is not None]
     if not scored:
         return "", ""
     dots = _spread(scored, MOST_DOTS)
-    points = [(one.clip_score or 0.0, one.ip_adapter_scale) for one in dots]
-    adaptive = material.settings.get("guidance") == "adaptive"
+    points = [(one.source_clip_probability or 0.0, one.ip_adapter_scale) for one in dots]
+    adaptive = material.settings.get("ip_adapter_scale") == "adaptive"
     shots = {len(sources) for sources in material.by_class().values() if sources}
     bands = [] if not adaptive or len(shots) > 1 else _bands(*shots)
-    said = f"Each dot is one of {len(dots)}{'' if dots == scored else f' of {len(scored)}'} pictures. "
+    said = f"Each dot is one of {len(dots)}{'' if dots == scored else f' of {len(scored)}'} images. "
     if not adaptive:
-        how = "at random" if material.settings.get("guidance") == "random" else "as one number for all"
+        how = (
+            "at random"
+            if material.settings.get("ip_adapter_scale") == "uniform"
+            else "as one number for all"
+        )
         return weight_chart(name, points, []), said + f"λ was chosen {how}, whatever the score."
-    low = sum(one.clip_score is not None and one.clip_score <= THRESHOLD for one in scored)
+    low = sum(
+        one.source_clip_probability is not None and one.source_clip_probability <= THRESHOLD
+        for one in scored
+    )
     said += (
-        "Adaptive guidance trusts the real picture (high λ) where CLIP scores it at most "
-        f"{THRESHOLD:g}, as the sources of {low} pictures, and the caption (low λ) elsewhere."
+        "Adaptive guidance trusts the real image (high λ) where CLIP gives its class at most "
+        f"{THRESHOLD:g}, as the sources of {low} images, and the caption (low λ) elsewhere."
     )
     if bands:
         said += " Grey: the bounds it draws within; dashed: the middle it draws around."
@@ -141,6 +148,6 @@ def part_of(name: str, material: Material, budget: Budget, chart: str) -> SetPar
         doubtful_say="",
         near=(),
         near_say="",
-        dropped=left_out(material),
+        dropped=excluded(material),
         captions=caption_facts(material),
     )

@@ -1,4 +1,4 @@
-"""What CLIP sees in a synthetic set: the typical, the doubtful, and near-copies of real pictures."""
+"""What CLIP sees in a synthetic set: the typical, the doubtful, and near-copies of real images."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from dalda.errors import UserError
 from dalda.reporting.report import Budget, Pair, SetPart, Shown
-from dalda.types import Sample, Split
+from dalda.types import FewShotSplit, SyntheticImage
 from dalda.workflows.report.sources import Material
 
 if TYPE_CHECKING:
@@ -18,30 +18,33 @@ if TYPE_CHECKING:
     from dalda.evaluation.generative_metrics import Look
 
 MOST = 12
-"""Pictures of each kind."""
+"""Images of each kind."""
 PER_CLASS = 2
-"""Typical pictures of a class: else one easy class would take all places."""
+"""Typical images of a class: else one easy class would take all places."""
 
 
 def with_looks(part: SetPart, material: Material, store: "FeatureStore", budget: Budget) -> SetPart:
-    """The part with what CLIP says of its pictures. Raises UserError where there is nothing to compare."""
+    """The part with what CLIP says of its images. Raises UserError where there is nothing to compare."""
     from dalda.evaluation.generative_metrics import NEAR_COPY, look_at
 
-    if not material.examples:
-        raise UserError("the real pictures are no longer where they were, so nothing can be compared")
+    if not material.images:
+        raise UserError("the real images are no longer where they were, so nothing can be compared")
     split = split_of(material)
     looks = look_at(split, material.samples, store)
     stray = sum(look.off_target for look in looks)
     near = sorted((look for look in looks if look.near_copy), key=lambda look: -look.cosine)
     nearest = max(looks, key=lambda look: look.cosine)
-    least = sorted(looks, key=lambda look: look.clip_score if look.clip_score is not None else 1.0)
+    least = sorted(
+        looks,
+        key=lambda look: look.source_clip_probability if look.source_clip_probability is not None else 1.0,
+    )
     said = (
-        f"In {stray} of {len(looks)} pictures ({share(stray, len(looks))}) CLIP sees another class "
+        f"In {stray} of {len(looks)} images ({share(stray, len(looks))}) CLIP sees another class "
         "than the one they were made for. What CLIP itself hardly knows looks doubtful to it, too."
     )
     if near:
         near_say = (
-            f"{len(near)} of {len(looks)} pictures ({share(len(near), len(looks))}) are nearly the same "
+            f"{len(near)} of {len(looks)} images ({share(len(near), len(looks))}) are nearly the same "
             f"as a real one to CLIP (cosine at least {NEAR_COPY:g})"
             + (f"; the nearest {MOST} are shown." if len(near) > MOST else ".")
             + " They add little that is new."
@@ -66,42 +69,40 @@ def share(count: int, total: int) -> str:
     return f"{100 * count / max(total, 1):.0f} %"
 
 
-def split_of(material: Material) -> Split:
-    """The real pictures that the set was made from, as far as they are there."""
+def split_of(material: Material) -> FewShotSplit:
+    """The real images that the set was made from, as far as they are there."""
     settings: Mapping[str, Any] = material.settings
-    return Split(
+    return FewShotSplit(
         dataset=str(settings.get("dataset", "")),
         root=Path(),
         part="train",
         seed=0,
         shots=None,
         classes=tuple(material.labels),
-        examples=tuple(material.examples.values()),
+        images=tuple(material.images.values()),
     )
 
 
 def _doubt(look: "Look") -> tuple[str, ...]:
-    if look.clip_score is None:
+    if look.source_clip_probability is None:
         return (look.sample.label,)
     seen = f"CLIP sees {look.seen}" if look.off_target else "CLIP sees it"
-    return (f"{look.sample.label}: {look.clip_score:.2f}", seen)
+    return (f"{look.sample.label}: {look.source_clip_probability:.2f}", seen)
 
 
 def _typical(material: Material, looks: Sequence["Look"], store: "FeatureStore") -> list["Look"]:
-    """The pictures nearest to the mean of their class's real ones, a few of each class."""
+    """The images nearest to the mean of their class's real ones, a few of each class."""
     from dalda.evaluation.features import normalised
-    from dalda.evaluation.trial import picture_of
+    from dalda.evaluation.trial import image_of
 
-    real = normalised(
-        store.plain([picture_of(one) for one in material.examples.values()]).astype(np.float64)
-    )
-    labels = [label for label, _ in material.examples]
+    real = normalised(store.plain([image_of(one) for one in material.images.values()]).astype(np.float64))
+    labels = [label for label, _ in material.images]
     middles = {
         name: real[[place for place, label in enumerate(labels) if label == name]].mean(0)
         for name in dict.fromkeys(labels)
     }
     known = [look for look in looks if look.sample.label in middles]
-    made = normalised(store.plain([picture_of(look.sample) for look in known]).astype(np.float64))
+    made = normalised(store.plain([image_of(look.sample) for look in known]).astype(np.float64))
     typical = [float(made[place] @ middles[look.sample.label]) for place, look in enumerate(known)]
     chosen: list[Look] = []
     count: Counter[str] = Counter()
@@ -121,17 +122,17 @@ def _shown(looks: Sequence["Look"], budget: Budget, notes: Any) -> tuple[Shown, 
     )
 
 
-def _pairs(looks: Sequence["Look"], split: Split, budget: Budget) -> tuple[Pair, ...]:
+def _pairs(looks: Sequence["Look"], split: FewShotSplit, budget: Budget) -> tuple[Pair, ...]:
     pairs = []
     for look in looks:
-        real = split.examples[look.nearest]
+        real = split.images[look.nearest]
         taken = budget.take([real.path, look.sample.path])
         if taken is None:
             break
-        sample: Sample = look.sample
+        sample: SyntheticImage = look.sample
         pairs.append(
             Pair(
-                Shown(taken[0], f"real picture of {real.label}"),
+                Shown(taken[0], f"real image of {real.label}"),
                 Shown(taken[1], sample.prompt, sample.ip_adapter_scale, (f"cosine {look.cosine:.3f}",)),
             )
         )

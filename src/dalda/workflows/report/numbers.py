@@ -1,4 +1,4 @@
-"""The report's numbers: accuracy per arm, gains over the real pictures alone, gains per class."""
+"""The report's numbers: accuracy per arm, gains over the real images alone, gains per class."""
 
 import math
 from collections import Counter
@@ -16,7 +16,7 @@ from dalda.evaluation.statistics import (
 )
 from dalda.reporting.charts import Estimate, accuracy_chart, gains_chart, shots_chart
 from dalda.reporting.report import ArmLine, ArmTable, ClassTable
-from dalda.types import Outcome
+from dalda.types import TrialResult
 from dalda.workflows.results import REAL
 
 MOST_CHARTS = 4
@@ -35,14 +35,14 @@ class Key(NamedTuple):
     shots: int | None
 
 
-Groups = Mapping[Key, Mapping[str, Sequence[Outcome]]]
+Groups = Mapping[Key, Mapping[str, Sequence[TrialResult]]]
 
 
-def groups_of(runs: Mapping[str, Sequence[Outcome]]) -> Groups:
-    """Outcomes by run, data set, shots and arm; shots rise, and all of them come last."""
-    groups: dict[Key, list[Outcome]] = {}
-    for run, outcomes in runs.items():
-        for one in sorted(outcomes, key=lambda one: (one.dataset, one.shots or math.inf)):
+def groups_of(runs: Mapping[str, Sequence[TrialResult]]) -> Groups:
+    """Results by run, data set, shots and arm; shots rise, and all of them come last."""
+    groups: dict[Key, list[TrialResult]] = {}
+    for run, results in runs.items():
+        for one in sorted(results, key=lambda one: (one.dataset, one.shots or math.inf)):
             groups.setdefault(Key(run if len(runs) > 1 else "", one.dataset, one.shots), []).append(one)
     return {key: by_arm(ones) for key, ones in groups.items()}
 
@@ -58,15 +58,17 @@ def estimate(name: str, found: Interval) -> Estimate:
     return Estimate(name, found.mean, found.low, found.high)
 
 
-def alike(ones: Sequence[Outcome], others: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
-    """The trials of both arms that have the same seed and validation pictures, seed by seed."""
+def alike(
+    ones: Sequence[TrialResult], others: Sequence[TrialResult]
+) -> tuple[list[TrialResult], list[TrialResult]]:
+    """The trials of both arms that have the same seed and validation images, seed by seed."""
     first, second = ({one.seed: one for one in arm} for arm in (ones, others))
     seeds = [seed for seed in first if seed in second and measured_alike(first[seed], second[seed])]
     return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
 
 
-def gain_of(ones: Sequence[Outcome], real: Sequence[Outcome]) -> Interval | None:
-    """What the arm gains over the real pictures alone; None where no seed is shared."""
+def gain_of(ones: Sequence[TrialResult], real: Sequence[TrialResult]) -> Interval | None:
+    """What the arm gains over the real images alone; None where no seed is shared."""
     first, second = alike(ones, real)
     return compare(first, second).overall if first else None
 
@@ -81,7 +83,7 @@ def word_for(gain: Interval | None) -> str:
     return GAINED if gain.mean > 0 else LOST
 
 
-def arm_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) -> ArmTable:
+def arm_table(number: int, key: Key, arms: Mapping[str, Sequence[TrialResult]]) -> ArmTable:
     """Accuracy and gain of each arm of a group, with its chart."""
     real = arms.get(REAL, ())
     lines = []
@@ -125,7 +127,7 @@ def class_tables(groups: Groups) -> tuple[ClassTable, ...]:
     return tuple(table for table in tables if table is not None)
 
 
-def class_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) -> ClassTable | None:
+def class_table(number: int, key: Key, arms: Mapping[str, Sequence[TrialResult]]) -> ClassTable | None:
     """What each arm changes per class; None where there is nothing to compare."""
     real = arms.get(REAL, ())
     others = {arm: class_gains(ones, real) for arm, ones in arms.items() if arm != REAL}
@@ -146,8 +148,8 @@ def class_table(number: int, key: Key, arms: Mapping[str, Sequence[Outcome]]) ->
     return ClassTable(title_of(key), tuple(others), tuple(rows), tuple(charts))
 
 
-def class_gains(ones: Sequence[Outcome], real: Sequence[Outcome]) -> dict[str, Estimate]:
-    """The points an arm adds per class, over the seeds that it shares with the real pictures alone."""
+def class_gains(ones: Sequence[TrialResult], real: Sequence[TrialResult]) -> dict[str, Estimate]:
+    """The points an arm adds per class, over the seeds that it shares with the real images alone."""
     first, second = alike(ones, real)
     if not first or any(one.classes != other.classes for one, other in zip(first, second, strict=True)):
         return {}
@@ -182,7 +184,7 @@ def answer(groups: Groups) -> tuple[str, tuple[str, ...]]:
         if arm != REAL and (gain := gain_of(ones, arms.get(REAL, ()))) is not None
     ]
     if not found:
-        return "Accuracy was measured, but not beside real pictures alone: no gain can be told.", ()
+        return "Accuracy was measured, but not beside real images alone: no gain can be told.", ()
     found.sort(key=lambda one: -one[2].mean)
     sentences = [_sentence(key, arm, gain, len(groups) > 1) for key, arm, gain in found]
     if len(found) == 1:
@@ -195,17 +197,17 @@ def answer(groups: Groups) -> tuple[str, tuple[str, ...]]:
 
 
 def _sentence(key: Key, arm: str, gain: Interval, several: bool) -> str:
-    said = verdict(gain, arm=f"synthetic pictures ({arm})", other="real pictures alone")
+    said = verdict(gain, arm=f"synthetic images ({arm})", other="real images alone")
     return f"{title_of(key)}: {said}" if several else said
 
 
 def _counted(words: Counter[str], several: bool) -> str:
     total = sum(words.values())
     if set(words) == {LEVEL}:
-        return f"No measurable difference to real pictures alone in any of {total} comparisons."
+        return f"No measurable difference to real images alone in any of {total} comparisons."
     if set(words) == {ONE_SEED}:
-        return f"{total} ways to add synthetic pictures were compared, but one seed tells no interval."
-    what = "comparisons" if several else "ways to add synthetic pictures"
+        return f"{total} ways to add synthetic images were compared, but one seed tells no interval."
+    what = "comparisons" if several else "ways to add synthetic images"
     if words[GAINED] == total:
         return f"All {total} {what} gained accuracy."
     said = {

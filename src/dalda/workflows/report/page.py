@@ -1,4 +1,4 @@
-"""From folders of results and of pictures to one page that shows it all."""
+"""From folders of results and of images to one page that shows it all."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import read_settings
 from dalda.reporting.report import Budget, Page, SetPart, report_page
 from dalda.workflows.clip_of_set import sight_of
-from dalda.workflows.report.facts import left_out
+from dalda.workflows.report.facts import excluded
 from dalda.workflows.report.images import part_of
 from dalda.workflows.report.images_look import share, with_looks
 from dalda.workflows.report.run_facts import run_facts
@@ -36,7 +36,7 @@ class PageReport:
     headline: str
     trials: int
     sets: int
-    pictures: int
+    images: int
     """In the sets that the page shows."""
     shown: int
     rejected: int
@@ -48,10 +48,10 @@ class PageReport:
 
     def lines(self) -> list[str]:
         lines = [self.headline, f"report: {self.path} ({self.megabytes:.1f} MB)"]
-        if self.shown < self.pictures:
-            lines.append(f"it shows {self.shown} of {self.pictures} pictures, and says which")
+        if self.shown < self.images:
+            lines.append(f"it shows {self.shown} of {self.images} images, and says which")
         if self.rejected:
-            lines.append(f"{self.rejected} pictures were rejected in review and left out")
+            lines.append(f"{self.rejected} images were rejected in review and left out")
         return lines
 
 
@@ -80,9 +80,9 @@ def report(config: ReportConfig) -> PageReport:
     return PageReport(
         path=write_new(config.out, html),
         headline=page.headline,
-        trials=len(found.outcomes),
+        trials=len(found.results),
         sets=len(found.sets),
-        pictures=sum(len(one.samples) for one in materials.values()),
+        images=sum(len(one.samples) for one in materials.values()),
         shown=sum(len(row.copies) for part in parts for one in part.classes for row in one.rows),
         rejected=sum(len(one.made.rejected) for one in materials.values()),
         megabytes=round(len(html) / 1e6, 2),
@@ -118,7 +118,7 @@ def _part(number: int, name: str, material: Material, config: ReportConfig, sets
 def page_of(
     config: ReportConfig, found: Found, materials: Mapping[str, Material], parts: Sequence[SetPart]
 ) -> Page:
-    """The page, the answer first: from trials where there are any, else from the pictures."""
+    """The page, the answer first: from trials where there are any, else from the images."""
     names = ", ".join(dict.fromkeys(place.resolve().name for place in config.places))
     title = f"dalda report: {names}"
     others = len(found.sets) - len(materials)
@@ -127,8 +127,8 @@ def page_of(
         if others
         else ""
     )
-    if not found.outcomes:
-        headline, sentences = _of_pictures(materials, parts)
+    if not found.results:
+        headline, sentences = _of_images(materials, parts)
         facts = {"Trials": "none here", "Synthetic sets": str(len(found.sets))}
         if len(parts) == 1:
             # What was run is this set, so its settings are told there.
@@ -136,7 +136,7 @@ def page_of(
         return Page(title, headline, sentences, facts=facts, sets=tuple(parts), other_sets=other_sets)
     from dalda.workflows.report.numbers import answer, arm_table, class_tables, groups_of, shots_charts
 
-    groups = groups_of({name: run.outcomes for name, run in found.runs.items()})
+    groups = groups_of({name: run.results for name, run in found.runs.items()})
     headline, sentences = answer(groups)
     return Page(
         title,
@@ -151,11 +151,9 @@ def page_of(
     )
 
 
-def _of_pictures(
-    materials: Mapping[str, Material], parts: Sequence[SetPart]
-) -> tuple[str, tuple[str, ...]]:
+def _of_images(materials: Mapping[str, Material], parts: Sequence[SetPart]) -> tuple[str, tuple[str, ...]]:
     """What can be said where no classifier was trained."""
-    pictures = sum(len(one.samples) for one in materials.values())
+    images = sum(len(one.samples) for one in materials.values())
     real = len(
         {key for one in materials.values() for key in {(s.label, s.source_sha256) for s in one.samples}}
     )
@@ -167,8 +165,8 @@ def _of_pictures(
         about = f"{part.name}: " if len(parts) > 1 else ""
         if part.doubtful_say:
             sentences += [about + part.doubtful_say.partition(". ")[0] + ".", about + part.near_say]
-        gone = sum(left_out(material).values())
+        gone = sum(excluded(material).values())
         if gone:
             said = share(gone, gone + len(material.samples))
             sentences.append(f"{about}{gone} ({said}) were left out; the page says why.")
-    return f"{pictures} synthetic pictures were made from {real} real ones.", tuple(sentences)
+    return f"{images} synthetic images were made from {real} real ones.", tuple(sentences)

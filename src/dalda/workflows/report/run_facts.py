@@ -13,22 +13,22 @@ from dalda.workflows.report.facts import duration
 from dalda.workflows.results import Found, Run
 
 STUDY, TRAIN = "study.yaml", "train.yaml"
-MIXED = ("blend", "synthetic_probability", "mix")
+MIXED = ("mixing", "synthetic_probability", "batch_augment")
 """Options that the arms of a study may differ in."""
 
 
 def run_facts(found: Found) -> dict[str, str]:
     """What was run, over all runs; how they were trained, each by its name where there are several."""
-    outcomes = found.outcomes
-    shots = sorted({one.shots for one in outcomes if one.shots is not None})
+    results = found.results
+    shots = sorted({one.shots for one in results if one.shots is not None})
     return {
-        "Data set": _listed(one.dataset for one in outcomes),
-        "Classes": _listed(len(one.classes) for one in outcomes),
-        "Shots": _listed([*shots, *(["all"] if any(one.shots is None for one in outcomes) else [])]),
-        "Arms": _listed(one.arm for one in outcomes),
-        "Seeds": _listed(sorted({one.seed for one in outcomes})),
-        "Trials": str(len(outcomes)),
-        "Validation pictures": _listed(len(one.right) for one in outcomes),
+        "Data set": _listed(one.dataset for one in results),
+        "Classes": _listed(len(one.classes) for one in results),
+        "Shots": _listed([*shots, *(["all"] if any(one.shots is None for one in results) else [])]),
+        "Arms": _listed(one.arm for one in results),
+        "Seeds": _listed(sorted({one.seed for one in results})),
+        "Trials": str(len(results)),
+        "Validation images": _listed(len(one.right) for one in results),
         **_by_run(found.runs),
         "Synthetic sets": str(len(found.sets)) if found.sets else "none in the named folders",
     }
@@ -53,7 +53,7 @@ def _training(folder: Path) -> dict[str, str]:
     mixes = (", ".join(f"{key.replace('_', ' ')} {trial.get(key)}" for key in MIXED) for trial in trials)
     seconds, versions = kept.get("seconds"), kept.get("versions")
     facts = {
-        "Classifier": f"{backbone}, tuned: {one.get('tune')}, {one.get('epochs')} epochs of "
+        "Classifier": f"{backbone}, tuned: {one.get('finetune')}, {one.get('epochs')} epochs of "
         f"{one.get('iterations')} steps, batch size {one.get('batch_size')}",
         "Mixing": " or ".join(dict.fromkeys(mixes)),
     }

@@ -1,1 +1,1 @@
-"""What each verb answers: as one JSON object, and as lines for a person."""
+"""What each command answers: as one JSON object, and as lines for a person."""

@@ -1,4 +1,4 @@
-"""What came of making, importing and reviewing pictures."""
+"""What came of making, importing and reviewing images."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,25 +14,25 @@ class AugmentReport:
 
     out: Path
     planned: int
-    painted: int
+    generated: int
     already_there: int
     dropped: int
     seconds: float
     dropped_for: Mapping[str, int] = field(default_factory=dict)
-    """What was wrong with the pictures that were dropped, and with how many."""
+    """What was wrong with the images that were dropped, and with how many."""
     rendered_again: Mapping[str, int] = field(default_factory=dict)
-    """What was wrong with the first pictures of jobs whose second one is kept."""
+    """What was wrong with the first images of requests whose second one is kept."""
     skipped: tuple[str, ...] = ()
-    """A sentence on each picture of the data set that could not be used."""
+    """A sentence on each image of the data set that could not be used."""
     batch_size: int | None = None
-    """Pictures rendered together at the end; None where none was rendered."""
+    """Images rendered together at the end; None where none was rendered."""
 
     def as_json(self) -> dict[str, Any]:
-        pace = round(self.painted / self.seconds, 2) if self.seconds else 0.0
+        pace = round(self.generated / self.seconds, 2) if self.seconds else 0.0
         return {**asdict(self), "out": str(self.out), "images_per_second": pace}
 
     def lines(self) -> list[str]:
-        lines = [f"{self.painted} pictures painted in {self.seconds:.0f} s: {self.out}"]
+        lines = [f"{self.generated} images generated in {self.seconds:.0f} s: {self.out}"]
         if self.already_there:
             lines.append(f"{self.already_there} of {self.planned} were already there")
         if self.rendered_again:
@@ -51,16 +51,16 @@ class Preview:
 
     planned: int
     classes: int
-    examples: int
+    images: int
     ip_adapter_scale: Mapping[str, float]
     """Minimum, quartiles and maximum."""
     trusts_image: int
-    """Jobs whose CLIP score is at most 0.3."""
+    """Requests whose CLIP class probability is at most 0.3."""
     seconds: float | None
     """Measured on one small batch, extrapolated; None where the model could not be tried."""
     megabytes: float
     skipped: tuple[str, ...] = ()
-    """A sentence on each picture of the data set that cannot be used."""
+    """A sentence on each image of the data set that cannot be used."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,9 +69,9 @@ class Preview:
         spread = ", ".join(f"{name} {value:.2f}" for name, value in self.ip_adapter_scale.items())
         time = "unknown" if self.seconds is None else f"about {self.seconds:.0f} s"
         return [
-            f"{self.planned} pictures from {self.examples} examples of {self.classes} classes",
+            f"{self.planned} images from {self.images} real images of {self.classes} classes",
             f"lambda: {spread}",
-            f"{self.trusts_image} of them from examples that score at most 0.3, so more of the picture",
+            f"{self.trusts_image} of them from real images that score at most 0.3, so more of the image",
             f"time: {time}; disk: about {self.megabytes:.1f} MB; nothing was rendered",
             *(f"left out: {sentence}" for sentence in self.skipped),
         ]
@@ -79,31 +79,31 @@ class Preview:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a folder that the authors' code made."""
+    """What became of a folder that the original DALDA code made."""
 
     out: Path
-    pictures: int
+    images: int
     """That are there and that the folder's table names."""
     kept: int
     dropped_for: Mapping[str, int]
     """What was wrong with the others, and with how many."""
     skipped: tuple[str, ...]
-    """A sentence on each picture that could not be read."""
-    rows_without_picture: int
-    pictures_without_row: int
+    """A sentence on each image that could not be read."""
+    rows_without_image: int
+    images_without_row: int
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "out": str(self.out)}
 
     def lines(self) -> list[str]:
-        lines = [f"{self.kept} of {self.pictures} pictures are in {self.out}"]
+        lines = [f"{self.kept} of {self.images} images are in {self.out}"]
         if self.dropped_for:
             dropped = sum(self.dropped_for.values())
             lines.append(f"{dropped} were dropped ({counts(self.dropped_for)}): {self.out}/dropped.jsonl")
-        if self.rows_without_picture:
-            lines.append(f"{self.rows_without_picture} rows of the table have no picture")
-        if self.pictures_without_row:
-            lines.append(f"{self.pictures_without_row} pictures are not in the table, and are left out")
+        if self.rows_without_image:
+            lines.append(f"{self.rows_without_image} rows of the table have no image")
+        if self.images_without_row:
+            lines.append(f"{self.images_without_row} images are not in the table, and are left out")
         return lines + [f"left out: {sentence}" for sentence in self.skipped]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMN = 10
 SHOWN = {
     "synthetic_images": "images",
-    "clip_score": "score",
+    "source_clip_probability": "score",
     "kid": "kid",
     "cmmd": "cmmd",
     "density": "density",
@@ -64,7 +64,7 @@ class EvaluateReport:
         low = "low is better for kid, cmmd, copies and strays, high for the others"
         lines.append(f"features of {self.backbone}; {low}; docs/trials.md says what each is")
         if self.rejected:
-            lines.append(f"{self.rejected} pictures were left out, since they were rejected in review")
+            lines.append(f"{self.rejected} images were left out, since they were rejected in review")
         return lines
 
 

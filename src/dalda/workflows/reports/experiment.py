@@ -45,25 +45,25 @@ class StudyReport:
     out: Path
     trials: int
     trained: int
-    painted: int
+    generated: int
     seconds: float
     comparison: StudyComparison
-    left_out: Mapping[str, Mapping[str, int]]
+    excluded: Mapping[str, Mapping[str, int]]
     """Arm to reason to how many synthetic images its trials did not use, over all shots and seeds."""
 
     def as_json(self) -> dict[str, Any]:
-        counts = {"trials": self.trials, "trained": self.trained, "painted": self.painted}
+        counts = {"trials": self.trials, "trained": self.trained, "generated": self.generated}
         return {
             **{"out": str(self.out), **counts, "seconds": self.seconds},
             **self.comparison.as_json(),
-            "left_out": {arm: dict(found) for arm, found in self.left_out.items()},
+            "excluded": {arm: dict(found) for arm, found in self.excluded.items()},
         }
 
     def lines(self) -> list[str]:
-        done = f"{self.trained} of {self.trials} trials trained, {self.painted} pictures painted"
+        done = f"{self.trained} of {self.trials} trials trained, {self.generated} images generated"
         return [
             *self.comparison.lines(),
-            *(left_out_line(arm, found) for arm, found in self.left_out.items()),
+            *(left_out_line(arm, found) for arm, found in self.excluded.items()),
             f"{done}, in {self.seconds:.0f} s; the others were there",
             f"results: {self.out}/results.csv",
         ]
@@ -80,7 +80,7 @@ class StudyPreview:
     synthetic_sets: int
     images: int
     missing_images: int
-    painting_seconds: float | None
+    generating_seconds: float | None
     """Measured on one small batch of each model, extrapolated; None where a model could not be tried."""
     training_seconds: float | None
     megabytes: float
@@ -95,7 +95,7 @@ class StudyPreview:
         return [
             f"{len(self.arms)} arms: {', '.join(self.arms)}",
             f"{self.missing_trials} of {self.trials} trials to train: {said(self.training_seconds)}",
-            f"{self.missing_images} of {self.images} pictures to paint, for {self.synthetic_sets} sets: "
-            f"{said(self.painting_seconds)}, about {self.megabytes:.1f} MB",
+            f"{self.missing_images} of {self.images} images to generate, for {self.synthetic_sets} sets: "
+            f"{said(self.generating_seconds)}, about {self.megabytes:.1f} MB",
             f"results would go to {self.out}; nothing was made",
         ]

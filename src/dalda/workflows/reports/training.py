@@ -17,7 +17,7 @@ class ArmReport:
     """The numbers of one arm, and how many synthetic images it left out, by reason."""
 
     numbers: "Summary"
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
 
     def as_json(self) -> dict[str, Any]:
         found = self.numbers
@@ -35,7 +35,7 @@ class ArmReport:
             "accuracy_by_seed": found.accuracy_by_seed,
             "real_images": found.real_images,
             "synthetic_images": found.synthetic_images,
-            "left_out": dict(self.left_out),
+            "excluded": dict(self.excluded),
         }
 
     def text(self) -> str:
@@ -90,7 +90,7 @@ class TrainReport:
         heading = "accuracy, % (95 %)".ljust(24)
         heading += "".join(f"{name:>13}" for name in ("macro", "best epoch", "calibration"))
         lines += table({name: one.text() for name, one in self.arms.items()}, heading)
-        lines += [left_out_line(name, one.left_out) for name, one in self.arms.items() if one.left_out]
+        lines += [left_out_line(name, one.excluded) for name, one in self.arms.items() if one.excluded]
         lines += self._seeds()
         return [*lines, *([f"results: {self.out}/results.csv"] if self.out else [])]
 
@@ -112,14 +112,14 @@ class DemoReport:
     sentence: str
     arms: Mapping[str, Bounds]
     groups: Mapping[str, Mapping[str, float]]
-    """Mean accuracy per arm on the familiar and on the unfamiliar classes."""
+    """Mean accuracy per arm on the known and on the unknown classes."""
     gain: Bounds
     comparisons: tuple[str, ...]
     problem: str
     figure: Path
     sheet: Path
     zero_shot: float = 0.0
-    """Accuracy of CLIP's own zero-shot classifier, which no picture of the few shots has touched."""
+    """Accuracy of CLIP's own zero-shot classifier, which no image of the few shots has touched."""
     images: int = 0
     seconds: float = 0.0
 
@@ -154,8 +154,8 @@ class DemoReport:
             *self.comparisons,
             self.problem,
             f"CLIP without training is right in {self.zero_shot * 100:.1f} %: it saw this world before,",
-            "and a head that is trained on a few narrow pictures unlearns some of that.",
-            f"{self.images} pictures painted; {self.seconds:.0f} s in all",
+            "and a head that is trained on a few narrow images unlearns some of that.",
+            f"{self.images} images generated; {self.seconds:.0f} s in all",
             f"figure: {self.figure}",
             f"sheet: {self.sheet}",
         ]

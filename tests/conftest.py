@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from dalda.evaluation.backbones import Backbone, load_backbone
-from dalda.types import Example, Sample, Split
+from dalda.types import FewShotSplit, RealImage, SyntheticImage
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
 
@@ -66,8 +66,10 @@ SQUARE = ((16, 16),)
 """As the random CLIP sees them: nothing to resize, nothing to crop."""
 
 
-def painted(path: Path, colour: str, seed: int, shapes: Sequence[Shape] = SQUARE, noise: int = 40) -> Path:
-    """A noisy picture of one colour, written as PNG; its shape (height, width) goes round with the seed."""
+def generated(
+    path: Path, colour: str, seed: int, shapes: Sequence[Shape] = SQUARE, noise: int = 40
+) -> Path:
+    """A noisy image of one colour, written as PNG; its shape (height, width) goes round with the seed."""
     generator = np.random.default_rng(seed)
     shape = shapes[seed % len(shapes)]
     pixels = np.array(COLOURS[colour]) + generator.integers(-noise, noise + 1, (*shape, 3))
@@ -77,38 +79,40 @@ def painted(path: Path, colour: str, seed: int, shapes: Sequence[Shape] = SQUARE
 
 
 @pytest.fixture(scope="session")
-def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Split]:
+def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FewShotSplit]:
     root = tmp_path_factory.mktemp("colours")
 
-    def make(part: str, per_class: int, seed: int = 0, shapes: Sequence[Shape] = SQUARE) -> Split:
+    def make(part: str, per_class: int, seed: int = 0, shapes: Sequence[Shape] = SQUARE) -> FewShotSplit:
         examples = []
         for place, colour in enumerate(COLOURS):
             for number in range(per_class):
                 name = f"{seed}-{number}.png"
-                path = painted(
+                path = generated(
                     root / part / colour / name, colour, 10_000 * seed + 100 * place + number, shapes
                 )
                 sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-                examples.append(Example(path, colour, sha256))
-        return Split("colours", root, part, seed, per_class, tuple(COLOURS), tuple(examples))
+                examples.append(RealImage(path, colour, sha256))
+        return FewShotSplit("colours", root, part, seed, per_class, tuple(COLOURS), tuple(examples))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Sample, ...]]:
+def make_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[SyntheticImage, ...]]:
     root = tmp_path_factory.mktemp("synthetic")
 
-    def make(split: Split, copies: int, shapes: Sequence[Shape] = SQUARE) -> tuple[Sample, ...]:
+    def make(
+        split: FewShotSplit, copies: int, shapes: Sequence[Shape] = SQUARE
+    ) -> tuple[SyntheticImage, ...]:
         samples = []
-        for place, example in enumerate(split.examples):
+        for place, example in enumerate(split.images):
             for repeat in range(copies):
                 name = f"{split.seed}-{place}-{repeat}"
-                path = painted(
+                path = generated(
                     root / example.label / f"{name}.png", example.label, 7000 + 10 * place + repeat, shapes
                 )
                 samples.append(
-                    Sample(
+                    SyntheticImage(
                         path, example.label, example.path, example.sha256, repeat, name, "a photo", 0.5, 0.9
                     )
                 )

@@ -1,1 +1,0 @@
-"""CLIP score -> lambda: how much each picture's image prompt is trusted."""
