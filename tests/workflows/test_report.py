@@ -66,7 +66,7 @@ def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("blind")
 def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))
-    assert html.count("ip_adapter_scale adaptive") == 1
+    assert html.count("ip adapter scale adaptive") == 1
     assert done.shown == 12
     assert "is not on disk, and nothing is fetched" in html
 
