@@ -69,7 +69,7 @@ def test_what_changes_images_is_refused_and_what_only_rounds_is_not(folder: Path
     assert generate(folder, *CHOSEN).exit_code == 0
     other = generate(folder, *CHOSEN, "--scheduler", "ddim")
     assert other.exit_code == 2
-    assert "preset.scheduler = 'unipc', now it is 'ddim'" in other.stderr
+    assert "--scheduler unipc, now --scheduler ddim" in other.stderr
     assert generate(folder, *CHOSEN, "--guidance-interval", "0:1").exit_code == 2
     assert generate(folder, *CHOSEN, "--dtype", "fp32", "--batch-size", 1).exit_code == 0
 

@@ -222,7 +222,7 @@ def test_a_set_goes_on_when_its_model_has_moved_but_not_with_another_one(
     weights.write_bytes(weights.read_bytes()[:-4] + b"1234")
     other = generated()
     assert other.exit_code == 2
-    assert "was made with model = 'content " in other.stderr
+    assert "was made with --model content " in other.stderr
 
 
 def test_a_run_that_was_stopped_at_its_very_end_is_put_in_order(folder: Path, tmp_path: Path) -> None:

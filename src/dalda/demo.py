@@ -15,7 +15,7 @@ from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import preset_named
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
-from dalda.workflows.augment import decide, generate_plan, settings_of
+from dalda.workflows.augment import SETTING_DEFAULTS, decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
 from dalda.workflows.real_images import DOODLES, score_examples, split_of
 from dalda.workflows.reports.table import Bounds
@@ -94,7 +94,7 @@ def _check(out: Path) -> None:
 
 def _synthetic_set(config: AugmentConfig, scores: Sequence[float], tools: Tools) -> list[SyntheticImage]:
     decided = decide(config, scores)
-    store = SyntheticDataset.open(config.out, settings_of(config, decided))
+    store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
     generate_plan(config, decided, store, tools.renderer)
     return store.samples()
 

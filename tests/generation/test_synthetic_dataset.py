@@ -143,7 +143,7 @@ def test_settle_orders_by_the_plan_and_keeps_one_line_a_request(tmp_path: Path) 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     SyntheticDataset.open(tmp_path / "out", SETTINGS_USED).add([finished()])
-    with pytest.raises(UserError, match=r"seed = 0, now it is 1"):
+    with pytest.raises(UserError, match=r"--seed 0, now --seed 1"):
         SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "seed": 1})
     with pytest.raises(UserError, match="extra"):
         SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "extra": 1})
@@ -159,7 +159,7 @@ def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> Non
     SyntheticDataset.open(tmp_path / "out", fixed)
     assert read_settings(tmp_path / "out") == fixed
     store.add([], [Dropped(request_of(1), "of one colour", 7)])
-    with pytest.raises(UserError, match=r"seed = 1, now it is 0"):
+    with pytest.raises(UserError, match=r"--seed 1, now --seed 0"):
         SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
 
 
@@ -264,7 +264,7 @@ def test_a_nested_difference_is_named_by_itself(tmp_path: Path) -> None:
     SyntheticDataset.open(tmp_path / "out", {"preset": {"steps": 30, "prefix": "x" * 200}}).add(
         [finished()]
     )
-    with pytest.raises(UserError, match=r"preset\.steps = 30, now it is 20;"):
+    with pytest.raises(UserError, match=r"--steps 30, now --steps 20;"):
         SyntheticDataset.open(tmp_path / "out", {"preset": {"steps": 20, "prefix": "x" * 200}})
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from dalda.config.roles import Content, Location
 
 
 class Strict(BaseModel):
@@ -15,9 +17,9 @@ class Strict(BaseModel):
 class DataConfig(Strict):
     """Which examples: a folder of class folders, or a data set by name with its root."""
 
-    dataset: str
-    root: Path | None = None
-    shots: int | None = Field(default=None, ge=1)
+    dataset: str = Content(within="split")
+    root: Path | None = Location(None)
+    shots: int | None = Content(None, ge=1)
     """Examples per class; None is all of them."""
-    seed: int = Field(default=0, ge=0)
-    split_strategy: Literal["original", "stratified"] = "original"
+    seed: int = Content(0, ge=0)
+    split_strategy: Literal["original", "stratified"] = Content("original")

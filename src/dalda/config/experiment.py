@@ -9,24 +9,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dalda.config.augment import AugmentConfig
-from dalda.config.data import Strict
-from dalda.config.train import TrainConfig
+from dalda.config.data import DataConfig, Strict
+from dalda.config.roles import Content, Execution, Location, names_of
+from dalda.config.train import TrainConfig, UsageConfig
 from dalda.errors import UserError, first_line
 
 REAL = "real"
 """The method of an arm without synthetic images."""
 MAX_BYTES = 256 * 1024
-SETTLED = {"dataset", "root", "shots", "seed", "seeds", "split_strategy", "out", "device", "synthetic"}
-"""What is said once for the whole study."""
-OF_AN_ARM = {
-    "synthetic_probability",
-    "mixing",
-    "min_clip_probability",
-    "filter_by_classifier",
-    "clip_weighting",
-    "ignore_review",
-}
-"""Options of `dalda train` that an arm may choose; the others are the same for all arms."""
 ORIGINAL_HAS: dict[str, tuple[object, ...]] = {
     "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
     "clip_weighting": (False,),
@@ -41,12 +31,12 @@ Shots = Annotated[int, Field(ge=1)] | None
 
 
 class ArmConfig(BaseModel):
-    """An arm: its name, how its images are made and used: options of `dalda augment`, and OF_AN_ARM."""
+    """An arm: its name, how its images are made and used: options of `dalda augment` and of UsageConfig."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
-    method: str = "dalda"
+    name: str = Content(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+    method: str = Content("dalda")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,26 +46,26 @@ class ArmConfig(BaseModel):
 class Study(Strict):
     """What is compared with what."""
 
-    dataset: str
-    root: Path | None = None
-    split_strategy: Literal["original", "stratified"] = "original"
-    shots: tuple[Shots, ...] = Field(min_length=1)
+    dataset: str = Content(within="split")
+    root: Path | None = Location(None)
+    split_strategy: Literal["original", "stratified"] = Content("original")
+    shots: tuple[Shots, ...] = Content(min_length=1, extent=True)
     """Examples per class; `all` (None) is no limit."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
-    augment: dict[str, Any] = Field(default_factory=dict)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Content((0, 1, 2), min_length=1, extent=True)
+    augment: dict[str, Any] = Content(default_factory=dict)
     """Options of `dalda augment` for all arms."""
-    train: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Content(default_factory=dict)
     """Options of `dalda train` for all arms."""
-    arms: tuple[ArmConfig, ...] = Field(min_length=1)
-    device: str = "auto"
-    original: bool = False
+    arms: tuple[ArmConfig, ...] = Content(min_length=1)
+    device: str = Execution("auto")
+    original: bool = Content(False)
     """The original code's semantics in place of ours (docs/compat.md)."""
-    original_csv: bool = False
+    original_csv: bool = Execution(False)
     """Whether results_{seed}_{shots}.csv in the original code's schema are written too."""
-    out: Path | None = None
-    synthetic_dir: str | None = Field(default=None, min_length=1)
+    out: Path | None = Location(None)
+    synthetic_dir: str | None = Location(None, min_length=1)
     """A folder name per synthetic set, with {seed}, {examples_per_class} and {arm} to be filled."""
-    resume: tuple[int, int, int, int] | None = None
+    resume: tuple[int, int, int, int] | None = Content(None)
     """Seed, shots, index and repeat of the last image that the original code itself left in
     synthetic_dir."""
 
@@ -99,6 +89,12 @@ class Study(Strict):
         if twice:
             raise ValueError(f"{twice[0]!r} is there twice")
         return value
+
+
+def of_study() -> set[str]:
+    """The options of the two commands that are set once for the whole study."""
+    own = {*Study.model_fields, *DataConfig.model_fields}
+    return own | set(names_of(TrainConfig, "location", within="sets"))
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ def trials_of(study: Study) -> list[TrialSpec]:
 
 
 def _train(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> TrainConfig:
-    own = {key: value for key, value in arm.settings.items() if key in OF_AN_ARM}
+    own = {key: value for key, value in arm.settings.items() if key in UsageConfig.model_fields}
     settings = {**study.train, **own}
     return TrainConfig(**_examples(study, seed, shots), seeds=1, **settings)
 
@@ -138,7 +134,7 @@ def _train(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> TrainC
 def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> AugmentConfig | None:
     if arm.method == REAL:
         return None
-    own = {key: value for key, value in arm.settings.items() if key not in OF_AN_ARM}
+    own = {key: value for key, value in arm.settings.items() if key not in UsageConfig.model_fields}
     settings = {**study.augment, **own, "method": arm.method, "captions": None}
     if study.original:
         settings["scale_sampling"] = "clipped"
@@ -223,10 +219,10 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
     shared = [(("augment",), study.augment), (("train",), study.train)]
     own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
     for place, settings in [*shared, *own]:
-        for key in SETTLED & settings.keys():
+        for key in of_study() & settings.keys():
             raise _said((*place, key), "this is said once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
-        for key in arm.settings.keys() - OF_AN_ARM if arm.method == REAL else ():
+        for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method == REAL else ():
             raise _said(("arms", number, key), "an arm of real images makes none", tree, name)
         for section, build in (("train", _train), ("augment", _synthetic)):
             try:

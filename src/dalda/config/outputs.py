@@ -3,29 +3,28 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from dalda.config.data import Strict
+from dalda.config.roles import Content, Execution, Location
 
 
 class ReportConfig(Strict):
     """One page about runs and synthetic sets."""
 
-    places: tuple[Path, ...] = Field(min_length=1)
+    places: tuple[Path, ...] = Location(min_length=1)
     """Folders of `dalda train`, `dalda run`, `dalda demo` or `dalda augment`; several make one page."""
-    out: Path
-    ignore_review: bool = False
+    out: Path = Location()
+    ignore_review: bool = Content(False)
     """Shows what was rejected in `dalda review` too."""
-    device: str = "auto"
+    device: str = Execution("auto")
 
 
 class ExportConfig(Strict):
     """A synthetic set in a form that others read."""
 
-    source: Path
+    source: Path = Location()
     """A folder of `dalda augment`."""
-    out: Path
-    to: Literal["folder", "hf", "webdataset", "csv", "original"] = "folder"
-    with_real: bool = False
+    out: Path = Location()
+    to: Literal["folder", "hf", "webdataset", "csv", "original"] = Content("folder")
+    with_real: bool = Content(False)
     """Puts the real images beside the synthetic ones."""
-    ignore_review: bool = False
+    ignore_review: bool = Content(False)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dalda.config.data import DataConfig, Strict
+from dalda.config.roles import Content, Execution, Location
 
 Mixing = Literal[
     "per-image-replacement", "global-replacement", "concatenation", "synthetic-only", "two-term-loss"
@@ -16,27 +17,21 @@ Mixing = Literal[
 class ClassifierConfig(Strict):
     """How a classifier is trained, the same for every arm."""
 
-    backbone: str | None = None
+    backbone: str | None = Content(None, within="backbone")
     """None is `doodle` for the doodles, else `clip`."""
-    finetune: Literal["head", "full", "lora"] = "head"
-    head_init: Literal["zero-shot", "random"] = "zero-shot"
+    finetune: Literal["head", "full", "lora"] = Content("head")
+    head_init: Literal["zero-shot", "random"] = Content("zero-shot")
     """Where the head starts, for a backbone that reads; any other starts at random."""
-
-    mixing: Mixing = "per-image-replacement"
-    synthetic_probability: float = Field(default=0.5, ge=0, le=1)
-    """How often a synthetic image stands in; the weight of the synthetic term of `two-term-loss`."""
-    batch_augment: Literal["none", "mixup", "cutmix"] = "none"
-
-    feature_views: Annotated[int, Field(ge=1, le=1000)] | Literal["online"] = 8
+    batch_augment: Literal["none", "mixup", "cutmix"] = Content("none")
+    feature_views: Annotated[int, Field(ge=1, le=1000)] | Literal["online"] = Content(8)
     """Augmented views per image whose features are computed once; `online` draws fresh ones at each
     step."""
-    transforms: Literal["standard", "jitter", "randaugment"] = "standard"
+    transforms: Literal["standard", "jitter", "randaugment"] = Content("standard")
     """What a view goes through: flip and rotation, and then nothing, colour jitter, or RandAugment."""
-
-    epochs: int = Field(default=50, ge=1)
-    iterations: int = Field(default=200, ge=1)
+    epochs: int = Content(50, ge=1)
+    iterations: int = Content(200, ge=1)
     """Steps per epoch."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Content(32, ge=1)
 
     @property
     def online(self) -> bool:
@@ -44,32 +39,39 @@ class ClassifierConfig(Strict):
         return self.feature_views == "online" or self.finetune != "head" or self.batch_augment != "none"
 
 
-class TrainConfig(ClassifierConfig, DataConfig):
-    """Trials: the real images alone, and with each synthetic folder, over some seeds."""
+class UsageConfig(Strict):
+    """How a trial uses its synthetic images, which may differ between the arms of a study."""
 
-    synthetic: tuple[Path, ...] = ()
-    min_clip_probability: float | None = Field(default=None, ge=0, le=1)
+    mixing: Mixing = Content("per-image-replacement")
+    synthetic_probability: float = Content(0.5, ge=0, le=1)
+    """How often a synthetic image stands in; the weight of the synthetic term of `two-term-loss`."""
+    min_clip_probability: float | None = Content(None, ge=0, le=1)
     """Leaves out synthetic images in which CLIP sees their class with a smaller probability."""
-    filter_by_classifier: bool = False
+    filter_by_classifier: bool = Content(False)
     """Leaves out synthetic images in which a classifier of the real ones alone sees another class."""
-    clip_weighting: bool = False
+    clip_weighting: bool = Content(False)
     """Multiplies a synthetic image's loss by its CLIP class probability, scaled to a mean of 1."""
-    ignore_review: bool = False
+    ignore_review: bool = Content(False)
     """Keeps images that were rejected in a review."""
 
-    seeds: int = Field(default=3, ge=1)
+
+class TrainConfig(ClassifierConfig, UsageConfig, DataConfig):
+    """Trials: the real images alone, and with each synthetic folder, over some seeds."""
+
+    synthetic: tuple[Path, ...] = Content((), within="sets")
+    seeds: int = Content(3, ge=1, extent=True)
     """Classifiers per arm, on successive seeds."""
-    device: str = "auto"
-    out: Path | None = None
+    device: str = Execution("auto")
+    out: Path | None = Location(None)
     """Where results.csv and the results go, if anywhere."""
 
 
 class EvaluateConfig(DataConfig):
     """A synthetic set against the real images of a data set."""
 
-    synthetic: Path
-    split: Literal["train", "val"] = "train"
-    backbone: str | None = None
+    synthetic: Path = Content(within="sets")
+    split: Literal["train", "val"] = Content("train")
+    backbone: str | None = Content(None, within="backbone")
     """Whose features are compared; None is `doodle` for the doodles, else `clip`."""
-    ignore_review: bool = False
-    device: str = "auto"
+    ignore_review: bool = Content(False)
+    device: str = Execution("auto")

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from dalda.config.roles import difference
 from dalda.errors import UserError
 from dalda.generation.image_encoding import Encoded
 from dalda.generation.lock import alone_in
@@ -78,9 +79,12 @@ class SyntheticDataset:
     folder: Path
 
     @classmethod
-    def open(cls, folder: Path, settings: Mapping[str, Any]) -> "SyntheticDataset":
+    def open(
+        cls, folder: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> "SyntheticDataset":
         """Makes the folder, or goes on with one that was begun with the same settings.
 
+        A setting that an older folder lacks was the default.
         One in which nothing was made yet is begun anew with other settings: they may be the fixed ones.
         Raises UserError, naming the difference, for a folder of other settings or of other things,
         and for one that cannot be written.
@@ -100,7 +104,7 @@ class SyntheticDataset:
                 write_atomically(folder / SETTINGS, as_yaml(settings))
             kept = read_settings(folder)
             try:
-                refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY)
+                refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY, defaults)
             except UserError:
                 if not store._is_bare():
                     raise
@@ -279,17 +283,22 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 
 def refuse_other(
-    folder: Path, kept: Mapping[str, Any], settings: Mapping[str, Any], recorded: Collection[str]
+    folder: Path,
+    kept: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    recorded: Collection[str],
+    defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises UserError that names the first setting in which a folder's differ; `recorded` ones may."""
-    # Both as YAML gives them back: it has lists, but no tuples.
-    there, wanted = _flat(kept), _flat(yaml.safe_load(as_yaml(settings)))
-    for key in [key for key in {**wanted, **there} if key.partition(".")[0] not in recorded]:
-        if there.get(key) != wanted.get(key):
-            raise UserError(
-                f"the output folder '{folder}' was made with {key} = {_short(there.get(key))}, "
-                f"now it is {_short(wanted.get(key))}; use those again, or another folder with -o"
-            )
+    found = difference(
+        {name: value for name, value in kept.items() if name not in recorded},
+        {name: value for name, value in settings.items() if name not in recorded},
+        defaults,
+    )
+    if found:
+        raise UserError(
+            f"the output folder '{folder}' was made with {found}; use those again, or another folder: -o"
+        )
 
 
 def _described(one: Finished | Dropped) -> dict[str, Any]:
@@ -320,23 +329,6 @@ def _described(one: Finished | Dropped) -> dict[str, Any]:
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
     contents = settings.get(CONTENTS)
     return {**settings, **contents} if isinstance(contents, dict) else dict(settings)
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names, so that a difference is named by itself."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, name + ".")
-        else:
-            found[name] = value
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def as_yaml(settings: Mapping[str, Any]) -> str:

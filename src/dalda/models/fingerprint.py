@@ -43,6 +43,12 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
     }
 
 
+def content_of_folder(folder_or_id: str) -> str | None:
+    """A hash of what a model's local folder holds; None for a model that is known by its name."""
+    place = place_of(folder_or_id)
+    return _hash(Path(place.name), _under(Path(place.name))) if place.is_folder else None
+
+
 def _under(folder: Path) -> Iterable[Path]:
     """A folder's files that a model may be read from, but for hidden ones; of no folder none."""
     for path in sorted(folder.rglob("*")):

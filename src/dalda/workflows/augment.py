@@ -1,6 +1,5 @@
 """From examples and captions to a plan, and from the plan to images."""
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.captions.caption_file import assign_captions
 from dalda.config import AugmentConfig
+from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.image_io import open_source
 from dalda.errors import UserError
 from dalda.generation.plan import Recipe, make_plan
@@ -31,19 +31,18 @@ if TYPE_CHECKING:
 
 TEXT_TOKENS = 77
 """What CLIP's text encoders read, begin and end included."""
-IN_PRESET = ("steps", "guidance_scale", "guidance_interval", "scheduler", "lora", "vae")
-"""Options that stand for fields of the preset."""
-IN_RENDERING = ("batch_size", "device", "dtype", "channels_last", "compile")
-"""Options that change no image but by rounding, and so may differ from one run to the next."""
+SETTING_DEFAULTS = {**defaults_of(AugmentConfig), "preset": defaults_of(Preset)}
+"""What a setting was in a folder that was begun before there was such an option."""
 _VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
 
 
 def preset_of(config: AugmentConfig) -> Preset:
     """The model's row with what the user overrides."""
-    preset = overridden(preset_named(config.model), config.model_option)
-    if config.adapter is not None:
-        preset = with_adapter(preset, config.adapter)
-    chosen = {name: getattr(config, name) for name in IN_PRESET}
+    chosen = {name: getattr(config, name) for name in names_of(AugmentConfig, within="preset")}
+    preset = overridden(preset_named(chosen.pop("model")), chosen.pop("model_option"))
+    adapter = chosen.pop("adapter")
+    if adapter is not None:
+        preset = with_adapter(preset, adapter)
     return replace(preset, **{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -123,7 +122,7 @@ def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> Augmen
     """Makes the synthetic set, or what is still missing of it, in `config.out`."""
     warn_of_doodles(config)
     decided = decide(config)
-    store = SyntheticDataset.open(config.out, settings_of(config, decided))
+    store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
     return generate_plan(config, decided, store, renderer)
 
 
@@ -280,28 +279,17 @@ def _pace(renderer: "Renderer", batch: Sequence[GenerationRequest]) -> float | N
 def settings_of(config: AugmentConfig, decided: AugmentPlan) -> dict[str, Any]:
     """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
     examples = [[one.label, one.sha256] for one in decided.split.images]
-    # What is in the preset, or in the examples' and captions' digests, may be spelt in several ways.
-    spelt = {
-        "out",
-        "captions",
-        "root",
-        "adapter",
-        "model_option",
-        "on_bad_image",
-        *IN_PRESET,
-        *IN_RENDERING,
-    }
-    chosen = config.model_dump(mode="json", exclude=spelt | {"dataset"})
     return {
         "dataset": decided.split.dataset,
-        **chosen,
+        "model": config.model,
+        **{**defaults_of(config), **content_of(config)},
         "examples": len(examples),
-        "examples_sha256": _digest(examples),
-        "captions_sha256": _digest(decided.captions),
+        "examples_sha256": digest_of(examples),
+        "captions_sha256": digest_of(decided.captions),
         "preset": json.loads(json.dumps(asdict(decided.preset))),
         **({CONTENTS: dict(decided.contents)} if decided.contents else {}),
         "rendering": {
-            **config.model_dump(mode="json", include=set(IN_RENDERING)),
+            **config.model_dump(mode="json", include=set(names_of(AugmentConfig, "execution"))),
             "batch_size": config.batch_size or "auto",
         },
         "versions": {name: version(name) for name in _VERSIONED},
@@ -330,7 +318,3 @@ def warn_of_doodles(config: AugmentConfig) -> None:
     """Says once that the embedded model is no model for photographs."""
     if config.model == "doodle" and config.dataset != DOODLES:
         say("note: the model 'doodle' only knows doodles; for photographs choose a real one, --model sd15")
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False, default=dict).encode()).hexdigest()[:20]

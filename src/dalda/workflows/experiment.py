@@ -19,7 +19,7 @@ from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
 from dalda.storage.atomic import write_atomically
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
-from dalda.workflows.augment import AugmentPlan, decide, generate_plan, settings_of
+from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
 from dalda.workflows.comparison import compared_arms
 from dalda.workflows.loading import device_named, load_features, load_model
 from dalda.workflows.original_folder import (
@@ -211,7 +211,7 @@ class _Bench:
         task.write_captions()
         decided = decide(config, hold_out=task.hold_out)
         decided = replace(decided, plan=GenerationPlan(decided.plan.requests[skip:]))
-        store = SyntheticDataset.open(config.out, settings_of(config, decided))
+        store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
         report = generate_plan(config, decided, store, self.renderer(decided, store))
         self.generated += report.generated
         if self.study.original_csv:

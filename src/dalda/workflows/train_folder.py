@@ -1,7 +1,5 @@
 """The folder of `dalda train`: what it was begun with, so that the same command may go on in it."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dalda.config import TrainConfig
+from dalda.config.roles import defaults_of, digest_of, names_of
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import as_yaml, refuse_other
 from dalda.storage.atomic import write_atomically
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from dalda.evaluation.backbones import Backbone
 
 SETTINGS = "train.yaml"
-_MAY_DIFFER = {"root", "synthetic", "device", "versions", "seconds"}
-"""What is kept for the reader alone; a run that goes on may have others."""
 _VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
 
 
@@ -36,8 +33,7 @@ def settings_of(
     from dalda.evaluation.trial import image_of
 
     def digest(images: Iterable[RealImage | SyntheticImage]) -> str:
-        held = [[one.label, image_of(one).sha256] for one in images]
-        return hashlib.sha256(json.dumps(held, ensure_ascii=False).encode()).hexdigest()[:20]
+        return digest_of([[one.label, image_of(one).sha256] for one in images])
 
     return {
         **config.model_dump(mode="json", exclude={"out"}),
@@ -62,7 +58,8 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises UserError that names the difference.
     """
     if (folder / SETTINGS).exists():
-        refuse_other(folder, _read(folder), settings, _MAY_DIFFER)
+        recorded = {*names_of(TrainConfig, "location", "execution", within="sets"), "versions", "seconds"}
+        refuse_other(folder, _read(folder), settings, recorded, defaults_of(TrainConfig))
     else:
         write_atomically(folder / SETTINGS, as_yaml(settings))
 

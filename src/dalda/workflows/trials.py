@@ -1,9 +1,7 @@
 """What a study comes to on this data: its trials and synthetic sets, each with an id of its content."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +9,18 @@ from dalda.captions.caption_file import write_book
 from dalda.captions.templates import base_caption
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
+from dalda.config.roles import content_of, digest_of
 from dalda.datasets.registry import caption_name
 from dalda.errors import UserError
 from dalda.generation.review_log import rejected
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.methods.scale_policy import policy_named
-from dalda.models.fingerprint import contents_of
+from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.types import FewShotSplit
-from dalda.workflows.augment import IN_PRESET, preset_of
+from dalda.workflows.augment import preset_of
 from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import load_dataset, split_of
-
-ELSEWHERE = {
-    "dataset",
-    "root",
-    "out",
-    "captions",
-    "device",
-    "batch_size",
-    "adapter",
-    "model_option",
-    *IN_PRESET,
-}
-"""Settings of a set that do not decide it, or are in its preset or the digests of examples and captions."""
-_UNDECIDING = {"dataset", "root", "out", "device", "seeds", "synthetic"}
+from dalda.workflows.synthetic_sets import backbone_for
 
 
 @dataclass(frozen=True)
@@ -99,10 +85,12 @@ def tasks_of(study: Study) -> list[Task]:
                     "let its name hold {seed}, {examples_per_class} and {arm}"
                 )
         split, validation = drawn(spec.train), drawn(spec.train, "val")
-        id_ = _digest(
+        backbone = backbone_for(spec.train, spec.train.backbone)
+        id_ = digest_of(
             [
                 spec.arm,
-                spec.train.model_dump(mode="json", exclude=_UNDECIDING),
+                content_of(spec.train, extents=False),
+                content_of_folder(backbone) or backbone,
                 study.original,
                 _examples(split),
                 _examples(validation),
@@ -123,15 +111,14 @@ def _settled(
     base, file = None, None
     if spec.captions == "base":
         base = base_book(split, underscores=study.original)
-        file = out / "captions" / f"base-{_digest(base)[:8]}.json"
+        file = out / "captions" / f"base-{digest_of(base)[:8]}.json"
     elif spec.captions != "grammar":
         file = Path(spec.captions)
     captions = base or captions_for(split, preset.words, config.seed, file)
-    row = {f"preset.{name}": value for name, value in asdict(preset).items()}
-    chosen = {**config.model_dump(mode="json", exclude=ELSEWHERE), **row}
+    row = {f"preset.{name}": value for name, value in content_of(preset).items()}
     # A model in a folder is what lies there, wherever that is.
-    chosen |= contents_of(config.model, preset)
-    set_id = _digest([split.dataset, chosen, _examples(split), captions])
+    chosen = {"model": config.model, **content_of(config), **row, **contents_of(config.model, preset)}
+    set_id = digest_of([split.dataset, chosen, _examples(split), captions])
     folder = out / "synthetic" / set_id
     if study.synthetic_dir is not None:
         folder = Path(filled(study.synthetic_dir, spec))
@@ -165,7 +152,3 @@ def base_book(split: FewShotSplit, *, underscores: bool) -> dict[str, list[str]]
 
 def _examples(split: FewShotSplit) -> list[list[str]]:
     return [[one.label, one.sha256] for one in split.images]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False, default=dict).encode()).hexdigest()[:20]
