@@ -1,4 +1,4 @@
-"""The review page over many samples in a real Chromium: first screen, scrolling, decisions, as JSON.
+"""The review page over many images in a real Chromium: first screen, scrolling, decisions, as JSON.
 
     python benchmarks/review.py --json
 
@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 
 from browsing import chromium, serve
 from dalda.doodles.vocabulary import CLASSES
-from dalda.generation.review_log import history
+from dalda.review.log import ReviewLog
 from drawn_set import drawn_set
 
 COPIES = 10
@@ -75,7 +75,7 @@ def measure(folder: Path, samples: int, size: int) -> dict[str, Any]:
         started = time.perf_counter()
         for _ in range(DECISIONS):
             page.keyboard.press("r")
-        while len(history(out)) < DECISIONS:
+        while len(ReviewLog(out).decisions()) < DECISIONS:
             page.wait_for_timeout(5)
         decided = (time.perf_counter() - started) / DECISIONS
         served.kill()

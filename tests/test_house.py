@@ -22,8 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"types", "errors", "seeding", "config", "storage", "progress", "device", "cache"}
 COMMON = {"models", "datasets"}
 """What every stage may use."""
-STAGES = {"captions", "methods", "generation", "evaluation", "doodles", "reporting", "review"}
-UPPER = ["compat", "workflows", "demo", "doctor", "cli", "__main__"]
+STAGES = {"captions", "methods", "generation", "evaluation", "doodles"}
+UPPER = ["reporting", "review", "compat", "workflows", "demo", "doctor", "cli", "__main__"]
 """Each of these may import its own files, those before it, the stages and the ground."""
 FRONT = "__init__"
 """The package itself: offers the public names."""
@@ -35,8 +35,7 @@ NEEDED_BY = {
     "safetensors": {"evaluation", "generation", "models"},
     "openai": {"captions"},
     "matplotlib": {"reporting"},
-    "pandas": set(),
-    "scipy": {"datasets", "evaluation", "methods", "reporting"},
+    "scipy": {"datasets", "evaluation", "methods"},
     "datasets": {"datasets"},
     "kornia": {"evaluation"},
     "fastapi": {"review"},

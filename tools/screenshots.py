@@ -17,7 +17,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page
 
 from browsing import chromium, serve
-from dalda.generation.review_log import history
+from dalda.review.log import ReviewLog
 
 VIEWS: dict[str, tuple[int, int, Literal["light", "dark"]]] = {
     "light": (1280, 900, "light"),
@@ -65,8 +65,8 @@ def pictured(browser: Browser, address: str, folder: Path) -> None:
 
 def reviewed(page: Page) -> None:
     """Waits for the samples' own scores, as a person would, and for every image."""
-    page.wait_for_selector("#own-range", state="attached")
-    page.wait_for_function("() => !document.getElementById('own-range').hidden", timeout=300_000)
+    page.wait_for_selector("#synthetic-range", state="attached")
+    page.wait_for_function("() => !document.getElementById('synthetic-range').hidden", timeout=300_000)
     page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
 
 
@@ -77,7 +77,7 @@ def decided(browser: Browser, address: str, out: Path) -> None:
     reviewed(page)
     for key in KEYS:
         page.keyboard.press(key)
-    while len(history(out)) < len(KEYS):
+    while len(ReviewLog(out).decisions()) < len(KEYS):
         page.wait_for_timeout(50)
     page.close()
 

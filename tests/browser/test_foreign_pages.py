@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, Response
 from tests.browser.conftest import Serve, Watched
 
-from dalda.generation.review_log import history
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.review.log import ReviewLog
 from drawn_set import drawn_set
 
 ATTACK = """async ([target, request]) => {
@@ -43,7 +43,7 @@ ATTACK = """async ([target, request]) => {
   return {
     plain: await sent({mode: "no-cors", headers: {"Content-Type": "text/plain"}}),
     json: await sent({headers: {"Content-Type": "application/json"}}),
-    image: await added("img", {src: `${target}samples/${request}/small`}),
+    image: await added("img", {src: `${target}images/${request}/small`}),
     script: await added("script", {src: `${target}review.js`, type: "module"}),
   };
 }"""
@@ -91,7 +91,7 @@ def test_another_page_can_read_embed_and_decide_nothing(
     assert not [frame for frame in page.frames if "Review" in frame.title()]
     assert answers
     assert set(answers) == {403}
-    assert history(out) == []
+    assert ReviewLog(out).decisions() == []
 
 
 def test_a_foreign_name_that_leads_here_is_refused(tab: Watched, serve: Serve, tmp_path: Path) -> None:
@@ -115,10 +115,10 @@ def test_nothing_outside_the_set_is_given_to_its_own_page(
     out = drawn_set(tmp_path, ("car", "boat"), sources=1, copies=1)
     tab.page.goto(serve(out).address)
     request = SyntheticDataset.existing(out).samples()[0].request_id
-    assert statuses(tab.page, [f"samples/{request}/small"]) == [200]
+    assert statuses(tab.page, [f"images/{request}/small"]) == [200]
     outside = [
-        "samples/..%2f..%2f..%2freal%2fcar%2f00000.png/small",
-        "samples/%2e%2e/small",
+        "images/..%2f..%2f..%2freal%2fcar%2f00000.png/small",
+        "images/%2e%2e/small",
         "sources/..%2f..%2f..%2fetc%2fpasswd/large",
         "..%2fdalda.yaml",
         "%2fetc%2fpasswd",

@@ -9,7 +9,7 @@ from tests.browser.conftest import Watched, serious
 from tests.workflows.test_report_numbers import result
 
 from dalda.config import ReportConfig
-from dalda.generation.review_log import append
+from dalda.review.log import ReviewLog
 from dalda.workflows.report.page import report
 from dalda.workflows.run_folder import keep_result
 from drawn_set import drawn_set
@@ -30,7 +30,7 @@ def strange_run(folder: Path) -> Path:
 
 def test_the_report_stands_alone_and_strange_names_do_no_harm(tab: Watched, tmp_path: Path) -> None:
     out = drawn_set(tmp_path, STRANGE, sources=2, copies=3)
-    append(out, "gone", "reject", "page")
+    ReviewLog(out).append("gone", "reject", "page")
     run = strange_run(tmp_path / "run")
     made = report(ReportConfig(places=(run, out), out=tmp_path / "report.html"))
     page = tab.page

@@ -9,7 +9,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import PATIENCE, Serve, Watched, serious, watched
 
-from dalda.generation.review_log import append, history, rejected
+from dalda.review.log import ReviewLog, rejected
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')
@@ -19,7 +19,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 def opened(tab: Watched, address: str) -> Page:
     tab.page.goto(address)
-    expect(tab.page.locator(".sample[aria-selected=true]")).to_have_count(1)
+    expect(tab.page.locator(".synthetic[aria-selected=true]")).to_have_count(1)
     return tab.page
 
 
@@ -28,8 +28,8 @@ def counter(page: Page, kept: int, thrown: int, left: int) -> None:
 
 
 def selected(page: Page) -> str:
-    """The request id of the selected sample."""
-    address = page.locator(".sample[aria-selected=true] img").get_attribute("src")
+    """The request id of the selected image."""
+    address = page.locator(".synthetic[aria-selected=true] img").get_attribute("src")
     assert address is not None
     return address.split("/")[1]
 
@@ -60,14 +60,14 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
     page.keyboard.press("u")
     counter(page, 1, 1, 18)
     assert selected(page) == third
-    soon(page, lambda: len(history(out)) == 4)
+    soon(page, lambda: len(ReviewLog(out).decisions()) == 4)
     served.kill()
     assert rejected(out) == {first}
 
     page.keyboard.press("r")
     alert = page.locator("#alert")
     expect(alert).to_contain_text(
-        re.compile(r"^Not saved: \w+, copy \d of 0000\d\.png\. The server does not")
+        re.compile(r"^Not saved: \w+, image \d of 0000\d\.png\. The server does not")
     )
     counter(page, 1, 1, 18)
 
@@ -78,14 +78,14 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
     page.keyboard.press("k")
     counter(page, 2, 1, 17)
     expect(alert).to_contain_text("Not saved: ")
-    expect(page.locator(".sample.lost")).to_have_count(1)
+    expect(page.locator(".synthetic.unsaved")).to_have_count(1)
     page.locator("#retry").click()
     counter(page, 2, 2, 16)
     expect(alert).to_be_hidden()
     soon(page, lambda: rejected(out) == {first, third})
     page.reload()
     counter(page, 2, 2, 16)
-    expect(page.locator(".sample.reject")).to_have_count(2)
+    expect(page.locator(".synthetic.reject")).to_have_count(2)
     page.keyboard.press("u")
     counter(page, 2, 1, 17)
     assert selected(page) == third
@@ -94,7 +94,7 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
         expect(page.locator("#counter")).to_contain_text(f"{left} undecided")
     soon(page, lambda: not rejected(out))
     said = ["reject", "keep", "reject", "undo", "keep", "reject", "undo", "undo", "undo", "undo"]
-    soon(page, lambda: [line.decision for line in history(out)] == said)
+    soon(page, lambda: [line.decision for line in ReviewLog(out).decisions()] == said)
     assert len(list(out.rglob("*.png"))) == 20
 
 
@@ -105,20 +105,20 @@ def test_of_two_tabs_the_last_word_wins_and_each_undoes_its_own(
     served = serve(out)
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     one, other = opened(tab, served.address), opened(watched(context), served.address)
-    sample = selected(one)
-    assert selected(other) == sample
+    image = selected(one)
+    assert selected(other) == image
     one.keyboard.press("r")
     counter(other, 0, 1, 9)
     other.keyboard.press("k")
     counter(one, 1, 0, 9)
     assert rejected(out) == frozenset()
     one.keyboard.press("ArrowRight")
-    one.keyboard.press("u")  # its own decision holds no longer, and the selected sample has none
+    one.keyboard.press("u")  # its own decision holds no longer, and the selected image has none
     other.keyboard.press("u")
     counter(one, 0, 0, 10)
-    soon(one, lambda: [line.decision for line in history(out)] == ["reject", "keep", "undo"])
-    assert len({line.author for line in history(out)}) == 2
-    append(out, sample, "reject", "elsewhere")
+    soon(one, lambda: [line.decision for line in ReviewLog(out).decisions()] == ["reject", "keep", "undo"])
+    assert len({line.author for line in ReviewLog(out).decisions()}) == 2
+    ReviewLog(out).append(image, "reject", "elsewhere")
     counter(one, 0, 1, 9)
     context.close()
 
@@ -141,8 +141,13 @@ def test_a_duplicated_tab_undoes_its_own(tab: Watched, serve: Serve, tmp_path: P
     counter(one, 1, 0, 9)
     other.keyboard.press("u")
     counter(one, 0, 0, 10)
-    soon(one, lambda: [line.decision for line in history(out)] == ["reject", "keep", "undo", "undo"])
-    first, second, third, fourth = (line.author for line in history(out))
+    soon(
+        one,
+        lambda: (
+            [line.decision for line in ReviewLog(out).decisions()] == ["reject", "keep", "undo", "undo"]
+        ),
+    )
+    first, second, third, fourth = (line.author for line in ReviewLog(out).decisions())
     assert first == third != second == fourth
 
 
@@ -158,7 +163,7 @@ def test_a_key_held_down_is_one_decision(tab: Watched, serve: Serve, tmp_path: P
 
 def test_an_old_image_never_stands_beside_new_words(tab: Watched, serve: Serve, tmp_path: Path) -> None:
     page = opened(tab, serve(drawn_set(tmp_path, SMALL, sources=1)).address)
-    large = page.locator("#big-sample")
+    large = page.locator("#big-synthetic")
 
     def width() -> int:
         return int(large.evaluate("image => image.naturalWidth"))
@@ -166,7 +171,7 @@ def test_an_old_image_never_stands_beside_new_words(tab: Watched, serve: Serve, 
     soon(page, lambda: width() > 0)
     before = large.screenshot()
     held: list[Route] = []
-    page.route("**/samples/*/large", lambda route: held.append(route))
+    page.route("**/images/*/large", lambda route: held.append(route))
     page.keyboard.press("ArrowRight")
     soon(page, lambda: len(held) == 1)
     assert large.screenshot() != before
@@ -213,16 +218,16 @@ def test_keys_move_and_filters_narrow(tab: Watched, serve: Serve, tmp_path: Path
     note = page.locator("#filter-note")
     page.locator("[name=class]").select_option("tree")
     expect(note).to_contain_text("10 of 120 shown")
-    shown = page.locator(".sample")
+    shown = page.locator(".synthetic")
     expect(shown).to_have_count(10)
-    page.locator("[name=lambda-low]").fill("0.5")
+    page.locator("[name=scale-low]").fill("0.5")
     above = [line for line in lines if line["label"] == "tree" and line["ip_adapter_scale"] >= 0.5]
     expect(note).to_contain_text(f"{len(above)} of 120 shown")
-    page.locator("[name=lambda-low]").press("k")
+    page.locator("[name=scale-low]").press("k")
     counter(page, 0, 0, 120)  # a letter in a field is no decision
     page.get_by_text("Show all").click()
     expect(note).to_be_empty()
-    page.locator("[name=score-high]").fill("0.3")
+    page.locator("[name=source-high]").fill("0.3")
     doubtful = sum(line["source_clip_probability"] <= 0.3 for line in lines)
     expect(note).to_contain_text(f"{doubtful} of 120 shown")
     page.locator("#reject").click()
@@ -233,18 +238,18 @@ def test_keys_move_and_filters_narrow(tab: Watched, serve: Serve, tmp_path: Path
 def test_only_what_can_be_seen_is_in_the_page(tab: Watched, serve: Serve, tmp_path: Path) -> None:
     out = drawn_set(tmp_path, ("car",), sources=60, copies=10, size=8)
     page = opened(tab, serve(out).address)
-    assert page.locator(".sample").count() < 150
+    assert page.locator(".synthetic").count() < 150
     page.keyboard.press("End")
     end = selected(page)
-    expect(page.locator(".sample[aria-selected=true]")).to_be_in_viewport()
-    assert page.locator(".sample").count() < 150
+    expect(page.locator(".synthetic[aria-selected=true]")).to_be_in_viewport()
+    assert page.locator(".synthetic").count() < 150
     page.locator("#list").evaluate("list => list.scrollTo(0, 0)")
-    expect(page.locator(".sample").first).to_be_in_viewport()
+    expect(page.locator(".synthetic").first).to_be_in_viewport()
     page.set_viewport_size({"width": 400, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.keyboard.press("r")
     counter(page, 0, 1, 599)
-    soon(page, lambda: {line.request_id for line in history(out)} == {end})
+    soon(page, lambda: {line.request_id for line in ReviewLog(out).decisions()} == {end})
 
 
 def test_a_lost_source_leaves_the_rest(tab: Watched, serve: Serve, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from starlette.testclient import TestClient
 from dalda.errors import UserError
 from dalda.review import page as review
 from dalda.review.guard import host_allowed, host_of
+from dalda.review.log import ReviewLog
 from dalda.review.page import Review, review_app
 from dalda.review.server import address_of, listen
-from dalda.review.thumbnails import Images, shrunk
+from dalda.review.thumbnails import Thumbnails, encoded
 from dalda.types import SyntheticImage
 
 HERE = "http://127.0.0.1:7860"
@@ -35,25 +35,21 @@ def image(path: Path, size: tuple[int, int] = (32, 32), shade: int = 200) -> Pat
     return path
 
 
-class House:
-    """A folder with one sample, and what was decided, in memory."""
+class Served:
+    """A folder with one synthetic image, and a client of its review app."""
 
     def __init__(self, folder: Path, bound: str = "127.0.0.1") -> None:
         self.out = folder / "out"
         self.source = image(folder / "real/a.png", shade=90)
-        self.sample = image(self.out / "train/car/one.png")
-        self.lines: list[Mapping[str, str]] = []
+        self.image = image(self.out / "train/car/one.png")
         label = "<script>alert(1)</script>"
-        sample = SyntheticImage(
-            self.sample, label, self.source, hash_of(self.source), 0, "one", "a car", 0.5, 0.2
-        )
+        sha256 = hash_of(self.source)
+        synthetic = SyntheticImage(self.image, label, self.source, sha256, 0, "one", "a car", 0.5, 0.2)
+        review = Review(self.out, [synthetic], Thumbnails(folder / "cache"), lambda: {"state": "missing"})
+        self.client = TestClient(review_app(review, bound), base_url=HERE, raise_server_exceptions=False)
 
-        def decide(request_id: str, decision: str, author: str) -> None:
-            self.lines.append({"request_id": request_id, "decision": decision, "author": author})
-
-        images = Images(Image.open, hash_of, folder / "cache")
-        page = Review(self.out, [sample], images, decide, lambda: self.lines, lambda: {"state": "missing"})
-        self.client = TestClient(review_app(page, bound), base_url=HERE, raise_server_exceptions=False)
+    def decisions(self) -> list[str]:
+        return [one.decision for one in ReviewLog(self.out).decisions()]
 
     def post(self, body: Any = DECISION, **headers: str) -> int:
         content = body if isinstance(body, str) else json.dumps(body)
@@ -62,22 +58,23 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def served(tmp_path: Path) -> Served:
+    return Served(tmp_path)
 
 
-def test_everything_that_the_page_asks_for_is_there(house: House) -> None:
+def test_everything_that_the_page_asks_for_is_there(served: Served) -> None:
     for name in review.PAGE_FILES:
-        answer = house.client.get(f"/{name}")
+        answer = served.client.get(f"/{name}")
+        assert answer.headers["cache-control"] == "private, no-cache"
         assert answer.status_code == 200
         assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
         assert answer.headers["x-content-type-options"] == "nosniff"
     for script in Path(review.STATIC).glob("*.js"):
         assert script.name in review.PAGE_FILES
-    data = house.client.get("/api/samples").json()
+    data = served.client.get("/api/images").json()
     assert data["classes"] == ["<script>alert(1)</script>"]
     assert data["rows"] == [["one", 0, 0, 0, 0.5, 0.2, 0]]
-    assert str(house.out.parent) not in json.dumps(data)
+    assert str(served.out.parent) not in json.dumps(data)
 
 
 def test_no_script_or_style_stands_in_the_page() -> None:
@@ -92,13 +89,14 @@ def test_no_script_or_style_stands_in_the_page() -> None:
         assert not [word for word in ("innerHTML", "outerHTML", "insertAdjacent", "eval(") if word in text]
 
 
-def test_a_decision_is_taken_once_and_told_to_others(house: House) -> None:
-    assert house.post() == 200
-    assert [line["decision"] for line in house.lines] == ["reject"]
-    told = house.client.get("/api/decisions").json()
-    assert told == {"from": 0, "lines": [{"request_id": "one", "decision": "reject", "author": "page"}]}
-    assert house.client.get("/api/decisions?since=1").json() == {"from": 1, "lines": []}
-    assert house.client.get("/api/decisions?since=7").json()["from"] == 0
+def test_a_decision_is_taken_once_and_told_to_others(served: Served) -> None:
+    assert served.post() == 200
+    assert served.decisions() == ["reject"]
+    answer = served.client.get("/api/decisions").json()
+    assert (answer["from"], len(answer["lines"])) == (0, 1)
+    assert {**answer["lines"][0], **DECISION} == answer["lines"][0]
+    assert served.client.get("/api/decisions?since=1").json() == {"from": 1, "lines": []}
+    assert served.client.get("/api/decisions?since=7").json()["from"] == 0
 
 
 @pytest.mark.parametrize(
@@ -118,29 +116,29 @@ def test_a_decision_is_taken_once_and_told_to_others(house: House) -> None:
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_foreign_pages_and_names_are_refused(house: House, headers: dict[str, str]) -> None:
-    for address in ("/", "/api/samples", "/samples/one/small"):
-        assert house.client.get(address, headers=headers).status_code == 403
-    assert house.post(**headers) == 403
-    assert not house.lines
+def test_foreign_pages_and_names_are_refused(served: Served, headers: dict[str, str]) -> None:
+    for address in ("/", "/api/images", "/images/one/small"):
+        assert served.client.get(address, headers=headers).status_code == 403
+    assert served.post(**headers) == 403
+    assert not served.decisions()
 
 
-def test_a_post_that_hides_where_it_comes_from_is_refused(house: House) -> None:
-    assert house.client.post("/api/decisions", json=DECISION).status_code == 403
-    assert not house.lines
+def test_a_post_that_hides_where_it_comes_from_is_refused(served: Served) -> None:
+    assert served.client.post("/api/decisions", json=DECISION).status_code == 403
+    assert not served.decisions()
 
 
-def test_a_link_may_open_the_page_and_nothing_else(house: House) -> None:
+def test_a_link_may_open_the_page_and_nothing_else(served: Served) -> None:
     followed = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "document"}
-    assert house.client.get("/", headers=followed).status_code == 200
-    assert house.client.get("/", headers={**followed, "sec-fetch-dest": "iframe"}).status_code == 403
+    assert served.client.get("/", headers=followed).status_code == 200
+    assert served.client.get("/", headers={**followed, "sec-fetch-dest": "iframe"}).status_code == 403
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:7860", "localhost:7860", "LOCALHOST", "[::1]:7860", "localhost:9"]
 )
-def test_this_machines_names_are_answered(house: House, host: str) -> None:
-    assert house.client.get("/", headers={"host": host}).status_code == 200
+def test_this_machines_names_are_answered(served: Served, host: str) -> None:
+    assert served.client.get("/", headers={"host": host}).status_code == 200
 
 
 def test_a_server_that_was_opened_answers_to_addresses_but_not_to_any_name() -> None:
@@ -160,10 +158,10 @@ def test_any_host_header_is_read(header: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "/samples/two/small",
-        "/samples/one/huge",
-        "/samples/..%2f..%2freal%2fa.png/small",
-        "/samples/%2e%2e/small",
+        "/images/two/small",
+        "/images/one/huge",
+        "/images/..%2f..%2freal%2fa.png/small",
+        "/images/%2e%2e/small",
         "/sources/one/small",
         "/sources/..%2f..%2f..%2fetc%2fpasswd/small",
         "/..%2fdalda.yaml",
@@ -174,8 +172,8 @@ def test_any_host_header_is_read(header: str) -> None:
         "/openapi.json",
     ],
 )
-def test_nothing_else_can_be_asked_for(house: House, address: str) -> None:
-    assert house.client.get(address).status_code in (404, 422)
+def test_nothing_else_can_be_asked_for(served: Served, address: str) -> None:
+    assert served.client.get(address).status_code in (404, 422)
 
 
 @pytest.mark.parametrize(
@@ -191,80 +189,82 @@ def test_nothing_else_can_be_asked_for(house: House, address: str) -> None:
         {"request_id": "one"},
     ],
 )
-def test_what_is_no_decision_is_not_written(house: House, body: Any) -> None:
-    assert house.post(body) == 422
-    assert not house.lines
+def test_what_is_no_decision_is_not_written(served: Served, body: Any) -> None:
+    assert served.post(body) == 422
+    assert not served.decisions()
 
 
-def test_an_unknown_sample_and_a_long_request_are_refused(house: House) -> None:
-    assert house.post({**DECISION, "request_id": "two"}) == 404
-    assert house.post({**DECISION, "request_id": "x" * 5000}) == 403
-    assert not house.lines
+def test_an_unknown_sample_and_a_long_request_are_refused(served: Served) -> None:
+    assert served.post({**DECISION, "request_id": "two"}) == 404
+    assert served.post({**DECISION, "request_id": "x" * 5000}) == 403
+    assert not served.decisions()
 
 
-def test_a_link_that_leads_out_of_the_folder_is_not_followed(house: House, tmp_path: Path) -> None:
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(served: Served, tmp_path: Path) -> None:
     secret = image(tmp_path / "private/me.png")
-    house.sample.unlink()
-    house.sample.symlink_to(secret)
-    answer = house.client.get("/samples/one/small")
+    served.image.unlink()
+    served.image.symlink_to(secret)
+    answer = served.client.get("/images/one/small")
     assert answer.status_code == 409
-    assert "outside" in answer.json()["error"]
+    assert "outside" in answer.json()["detail"]
     assert str(tmp_path) not in answer.text
 
 
-def test_a_source_that_is_not_the_one_that_is_meant_is_not_shown(house: House) -> None:
-    address = f"/sources/{hash_of(house.source)}/small"
-    image(house.source, shade=1)
-    answer = house.client.get(address)
+def test_a_source_that_is_not_the_one_that_is_meant_is_not_shown(served: Served) -> None:
+    address = f"/sources/{hash_of(served.source)}/small"
+    image(served.source, shade=1)
+    answer = served.client.get(address)
     assert answer.status_code == 409
-    assert "not the image" in answer.json()["error"]
+    assert "not the one" in answer.json()["detail"]
 
 
-def test_a_lost_image_is_told_and_the_rest_works(house: House) -> None:
-    house.sample.unlink()
-    assert house.client.get("/samples/one/large").status_code == 409
-    assert house.client.get("/").status_code == 200
+def test_a_lost_image_is_told_and_the_rest_works(served: Served) -> None:
+    served.image.unlink()
+    assert served.client.get("/images/one/large").status_code == 409
+    assert served.client.get("/").status_code == 200
 
 
-def test_thumbnails_are_made_once_and_again_when_the_image_changes(house: House, tmp_path: Path) -> None:
-    first = house.client.get("/samples/one/small").content
+def test_thumbnails_are_made_once_and_again_when_the_image_changes(served: Served, tmp_path: Path) -> None:
+    first = served.client.get("/images/one/small").content
     (kept,) = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept.read_bytes() == first
     kept.write_bytes(b"from the cache")
-    assert house.client.get("/samples/one/small").content == b"from the cache"
-    image(house.sample, size=(40, 40), shade=3)
-    assert Image.open(io.BytesIO(house.client.get("/samples/one/small").content)).size == (40, 40)
-    assert not [path for path in house.out.rglob("*") if path.is_file() and path != house.sample]
+    assert served.client.get("/images/one/small").content == b"from the cache"
+    image(served.image, size=(40, 40), shade=3)
+    assert Image.open(io.BytesIO(served.client.get("/images/one/small").content)).size == (40, 40)
+    assert not [path for path in served.out.rglob("*") if path.is_file() and path != served.image]
 
 
-def test_a_browser_asks_again_for_a_sample_but_not_for_a_source(house: House) -> None:
+def test_a_browser_asks_again_for_a_sample_but_not_for_a_source(served: Served) -> None:
     """The same request id stands for another image in another set, or after a change of the file."""
-    first = house.client.get("/samples/one/small")
+    first = served.client.get("/images/one/small")
     assert "no-cache" in first.headers["cache-control"]
     known = {"if-none-match": first.headers["etag"]}
-    same = house.client.get("/samples/one/small", headers=known)
+    same = served.client.get("/images/one/small", headers=known)
     assert (same.status_code, same.content) == (304, b"")
-    image(house.sample, shade=3)
-    other = house.client.get("/samples/one/small", headers=known)
+    image(served.image, shade=3)
+    other = served.client.get("/images/one/small", headers=known)
     assert other.status_code == 200
     assert other.content != first.content
-    source = house.client.get(f"/sources/{hash_of(house.source)}/small")
+    source = served.client.get(f"/sources/{hash_of(served.source)}/small")
     assert "max-age=86400" in source.headers["cache-control"]
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(house: House, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_time(served: Served, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    assert house.client.get("/samples/one/small").status_code == 200
+    assert served.client.get("/images/one/small").status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("size", "kind", "shown"),
-    [((32, 32), "png", (32, 32)), ((512, 256), "jpeg", (192, 96)), ((3000, 10), "jpeg", (192, 1))],
+    ("size", "shown"), [((32, 32), (32, 32)), ((512, 256), (192, 96)), ((3000, 10), (192, 1))]
 )
-def test_thumbnails_are_small(size: tuple[int, int], kind: str, shown: tuple[int, int]) -> None:
-    content, found = shrunk(Image.new("RGB", size), 192)
-    assert found == kind
-    assert Image.open(io.BytesIO(content)).size == shown
+def test_thumbnails_are_small(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert Image.open(io.BytesIO(encoded(Image.new("RGB", size), 192))).size == shown
+
+
+def test_a_small_image_is_kept_without_loss() -> None:
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    assert Image.open(io.BytesIO(encoded(noise, 192))).tobytes() == noise.tobytes()
 
 
 def test_a_taken_port_is_one_sentence() -> None:
@@ -275,5 +275,5 @@ def test_a_taken_port_is_one_sentence() -> None:
             listen("127.0.0.1", port)
     with pytest.raises(UserError, match="--port"):
         listen("127.0.0.1", 70000)
-    with pytest.raises(UserError, match="cannot be had"):
+    with pytest.raises(UserError, match="cannot be used"):
         listen("192.0.2.1", 0)

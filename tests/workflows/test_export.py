@@ -14,13 +14,15 @@ from dalda.compat.synthetic_folder import images_in, read_table
 from dalda.config import ExportConfig
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
-from dalda.generation.review_log import append
 from dalda.generation.synthetic_dataset import SyntheticDataset
-from dalda.workflows import export as exporting
-from dalda.workflows.export import FORMS, Exported, export
+from dalda.progress import Progress
+from dalda.reporting import export_forms
+from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder
+from dalda.review.log import ReviewLog
+from dalda.workflows.export import ExportReport, export
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
-ALL = [*FORMS, "csv"]
+ALL = [*EXPORT_FORMS, "csv"]
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def out(tmp_path: Path) -> Path:
     return drawn_set(tmp_path, labels=EVIL, drop=2)
 
 
-def exported(out: Path, to: str, **options: object) -> tuple[Path, Exported]:
+def exported(out: Path, to: str, **options: object) -> tuple[Path, ExportReport]:
     target = out.parent / f"export-{to}"
     return target, export(ExportConfig(source=out, out=target, to=to, **options))  # type: ignore[arg-type]
 
@@ -87,7 +89,7 @@ def test_hugging_face_reads_its_form(out: Path, tmp_path: Path) -> None:
 def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "SHARD", 12)
+    monkeypatch.setattr(export_forms, "SHARD_IMAGES", 12)
     target, done = exported(out, "webdataset", with_real=True)
     assert done.files == ["train-000000.tar", "train-000001.tar", "classes.json"]
     classes = json.loads((target / "classes.json").read_text())
@@ -140,13 +142,13 @@ def test_a_table_names_the_files_where_they_are(out: Path) -> None:
 
 @pytest.mark.parametrize("to", ALL)
 def test_what_was_rejected_is_left_out_and_counted(out: Path, to: str) -> None:
-    append(out, SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
+    ReviewLog(out).append(SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
     _, done = exported(out, to)
     assert (done.synthetic, done.rejected) == (9, 1)
 
 
 def test_an_ignored_review_keeps_all(out: Path) -> None:
-    append(out, SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
+    ReviewLog(out).append(SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
     _, done = exported(out, "csv", ignore_review=True)
     assert (done.synthetic, done.rejected) == (10, 0)
 
@@ -172,7 +174,7 @@ def test_a_failure_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(28, "No space left on device")
 
     before = files_of(out.parent)
-    monkeypatch.setattr(exporting, "_write_table", full)
+    monkeypatch.setattr(ExportFolder, "add_file", full)
     with pytest.raises(OSError, match="No space"):
         exported(out, "folder")
     assert files_of(out.parent) == before
@@ -186,7 +188,7 @@ def test_a_real_image_that_is_not_what_it_was_is_refused(out: Path, harm: str) -
         Image.new("RGB", (9, 9)).save(path)
     else:
         path.rename(path.with_suffix(".gone"))
-    with pytest.raises(UserError, match="gone or has changed"):
+    with pytest.raises(UserError, match="missing or has changed"):
         exported(out, "folder", with_real=True)
     _, done = exported(out, "folder")
     assert done.synthetic == 10
@@ -220,15 +222,37 @@ def test_what_is_there_is_never_copied_into(out: Path) -> None:
     before, target = one.path.read_bytes(), out.parent / "target.png"
     os.link(one.path, target)
     with pytest.raises(UserError, match="two images"):
-        exporting._place(other.path, target, Exported(out, "folder", 2, 0, 0))
+        ExportFolder(out.parent, Progress("export", 1)).add_image(other.path, "target.png")
     assert one.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("to", ["folder", "csv"])
-def test_a_table_computes_nothing_in_a_spreadsheet(out: Path, to: str) -> None:
-    spoilt(out, prompt="=HYPERLINK(1)", method="@SUM(1)", origin="real", **{"=1": 2})
+def test_a_table_quotes_text_and_changes_none(out: Path, to: str) -> None:
+    prompt = '=HYPERLINK(1)\rand "more", +1'
+    spoilt(out, prompt=prompt, method="@SUM(1)", origin="real", **{"=1": 2})
     target, _ = exported(out, to)
-    row = rows_of(target if to == "csv" else target / "metadata.csv")[0]
-    assert (row["prompt"], row["method"], row["origin"]) == ("'=HYPERLINK(1)", "'@SUM(1)", "synthetic")
-    assert row["'=1"] == "2"
+    table = target if to == "csv" else target / "metadata.csv"
+    row = rows_of(table)[0]
+    assert (row["prompt"], row["method"], row["origin"]) == (prompt, "@SUM(1)", "synthetic")
+    assert row["=1"] == "2"
     assert float(row["ip_adapter_scale"]) >= 0
+    assert '"@SUM(1)"' in table.read_text(encoding="utf-8")
+
+
+def test_labels_that_look_like_formulas_are_read_back(tmp_path: Path) -> None:
+    labels = ("+", "-", "=", "@home", "a\rb", "tab\there")
+    target, _ = exported(drawn_set(tmp_path, labels=labels), "csv")
+    assert {row["label"] for row in rows_of(target)} == set(labels)
+
+
+@pytest.mark.parametrize("to", ALL)
+def test_an_image_that_was_edited_is_refused(out: Path, to: str) -> None:
+    edited = SyntheticDataset.existing(out).samples()[0].path
+    Image.new("RGB", (8, 8)).save(edited)
+    with pytest.raises(UserError, match="is not the one that was generated"):
+        exported(out, to)
+
+
+def test_an_unknown_form_is_refused_with_the_known_ones(out: Path) -> None:
+    with pytest.raises(UserError, match="--to cannot be 'zip'; choose one of folder, hf, webdataset"):
+        exported(out, "zip")

@@ -13,8 +13,8 @@ from tests.workflows.test_report_numbers import arms
 
 from dalda.config import ReportConfig
 from dalda.errors import UserError
-from dalda.generation.review_log import append
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.review.log import ReviewLog
 from dalda.workflows import clip_of_set as sight
 from dalda.workflows.report import facts, page
 from dalda.workflows.report import images as images
@@ -130,7 +130,7 @@ def test_a_class_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, drop=4)
     for one in SyntheticDataset.existing(out).samples():
         if one.label == "boat":
-            append(out, one.request_id, "reject", "test")
+            ReviewLog(out).append(one.request_id, "reject", "test")
     html, _ = written(out)
     assert html.count("No image is left: all were dropped or rejected.") == 2
     assert "at least 4 per class" in html
@@ -149,7 +149,7 @@ def test_a_pace_that_no_model_has_is_left_out(tmp_path: Path, monkeypatch: pytes
 def test_what_was_rejected_is_left_out_and_counted(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
     first = SyntheticDataset.existing(out).samples()[0]
-    append(out, first.request_id, "reject", "test")
+    ReviewLog(out).append(first.request_id, "reject", "test")
     html, done = written(out)
     assert (done.images, done.rejected) == (11, 1)
     assert "rejected in dalda review" in html

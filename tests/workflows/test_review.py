@@ -11,9 +11,14 @@ from typer.testing import CliRunner
 from dalda.cli import app
 from dalda.config import ReportConfig
 from dalda.errors import UserError
-from dalda.generation.review_log import append
+from dalda.review.log import ReviewLog
 from dalda.workflows.report.page import report
-from dalda.workflows.review import Ledger, OwnScores, samples_of, standing
+from dalda.workflows.review import (
+    BackgroundProbabilities,
+    clip_probabilities_of,
+    images_of,
+    review_report,
+)
 from drawn_set import drawn_set
 
 
@@ -24,7 +29,7 @@ def test_what_is_no_set_is_one_sentence(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car",), sources=1, copies=1)
     (out / "train/metadata.jsonl").write_text("")
     with pytest.raises(UserError, match="no images yet"):
-        samples_of(out)
+        images_of(out)
 
 
 def test_metadata_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -40,32 +45,22 @@ def test_metadata_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> Non
 
 def test_only_samples_that_are_there_are_counted(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car",), sources=1, copies=3)
-    samples = samples_of(out)
-    append(out, samples[0].request_id, "keep", "page")
-    append(out, samples[1].request_id, "reject", "page")
-    append(out, "gone", "reject", "page")
-    report = standing(out, samples)
+    samples = images_of(out)
+    ReviewLog(out).append(samples[0].request_id, "keep", "page")
+    ReviewLog(out).append(samples[1].request_id, "reject", "page")
+    ReviewLog(out).append("gone", "reject", "page")
+    report = review_report(out, samples)
     assert (report.samples, report.kept, report.rejected) == (3, 1, 1)
     assert "1 undecided" in report.lines()[0]
 
 
-def test_the_ledger_sees_what_others_write(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    assert ledger.lines() == []
-    append(tmp_path, "a", "keep", "one")
-    assert [line["request_id"] for line in ledger.lines()] == ["a"]
-    append(tmp_path, "b", "reject", "two")
-    assert [line["request_id"] for line in ledger.lines()] == ["a", "b"]
-    (tmp_path / "review.jsonl").unlink()
-    assert ledger.lines() == []
-
-
-def settled(scores: OwnScores) -> dict[str, Any]:
+def settled(out: Path) -> dict[str, Any]:
+    probabilities = BackgroundProbabilities(lambda: clip_probabilities_of(out, images_of(out)))
     deadline = time.monotonic() + 300
-    while scores.state()["state"] == "running":
+    while probabilities.state()["state"] == "running":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return scores.state()
+    return probabilities.state()
 
 
 def test_samples_of_another_class_are_doubtful_to_review_and_report(
@@ -73,27 +68,27 @@ def test_samples_of_another_class_are_doubtful_to_review_and_report(
 ) -> None:
     monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
     out = drawn_set(tmp_path, classes=("house", "umbrella", "tree"), sources=1, copies=4, scored=True)
-    samples = samples_of(out)
+    samples = images_of(out)
     wrong = next(one for one in samples if one.label == "house")
     wrong.path.write_bytes(next(one for one in samples if one.label == "umbrella").path.read_bytes())
-    found = settled(OwnScores(out, samples))
+    found = settled(out)
     assert found["state"] == "done"
-    lowest = min(range(len(samples)), key=lambda place: found["scores"][place])
+    lowest = min(range(len(samples)), key=lambda place: found["values"][place])
     assert samples[lowest] == wrong
     told = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
-    assert f"house: {found['scores'][lowest]:.2f}" in told.partition("Most doubtful")[2][:4000]
+    assert f"house: {found['values'][lowest]:.2f}" in told.partition("Most doubtful")[2][:4000]
 
 
 def test_without_a_clip_model_the_reason_is_told(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
-    found = settled(OwnScores(out, samples_of(out)))
+    found = settled(out)
     assert found == {"state": "missing", "reason": "the settings name no CLIP model"}
 
 
 def test_a_model_that_a_strangers_folder_names_is_not_fetched(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
     (out / "dalda.yaml").write_text("preset: {clip: someone/model}")
-    found = settled(OwnScores(out, samples_of(out)))
+    found = settled(out)
     assert found["state"] == "missing"
     assert found["reason"].startswith("the CLIP model 'someone/model' is not on disk")
 
@@ -103,7 +98,7 @@ def test_a_model_that_is_half_there_is_not_fetched(
 ) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
     (out / "dalda.yaml").write_text(f"preset: {{clip: {half_fetched}}}")
-    found = settled(OwnScores(out, samples_of(out)))
+    found = settled(out)
     assert found["state"] == "missing"
     assert f"'{half_fetched}' on disk is not whole" in found["reason"]
     assert no_network == []

@@ -1,7 +1,6 @@
 """What to show, and what to hand on."""
 
 from pathlib import Path
-from typing import Literal
 
 from dalda.config.data import Strict
 from dalda.config.roles import Content, Execution, Location
@@ -24,7 +23,8 @@ class ExportConfig(Strict):
     source: Path = Location()
     """A folder of `dalda augment`."""
     out: Path = Location()
-    to: Literal["folder", "hf", "webdataset", "csv", "original"] = Content("folder")
+    to: str = Content("folder")
+    """A form of `dalda.reporting.export_forms`, or `csv`."""
     with_real: bool = Content(False)
     """Puts the real images beside the synthetic ones."""
     ignore_review: bool = Content(False)

@@ -1,19 +1,17 @@
-"""Who may talk to the review page: this machine's browser, on this page, and nobody else's page.
+"""Access control of the review app: only a browser on this machine, and only from the app's own page.
 
-A name that an attacker's DNS points at this machine still stands in the Host header (DNS rebinding),
-and a foreign page that sends something here is named in Origin; both are refused before any work.
+A name that an attacker's DNS points at this machine still stands in the Host header (DNS rebinding), and a
+foreign page that sends a request is named in Origin; both are refused before any work.
 """
 
 import ipaddress
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_BODY = 4096
 """Bytes of a request: a decision is a few words."""
 SECURITY_HEADERS = {
@@ -29,8 +27,8 @@ SECURITY_HEADERS = {
 }
 
 
-def is_local(host: str) -> bool:
-    """Whether an address is one that only this machine can reach."""
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -44,59 +42,55 @@ def host_of(header: str) -> str:
 
 
 def host_allowed(header: str, bound: str) -> bool:
-    """Whether a request that names this host may come in, for a server bound to `bound`.
+    """Whether a server that listens on `bound` answers requests for this host.
 
-    A server for this machine answers to its loopback names only; one that was opened to the network
-    answers to any address too, since an address, unlike a name, cannot be pointed elsewhere.
+    A server on a loopback address answers to loopback names only; one that is open to the network answers
+    to any address too, since an address, unlike a name, cannot be pointed elsewhere.
     """
     host = host_of(header)
-    if host in LOCAL:
+    if host in ("localhost", "127.0.0.1", "::1"):
         return True
-    if is_local(bound):
+    if is_loopback(bound):
         return host == bound
-    if host in {bound.lower(), socket.gethostname().lower()}:
+    if host in (bound.lower(), socket.gethostname().lower()):
         return True
     try:
-        ipaddress.ip_address(host)
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False
-    return True
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Refuses foreign requests with one sentence and adds the security headers to every answer."""
+    """Refuses foreign requests with one sentence, and adds the security headers to every response."""
 
     app: ASGIApp
     bound: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            return
-
-        async def guarded(message: Message) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.lower().encode(), text.encode()) for name, text in SECURITY_HEADERS.items()]
-                message["headers"] = [*message.get("headers", ()), *added]
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "private, no-cache")
             await send(message)
 
-        reason = self.refusal(scope["method"], Headers(scope=scope))
-        if reason:
-            await JSONResponse({"error": reason}, status_code=403)(scope, receive, guarded)
-        else:
-            await self.app(scope, receive, guarded)
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            reason = self.refusal(scope["method"], Headers(scope=scope))
+            answer = JSONResponse({"detail": reason}, status_code=403) if reason else self.app
+            await answer(scope, receive, send_guarded)
 
     def refusal(self, method: str, headers: Headers) -> str | None:
-        """Why a request is refused, None for one that is not."""
-        hosts = headers.getlist("host")
+        """Why a request is refused; None where it is not."""
+        hosts, origin = headers.getlist("host"), headers.get("origin")
         if len(hosts) != 1 or not host_allowed(hosts[0], self.bound):
             return "this server does not answer to that host name"
-        origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"http://{hosts[0].lower()}":
-            return "requests from other pages are refused"
-        if headers.get("sec-fetch-site", "none") not in _own_sites(method, headers):
+        # A link on another page may open this one; nothing else may come from there.
+        followed_link = method == "GET" and headers.get("sec-fetch-dest") == "document"
+        own = headers.get("sec-fetch-site", "none") in ("same-origin", "none") or followed_link
+        if not own or origin not in (None, f"http://{hosts[0].lower()}"):
             return "requests from other pages are refused"
         if method not in ("GET", "HEAD"):
             if origin is None:
@@ -105,9 +99,3 @@ class Guard:
             if not length.isdecimal() or int(length) > MAX_BODY:
                 return "that request is too long"
         return None
-
-
-def _own_sites(method: str, headers: Headers) -> Iterable[str]:
-    """A link on another page may open this one; nothing else may come from there."""
-    opened = method == "GET" and headers.get("sec-fetch-dest") == "document"
-    return ("same-origin", "none", "same-site", "cross-site") if opened else ("same-origin", "none")

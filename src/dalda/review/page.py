@@ -1,90 +1,78 @@
-"""The review page's server: what it shows, what it takes, and nothing else.
+"""The review app: its routes, and nothing else.
 
-Every image is asked for by a sample's or a source's id and looked up in a table that was made from
-the metadata; no path ever comes from a request.
+Every image is requested by an id and looked up in the metadata's table; no path comes from a request.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from dalda.errors import UserError
 from dalda.review.guard import Guard
-from dalda.review.thumbnails import Images, Size
+from dalda.review.log import ReviewLog, Verdict
+from dalda.review.thumbnails import Size, Thumbnails
 from dalda.types import SyntheticImage
 
 STATIC = Path(__file__).parent / "static"
-PAGE_FILES = {
-    "": ("review.html", "text/html"),
-    "review.css": ("review.css", "text/css"),
-    "review.js": ("review.js", "text/javascript"),
-    "review-decisions.js": ("review-decisions.js", "text/javascript"),
-    "review-list.js": ("review-list.js", "text/javascript"),
-    "review-icon.svg": ("review-icon.svg", "image/svg+xml"),
+MEDIA_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
 }
-"""All that is served besides images and data: address, file, media type."""
-KEPT_BY_BROWSER = {"Cache-Control": "private, max-age=86400"}
-"""For sources, whose addresses are hashes of what they show; a sample's request id is none."""
-ASKED_AGAIN = {"Cache-Control": "no-store"}
+PAGE_FILES = {file.name: file for file in STATIC.iterdir()} | {"": STATIC / "review.html"}
+"""All that is served besides images and data."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Review:
-    """What the page needs of the house, as plain values and callables."""
+    """What the app shows and where it writes."""
 
     out: Path
-    samples: Sequence[SyntheticImage]
-    images: Images
-    decide: Callable[[str, Literal["keep", "reject", "undo"], str], None]
-    """Writes a decision down: request id, decision, author; on the disk when it returns."""
-    history: Callable[[], Sequence[Mapping[str, str]]]
-    """All decisions in the order they were written."""
-    scores: Callable[[], Mapping[str, Any]]
-    """How far the scores of the samples themselves are, and at the end the scores."""
+    images: Sequence[SyntheticImage]
+    thumbnails: Thumbnails
+    clip_probabilities: Callable[[], Mapping[str, Any]]
+    """`state` (running, missing, done); with `reason`, or `values` in the order of `images`."""
 
 
-class Posted(BaseModel):
-    """A decision as a page sends it."""
+class PostedDecision(BaseModel):
+    """A decision as the page sends it."""
 
     model_config = ConfigDict(extra="forbid")
 
     request_id: Annotated[str, StringConstraints(max_length=80)]
-    decision: Literal["keep", "reject", "undo"]
+    decision: Verdict
     author: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,40}$")]
 
 
-def page_data(out: Path, samples: Sequence[SyntheticImage]) -> dict[str, Any]:
-    """The samples as columns that name classes, sources and prompts by their place in short lists."""
-    classes = {name: place for place, name in enumerate(sorted({one.label for one in samples}))}
+def page_data(out: Path, images: Sequence[SyntheticImage]) -> dict[str, Any]:
+    """The images as rows that name classes, source images and prompts by their place in short lists."""
+    classes = {name: place for place, name in enumerate(sorted({image.label for image in images}))}
     sources: dict[tuple[str, str], int] = {}
     prompts: dict[str, int] = {}
     rows = [
         [
-            one.request_id,
-            classes[one.label],
-            sources.setdefault((one.source_sha256, one.source.name), len(sources)),
-            one.repeat,
-            one.ip_adapter_scale,
-            one.source_clip_probability,
-            prompts.setdefault(one.prompt, len(prompts)),
+            image.request_id,
+            classes[image.label],
+            sources.setdefault((image.source_sha256, image.source.name), len(sources)),
+            image.repeat,
+            image.ip_adapter_scale,
+            image.source_clip_probability,
+            prompts.setdefault(image.prompt, len(prompts)),
         ]
-        for one in samples
+        for image in images
     ]
-    named = [{"id": sha256, "name": name} for sha256, name in sources]
-    folder = out.resolve().name or str(out)
     return {
-        "folder": folder,
+        "folder": out.resolve().name or str(out),
         "classes": list(classes),
-        "sources": named,
+        "sources": [{"id": sha256, "name": name} for sha256, name in sources],
         "prompts": list(prompts),
         "rows": rows,
     }
@@ -93,82 +81,69 @@ def page_data(out: Path, samples: Sequence[SyntheticImage]) -> dict[str, Any]:
 def review_app(review: Review, bound: str) -> ASGIApp:
     """The web application, for a server that listens on the address `bound`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # A path in the metadata may be a stranger's; two samples of one source name the same file.
-    samples = {one.request_id: one for one in review.samples}
-    sources = {one.source_sha256: one.source for one in review.samples}
-    data = JSONResponse(page_data(review.out, review.samples), headers=ASKED_AGAIN)
+    log, thumbnails = ReviewLog(review.out), review.thumbnails
+    images = {image.request_id: image for image in review.images}
+    sources = {image.source_sha256: image.source for image in review.images}
+    data = JSONResponse(page_data(review.out, review.images))
 
-    @app.get("/api/samples")
-    def all_samples() -> Response:
+    @app.get("/api/images")
+    def all_images() -> Response:
         return data
 
     @app.get("/api/decisions")
-    def decisions_since(since: int = 0) -> Response:
-        lines = review.history()
-        start = since if 0 <= since <= len(lines) else 0
-        return JSONResponse({"from": start, "lines": list(lines[start:])}, headers=ASKED_AGAIN)
+    def decisions(since: int = 0) -> Response:
+        known = log.decisions()
+        start = since if 0 <= since <= len(known) else 0
+        return JSONResponse({"from": start, "lines": [asdict(decision) for decision in known[start:]]})
 
     @app.post("/api/decisions")
-    def decide(posted: Posted, since: int = 0) -> Response:
-        if posted.request_id not in samples:
-            raise HTTPException(404, "there is no such sample")
-        review.history()  # a file that cannot be read is told before it grows
-        review.decide(posted.request_id, posted.decision, posted.author)
-        return decisions_since(since)
+    def decide(posted: PostedDecision, since: int = 0) -> Response:
+        _look_up(images, posted.request_id)
+        log.decisions()  # a damaged file is reported before it grows
+        log.append(posted.request_id, posted.decision, posted.author)
+        return decisions(since)
 
-    @app.get("/api/scores")
-    def scores() -> Response:
-        return JSONResponse(dict(review.scores()), headers=ASKED_AGAIN)
+    @app.get("/api/clip-probabilities")
+    def clip_probabilities() -> Response:
+        return JSONResponse(dict(review.clip_probabilities()))
 
-    @app.get("/samples/{request_id}/{size}")
-    def sample(request_id: str, size: Size, request: Request) -> Response:
-        if request_id not in samples:
-            raise HTTPException(404, "there is no such sample")
-        path = samples[request_id].path
-        state = hashlib.sha256(review.images.state(path, review.out).encode()).hexdigest()
-        known = {"Cache-Control": "private, no-cache", "ETag": f'"{state}"'}
-        if request.headers.get("if-none-match") == known["ETag"]:
-            return Response(status_code=304, headers=known)
-        content, kind = review.images.sample(path, review.out, size)
-        return Response(content, media_type=kind, headers=known)
+    @app.get("/images/{request_id}/{size}")
+    def synthetic_image(request_id: str, size: Size, request: Request) -> Response:
+        path = _look_up(images, request_id).path
+        # The same request id stands for another image in another set, or after a change of the file.
+        headers = {"ETag": f'"{thumbnails.version(path, review.out)}"'}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(
+            thumbnails.synthetic(path, review.out, size), media_type="image/webp", headers=headers
+        )
 
     @app.get("/sources/{sha256}/{size}")
-    def source(sha256: str, size: Size) -> Response:
-        if sha256 not in sources:
-            raise HTTPException(404, "there is no such source")
-        content, kind = review.images.source(sources[sha256], sha256, size)
-        return Response(content, media_type=kind, headers=KEPT_BY_BROWSER)
+    def source_image(sha256: str, size: Size) -> Response:
+        content = thumbnails.source(_look_up(sources, sha256), sha256, size)
+        # The address is the hash of what it shows.
+        headers = {"Cache-Control": "private, max-age=86400"}
+        return Response(content, media_type="image/webp", headers=headers)
 
     @app.get("/{name}")
     def page_file(name: str) -> Response:
-        if name not in PAGE_FILES:
-            raise HTTPException(404, "there is nothing here")
-        file, kind = PAGE_FILES[name]
-        return Response(
-            (STATIC / file).read_bytes(), media_type=kind, headers={"Cache-Control": "no-cache"}
-        )
+        file = _look_up(PAGE_FILES, name)
+        return Response(file.read_bytes(), media_type=MEDIA_TYPES[file.suffix])
 
     @app.get("/")
     def page() -> Response:
         return page_file("")
 
-    _speak_plainly(app)
+    @app.exception_handler(UserError)
+    @app.exception_handler(OSError)
+    def unusable_file(request: Request, error: Exception) -> Response:
+        reason = str(error) if isinstance(error, UserError) else "that file cannot be read"
+        return JSONResponse({"detail": reason}, status_code=409)
+
     return Guard(app, bound)
 
 
-def _speak_plainly(app: FastAPI) -> None:
-    """Every fault is one sentence in JSON."""
-
-    @app.exception_handler(UserError)
-    @app.exception_handler(OSError)
-    def mendable(request: Request, error: Exception) -> Response:
-        said = str(error) if isinstance(error, UserError) else "that file cannot be read"
-        return JSONResponse({"error": said}, status_code=409, headers=ASKED_AGAIN)
-
-    @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=ASKED_AGAIN)
-
-    @app.exception_handler(RequestValidationError)
-    def misunderstood(request: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"error": "that request is not understood"}, status_code=422)
+def _look_up(table: Mapping[str, Value], key: str) -> Value:
+    if key not in table:
+        raise HTTPException(404, "not found")
+    return table[key]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dalda.compat.export_form import MEAN_COLUMN, PROMPT_COLUMNS
 from dalda.compat.synthetic_folder import TABLE, images_in, read_table
 from dalda.config.experiment import Study
 from dalda.errors import UserError
@@ -18,9 +19,6 @@ from dalda.workflows.trials import Task, filled
 if TYPE_CHECKING:
     from dalda.compat.protocol import Curves
 
-PROMPT_COLUMNS = ("source_image_path", "aug_prompt_path", "used_prompt", "scale", "clip_score")
-MEAN = "threshold_clipscore"
-"""So the original code calls the column that holds the mean of lambda."""
 RESULT_COLUMNS = ("", "seed", "examples_per_class", "epoch", "value", "metric", "split")
 
 Curve = dict[str, list[list[float]]]
@@ -77,7 +75,7 @@ def write_prompts(folder: Path, plan: GenerationPlan, store: SyntheticDataset) -
     paths = {sample.request_id: sample.path for sample in store.samples()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*PROMPT_COLUMNS, MEAN])
+    writer.writerow([*PROMPT_COLUMNS, MEAN_COLUMN])
     for request in plan.requests:
         if request.id in paths:
             weight, mean = request.ip_adapter_scale, request.ip_adapter_scale_mean

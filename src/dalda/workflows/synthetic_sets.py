@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dalda.config import DataConfig
 from dalda.errors import UserError
-from dalda.generation.review_log import rejected
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
+from dalda.review.log import rejected
 from dalda.types import SyntheticImage
 from dalda.workflows.real_images import DOODLES
 

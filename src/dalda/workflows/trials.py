@@ -12,10 +12,10 @@ from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
 from dalda.datasets.registry import caption_name
 from dalda.errors import UserError
-from dalda.generation.review_log import rejected
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
+from dalda.review.log import rejected
 from dalda.types import FewShotSplit
 from dalda.workflows.augment import preset_of
 from dalda.workflows.captions import captions_for

@@ -1,9 +1,9 @@
-// What was decided: shown at once, sent in the order of the key presses, taken back if it cannot be saved;
-// what was taken back is named until it is decided again.
-// The server's file is the truth; what other pages add to it is asked for every two seconds.
+// Decisions: shown at once, sent in the order of the key presses, taken back if they cannot be saved;
+// an image whose decision was not saved is named until it is decided again.
+// The server's file decides; what other pages add to it is polled every two seconds.
 
-const PAUSE = 2000;
-const SILENT = "The server does not answer. Start dalda review again; this page goes on by itself.";
+const POLL_MILLISECONDS = 2000;
+const NO_ANSWER = "The server does not answer. Start dalda review again; this page reconnects by itself.";
 
 // This page's name in the file; it survives a reload, and two tabs differ: also a duplicated one, which
 // comes with the storage of the first.
@@ -18,16 +18,16 @@ function author() {
 }
 
 export class Decisions {
-  // `changed(indices)` is called with the samples whose state may be another now; `warn(fault, lost)` shows
-  // what is wrong now, if anything, and the samples whose decisions were not saved.
+  // `changed(indices)` is called with the images whose state may have changed; `warn(problem, unsaved)` shows
+  // what is wrong now, if anything, and the images whose decisions were not saved.
   constructor(changed, warn) {
     [this.changed, this.warn] = [changed, warn];
     this.author = author();
-    this.saved = new Map(); // sample -> {decision, author}, by the order of the file
-    this.pending = new Map(); // sample -> {decision}, by the order of the keys
-    this.lost = new Map(); // sample -> the decision that was not saved
-    this.fault = "";
-    this.read = 0; // lines of the file that are known here
+    this.saved = new Map(); // image -> {decision, author}, in the order of the file
+    this.pending = new Map(); // image -> {decision}, in the order of the keys
+    this.unsaved = new Map(); // image -> the decision that was not saved
+    this.problem = "";
+    this.read = 0; // lines of the file that this page has
     this.queue = Promise.resolve();
   }
 
@@ -52,21 +52,21 @@ export class Decisions {
   }
 
   decide(index, decision) {
-    const one = { decision };
-    this.lost.delete(index);
+    const decided = { decision };
+    this.unsaved.delete(index);
     this.pending.delete(index);
-    this.pending.set(index, one);
-    this.say(this.fault);
+    this.pending.set(index, decided);
+    this.report(this.problem);
     this.changed([index]);
-    this.queue = this.queue.then(() => this.send(index, one));
+    this.queue = this.queue.then(() => this.send(index, decided));
   }
 
   // Sends again what was not saved.
   retry() {
-    for (const [index, decision] of [...this.lost]) this.decide(index, decision);
+    for (const [index, decision] of [...this.unsaved]) this.decide(index, decision);
   }
 
-  // Takes back this page's last decision that still holds, else the given sample's; answers which.
+  // Takes back this page's last decision that still holds, else the given image's; returns which.
   undo(selected) {
     const mine = [...this.saved].filter(([index, { author }]) => author === this.author && !this.pending.has(index));
     const last = [...mine, ...this.pending].map(([index]) => index).filter((index) => this.of(index)).at(-1);
@@ -76,32 +76,32 @@ export class Decisions {
     return index;
   }
 
-  async send(index, one) {
-    let fault = SILENT;
+  async send(index, decided) {
+    let problem = NO_ANSWER;
     const since = this.read;
     try {
       const response = await fetch(`api/decisions?since=${since}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ request_id: this.ids[index], decision: one.decision, author: this.author }),
+        body: JSON.stringify({ request_id: this.ids[index], decision: decided.decision, author: this.author }),
       });
       const answer = await response.json();
-      fault = response.ok ? "" : answer.error;
+      problem = response.ok ? "" : answer.detail;
       if (response.ok) this.take(since, answer);
     } catch {
-      // the server is gone: SILENT says so
+      // the server is gone: NO_ANSWER says so
     }
-    if (this.pending.get(index) === one) {
+    if (this.pending.get(index) === decided) {
       this.pending.delete(index);
-      if (fault) this.lost.set(index, one.decision);
+      if (problem) this.unsaved.set(index, decided.decision);
     }
-    this.say(fault);
+    this.report(problem);
     this.changed([index]);
   }
 
-  say(fault) {
-    this.fault = fault;
-    this.warn(fault, [...this.lost.keys()]);
+  report(problem) {
+    this.problem = problem;
+    this.warn(problem, [...this.unsaved.keys()]);
   }
 
   async poll() {
@@ -110,14 +110,14 @@ export class Decisions {
       const response = await fetch(`api/decisions?since=${since}`);
       const answer = await response.json();
       if (response.ok) this.take(since, answer);
-      this.say(response.ok ? "" : answer.error);
+      this.report(response.ok ? "" : answer.detail);
     } catch {
-      // asked again
+      // polled again
     }
-    setTimeout(() => this.poll(), PAUSE);
+    setTimeout(() => this.poll(), POLL_MILLISECONDS);
   }
 
-  // Takes in the lines that are new here; a file that has become shorter is read anew.
+  // Takes in the lines that are new here; a file that has become shorter is read from the start.
   take(since, { from, lines }) {
     const changed = [];
     if (from < since) {
@@ -129,7 +129,7 @@ export class Decisions {
       const index = this.index.get(request_id);
       if (index === undefined) continue;
       this.saved.delete(index);
-      this.lost.delete(index); // written after all, or overtaken by another page
+      this.unsaved.delete(index); // written after all, or decided by another page
       if (decision !== "undo") this.saved.set(index, { decision, author });
       changed.push(index);
     }

@@ -1,11 +1,11 @@
-// A long list of images of which only what can be seen is in the page.
-// Each group is a source and its samples; small groups share a line, large ones go on beneath,
+// A long list of images of which only the visible part is in the page.
+// Each group is a source image and its synthetic images; small groups share a line, large ones take several,
 // with the source's column left free.
 
-const AHEAD = 3; // lines that are ready above and below what is seen
+const MARGIN_LINES = 3; // lines that are drawn above and below the visible ones
 
 export class List {
-  // `draw(kind, index)` makes the element of a cell: kind is "source" or "sample".
+  // `draw(kind, index)` makes the element of a cell: kind is "source" or "synthetic".
   constructor(pane, space, draw, choose) {
     this.pane = pane;
     this.space = space;
@@ -16,7 +16,7 @@ export class List {
     this.cells = new Map();
     pane.addEventListener("scroll", () => this.show(), { passive: true });
     pane.addEventListener("click", (event) => {
-      const cell = event.target.closest(".sample");
+      const cell = event.target.closest(".synthetic");
       if (cell) choose(Number(cell.dataset.index));
     });
     new ResizeObserver(() => this.arrange()).observe(pane);
@@ -31,7 +31,7 @@ export class List {
     const width = parseFloat(getComputedStyle(this.pane).getPropertyValue("--cell"));
     const columns = Math.max(2, Math.floor(this.space.clientWidth / width));
     if (!fresh && columns === this.columns && width === this.width) return this.show();
-    const kept = this.lines[Math.floor(this.pane.scrollTop / this.height)]?.find((cell) => cell.kind === "sample");
+    const kept = this.lines[Math.floor(this.pane.scrollTop / this.height)]?.find((cell) => cell.kind === "synthetic");
     [this.columns, this.width, this.height] = [columns, width, width + 17];
     this.pack();
     this.space.style.height = `${this.lines.length * this.height}px`;
@@ -42,7 +42,7 @@ export class List {
     this.show();
   }
 
-  // Lines of cells, and for each sample its line and its column.
+  // Lines of cells, and for each synthetic image its line and its column.
   pack() {
     this.lines = [];
     this.place = new Map();
@@ -53,14 +53,14 @@ export class List {
       this.lines.push(line);
       column = start;
     };
-    for (const { source, samples } of this.groups) {
-      const size = samples.length + 1;
+    for (const { source, images } of this.groups) {
+      const size = images.length + 1;
       if (!line || column + size > this.columns) next(0);
       line.push({ kind: "source", index: source, column: column++ });
-      for (const index of samples) {
+      for (const index of images) {
         if (column >= this.columns) next(1);
         this.place.set(index, [this.lines.length - 1, column]);
-        line.push({ kind: "sample", index, column: column++ });
+        line.push({ kind: "synthetic", index, column: column++ });
       }
       if (size > this.columns) column = this.columns;
     }
@@ -68,14 +68,14 @@ export class List {
 
   show() {
     const top = this.pane.scrollTop;
-    const first = Math.max(0, Math.floor(top / this.height) - AHEAD);
-    const last = Math.min(this.lines.length, Math.ceil((top + this.pane.clientHeight) / this.height) + AHEAD);
+    const first = Math.max(0, Math.floor(top / this.height) - MARGIN_LINES);
+    const last = Math.min(this.lines.length, Math.ceil((top + this.pane.clientHeight) / this.height) + MARGIN_LINES);
     for (const [number, element] of this.drawn) {
       if ((number >= first && number < last) || number === this.kept) continue;
-      element.querySelectorAll("img").forEach((image) => image.removeAttribute("src")); // no longer wanted
+      element.querySelectorAll("img").forEach((image) => image.removeAttribute("src")); // stops its loading
       element.remove();
       this.drawn.delete(number);
-      for (const cell of this.lines[number] ?? []) if (cell.kind === "sample") this.cells.delete(cell.index);
+      for (const cell of this.lines[number] ?? []) if (cell.kind === "synthetic") this.cells.delete(cell.index);
     }
     for (let number = first; number < last; number++) {
       if (!this.drawn.has(number)) this.put(number);
@@ -97,13 +97,13 @@ export class List {
       const cell = this.draw(kind, index);
       cell.style.left = `${column * this.width}px`;
       element.append(cell);
-      if (kind === "sample") this.cells.set(index, cell);
+      if (kind === "synthetic") this.cells.set(index, cell);
     }
     this.drawn.set(number, element);
     return element;
   }
 
-  // Brings a sample into view; answers its element.
+  // Scrolls an image into view; returns its element.
   reveal(index) {
     const place = this.place.get(index);
     if (!place) return null;
@@ -116,16 +116,16 @@ export class List {
     return this.cells.get(index) ?? null;
   }
 
-  // The sample nearest in column, `count` lines further down (or up, below zero).
+  // The image nearest in column, `count` lines further down (or up, below zero).
   beside(index, count) {
     const [start, column] = this.place.get(index);
     const step = Math.sign(count);
     const far = Math.max(0, Math.min(this.lines.length - 1, start + count));
     for (let number = far; number >= 0 && number < this.lines.length; number += step) {
-      const samples = this.lines[number].filter((cell) => cell.kind === "sample");
-      if (!samples.length) continue;
+      const cells = this.lines[number].filter((cell) => cell.kind === "synthetic");
+      if (!cells.length) continue;
       const distance = (cell) => Math.abs(cell.column - column);
-      return samples.reduce((best, cell) => (distance(cell) < distance(best) ? cell : best)).index;
+      return cells.reduce((best, cell) => (distance(cell) < distance(best) ? cell : best)).index;
     }
     return index;
   }

@@ -1,22 +1,22 @@
-// The review page. Every name and caption comes from strangers and is set as text, never as markup.
+// The review page. Names and captions come from strangers: they are set as text, never as markup.
 
 import { List } from "./review-list.js";
 import { Decisions } from "./review-decisions.js";
 
 const find = (id) => document.getElementById(id);
-const [ID, CLASS, SOURCE, REPEAT, LAMBDA, SCORE, PROMPT] = [0, 1, 2, 3, 4, 5, 6]; // columns of a row
+const [ID, CLASS, SOURCE, REPEAT, SCALE, SOURCE_PROBABILITY, PROMPT] = [0, 1, 2, 3, 4, 5, 6]; // columns of a row
 const NAMES = { keep: "kept", reject: "rejected", "": "undecided" };
 const SIGNS = { keep: "✓", reject: "✕", "": "" };
-const NAMED = 5; // samples that the alert names
+const NAMED = 5; // images that the alert names
 const number = new Intl.NumberFormat("en");
-const score = (value) => (value === null || value === undefined ? "none" : value.toFixed(2));
+const decimal = (value) => (value === null || value === undefined ? "none" : value.toFixed(2));
 
 let data = { rows: [], classes: [], sources: [], prompts: [] };
-let own = null; // the samples' own scores, once they are known
-let order = []; // samples as they are shown
+let probabilities = null; // CLIP's class probability of each synthetic image, once it is known
+let order = []; // images as they are shown
 let at = new Map(); // their places in that order
 let selected = null;
-let touched = false; // whether the person has begun: then nothing moves by itself
+let touched = false; // whether the person has started: then nothing is sorted by itself
 
 const list = new List(find("list"), find("space"), draw, (index) => select(index, true));
 const decisions = new Decisions((changed) => {
@@ -25,18 +25,18 @@ const decisions = new Decisions((changed) => {
   if (selected !== null && changed.includes(selected)) describe();
 }, warn);
 
-function warn(fault, lost = []) {
-  const names = lost.slice(0, NAMED).map(named);
-  if (lost.length > NAMED) names.push(`${number.format(lost.length - NAMED)} more`);
-  const text = [names.length && `Not saved: ${names.join("; ")}.`, fault].filter(Boolean).join(" ");
+function warn(problem, unsaved = []) {
+  const names = unsaved.slice(0, NAMED).map(named);
+  if (unsaved.length > NAMED) names.push(`${number.format(unsaved.length - NAMED)} more`);
+  const text = [names.length && `Not saved: ${names.join("; ")}.`, problem].filter(Boolean).join(" ");
   find("alert").hidden = !text;
-  find("retry").hidden = !lost.length;
-  if (find("fault").textContent !== text) find("fault").textContent = text;
+  find("retry").hidden = !unsaved.length;
+  if (find("problem").textContent !== text) find("problem").textContent = text;
 }
 
 function named(index) {
   const row = data.rows[index];
-  return `${data.classes[row[CLASS]]}, copy ${row[REPEAT] + 1} of ${data.sources[row[SOURCE]].name}`;
+  return `${data.classes[row[CLASS]]}, image ${row[REPEAT] + 1} of ${data.sources[row[SOURCE]].name}`;
 }
 
 function draw(kind, index) {
@@ -54,9 +54,9 @@ function draw(kind, index) {
     text.title = text.textContent;
     return cell;
   }
-  image.src = `samples/${encodeURIComponent(data.rows[index][ID])}/small`;
+  image.src = `images/${encodeURIComponent(data.rows[index][ID])}/small`;
   cell.role = "option";
-  cell.id = `sample-${index}`;
+  cell.id = `image-${index}`;
   cell.dataset.index = index;
   cell.setAttribute("aria-setsize", order.length);
   cell.setAttribute("aria-posinset", at.get(index) + 1);
@@ -64,18 +64,18 @@ function draw(kind, index) {
   return cell;
 }
 
-// What a cell shows of its sample's state.
+// A cell shows the state of its image.
 function dress(cell, index) {
   const row = data.rows[index];
   const verdict = decisions.of(index);
-  const lost = decisions.lost.has(index);
-  cell.className = `cell sample ${verdict} ${lost ? "lost" : ""}`;
+  const unsaved = decisions.unsaved.has(index);
+  cell.className = `cell synthetic ${verdict} ${unsaved ? "unsaved" : ""}`;
   cell.setAttribute("aria-selected", String(index === selected));
-  const weight = `λ ${score(row[LAMBDA])}`;
-  cell.lastChild.textContent = `${weight} ${lost ? "not saved" : SIGNS[verdict]}`;
-  const said = [lost ? "not saved" : verdict && NAMES[verdict], weight, data.classes[row[CLASS]]];
-  const about = `copy ${row[REPEAT] + 1}: ${data.prompts[row[PROMPT]]}`;
-  cell.setAttribute("aria-label", [...said, about].filter(Boolean).join(", "));
+  const scale = `scale ${decimal(row[SCALE])}`;
+  cell.lastChild.textContent = `${scale} ${unsaved ? "not saved" : SIGNS[verdict]}`;
+  const parts = [unsaved ? "not saved" : verdict && NAMES[verdict], scale, data.classes[row[CLASS]]];
+  const about = `image ${row[REPEAT] + 1}: ${data.prompts[row[PROMPT]]}`;
+  cell.setAttribute("aria-label", [...parts, about].filter(Boolean).join(", "));
 }
 
 function mark(index) {
@@ -103,21 +103,21 @@ function describe() {
   if (selected === null) return;
   const row = data.rows[selected];
   const source = data.sources[row[SOURCE]];
-  image("big-source", `sources/${encodeURIComponent(source.id)}/large`, `The source, ${source.name}`);
-  image("big-sample", `samples/${encodeURIComponent(row[ID])}/large`, data.prompts[row[PROMPT]]);
+  image("big-source", `sources/${encodeURIComponent(source.id)}/large`, `The source image, ${source.name}`);
+  image("big-synthetic", `images/${encodeURIComponent(row[ID])}/large`, data.prompts[row[PROMPT]]);
   find("label").textContent = data.classes[row[CLASS]];
   find("prompt").textContent = data.prompts[row[PROMPT]];
   const verdict = decisions.of(selected);
   find("verdict").textContent = NAMES[verdict];
   find("verdict").className = verdict;
-  const facts = { "λ, hold on the source": score(row[LAMBDA]), "source's score": score(row[SCORE]) };
-  if (own) facts["own score"] = score(own[selected]);
-  facts.copy = `${row[REPEAT] + 1} of ${source.name}`;
+  const facts = { "IP-Adapter scale": decimal(row[SCALE]), "CLIP class probability, source": decimal(row[SOURCE_PROBABILITY]) };
+  if (probabilities) facts["CLIP class probability, synthetic"] = decimal(probabilities[selected]);
+  facts.image = `${row[REPEAT] + 1} of ${source.name}`;
   find("facts").replaceChildren(
     ...Object.entries(facts).map(([name, value]) => {
-      const [pair, term, said] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-      [term.textContent, said.textContent] = [name, value];
-      pair.append(term, said);
+      const [pair, term, text] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+      [term.textContent, text.textContent] = [name, value];
+      pair.append(term, text);
       return pair;
     }),
   );
@@ -127,23 +127,23 @@ function image(id, address, alt) {
   const image = find(id);
   image.alt = alt;
   if (image.getAttribute("src") === address) return;
-  image.removeAttribute("src"); // else the old image stays beside the new words until the new one is here
+  image.removeAttribute("src"); // else the old image stays beside the new text until the new one is loaded
   image.src = address;
 }
 
 function count() {
   const { keep, reject } = decisions.counts();
-  const left = data.rows.length - keep - reject;
+  const undecided = data.rows.length - keep - reject;
   find("counter").textContent =
-    `${number.format(keep)} kept, ${number.format(reject)} rejected, ${number.format(left)} undecided of ${number.format(data.rows.length)}`;
+    `${number.format(keep)} kept, ${number.format(reject)} rejected, ${number.format(undecided)} undecided of ${number.format(data.rows.length)}`;
 }
 
-// ---- which samples are shown, in which order
+// ---- which images are shown, in which order
 
 function wanted() {
   const form = new FormData(find("filters"));
-  const ranges = [["lambda", (row) => row[LAMBDA]], ["score", (row) => row[SCORE]]];
-  if (own) ranges.push(["own", (_, index) => own[index]]);
+  const ranges = [["scale", (row) => row[SCALE]], ["source", (row) => row[SOURCE_PROBABILITY]]];
+  if (probabilities) ranges.push(["synthetic", (_, index) => probabilities[index]]);
   const tests = [];
   for (const [name, value] of ranges) {
     for (const [end, sign] of [["low", 1], ["high", -1]]) {
@@ -163,22 +163,22 @@ function arrange() {
   data.rows.forEach((row, index) => {
     if (!tests.every((test) => test(row, index))) return;
     const group = groups.get(row[SOURCE]);
-    if (group) group.samples.push(index);
-    else groups.set(row[SOURCE], { source: row[SOURCE], samples: [index] });
+    if (group) group.images.push(index);
+    else groups.set(row[SOURCE], { source: row[SOURCE], images: [index] });
   });
   const shown = [...groups.values()];
-  const doubt = (index) => (own ? own[index] : (data.rows[index][SCORE] ?? 1));
+  const doubt = (index) => (probabilities ? probabilities[index] : (data.rows[index][SOURCE_PROBABILITY] ?? 1));
   if (by === "doubt") {
     for (const group of shown) {
-      group.samples.sort((one, other) => doubt(one) - doubt(other));
-      group.rank = doubt(group.samples[0]);
+      group.images.sort((left, right) => doubt(left) - doubt(right));
+      group.rank = doubt(group.images[0]);
     }
-    shown.sort((one, other) => one.rank - other.rank);
+    shown.sort((left, right) => left.rank - right.rank);
   } else if (by === "class") {
-    for (const group of shown) group.samples.sort((one, other) => data.rows[one][LAMBDA] - data.rows[other][LAMBDA]);
-    shown.sort((one, other) => data.sources[one.source].class - data.sources[other.source].class);
+    for (const group of shown) group.images.sort((left, right) => data.rows[left][SCALE] - data.rows[right][SCALE]);
+    shown.sort((left, right) => data.sources[left.source].class - data.sources[right.source].class);
   }
-  order = shown.flatMap((group) => group.samples);
+  order = shown.flatMap((group) => group.images);
   at = new Map(order.map((index, place) => [index, place]));
   const all = order.length === data.rows.length;
   find("filter-note").textContent = all ? "" : `: ${number.format(order.length)} of ${number.format(data.rows.length)} shown`;
@@ -262,31 +262,31 @@ document.addEventListener("error", (event) => {
 }, true);
 
 addEventListener("beforeunload", (event) => {
-  if (decisions.pending.size || decisions.lost.size) event.preventDefault(); // the browser asks first
+  if (decisions.pending.size || decisions.unsaved.size) event.preventDefault(); // the browser asks first
 });
 
-// ---- beginning
+// ---- start
 
-async function askScores() {
-  const answer = await fetch("api/scores").then((response) => response.json(), () => null);
-  const note = find("scoring");
+async function loadProbabilities() {
+  const answer = await fetch("api/clip-probabilities").then((response) => response.json(), () => null);
+  const note = find("clip-note");
   note.hidden = !answer || answer.state === "done";
   if (answer?.state === "running") {
-    note.textContent = "CLIP looks for doubtful samples; the terminal says how far it is";
+    note.textContent = "CLIP is looking for doubtful images; the terminal shows the progress";
   } else if (answer?.state === "missing") {
-    note.textContent = `Doubtful first goes by the source's score, since the samples have none of their own: ${answer.reason}`;
+    note.textContent = `Sorted by the CLIP class probability of the source images, since there is none of the synthetic ones: ${answer.reason}`;
   } else if (answer?.state === "done") {
-    own = answer.scores;
-    find("own-range").hidden = false;
+    probabilities = answer.values;
+    find("synthetic-range").hidden = false;
     if (touched) find("sort-again").hidden = false;
     else arrange();
     describe();
   }
-  if (!answer || answer.state === "running") setTimeout(askScores, 1000);
+  if (!answer || answer.state === "running") setTimeout(loadProbabilities, 1000);
 }
 
 async function begin() {
-  const response = await fetch("api/samples");
+  const response = await fetch("api/images");
   data = await response.json();
   data.rows.forEach((row) => (data.sources[row[SOURCE]].class = row[CLASS]));
   document.title = `Review of ${data.folder}`;
@@ -297,7 +297,7 @@ async function begin() {
   await decisions.begin(data.rows.map((row) => row[ID]));
   arrange();
   find("list").focus();
-  setTimeout(askScores, 1500);
+  setTimeout(loadProbabilities, 1500);
 }
 
-begin().catch(() => warn("The samples cannot be read: the server does not answer. Start dalda review again and reload."));
+begin().catch(() => warn("The images cannot be loaded: the server does not answer. Start dalda review again and reload."));

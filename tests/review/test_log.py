@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dalda.errors import UserError
-from dalda.generation.review_log import REVIEW, VERDICTS, Verdict, append, decisions, history, rejected
+from dalda.review.log import REVIEW, VERDICTS, ReviewLog, Verdict, current_decisions, rejected
 
 
 def test_nothing_reviewed_is_nothing_rejected(tmp_path: Path) -> None:
     assert rejected(tmp_path) == frozenset()
-    assert history(tmp_path) == []
+    assert ReviewLog(tmp_path).decisions() == []
     assert not list(tmp_path.iterdir())
 
 
@@ -26,13 +27,19 @@ def test_the_last_line_wins_and_undo_takes_back(tmp_path: Path) -> None:
         ("c", "reject"),
         ("c", "undo"),
     ]:
-        append(tmp_path, request_id, verdict, "page")  # type: ignore[arg-type]
+        ReviewLog(tmp_path).append(request_id, verdict, "page")  # type: ignore[arg-type]
     assert rejected(tmp_path) == {"a", "b"}
-    assert {name: one.decision for name, one in decisions(tmp_path).items()} == {
+    assert {name: one.decision for name, one in current_decisions(tmp_path).items()} == {
         "a": "reject",
         "b": "reject",
     }
-    assert [one.decision for one in history(tmp_path)] == ["keep", "reject", "reject", "reject", "undo"]
+    assert [one.decision for one in ReviewLog(tmp_path).decisions()] == [
+        "keep",
+        "reject",
+        "reject",
+        "reject",
+        "undo",
+    ]
 
 
 def test_the_order_of_the_file_decides_not_the_clock(tmp_path: Path) -> None:
@@ -52,14 +59,17 @@ def test_a_stop_within_a_write_costs_that_decision_at_most(
 ) -> None:
     out = tmp_path_factory.mktemp("out")
     for request_id, verdict in steps:
-        append(out, request_id, verdict, "é")
+        ReviewLog(out).append(request_id, verdict, "é")
     written = (out / REVIEW).read_bytes()
     last = written[:-1].rfind(b"\n") + 1
     (out / REVIEW).write_bytes(written[: data.draw(st.integers(last, len(written) - 1))])
-    kept = [(one.request_id, one.decision) for one in history(out)]
+    kept = [(one.request_id, one.decision) for one in ReviewLog(out).decisions()]
     assert kept in (steps, steps[:-1])
-    append(out, "z", "reject", "é")
-    assert [(one.request_id, one.decision) for one in history(out)] == [*kept, ("z", "reject")]
+    ReviewLog(out).append("z", "reject", "é")
+    assert [(one.request_id, one.decision) for one in ReviewLog(out).decisions()] == [
+        *kept,
+        ("z", "reject"),
+    ]
     assert (out / REVIEW).read_bytes().endswith(b"\n")
 
 
@@ -76,25 +86,25 @@ def test_a_stop_within_a_write_costs_that_decision_at_most(
     ids=["word", "list", "half a pair", "lacking", "number", "deep"],
 )
 def test_a_damaged_line_within_is_named(tmp_path: Path, line: str) -> None:
-    append(tmp_path, "a", "keep", "page")
+    ReviewLog(tmp_path).append("a", "keep", "page")
     with (tmp_path / REVIEW).open("a") as file:
         file.write(line + "\n")
-    append(tmp_path, "c", "reject", "page")
+    ReviewLog(tmp_path).append("c", "reject", "page")
     with pytest.raises(UserError, match="line 2"):
         rejected(tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no longer there"):
-        append(tmp_path / "nowhere", "a", "keep", "page")
+    with pytest.raises(UserError, match="does not exist any more"):
+        ReviewLog(tmp_path / "nowhere").append("a", "keep", "page")
     (tmp_path / REVIEW).mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        append(tmp_path, "a", "keep", "page")
+        ReviewLog(tmp_path).append("a", "keep", "page")
 
 
 def write_many(out: Path, author: str) -> None:
     for number in range(8):
-        append(out, str(number), "reject", author)
+        ReviewLog(out).append(str(number), "reject", author)
 
 
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -104,7 +114,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join(60)
-    lines = history(tmp_path)
+    lines = ReviewLog(tmp_path).decisions()
     assert [sum(one.author == author for one in lines) for author in "xyz"] == [8, 8, 8]
 
 
@@ -113,7 +123,46 @@ def test_a_link_is_never_followed(tmp_path: Path) -> None:
     out.mkdir()
     mine.write_text("a letter\nits last line is no decision")
     (out / REVIEW).symlink_to(mine)
-    for asked in (lambda: append(out, "a", "reject", "page"), lambda: rejected(out), lambda: history(out)):
+    for asked in (
+        lambda: ReviewLog(out).append("a", "reject", "page"),
+        lambda: rejected(out),
+        lambda: ReviewLog(out).decisions(),
+    ):
         with pytest.raises(UserError, match="is a link to another file"):
             asked()
     assert mine.read_text() == "a letter\nits last line is no decision"
+
+
+def test_only_what_was_added_is_read_again(tmp_path: Path) -> None:
+    log = ReviewLog(tmp_path)
+    assert log.decisions() == []
+    log.append("a", "keep", "one")
+    first = log.decisions()[0]
+    ReviewLog(tmp_path).append("b", "reject", "two")
+    assert [one.request_id for one in log.decisions()] == ["a", "b"]
+    assert log.decisions()[0] is first
+    (tmp_path / REVIEW).unlink()
+    assert log.decisions() == []
+
+
+def test_a_file_that_was_replaced_is_read_from_the_start(tmp_path: Path) -> None:
+    log = ReviewLog(tmp_path)
+    for name in "ab":
+        log.append(name, "keep", "one")
+    assert len(log.decisions()) == 2
+    lines = (tmp_path / REVIEW).read_bytes().replace(b'"a"', b'"c"').replace(b'"b"', b'"d"') * 2
+    (tmp_path / REVIEW).write_bytes(lines)
+    assert [one.request_id for one in log.decisions()] == ["c", "d", "c", "d"]
+
+
+def test_a_decision_takes_as_long_after_many_as_after_few(tmp_path: Path) -> None:
+    record = {"decision": "keep", "time": "2026-01-01T00:00:00.000+00:00", "author": "page"}
+    lines = (json.dumps({"request_id": f"{n:020}", **record}) + "\n" for n in range(100_000))
+    (tmp_path / REVIEW).write_text("".join(lines))
+    log = ReviewLog(tmp_path)
+    assert len(log.decisions()) == 100_000
+    started = time.perf_counter()
+    for number in range(20):
+        log.append(str(number), "reject", "page")
+        assert len(log.decisions()) == 100_001 + number
+    assert (time.perf_counter() - started) / 20 < 0.1

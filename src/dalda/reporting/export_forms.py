@@ -1,0 +1,157 @@
+"""The forms in which a synthetic set is exported: class folders, Hugging Face, WebDataset, and a table.
+
+`EXPORT_FORMS` is the registry; a form is a function that writes the images into an `ExportFolder`.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dalda.errors import UserError
+from dalda.generation.synthetic_dataset import METADATA, TRAIN, folder_name
+from dalda.progress import Progress
+from dalda.seeding import generator_of
+
+SHARD_IMAGES = 1000
+"""Images in one tar file of a WebDataset."""
+TABLE = "metadata.csv"
+FIRST_COLUMNS = (
+    "file_name",
+    "label",
+    "origin",
+    "source",
+    "prompt",
+    "ip_adapter_scale",
+    "source_clip_probability",
+)
+
+
+@dataclass(frozen=True)
+class ExportImage:
+    """One image of an export: its file, its new name, and its metadata."""
+
+    path: Path
+    label: str
+    name: str
+    """A file name that dalda made; never one that was read from metadata."""
+    metadata: Mapping[str, Any]
+
+    @property
+    def relative_path(self) -> str:
+        """From the folder that holds all class folders."""
+        return f"{folder_name(self.label)}/{self.name}"
+
+
+@dataclass
+class ExportFolder:
+    """The new folder of an export, with counts of what was written."""
+
+    path: Path
+    progress: Progress
+    linked: int = 0
+    copied: int = 0
+    files: list[str] = field(default_factory=list)
+    """What to read first, relative to the folder."""
+
+    def add_image(self, source: Path, name: str) -> None:
+        """Puts an image file at `name`: a hard link where the disk allows it, else a copy."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.resolve(), target)
+            self.linked += 1
+        except FileExistsError:
+            # Never written into: the file that is there is a link to another image of the set.
+            raise UserError(f"two images would both be '{name}'; take one of their lines out") from None
+        except OSError:
+            shutil.copyfile(source, target)
+            self.copied += 1
+        self.progress.advance()
+
+    def add_file(self, name: str, content: bytes | str) -> None:
+        """Writes a new file and lists it."""
+        with (self.path / name).open("xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
+        self.files.append(name)
+
+
+@dataclass(frozen=True)
+class ExportForm:
+    """How one form is written."""
+
+    write: Callable[[Sequence[ExportImage], ExportFolder], None]
+    holds_real_images: bool = True
+
+
+def table_of(images: Sequence[ExportImage], file_name: Callable[[ExportImage], str]) -> str:
+    """CSV with a line per image, the same columns for real and synthetic ones.
+
+    All text is quoted and none is changed, so that names such as `=`, `@home` or one with a line break are
+    read back as they are.
+    """
+    known = dict.fromkeys(key for image in images for key in image.metadata)
+    columns = list(dict.fromkeys([*FIRST_COLUMNS, *known]))
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns, restval="", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writeheader()
+    writer.writerows({"file_name": file_name(image), **image.metadata} for image in images)
+    return file.getvalue()
+
+
+def _write_folder(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+    for image in images:
+        folder.add_image(image.path, f"{TRAIN}/{image.relative_path}")
+    folder.files.append(TRAIN)
+    folder.add_file(TABLE, table_of(images, lambda image: f"{TRAIN}/{image.relative_path}"))
+
+
+def _write_hugging_face(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+    for image in images:
+        folder.add_image(image.path, f"{TRAIN}/{image.relative_path}")
+    # Every line has the same columns: the loader takes them from the first one.
+    columns = dict.fromkeys(key for image in reversed(images) for key in image.metadata)
+    lines = (
+        {"file_name": image.relative_path, **{key: image.metadata.get(key) for key in columns}}
+        for image in images
+    )
+    folder.add_file(f"{TRAIN}/{METADATA}", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+
+
+def _write_webdataset(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+    """Tar files in an order that mixes the classes, because they are read one after the other."""
+    classes = list(dict.fromkeys(image.label for image in images))
+    order = generator_of(0, "webdataset").permutation(len(images)).tolist()
+    for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
+        shard = f"train-{number:06}.tar"
+        with tarfile.open(folder.path / shard, "x") as tar:
+            for image in (images[place] for place in order[start : start + SHARD_IMAGES]):
+                stem = Path(image.name).stem
+                _add_member(tar, image.name, image.path.read_bytes())
+                _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())
+                _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
+                folder.copied += 1
+                folder.progress.advance()
+        folder.files.append(shard)
+    folder.add_file("classes.json", json.dumps(classes))
+
+
+def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """A member without owner and time: the same set gives the same bytes."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    tar.addfile(info, io.BytesIO(data))
+
+
+EXPORT_FORMS: dict[str, ExportForm] = {
+    "folder": ExportForm(_write_folder),
+    "hf": ExportForm(_write_hugging_face),
+    "webdataset": ExportForm(_write_webdataset),
+}
+"""By the word of `--to`; a module that brings another form adds it here. `csv` is a single file."""

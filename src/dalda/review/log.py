@@ -1,0 +1,144 @@
+"""The review log OUT/review.jsonl: one decision a line; lines are only ever added.
+
+The last line about an image decides, whoever wrote it and whatever its clock said; `undo` makes the image
+undecided. Each line is on the disk before `append` returns. A torn last line is no decision.
+"""
+
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from dalda.errors import UserError
+from dalda.storage import jsonl
+from dalda.storage.lock import alone
+
+REVIEW = "review.jsonl"
+LOCK = REVIEW + ".lock"
+LOCK_SECONDS = 10.0
+Verdict = Literal["keep", "reject", "undo"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision about one image, its time (UTC, ISO 8601) and its author (a page in a browser)."""
+
+    request_id: str
+    decision: Verdict
+    time: str
+    author: str
+
+
+@dataclass
+class ReviewLog:
+    """The decisions of one synthetic set, read as the file grows; several processes may write it."""
+
+    out: Path
+    _decisions: list[Decision] = field(default_factory=list)
+    _offset: int = 0
+    _last: bytes = b""
+    """The last line that was read: where it is no longer, the file was replaced."""
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def decisions(self) -> list[Decision]:
+        """All decisions in the order of the file; only what was added since the last call is read.
+
+        Raises UserError for a damaged line, except a torn last one.
+        """
+        path, last = self._path(), b""
+        with self._guard:
+            try:
+                with path.open("rb") as file:
+                    file.seek(max(0, self._offset - len(self._last)))
+                    if file.read(len(self._last)) != self._last:
+                        self._decisions, self._offset, self._last = [], 0, b""
+                        file.seek(0)
+                    for last in file:
+                        self._read(last, path)
+            except FileNotFoundError:
+                self._decisions, self._offset, self._last = [], 0, b""
+            except OSError as error:
+                raise UserError(f"'{path}' cannot be read ({error.strerror})") from error
+            # A line that lacks only its newline, as some editors leave it, is a decision too.
+            ended = not last or last.endswith(b"\n")
+            unended = None if ended else _parsed(last)
+            return self._decisions if unended is None else [*self._decisions, unended]
+
+    def _read(self, line: bytes, path: Path) -> None:
+        if not line.endswith(b"\n"):
+            return  # torn, or being written at this moment: read again next time
+        decision = _parsed(line)
+        if decision is None:
+            number = len(self._decisions) + 1
+            raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
+        self._decisions.append(decision)
+        self._offset, self._last = self._offset + len(line), line
+
+    def append(self, request_id: str, decision: Verdict, author: str) -> Decision:
+        """Adds one line; other processes may add theirs at the same time.
+
+        Raises UserError when the folder cannot be written, or another process holds it for too long.
+        """
+        if not self.out.is_dir():
+            raise UserError(f"'{self.out}' does not exist any more; put it back or review another folder")
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        added = Decision(request_id, decision, time, author)
+        path = self._path()
+        busy = f"'{self.out / LOCK}' is held by another process; end it and decide again"
+        try:
+            with alone(self.out / LOCK, busy, seconds=LOCK_SECONDS):
+                _end_last_line(path)
+                jsonl.append(path, [asdict(added)])
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be written ({error.strerror})") from error
+        return added
+
+    def _path(self) -> Path:
+        """Raises UserError for a link, which may lead to any file."""
+        path = self.out / REVIEW
+        if path.is_symlink():
+            raise UserError(f"'{path}' is a link to another file, which is not followed; remove it")
+        return path
+
+
+def current_decisions(out: Path) -> dict[str, Decision]:
+    """The last decision about each image, by request id, without those that were undone."""
+    last = {one.request_id: one for one in ReviewLog(out).decisions()}
+    return {request_id: one for request_id, one in last.items() if one.decision != "undo"}
+
+
+def rejected(out: Path) -> frozenset[str]:
+    """The request ids that are to be excluded; some may belong to images that no longer exist."""
+    current = current_decisions(out)
+    return frozenset(request_id for request_id, one in current.items() if one.decision == "reject")
+
+
+def _end_last_line(path: Path) -> None:
+    """Cuts off a torn last line; ends one that lacks only its newline, as some editors leave it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        *_, last = file
+        if _parsed(last) is None:
+            file.truncate(file.seek(0, os.SEEK_END) - len(last))
+        else:
+            file.write(b"\n")
+
+
+def _parsed(line: bytes) -> Decision | None:
+    """The decision in a line; None where there is none."""
+    try:
+        record = json.loads(line)
+        values = [record[name.name] for name in fields(Decision)]
+        "".join(values).encode()  # half of a surrogate pair is no text that a page could hold
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return Decision(*values) if record["decision"] in VERDICTS else None
