@@ -44,7 +44,7 @@ from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import scheduler_of
 from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
 from dalda.generation.synthetic_dataset import SyntheticDataset
-from dalda.models.clip import ClipScorer
+from dalda.models.clip import Clip
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
 from dalda.workflows.augment import decide, generate_plan, settings_of
@@ -164,7 +164,7 @@ class Bench:
         self,
         folder: Path,
         requests: tuple[GenerationRequest, ...],
-        scorer: ClipScorer,
+        scorer: Clip,
         stock: Any,
         renderer: Renderer,
     ) -> None:
@@ -192,7 +192,9 @@ class Bench:
         with (out / "source_image_prompt.csv").open("w", newline="") as file:
             lines = csv.writer(file)
             for number, request in enumerate(self.requests):
-                (score,) = self.scorer.scores([(request.source, request.label)], classes, open_image)
+                (score,) = self.scorer.scores(
+                    [(request.source, classes.index(request.label))], classes, open_image
+                )
                 source = open_image(request.source)
                 self.stock.set_ip_adapter_scale(request.ip_adapter_scale)
                 (image,) = self.stock(

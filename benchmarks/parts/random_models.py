@@ -17,7 +17,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from dalda.models.clip import ClipScorer
+from dalda.models.clip import Clip
 from dalda.models.presets import PRESETS, Preset, located
 
 TOKENS = 4
@@ -101,11 +101,11 @@ def random_adapter(unet: Any, embedding: int) -> dict[str, dict[str, torch.Tenso
     return {"image_proj": projection, "ip_adapter": attention}
 
 
-def random_scorer(device: str) -> ClipScorer:
+def random_scorer(device: str) -> Clip:
     """CLIP ViT-B/16 with seeded random weights."""
     torch.manual_seed(1)
     tokenizer = CLIPTokenizer.from_pretrained(located(PRESETS["doodle"].clip))
     text = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
     model = CLIPModel(CLIPConfig(text_config=text, vision_config={"patch_size": 16}))
     processor = CLIPImageProcessorPil(size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224})
-    return ClipScorer(model.eval().to(device), tokenizer, processor, device)
+    return Clip(model.eval().to(device), tokenizer, processor, device)

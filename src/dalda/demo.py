@@ -24,7 +24,7 @@ from dalda.workflows.run_folder import save_results
 
 if TYPE_CHECKING:
     from dalda.generation.backends.stable_diffusion import Renderer
-    from dalda.models.clip import ClipScorer
+    from dalda.models.clip import Clip
 
 SEEDS = (0, 1, 2)
 SHOTS = 2
@@ -43,7 +43,7 @@ PROBLEM = (
 class Tools:
     """What all arms and seeds share; each is loaded once."""
 
-    scorer: "ClipScorer"
+    scorer: "Clip"
     renderer: "Renderer"
 
 

@@ -14,7 +14,6 @@ from vendi_score import vendi  # type: ignore[import-untyped]
 from dalda.errors import UserError
 from dalda.evaluation.backbones import Backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.filters import class_probabilities
 from dalda.evaluation.generative_metrics import (
     Features,
     clip_measures,
@@ -27,6 +26,7 @@ from dalda.evaluation.generative_metrics import (
     nearest_real,
     vendi_score,
 )
+from dalda.models.clip import class_probabilities
 from dalda.types import FewShotSplit, SyntheticImage
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.models.clip import BATCH, READERS, ClipScorer
+from dalda.models.clip import BATCH, READERS, Clip
 from dalda.models.presets import located, preset_named
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.real_images import score_examples
@@ -27,24 +27,24 @@ def test_few_images_are_there_in_full_at_a_time() -> None:
         at_once.append(sum(one() is not None for one in list(opened)))
         return image
 
-    scorer = ClipScorer.load(located(preset_named("doodle").clip))
-    items = [(Path(f"{number}.png"), "car") for number in range(BATCH + 20)]
+    scorer = Clip.load(located(preset_named("doodle").clip))
+    items = [(Path(f"{number}.png"), 0) for number in range(BATCH + 20)]
     assert len(list(scorer.scores(items, ("car", "cat"), open_image))) == len(items)
     assert len(opened) == len(items)
     assert max(at_once) <= READERS + 1
 
 
 def test_too_little_memory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: ClipScorer, pixels: torch.Tensor) -> torch.Tensor:
+    def full(self: Clip, pixels: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(ClipScorer, "image_features", full)
+    monkeypatch.setattr(Clip, "image_features", full)
     Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
     split = FewShotSplit(
         "folder", tmp_path, "train", 0, None, ("car", "cat"), (RealImage(tmp_path / "0.png", "car", "0"),)
     )
     with pytest.raises(UserError, match="not enough memory for CLIP"):
-        score_examples(split, ClipScorer.load(located(preset_named("doodle").clip)))
+        score_examples(split, Clip.load(located(preset_named("doodle").clip)))
 
 
 def test_nothing_is_scored_twice(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_nothing_is_scored_twice(tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), colour).save(path)
         examples.append(RealImage(path, "car", hashlib.sha256(path.read_bytes()).hexdigest()))
     split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car", "cat"), tuple(examples))
-    scorer = ClipScorer.load(located(preset_named("doodle").clip))
+    scorer = Clip.load(located(preset_named("doodle").clip))
     seen: Counter[str] = Counter()
     for name in ("text_model", "vision_model"):
         getattr(scorer.model, name).register_forward_hook(

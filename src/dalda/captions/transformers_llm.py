@@ -100,17 +100,19 @@ def transformers_author(model: str) -> TransformersModel:
     """`model` is a folder, a `.gguf` file, or a Hub id, with `@revision` behind it if wanted."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from dalda.models.weights import load_module, load_settings
+
     where, more = _place(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, **more)
-        network = AutoModelForCausalLM.from_pretrained(where, **more).eval()
+        tokenizer = load_settings(AutoTokenizer, where, **more)
+        network = load_module(AutoModelForCausalLM, where, "the language model", **more).eval()
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"transformers cannot load the language model {model!r}: {reason}") from error
     return TransformersModel(model, tokenizer, network, completes=not tokenizer.chat_template)
 
 
-def _place(model: str) -> tuple[str, dict[str, str]]:
+def _place(model: str) -> tuple[str, dict[str, Any]]:
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name}

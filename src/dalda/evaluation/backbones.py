@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPImageProcessorPil
 
 from dalda.errors import UserError
+from dalda.models.weights import TASK_HEADS, load_module, load_settings
 
 BATCH = 64
 _RECORDED = {"transformers_version", "architectures", "id2label", "label2id", "dtype", "torch_dtype"}
@@ -116,11 +117,12 @@ def load_backbone(
     if in_cache:
         # Given an id, transformers asks the Hub for adapters, and asks again, even when told not to.
         source = snapshot_download(source, **options)
-    config = AutoConfig.from_pretrained(source, **options)
+    config = load_settings(AutoConfig, source, **options)
     processor = _processor(source, config, options, whole=not in_cache)
-    model, report = AutoModel.from_pretrained(source, output_loading_info=True, **options)
-    tokenizer = AutoTokenizer.from_pretrained(source, **options) if config.model_type == "clip" else None
-    _refuse_missing(source, model, report["missing_keys"])
+    model = load_module(
+        AutoModel, source, "the backbone", may_have=TASK_HEADS, may_lack="pooler", **options
+    )
+    tokenizer = load_settings(AutoTokenizer, source, **options) if config.model_type == "clip" else None
     # Float32 on every device: features are computed once, and half precision would change them.
     model = model.to(device=_device(device), dtype=torch.float32).eval().requires_grad_(False)
     size = _side(processor)
@@ -136,9 +138,9 @@ def _processor(source: str, config: Any, options: dict[str, Any], *, whole: bool
     What lies in the cache may not be the `whole` model: there, a CLIP without any is not taken.
     """
     if config.model_type != "clip":
-        return AutoImageProcessor.from_pretrained(source, use_fast=False, **options)
+        return load_settings(AutoImageProcessor, source, use_fast=False, **options)
     try:
-        return CLIPImageProcessorPil.from_pretrained(source, **options)
+        return load_settings(CLIPImageProcessorPil, source, **options)
     except OSError:
         if not whole:
             raise
@@ -146,17 +148,6 @@ def _processor(source: str, config: Any, options: dict[str, Any], *, whole: bool
         return CLIPImageProcessorPil(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
         )
-
-
-def _refuse_missing(source: str, model: nn.Module, missing: Sequence[str]) -> None:
-    """Missing weights were drawn at random: refuse them, but for a pooler, which is then left out."""
-    lacking = sorted(key for key in missing if "pooler" not in key)
-    if lacking:
-        raise UserError(
-            f"The backbone {source!r} misses {len(lacking)} weights ({lacking[0]}): name a whole model."
-        )
-    if missing and hasattr(model, "pooler"):
-        model.pooler = None  # type: ignore[assignment]
 
 
 def _embed(model: nn.Module, pixels: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
 from dalda.errors import UserError
-from dalda.evaluation.features import FeatureStore, normalised
+from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.trial import image_of, labels_of
+from dalda.models.clip import class_probabilities
 from dalda.types import SyntheticImage
 
 
@@ -49,15 +49,6 @@ def clip_probabilities(
     return class_probabilities(faces, text.numpy(), store.backbone.text_scale)[
         np.arange(len(samples)), labels_of(samples, classes)
     ]
-
-
-def class_probabilities(
-    images: NDArray[np.floating], texts: NDArray[np.floating], scale: float
-) -> NDArray[np.float64]:
-    """CLIP's softmax over classes, [images, classes], of features [images, d] and [classes, d]."""
-    unit, words = (normalised(np.asarray(rows, np.float64)) for rows in (images, texts))
-    found: NDArray[np.float64] = softmax(scale * unit @ words.T, axis=1)
-    return found
 
 
 def soft_weights(scores: ArrayLike, power: float = 1.0) -> tuple[float, ...]:

@@ -13,8 +13,8 @@ from scipy.spatial.distance import cdist
 
 from dalda.errors import UserError
 from dalda.evaluation.features import FeatureStore, normalised
-from dalda.evaluation.filters import class_probabilities
 from dalda.evaluation.trial import image_of, labels_of
+from dalda.models.clip import class_probabilities
 from dalda.types import FewShotSplit, SyntheticImage
 
 Features = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""The CLIP class probability: how surely CLIP sees an image's own class among the data set's classes."""
+"""CLIP: image features, text features and class probabilities, in one place."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,27 +8,38 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
+from dalda.models.weights import load_module, load_settings
+
 BATCH = 64
 READERS = 4
-"""Images that are decoded at a time, each of which may be large; what CLIP sees of them is small."""
-BYTES = 256
-"""A byte-level vocabulary has an entry for each byte at least."""
+"""Images that are decoded at a time; each may be large, what CLIP reads of it is small."""
+SPECIAL_TOKENS = 2
+"""Transformers 5 makes a tokenizer of these alone where a folder has none."""
 
 
-def probabilities(images: Tensor, texts: Tensor, scale: float) -> Tensor:
-    """Softmax over the classes of CLIP's logits: [images, classes] from unit embeddings."""
-    return (scale * images @ texts.T).softmax(dim=-1)
+def class_probabilities(images: ArrayLike, texts: ArrayLike, scale: float) -> NDArray[np.float64]:
+    """CLIP class probabilities [images, classes]: the softmax over classes of scaled cosines.
+
+    `images` [n, d] and `texts` [classes, d] are features of any length, `scale` is CLIP's logit scale.
+    """
+    rows, columns = (
+        F.normalize(torch.as_tensor(part, dtype=torch.float64), dim=1) for part in (images, texts)
+    )
+    found: NDArray[np.float64] = (scale * rows @ columns.T).softmax(dim=1).numpy()
+    return found
 
 
 @dataclass(frozen=True)
-class ClipScorer:
-    """A CLIP model with its own preprocessing; text features are computed once per class list."""
+class Clip:
+    """A CLIP model in eval mode and float32, with its own preprocessing and tokenizer."""
 
     model: Any
     tokenizer: Any
@@ -38,76 +49,89 @@ class ClipScorer:
     @classmethod
     def load(
         cls,
-        folder_or_id: str | Path,
+        name: str | Path,
         *,
         device: str = "cpu",
         revision: str | None = None,
         local_files_only: bool = False,
-    ) -> "ClipScorer":
-        """From a local folder or a Hub id; `doodle` models lack a processor file and get CLIP's own."""
-        place = {"revision": revision, "local_files_only": local_files_only}
-        model = CLIPModel.from_pretrained(folder_or_id, dtype=torch.float32, **place)
-        size = model.config.vision_config.image_size
-        processor = CLIPImageProcessorPil(
-            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
-        )
-        tokenizer = CLIPTokenizer.from_pretrained(folder_or_id, **place)
-        # Where there is none, transformers 5 raises nothing and gives one that knows no words.
-        if len(tokenizer) <= BYTES:
-            raise OSError("no tokenizer lies beside the model")
-        return cls(model.eval().to(device), tokenizer, processor, device)
+    ) -> "Clip":
+        """A local folder or Hub id; without a preprocessing of its own a folder gets CLIP's standard one.
+
+        Raises UserError for weights that are not complete, OSError for a part that is not there.
+        """
+        where = str(name)
+        place: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        model = load_module(CLIPModel, where, "the CLIP", dtype=torch.float32, **place)
+        try:
+            processor = load_settings(CLIPImageProcessorPil, where, **place)
+        except OSError:
+            if not Path(where).is_dir() and local_files_only:
+                raise  # the cache may hold a part of the model only
+            side = model.config.vision_config.image_size
+            processor = CLIPImageProcessorPil(
+                size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+            )
+        tokenizer = load_settings(CLIPTokenizer, where, **place)
+        if not SPECIAL_TOKENS < len(tokenizer) <= model.config.text_config.vocab_size:
+            raise OSError(f"its tokenizer has {len(tokenizer)} tokens")
+        return cls(model.eval().requires_grad_(False).to(device), tokenizer, processor, device)
+
+    @property
+    def scale(self) -> float:
+        """What multiplies a cosine to give a logit."""
+        return float(self.model.logit_scale.exp())
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """An image of any size, preprocessed: [3, side, side]."""
+        prepared: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return prepared
 
     @torch.no_grad()
-    def text_features(self, names: Sequence[str]) -> Tensor:
-        """Unit embeddings [classes, width] of `a photo of a {name}`."""
-        prompts = [f"a photo of a {name}" for name in names]
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Projected, unnormalised features [n, d] of preprocessed images [n, 3, side, side]."""
+        states = self.model.vision_model(pixel_values=pixels.to(self.device)).pooler_output
+        features: Tensor = self.model.visual_projection(states)
+        return features
+
+    @torch.no_grad()
+    def text_features(self, class_names: Sequence[str]) -> Tensor:
+        """Projected, unnormalised features [classes, d] of `a photo of a {name}` (arXiv 2103.00020)."""
+        prompts = [f"a photo of a {name}" for name in class_names]
         parts = []
         for start in range(0, len(prompts), BATCH):
             tokens = self.tokenizer(
                 prompts[start : start + BATCH], padding=True, truncation=True, return_tensors="pt"
             ).to(self.device)
-            states = self.model.text_model(**tokens).pooler_output
-            parts.append(F.normalize(self.model.text_projection(states), dim=-1))
+            parts.append(self.model.text_projection(self.model.text_model(**tokens).pooler_output))
         return torch.cat(parts)
-
-    def pixels(self, image: Image.Image) -> Tensor:
-        """What CLIP sees of a image of any size: [3, side, side]."""
-        seen: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
-        return seen
-
-    @torch.no_grad()
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """Unit embeddings [images, width] of [images, 3, side, side]."""
-        states = self.model.vision_model(pixel_values=pixels.to(self.device)).pooler_output
-        return F.normalize(self.model.visual_projection(states), dim=-1)
 
     def scores(
         self,
-        images: Iterable[tuple[Path, str]],
-        names: Sequence[str],
+        images: Iterable[tuple[Path, int]],
+        class_names: Sequence[str],
         open_image: Callable[[Path], Image.Image],
     ) -> Iterator[float]:
-        """The score of each (image, class name), in order, rounded to 5 decimals.
+        """The class probability of each (image, number of its class), in order, rounded to 5 decimals.
 
         Images are read ahead; no more than READERS are there in full at a time.
         """
-        texts = self.text_features(names)
-        scale = self.model.logit_scale.exp().item()
-        place = {name: index for index, name in enumerate(names)}
+        texts = self.text_features(class_names).cpu()
 
         def read(path: Path) -> Tensor:
             return self.pixels(open_image(path))
 
         with ThreadPoolExecutor(READERS) as pool:
-            # A batch is read while the one before it is looked at.
-            waiting = deque[tuple[Future[Tensor], str]]()
+            # A batch is read while the model computes the one before it.
+            waiting = deque[tuple[Future[Tensor], int]]()
             unread = iter(images)
             while True:
                 more = islice(unread, 2 * BATCH - len(waiting))
-                waiting += [(pool.submit(read, path), name) for path, name in more]
+                waiting += [(pool.submit(read, path), number) for path, number in more]
                 batch = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))]
                 if not batch:
                     return
-                seen = self.image_features(torch.stack([pixels.result() for pixels, _ in batch]))
-                for row, (_, name) in zip(probabilities(seen, texts, scale), batch, strict=True):
-                    yield round(float(row[place[name]]), 5)
+                features = self.image_features(torch.stack([pixels.result() for pixels, _ in batch])).cpu()
+                for row, (_, number) in zip(
+                    class_probabilities(features, texts, self.scale), batch, strict=True
+                ):
+                    yield round(float(row[number]), 5)

@@ -46,9 +46,13 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     """
     from huggingface_hub.errors import HFValidationError
 
+    from dalda.models.weights import WeightsError
+
     place = place_of(named)
     try:
         return load(place.name, revision=place.revision, local_files_only=True)
+    except WeightsError as error:
+        raise UserError(f"{error}, and name it with {option}") from error
     except UserError:
         raise
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
@@ -58,10 +62,24 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     _ask_hub(place, option)
     try:
         return load(place.name, revision=place.revision, local_files_only=False)
+    except WeightsError as error:
+        raise UserError(f"{error}, and name it with {option}") from error
     except UserError:
         raise
     except Exception as error:
         raise _unreadable(named, option, error) from error
+
+
+def file_of(name: str, file: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """One file of a folder, or of a Hub id. Raises OSError where it is not there."""
+    if Path(name).is_dir():
+        path = Path(name) / file
+        if not path.is_file():
+            raise FileNotFoundError(f"it has no file '{file}'")
+        return path
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(name, file, revision=revision, local_files_only=local_files_only))
 
 
 def _ask_hub(place: Place, option: str) -> None:

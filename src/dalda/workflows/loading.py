@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from dalda.evaluation.backbones import Backbone
     from dalda.evaluation.features import FeatureStore
     from dalda.generation.backends.stable_diffusion import Renderer
-    from dalda.models.clip import ClipScorer
+    from dalda.models.clip import Clip
 
 BYTES = 256
 """Every CLIP vocabulary has more entries: it begins with one for each byte."""
 
 
-def load_scorer(clip: str, device: str) -> "ClipScorer":
+def load_scorer(clip: str, device: str) -> "Clip":
     """The CLIP of a preset. Raises UserError when it cannot be loaded."""
     _hush()
-    from dalda.models.clip import ClipScorer
+    from dalda.models.clip import Clip
     from dalda.models.hub import loaded
 
-    def load(name: str, **place: Any) -> ClipScorer:
-        return ClipScorer.load(name, device=device, **place)
+    def load(name: str, **place: Any) -> Clip:
+        return Clip.load(name, device=device, **place)
 
     return loaded(clip, "--model-option clip=", load)
 
@@ -128,11 +128,16 @@ def token_counter(preset: Preset) -> "CountTokens | None":
     from transformers import CLIPTokenizer
 
     from dalda.models.hub import place_of
+    from dalda.models.weights import load_settings
 
     place = place_of(preset.model)
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(
-            place.name, subfolder="tokenizer", revision=place.revision, local_files_only=True
+        tokenizer = load_settings(
+            CLIPTokenizer,
+            place.name,
+            subfolder="tokenizer",
+            revision=place.revision,
+            local_files_only=True,
         )
     except (OSError, ValueError):
         return None

@@ -17,7 +17,7 @@ from dalda.workflows.loading import device_named, load_scorer
 from dalda.workflows.source_images import refuse_unread
 
 if TYPE_CHECKING:
-    from dalda.models.clip import ClipScorer
+    from dalda.models.clip import Clip
 
 DOODLES = "doodles"
 
@@ -76,7 +76,7 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
     return rows
 
 
-def score_examples(split: FewShotSplit, scorer: "ClipScorer") -> list[float]:
+def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     """The CLIP class probability of each example, in the split's order; each distinct image is looked at
     once."""
     from dalda.generation.batching import is_out_of_memory
@@ -84,7 +84,9 @@ def score_examples(split: FewShotSplit, scorer: "ClipScorer") -> list[float]:
     wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.images}
     with progress("score", len(wanted)) as bar:
         found = {}
-        scored = scorer.scores(wanted.values(), split.classes, open_image)
+        numbers = {label: number for number, label in enumerate(split.classes)}
+        items = [(path, numbers[label]) for path, label in wanted.values()]
+        scored = scorer.scores(items, split.classes, open_image)
         try:
             for key, value in zip(wanted, scored, strict=True):
                 found[key] = value

@@ -54,7 +54,7 @@ def test_a_pickled_adapter_is_read_as_weights_only(preset: Preset, tmp_path: Pat
     assert torch.equal(ours, latents_of(load_renderer(preset), [JOB], [SOURCE]))
 
     torch.save({**state, "more": Trap(tmp_path / "sprung")}, tmp_path / "adapter/models/evil.bin")
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="no readable file of weights"):
         load_renderer(with_adapter(preset, f"{tmp_path / 'adapter'}:evil.bin"))
     assert not (tmp_path / "sprung").exists()
 

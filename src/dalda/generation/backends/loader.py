@@ -1,5 +1,6 @@
 """Loading a preset's parts: the pipeline, its autoencoder, a LoRA, the image prompt adapter."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,26 @@ from diffusers import (
     DiffusionPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
+    UNet2DConditionModel,
 )
 from diffusers.models.embeddings import (
     ImageProjection,
     IPAdapterFullImageProjection,
     IPAdapterPlusImageProjection,
 )
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
-from dalda.errors import UserError
+from dalda.errors import UserError, first_line
 from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
-from dalda.models.hub import loaded, place_of
+from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, split_file
+from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
 
 PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
     "StableDiffusionPipeline": (
@@ -35,6 +44,7 @@ AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny,
 PROJECTIONS = (ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection)
 """The kinds of adapter: plain (one embedding), full and plus (patches)."""
 LORA_FILE = "pytorch_lora_weights.safetensors"
+LORA_TENSOR = re.compile(r"lora_[AB]\b|lora[._](down|up)\b|lora_linear_layer\.(down|up)\b")
 
 
 def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
@@ -50,11 +60,25 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
             vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **place)
         else:
             vae = own.to(exact if own.config.get("force_upcast") else dtype)
-        return kind.from_pretrained(
+        parts = {
+            part: load_module(
+                part_kind,
+                name,
+                f"the {part}",
+                subfolder=part,
+                dtype=dtype,
+                variant=preset.variant,
+                **place,
+            )
+            for part, part_kind in _modules_of(kind).items()
+        }
+        return load_settings(
+            kind,
             name,
             vae=vae,
             dtype=dtype,
             variant=preset.variant,
+            **parts,
             feature_extractor=None,
             image_encoder=None,
             **without,
@@ -79,6 +103,14 @@ def _kind_of(name: str, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return PIPELINES[named]
 
 
+def _modules_of(kind: Any) -> dict[str, Any]:
+    """The classes of a pipeline's parts with weights, but for its autoencoder."""
+    parts: dict[str, Any] = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    if kind is StableDiffusionXLPipeline:
+        parts["text_encoder_2"] = CLIPTextModelWithProjection
+    return parts
+
+
 def _load_vae(named: str, dtype: torch.dtype) -> Any:
     return loaded(named, "--vae", lambda name, **place: _vae(name, dtype, **place))
 
@@ -92,7 +124,7 @@ def _vae(name: str, dtype: torch.dtype, **place: Any) -> Any:
             f"the autoencoder of '{name}' is a {named}; one of {', '.join(AUTOENCODERS)} is needed, "
             "name one with --vae"
         )
-    return AUTOENCODERS[named].from_pretrained(name, dtype=dtype, **place)
+    return load_module(AUTOENCODERS[named], name, "the autoencoder", dtype=dtype, **place)
 
 
 def _check(pipeline: Any, preset: Preset) -> None:
@@ -118,22 +150,37 @@ def _check(pipeline: Any, preset: Preset) -> None:
 def _merge_lora(pipeline: Any, lora: str, scale: float) -> None:
     """Adds a LoRA to the model's weights, so that it costs nothing at rendering."""
     named, file = split_file(lora)
-    if file is None and not place_of(named).is_folder:
-        file = LORA_FILE
 
     def load(name: str, **place: Any) -> None:
+        path = file_of(name, file or _lora_file(Path(name)), **place)
+        wanted = {key for key in read_tensors(path, "the LoRA") if LORA_TENSOR.search(key)}
+        if not wanted:
+            raise UserError(f"the file '{path}' holds no LoRA; name another with --lora")
         try:
-            pipeline.load_lora_weights(name, weight_name=file, **place)
+            pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
         except ValueError as error:
             if "PEFT backend is required" in str(error):
                 raise UserError("--lora needs the package peft; run pip install 'dalda[lora]'") from None
-            raise
+            raise UserError(f"the LoRA in '{path}' cannot be loaded ({first_line(error)})") from error
         if not pipeline.get_active_adapters():
             raise UserError(f"the LoRA '{lora}' has nothing for this model; name another with --lora")
+        parts = [getattr(pipeline, part) for part in _modules_of(type(pipeline))]
+        used = [key for part in parts for key in part.state_dict() if LORA_TENSOR.search(key)]
+        if len(used) != len(wanted):
+            raise WeightsError(
+                f"the LoRA in '{path}' has {len(wanted)} tensors and this model reads {len(used)} from it; "
+                "take one that was made for this model"
+            )
 
     loaded(named, "--lora", load)
     pipeline.fuse_lora(lora_scale=scale)
     pipeline.unload_lora_weights()
+
+
+def _lora_file(folder: Path) -> str:
+    """The usual name, or that of the only safetensors file in a folder."""
+    found = [path.name for path in folder.glob("*.safetensors")]
+    return found[0] if len(found) == 1 else LORA_FILE
 
 
 def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
@@ -142,27 +189,51 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
     def load(name: str, **place: Any) -> None:
         # Diffusers would fetch its own choice of these, and needs torchvision for it.
         pipeline.register_modules(feature_extractor=_processor(224))
-        pipeline.load_ip_adapter(
-            name,
-            subfolder="" if preset.adapter_folder == "." else preset.adapter_folder,
-            weight_name=preset.adapter_file,
-            image_encoder_folder=None,
-            **place,
-        )
+        folder = "" if preset.adapter_folder == "." else f"{preset.adapter_folder}/"
+        path = file_of(name, folder + preset.adapter_file, **place)
+        _read_adapter(pipeline, path)
         (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
         if not isinstance(projection, PROJECTIONS):
             raise UserError(
                 f"the adapter '{preset.adapter_file}' needs a face recogniser, which dalda has not; "
                 "choose one that reads the whole image, such as ip-adapter_sd15.bin"
             )
-        encoder = CLIPVisionModelWithProjection.from_pretrained(
-            name, subfolder=_encoder_folder(name, place, preset, projection), dtype=dtype, **place
+        encoder = load_module(
+            CLIPVisionModelWithProjection,
+            name,
+            "the adapter's image encoder",
+            subfolder=_encoder_folder(name, place, preset, projection),
+            dtype=dtype,
+            **place,
         )
         pipeline.register_modules(
             image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
         )
 
     loaded(preset.adapter, "--adapter", load)
+
+
+def _read_adapter(pipeline: Any, path: Path) -> None:
+    """Puts an IP-Adapter's tensors into the UNet, all of them. Raises UserError where they do not fit."""
+    where = f"the adapter in '{path}'"
+    tensors = read_tensors(path, "the adapter")
+    parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in tensors.items():
+        part, _, rest = key.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    cross = [name for name in pipeline.unet.attn_processors if name.endswith("attn2.processor")]
+    wanted = {f"{2 * number + 1}.to_{part}_ip.weight" for number in range(len(cross)) for part in "kv"}
+    # Adapters of faces hold LoRA tensors too; they are refused by their projection.
+    refuse_difference({key for key in parts["ip_adapter"] if "_lora" not in key}, wanted, where)
+    try:
+        pipeline.load_ip_adapter(
+            parts, subfolder="", weight_name="", image_encoder_folder=None, low_cpu_mem_usage=False
+        )
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
+        ) from error
 
 
 def _processor(side: int) -> CLIPImageProcessorPil:
@@ -189,7 +260,7 @@ def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection
             lost, settings = error, {}
         if not settings:
             continue
-        config = CLIPVisionConfig.from_pretrained(name, subfolder=one, **place)
+        config = load_settings(CLIPVisionConfig, name, subfolder=one, **place)
         plain = isinstance(projection, ImageProjection)
         found[one] = config.projection_dim if plain else config.hidden_size
         if found[one] == wanted:
