@@ -19,18 +19,28 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src/dalda"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "config", "storage", "progress", "device", "cache"}
+GROUND = {"types", "errors", "seeding", "config", "storage", "progress", "device", "cache", "registry"}
 COMMON = {"models", "datasets"}
 """What every stage may use."""
-STAGES = {"captions", "methods", "generation", "evaluation", "doodles"}
-UPPER = ["reporting", "review", "compat", "workflows", "demo", "doctor", "cli", "__main__"]
+STAGES = {"captions", "methods", "generation", "evaluation"}
+UPPER = ["reporting", "review", "compat", "workflows", "doodles", "demo", "doctor", "cli", "__main__"]
 """Each of these may import its own files, those before it, the stages and the ground."""
 FRONT = "__init__"
 """The package itself: offers the public names."""
 
 NEEDED_BY = {
-    "torch": {"captions", "compat", "device", "doctor", "evaluation", "generation", "models", "workflows"},
-    "diffusers": {"generation", "models", "workflows"},
+    "torch": {
+        "captions",
+        "compat",
+        "device",
+        "doctor",
+        "doodles",
+        "evaluation",
+        "generation",
+        "models",
+        "workflows",
+    },
+    "diffusers": {"doodles", "generation", "models", "workflows"},
     "transformers": {"captions", "evaluation", "generation", "models", "workflows"},
     "safetensors": {"evaluation", "generation", "models"},
     "openai": {"captions"},

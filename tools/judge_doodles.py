@@ -16,7 +16,7 @@ from PIL import Image
 
 from dalda.config import DataConfig
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle, article
+from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from dalda.generation.backends.stable_diffusion import Renderer
 from dalda.models.presets import SAMPLERS, Preset, preset_named
 from dalda.progress import progress
@@ -24,6 +24,7 @@ from dalda.seeding import seed_of
 from dalda.types import GenerationRequest
 from dalda.workflows.loading import load_model, load_scorer
 from dalda.workflows.real_images import score_examples, split_of
+from doodle_training.captions import article
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
 
 BATCH = 50

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
+from dalda.doodles.patch_autoencoder import PatchAutoencoder
 from doodle_training.clip import measure_clip, train_clip
 from doodle_training.denoiser import (
     Stage,
@@ -33,7 +33,7 @@ SHIPPED = Path(__file__).parent.parent / "src/dalda/doodles/weights"
 
 PARTS = {
     "_class_name": "StableDiffusionPipeline",
-    "vae": ["dalda.generation.backends.patch_autoencoder", "PatchAutoencoder"],
+    "vae": ["dalda.doodles.patch_autoencoder", "PatchAutoencoder"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],

@@ -17,7 +17,7 @@ from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
-from dalda.workflows.real_images import DOODLES, score_examples, split_of
+from dalda.workflows.real_images import score_examples, split_of
 from dalda.workflows.reports.table import Bounds
 from dalda.workflows.reports.training import DemoReport
 from dalda.workflows.run_folder import save_results
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SEEDS = (0, 1, 2)
 SHOTS = 2
+DOODLES = "doodles"
 PER_IMAGE = 4
 ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 """The arms with synthetic images, and how each draws lambda; `real` has none."""

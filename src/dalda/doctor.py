@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from dalda.cache import cache_folder
 from dalda.captions.keys import read_keys
-from dalda.doodles.dataset import default_root
 from dalda.errors import UserError, first_line
 from dalda.models.hub import place_of
 from dalda.models.presets import PRESETS, SHIPPED, Preset
@@ -220,7 +220,7 @@ def places() -> list[Check]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     named = {
-        "cache": (default_root().parent, "set DALDA_CACHE to a folder of yours"),
+        "cache": (cache_folder(""), "set DALDA_CACHE to a folder of yours"),
         "models' cache": (Path(HF_HUB_CACHE), "set HF_HOME to a folder of yours"),
         "this folder": (Path.cwd(), "go to a folder of yours, or name one with -o"),
     }

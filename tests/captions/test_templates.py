@@ -7,10 +7,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import doodle_training.captions
 from dalda.captions.templates import article, base_caption, deal_captions, grammar_captions
 from dalda.captions.validation import Rules
-from dalda.captions.vocabulary import DOODLES, PHOTOS, GrammarWords
+from dalda.captions.vocabulary import PHOTOS, GrammarWords
 from dalda.doodles import vocabulary as doodle_words
+from dalda.doodles.register import GRAMMAR as DOODLES
 from dalda.errors import UserError
 
 NAMES = ["hour glass", "Abyssinian", "unicorn", "英国短毛猫", "and/or", "golden_retriever", "a{b}c"]
@@ -65,7 +67,7 @@ def test_doodle_captions_use_the_doodle_world_s_own_phrases() -> None:
     assert {view for view in DOODLES.views if view} == {
         f"seen from the {side}" for side in doodle_words.FACINGS
     }
-    known = set(doodle_words.vocabulary())
+    known = set(doodle_training.captions.vocabulary())
     for name, captions in grammar_captions(doodle_words.CLASSES, 30, seed=0, words=DOODLES).items():
         things = [
             f" {colour} {name} {place}" for colour, place in product(DOODLES.colours, DOODLES.backgrounds)

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.evaluation.backbones import Backbone, Row
+from dalda.evaluation.backbone_table import Row
+from dalda.evaluation.backbones import Backbone
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads import Heads, run_trial, run_trials
 from dalda.evaluation.trial import Schedule, Trial
@@ -166,7 +167,7 @@ def test_the_text_head_starts_at_clips_own_logits(
 def test_a_backbone_without_text_starts_from_the_seed(
     backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
 ) -> None:
-    blind = replace(backbone, tokenizer=None, row=Row(None, "adam", 0.01, 0.0))
+    blind = replace(backbone, tokenizer=None, row=Row("none", "adam", 0.01, 0.0))
     store = FeatureStore(blind, open_image, views=2)
     split, validation = make_split("train", 2), make_split("val", 5)
     start = [

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from dalda.evaluation.backbones import ROWS
+from dalda.evaluation.backbone_table import ROWS
 from dalda.evaluation.generative_metrics import Quality
 from dalda.evaluation.mixing import WAYS
 from dalda.evaluation.summary import Summary

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dalda.captions.templates import article
 from dalda.doodles.draw import draw, random_doodle
-from dalda.doodles.vocabulary import CLASSES, article
+from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.image_encoding import FORMATS, encode
 from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset, folder_name
 from dalda.methods.scale_policy import adaptive

@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from dalda.doodles.patch_autoencoder import PatchAutoencoder
 from dalda.generation.backends.attention import install, remove
-from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
 from doodle_training.clip import PROJECTION, WIDTH
 from doodle_training.encoder import embed, even_chances
 

@@ -7,10 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.doodles.draw import SIZE, draw, random_doodle
-from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FAMILIAR, NAMELESS, UNFAMILIAR, Doodle, caption
+from dalda.doodles.shapes import SHAPES
+from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
+from doodle_training.captions import caption
+from doodle_training.nameless import nameless
 
 BLOCK = 1000
 CAPTIONS = 4
+NAMELESS = "nameless"
+DRAWN = {**SHAPES, NAMELESS: nameless}
 NAMES = (*FAMILIAR, *UNFAMILIAR, NAMELESS)
 # Of all training images: the known classes share 64 %, nameless shapes are 30 %, and the
 # unknown classes share 6 %, so that each of them is seen a fifth as often as a known one.
@@ -34,7 +39,7 @@ def draw_block(seed: int, count: int, uniform: bool = False) -> Block:
     for index in range(count):
         name = None if uniform else str(rng.choice(NAMES, p=SHARES))
         doodle = random_doodle(rng, name)
-        images[index] = draw(doodle, rng)
+        images[index] = draw(doodle, rng, DRAWN)
         labels[index] = labels_of(doodle)
         captions.append([caption(doodle, rng) for _ in range(CAPTIONS)])
     return images, labels, captions

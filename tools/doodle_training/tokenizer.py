@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from dalda.doodles.vocabulary import vocabulary
+from doodle_training.captions import vocabulary
 
 END_OF_WORD = "</w>"
 

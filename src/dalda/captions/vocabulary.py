@@ -1,6 +1,8 @@
-"""The word lists of the grammar, as data: one for photographs, one for the embedded doodle world."""
+"""The word lists of the grammar, as data."""
 
 from dataclasses import dataclass
+
+from dalda.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,5 @@ PHOTOS = GrammarWords(
     ),
 )
 
-# The doodle text encoder has words for these alone; a test compares them with the doodle world's.
-DOODLES = GrammarWords(
-    colours=("red", "orange", "yellow", "green", "purple", "white"),
-    actions=("",),
-    backgrounds=(
-        "under a cloudy sky",
-        "on wet grass",
-        "on a sandy beach",
-        "against a brick wall",
-        "in a starry night",
-        "on calm water",
-        "in deep snow",
-        "at sunset",
-    ),
-    surroundings=("",),
-    lights=("",),
-    views=("", "", "seen from the left", "seen from the right"),
-)
+VOCABULARIES: Registry[GrammarWords] = Registry({"photos": PHOTOS})
+"""The word lists by name."""

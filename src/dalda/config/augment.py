@@ -7,13 +7,14 @@ from pydantic import field_validator
 
 from dalda.config.data import DataConfig
 from dalda.config.roles import Content, Execution, Location
+from dalda.registry import DEFAULT_MODEL
 
 
 class AugmentConfig(DataConfig):
     """A synthetic set: for each example, `per_image` new images."""
 
     out: Path = Location()
-    model: str = Content("doodle", within="preset")
+    model: str = Content(DEFAULT_MODEL, within="preset")
     adapter: str | None = Content(None, within="preset")
     """A folder or Hub id of an IP-Adapter in place of the preset's, with `:file` for one file of it."""
     method: Literal["dalda"] = Content("dalda")

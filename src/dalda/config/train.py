@@ -18,7 +18,7 @@ class ClassifierConfig(Strict):
     """How a classifier is trained, the same for every arm."""
 
     backbone: str | None = Content(None, within="backbone")
-    """None is `doodle` for the doodles, else `clip`."""
+    """None is the one that fits the data set."""
     finetune: Literal["head", "full", "lora"] = Content("head")
     head_init: Literal["zero-shot", "random"] = Content("zero-shot")
     """Where the head starts, for a backbone that reads; any other starts at random."""
@@ -72,6 +72,6 @@ class EvaluateConfig(DataConfig):
     synthetic: Path = Content(within="sets")
     split: Literal["train", "val"] = Content("train")
     backbone: str | None = Content(None, within="backbone")
-    """Whose features are compared; None is `doodle` for the doodles, else `clip`."""
+    """Whose features are compared; None is the one that fits the data set."""
     ignore_review: bool = Content(False)
     device: str = Execution("auto")

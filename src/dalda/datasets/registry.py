@@ -1,18 +1,53 @@
-"""The door to every data set: a name or a folder goes in, its catalog comes out."""
+"""Data sets by name or folder."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.published import PUBLISHED, caption_name, read_published
 from dalda.errors import UserError
+from dalda.registry import Registry
 
-__all__ = ["ImageDataset", "caption_name", "read_catalog", "read_folder"]
+__all__ = [
+    "DATASETS",
+    "DatasetRow",
+    "ImageDataset",
+    "caption_name",
+    "made_for",
+    "read_catalog",
+    "read_folder",
+]
 
 HUGGING_FACE = "hf:"
 
 
+@dataclass(frozen=True)
+class DatasetRow:
+    """A data set that needs no folder of the user's, and what fits it."""
+
+    read: Callable[[], ImageDataset]
+    backbone: str = "clip"
+    """The backbone that is used unless another is named."""
+    vocabulary: str = "photos"
+    """The word list of its captions."""
+    models: frozenset[str] = frozenset()
+    """Presets and backbones that were trained on such images alone."""
+
+
+DATASETS: Registry[DatasetRow] = Registry()
+PHOTOS = DatasetRow(lambda: read_folder(Path()))
+"""What fits any other data set."""
+
+
+def made_for(model: str) -> list[str]:
+    """The data sets that a preset or backbone was made for; empty where it was made for photographs."""
+    return [name for name, row in DATASETS.items() if model in row.models]
+
+
 def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
-    """The catalog of a published data set in `root`, of `hf:NAME_OR_FOLDER`, or of a folder.
+    """The catalog of a published data set in `root`, of a registered one, of `hf:NAME_OR_FOLDER`, or of a
+    folder.
 
     Raises UserError when something is missing, with the way to get it.
     """
@@ -24,6 +59,8 @@ def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
         return read_published(dataset, root)
     if root is not None:
         raise UserError(f"--root goes with {', '.join(PUBLISHED)} only, not with {dataset}: leave it out")
+    if dataset in DATASETS:
+        return DATASETS[dataset].read()
     if dataset.startswith(HUGGING_FACE):
         from dalda.datasets.huggingface import read_hugging_face
 

@@ -5,12 +5,12 @@ drawn on demand, each from its own seed, and kept as a folder of class folders.
 """
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from dalda.cache import cache_folder
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 from dalda.seeding import generator_of, seed_of
@@ -23,12 +23,8 @@ SIZES = {"train": 40, "val": 200}
 
 
 def default_root() -> Path:
-    """The user's cache folder for the drawn data set, by DALDA_CACHE or XDG_CACHE_HOME."""
-    cache = os.environ.get("DALDA_CACHE")
-    if cache:
-        return Path(cache) / f"doodles-v{VERSION}"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dalda" / f"doodles-v{VERSION}"
+    """The folder of the drawn data set."""
+    return cache_folder(f"doodles-v{VERSION}")
 
 
 def doodle_of(part: str, name: str, number: int) -> tuple[Doodle, np.random.Generator]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from dalda.doodles.shapes import SHAPES, Outline
+from dalda.doodles.shapes import SHAPES, Outline, Shapes
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 
 SIZE = 32
@@ -29,17 +29,17 @@ def random_doodle(rng: np.random.Generator, name: str | None = None) -> Doodle:
     )
 
 
-def draw(doodle: Doodle, rng: np.random.Generator) -> Pixels:
-    """The picture, [SIZE, SIZE, 3] RGB; the generator decides everything that words leave open."""
-    canvas = _PAINTERS[doodle.background](rng)
-    paints = _paints(doodle.colour, rng)
+def draw(doodle: Doodle, rng: np.random.Generator, shapes: Shapes = SHAPES) -> Pixels:
+    """An image [SIZE, SIZE, 3] RGB; the generator decides whatever the description leaves open."""
+    canvas = _BACKGROUNDS[doodle.background](rng)
+    palette = _palette(doodle.colour, rng)
     place = _placement(doodle, rng)
     pen = ImageDraw.Draw(canvas)
-    for paint, outline in SHAPES[doodle.name](rng):
+    for role, outline in shapes[doodle.name](rng):
         corners = [(float(x), float(y)) for x, y in place(outline)]
-        pen.polygon(corners, fill=paints[paint])
-        if paint in ("main", "dark"):
-            pen.line([*corners, corners[0]], fill=paints["edge"], width=2)
+        pen.polygon(corners, fill=palette[role])
+        if role in ("main", "dark"):
+            pen.line([*corners, corners[0]], fill=palette["edge"], width=2)
     return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
@@ -64,7 +64,7 @@ def _jitter(colour: tuple[float, ...], rng: np.random.Generator, spread: float =
     return int(red), int(green), int(blue)
 
 
-def _paints(colour: str, rng: np.random.Generator) -> dict[str, Rgb]:
+def _palette(colour: str, rng: np.random.Generator) -> dict[str, Rgb]:
     main = _jitter(COLOURS[colour], rng)
 
     def shade(factor: float) -> Rgb:
@@ -178,7 +178,7 @@ def _sunset(rng: np.random.Generator) -> Image.Image:
     return sheet
 
 
-_PAINTERS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+_BACKGROUNDS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "sky": _sky,
     "grass": _grass,
     "sand": _sand,

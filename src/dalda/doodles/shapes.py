@@ -1,4 +1,4 @@
-"""Outlines of the drawn things, in a unit square from -1 to 1 with y pointing down."""
+"""Outlines of the twelve classes, in a square from -1 to 1 with y pointing down."""
 
 import math
 from collections.abc import Callable
@@ -9,18 +9,22 @@ from numpy.typing import NDArray
 Outline = NDArray[np.float64]
 """Corners of a closed polygon, shape [n, 2]."""
 Part = tuple[str, Outline]
-"""A paint (a key of `draw.paints`) and the outline it fills."""
+"""A colour role (a key of `draw._palette`) and the outline that it fills."""
+Shapes = dict[str, Callable[[np.random.Generator], list[Part]]]
+"""Class name to a function that draws one outline of it, parts from back to front."""
 
 
-def _polygon(*xy: float) -> Outline:
+def polygon(*xy: float) -> Outline:
+    """Corners x1, y1, x2, y2, ... in order."""
     return np.array(xy, dtype=np.float64).reshape(-1, 2)
 
 
-def _box(left: float, top: float, right: float, bottom: float) -> Outline:
-    return _polygon(left, top, right, top, right, bottom, left, bottom)
+def box(left: float, top: float, right: float, bottom: float) -> Outline:
+    """An upright rectangle."""
+    return polygon(left, top, right, top, right, bottom, left, bottom)
 
 
-def _ellipse(
+def ellipse(
     x: float, y: float, width: float, height: float, start: float = 0, end: float = 360, tilt: float = 0
 ) -> Outline:
     """Centre, half axes, arc in degrees and tilt in degrees."""
@@ -35,7 +39,7 @@ def _ellipse(
     )
 
 
-def _stroke(points: Outline, thickness: float) -> Outline:
+def stroke(points: Outline, thickness: float) -> Outline:
     """A polyline of [n, 2] points as a band of the given thickness, mitred at its corners."""
     steps = np.diff(points, axis=0)
     normals = np.stack([-steps[:, 1], steps[:, 0]], axis=1) / np.linalg.norm(steps, axis=1, keepdims=True)
@@ -49,10 +53,10 @@ def _stroke(points: Outline, thickness: float) -> Outline:
 
 def _boat(rng: np.random.Generator) -> list[Part]:
     return [
-        ("dark", _polygon(-0.95, 0.35, 0.95, 0.35, 0.6, 0.85, -0.6, 0.85)),
-        ("brown", _box(-0.06, -0.9, 0.06, 0.35)),
-        ("main", _polygon(0.1, -0.85, 0.1, 0.22, rng.uniform(0.65, 0.85), 0.22)),
-        ("light", _polygon(-0.1, -0.6, -0.1, 0.22, -0.6, 0.22)),
+        ("dark", polygon(-0.95, 0.35, 0.95, 0.35, 0.6, 0.85, -0.6, 0.85)),
+        ("brown", box(-0.06, -0.9, 0.06, 0.35)),
+        ("main", polygon(0.1, -0.85, 0.1, 0.22, rng.uniform(0.65, 0.85), 0.22)),
+        ("light", polygon(-0.1, -0.6, -0.1, 0.22, -0.6, 0.22)),
     ]
 
 
@@ -61,103 +65,103 @@ def _butterfly(rng: np.random.Generator) -> list[Part]:
     wings: list[Part] = []
     for side in (-1, 1):
         wings += [
-            ("main", _ellipse(side * 0.5, -0.3, 0.5, spread, tilt=-35 * side)),
-            ("dark", _ellipse(side * 0.4, 0.4, 0.38, 0.3, tilt=35 * side)),
-            ("light", _ellipse(side * 0.5, -0.3, 0.2, 0.15)),
+            ("main", ellipse(side * 0.5, -0.3, 0.5, spread, tilt=-35 * side)),
+            ("dark", ellipse(side * 0.4, 0.4, 0.38, 0.3, tilt=35 * side)),
+            ("light", ellipse(side * 0.5, -0.3, 0.2, 0.15)),
         ]
-    return [*wings, ("black", _ellipse(0, 0.05, 0.09, 0.6))]
+    return [*wings, ("black", ellipse(0, 0.05, 0.09, 0.6))]
 
 
 def _car(rng: np.random.Generator) -> list[Part]:
     roof = rng.uniform(-0.56, -0.46)
     return [
-        ("dark", _polygon(-0.5, -0.05, -0.3, roof, 0.3, roof, 0.6, -0.05)),
-        ("white", _polygon(-0.38, -0.08, -0.22, roof + 0.1, 0, roof + 0.1, 0, -0.08)),
-        ("white", _polygon(0.08, -0.08, 0.08, roof + 0.1, 0.26, roof + 0.1, 0.44, -0.08)),
-        ("main", _polygon(-0.95, -0.05, 0.8, -0.05, 0.98, 0.15, 0.98, 0.42, -0.95, 0.42)),
-        ("black", _ellipse(-0.52, 0.42, 0.24, 0.24)),
-        ("black", _ellipse(0.52, 0.42, 0.24, 0.24)),
-        ("grey", _ellipse(-0.52, 0.42, 0.1, 0.1)),
-        ("grey", _ellipse(0.52, 0.42, 0.1, 0.1)),
+        ("dark", polygon(-0.5, -0.05, -0.3, roof, 0.3, roof, 0.6, -0.05)),
+        ("white", polygon(-0.38, -0.08, -0.22, roof + 0.1, 0, roof + 0.1, 0, -0.08)),
+        ("white", polygon(0.08, -0.08, 0.08, roof + 0.1, 0.26, roof + 0.1, 0.44, -0.08)),
+        ("main", polygon(-0.95, -0.05, 0.8, -0.05, 0.98, 0.15, 0.98, 0.42, -0.95, 0.42)),
+        ("black", ellipse(-0.52, 0.42, 0.24, 0.24)),
+        ("black", ellipse(0.52, 0.42, 0.24, 0.24)),
+        ("grey", ellipse(-0.52, 0.42, 0.1, 0.1)),
+        ("grey", ellipse(0.52, 0.42, 0.1, 0.1)),
     ]
 
 
 def _fish(rng: np.random.Generator) -> list[Part]:
     tail = rng.uniform(0.4, 0.6)
     return [
-        ("dark", _polygon(0.45, 0, 1, -tail, 0.85, 0, 1, tail)),
-        ("main", _ellipse(-0.1, 0, 0.75, rng.uniform(0.38, 0.52))),
-        ("dark", _polygon(-0.2, -0.4, 0.25, -0.75, 0.3, -0.3)),
-        ("white", _ellipse(-0.5, -0.1, 0.14, 0.14)),
-        ("black", _ellipse(-0.53, -0.1, 0.08, 0.08)),
+        ("dark", polygon(0.45, 0, 1, -tail, 0.85, 0, 1, tail)),
+        ("main", ellipse(-0.1, 0, 0.75, rng.uniform(0.38, 0.52))),
+        ("dark", polygon(-0.2, -0.4, 0.25, -0.75, 0.3, -0.3)),
+        ("white", ellipse(-0.5, -0.1, 0.14, 0.14)),
+        ("black", ellipse(-0.53, -0.1, 0.08, 0.08)),
     ]
 
 
 def _house(rng: np.random.Generator) -> list[Part]:
     return [
-        ("main", _box(-0.7, -0.05, 0.7, 0.85)),
-        ("dark", _polygon(-0.9, -0.02, 0, rng.uniform(-0.9, -0.75), 0.9, -0.02)),
-        ("brown", _box(-0.15, 0.3, 0.2, 0.85)),
-        ("white", _box(-0.57, 0.13, -0.27, 0.42)),
-        ("white", _box(0.34, 0.13, 0.6, 0.42)),
+        ("main", box(-0.7, -0.05, 0.7, 0.85)),
+        ("dark", polygon(-0.9, -0.02, 0, rng.uniform(-0.9, -0.75), 0.9, -0.02)),
+        ("brown", box(-0.15, 0.3, 0.2, 0.85)),
+        ("white", box(-0.57, 0.13, -0.27, 0.42)),
+        ("white", box(0.34, 0.13, 0.6, 0.42)),
     ]
 
 
 def _mushroom(rng: np.random.Generator) -> list[Part]:
     return [
-        ("cream", _polygon(-0.2, 0, 0.2, 0, 0.3, 0.9, -0.3, 0.9)),
-        ("main", _ellipse(0, 0.05, 0.9, rng.uniform(0.7, 0.95), 180, 360)),
-        ("white", _ellipse(-0.4, -0.2, 0.14, 0.13)),
-        ("white", _ellipse(0.1, -0.45, 0.16, 0.14)),
-        ("white", _ellipse(0.5, -0.15, 0.13, 0.12)),
+        ("cream", polygon(-0.2, 0, 0.2, 0, 0.3, 0.9, -0.3, 0.9)),
+        ("main", ellipse(0, 0.05, 0.9, rng.uniform(0.7, 0.95), 180, 360)),
+        ("white", ellipse(-0.4, -0.2, 0.14, 0.13)),
+        ("white", ellipse(0.1, -0.45, 0.16, 0.14)),
+        ("white", ellipse(0.5, -0.15, 0.13, 0.12)),
     ]
 
 
 def _tree(rng: np.random.Generator) -> list[Part]:
     if rng.random() < 0.5:
         return [
-            ("brown", _box(-0.13, 0.3, 0.13, 0.95)),
-            ("main", _ellipse(0, -0.3, 0.6, 0.62)),
-            ("main", _ellipse(-0.4, 0.05, 0.4, 0.35)),
-            ("main", _ellipse(0.4, 0.05, 0.4, 0.35)),
-            ("light", _ellipse(-0.15, -0.45, 0.2, 0.2)),
+            ("brown", box(-0.13, 0.3, 0.13, 0.95)),
+            ("main", ellipse(0, -0.3, 0.6, 0.62)),
+            ("main", ellipse(-0.4, 0.05, 0.4, 0.35)),
+            ("main", ellipse(0.4, 0.05, 0.4, 0.35)),
+            ("light", ellipse(-0.15, -0.45, 0.2, 0.2)),
         ]
     return [
-        ("brown", _box(-0.12, 0.5, 0.12, 0.95)),
-        ("main", _polygon(-0.75, 0.6, 0.75, 0.6, 0, -0.2)),
-        ("main", _polygon(-0.6, 0.15, 0.6, 0.15, 0, -0.6)),
-        ("dark", _polygon(-0.45, -0.3, 0.45, -0.3, 0, -0.95)),
+        ("brown", box(-0.12, 0.5, 0.12, 0.95)),
+        ("main", polygon(-0.75, 0.6, 0.75, 0.6, 0, -0.2)),
+        ("main", polygon(-0.6, 0.15, 0.6, 0.15, 0, -0.6)),
+        ("dark", polygon(-0.45, -0.3, 0.45, -0.3, 0, -0.95)),
     ]
 
 
 def _umbrella(rng: np.random.Generator) -> list[Part]:
     return [
-        ("brown", _box(-0.06, -0.2, 0.06, 0.8)),
-        ("brown", _ellipse(0.13, 0.78, 0.19, 0.2, 0, 180)),
-        ("main", _ellipse(0, 0.05, 0.95, rng.uniform(0.8, 1), 180, 360)),
-        ("dark", _ellipse(0, 0.05, 0.35, 0.9, 180, 360)),
+        ("brown", box(-0.06, -0.2, 0.06, 0.8)),
+        ("brown", ellipse(0.13, 0.78, 0.19, 0.2, 0, 180)),
+        ("main", ellipse(0, 0.05, 0.95, rng.uniform(0.8, 1), 180, 360)),
+        ("dark", ellipse(0, 0.05, 0.35, 0.9, 180, 360)),
     ]
 
 
 def _chevron(rng: np.random.Generator) -> list[Part]:
     height = rng.uniform(0.8, 0.95)
-    spine = _polygon(0.55, -height, -0.5, 0, 0.55, height)
-    return [("main", _stroke(spine, rng.uniform(0.5, 0.62)))]
+    spine = polygon(0.55, -height, -0.5, 0, 0.55, height)
+    return [("main", stroke(spine, rng.uniform(0.5, 0.62)))]
 
 
 def _crescent(rng: np.random.Generator) -> list[Part]:
-    outer = _ellipse(0, 0, 0.9, 0.95, 45, 315)
-    inner = _ellipse(rng.uniform(0.34, 0.44), 0, 0.58, 0.6, 300, 60)
+    outer = ellipse(0, 0, 0.9, 0.95, 45, 315)
+    inner = ellipse(rng.uniform(0.34, 0.44), 0, 0.58, 0.6, 300, 60)
     return [("main", np.vstack([outer, inner]))]
 
 
 def _hourglass(rng: np.random.Generator) -> list[Part]:
     waist = rng.uniform(0.08, 0.16)
-    glass = _polygon(-0.7, -0.75, 0.7, -0.75, waist, 0, 0.7, 0.75, -0.7, 0.75, -waist, 0)
+    glass = polygon(-0.7, -0.75, 0.7, -0.75, waist, 0, 0.7, 0.75, -0.7, 0.75, -waist, 0)
     return [
         ("main", glass),
-        ("dark", _box(-0.8, -0.95, 0.8, -0.72)),
-        ("dark", _box(-0.8, 0.72, 0.8, 0.95)),
+        ("dark", box(-0.8, -0.95, 0.8, -0.72)),
+        ("dark", box(-0.8, 0.72, 0.8, 0.95)),
     ]
 
 
@@ -166,65 +170,11 @@ def _trefoil(rng: np.random.Generator) -> list[Part]:
     leaves: list[Part] = []
     for angle in (90, 210, 330):
         x, y = reach * math.cos(math.radians(angle)), -reach * math.sin(math.radians(angle))
-        leaves.append(("main", _ellipse(x, y, leaf, leaf)))
-    return [*leaves, ("light", _ellipse(0, 0, 0.2, 0.2))]
+        leaves.append(("main", ellipse(x, y, leaf, leaf)))
+    return [*leaves, ("light", ellipse(0, 0, 0.2, 0.2))]
 
 
-def _blob(rng: np.random.Generator) -> Outline:
-    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    radius = np.full_like(angle, 0.65)
-    for waves in range(2, 6):
-        radius += rng.normal(0, 0.22 / waves**0.5) * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
-    radius = np.clip(radius, 0.15, 1)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-
-
-def _spikes(rng: np.random.Generator) -> Outline:
-    points = int(rng.integers(3, 8))
-    depth = rng.uniform(0.3, 1)
-    angle = np.linspace(0, 2 * np.pi, 2 * points, endpoint=False) + rng.uniform(0, 2 * np.pi)
-    radius = np.where(np.arange(2 * points) % 2 == 0, 0.95, 0.95 * depth)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-
-
-def _corners(rng: np.random.Generator) -> Outline:
-    """A closed polygon that may be hollowed anywhere: corners at random radii."""
-    count = int(rng.integers(4, 9))
-    angle = np.sort(rng.uniform(0, 2 * np.pi, count))
-    radius = rng.uniform(0.15, 1, count)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-
-
-def _band(rng: np.random.Generator) -> Outline:
-    count = int(rng.integers(3, 6))
-    angle = np.linspace(0, rng.uniform(1, 5), count) + rng.uniform(0, 2 * np.pi)
-    radius = rng.uniform(0.3, 0.8, count)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return _stroke(points, rng.uniform(0.3, 0.55))
-
-
-def _nameless(rng: np.random.Generator) -> list[Part]:
-    """One or two random closed shapes, some mirrored, some with a mark on them."""
-    parts: list[Part] = []
-    families: list[Callable[[np.random.Generator], Outline]] = [_blob, _spikes, _corners, _band]
-    for _ in range(1 + int(rng.random() < 0.5)):
-        outline = families[int(rng.integers(len(families)))](rng)
-        paint = "main" if not parts or rng.random() < 0.6 else "dark"
-        if parts or rng.random() < 0.3:
-            outline = outline * rng.uniform(0.5, 0.9) + rng.uniform(-0.45, 0.45, 2)
-        parts.append((paint, outline))
-        if rng.random() < 0.35:
-            parts.append((paint, outline * [-1, 1] if rng.random() < 0.6 else outline * [1, -1]))
-    if rng.random() < 0.3:
-        mark = _ellipse(*rng.uniform(-0.4, 0.4, 2), *rng.uniform(0.12, 0.3, 2))
-        parts.append((str(rng.choice(["light", "dark", "white", "black"])), mark))
-    corners = np.vstack([outline for _, outline in parts])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    scale = 1.9 / (high - low).max()
-    return [(paint, (outline - (low + high) / 2) * scale) for paint, outline in parts]
-
-
-SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
+SHAPES: Shapes = {
     "boat": _boat,
     "butterfly": _butterfly,
     "car": _car,
@@ -234,7 +184,6 @@ SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
     "hourglass": _hourglass,
     "house": _house,
     "mushroom": _mushroom,
-    "nameless": _nameless,
     "tree": _tree,
     "trefoil": _trefoil,
     "umbrella": _umbrella,

@@ -15,30 +15,13 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPImageProcessorPil
 
 from dalda.errors import UserError
+from dalda.evaluation.backbone_table import ROWS, Row
+from dalda.models.presets import located
 from dalda.models.weights import TASK_HEADS, load_module, load_settings
 
 BATCH = 64
 _RECORDED = {"transformers_version", "architectures", "id2label", "label2id", "dtype", "torch_dtype"}
 """Settings of a model that change no feature: its weights are read as float32 in any case."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A backbone of the table: where its weights are, and how its head is trained (METHOD.md)."""
-
-    model: str | None
-    """A Hub id; None where the caller names the folder."""
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-4
-    weight_decay: float = 0.1
-
-
-ROWS = {
-    "doodle": Row(None),
-    "clip": Row("openai/clip-vit-base-patch16"),
-    "resnet50": Row("microsoft/resnet-50", "adam", 1e-4, 0.0),
-    "dinov2": Row("facebook/dinov2-base"),
-}
 
 
 @dataclass(frozen=True)
@@ -105,13 +88,11 @@ def load_backbone(
 ) -> Backbone:
     """A row of the table by name, or any local folder or Hub id of an image model of transformers.
 
-    `folder` is another place of the weights, a folder or Hub id; the row `doodle` needs it. Raises
+    `folder` is another place of the weights, a folder or Hub id. Raises
     `UserError` where the model misses weights, and else what transformers stumbles over.
     """
     row = ROWS.get(name, Row(name))
-    source = str(folder) if folder is not None else row.model
-    if source is None:
-        raise UserError(f"The backbone {name!r} has no weights of its own: name their folder.")
+    source = str(folder) if folder is not None else located(row.model)
     options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
     in_cache = local_files_only and not Path(source).is_dir()
     if in_cache:

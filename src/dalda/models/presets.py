@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
+from dalda.registry import Registry
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
@@ -50,7 +51,7 @@ class Preset:
     lora: str | None = None
     """A LoRA folder or Hub id, with :file, that is merged into the model."""
     lora_scale: float = 1.0
-    words: Literal["photos", "doodles"] = "photos"
+    words: str = "photos"
     """The grammar's word list that the text encoder knows."""
 
     def __post_init__(self) -> None:
@@ -88,20 +89,7 @@ _SD = Preset(
     size=512,
     noise_schedule=_PAPER_DDIM,
 )
-PRESETS = {
-    "doodle": Preset(
-        model=SHIPPED + "doodles/weights/model",
-        adapter=SHIPPED + "doodles/weights/ip_adapter",
-        adapter_folder="models",
-        adapter_file="ip-adapter_doodle.safetensors",
-        image_encoder="models/image_encoder",
-        clip=SHIPPED + "doodles/weights/clip",
-        prompt_prefix="",
-        negative_prompt="",
-        guidance_scale=3.0,
-        steps=12,
-        words="doodles",
-    ),
+_ROWS = {
     "sd14": _SD,
     "sd15": replace(_SD, model="stable-diffusion-v1-5/stable-diffusion-v1-5"),
     "sdxl": replace(
@@ -116,6 +104,7 @@ PRESETS = {
         noise_schedule=None,
     ),
 }
+PRESETS: Registry[Preset] = Registry(_ROWS)
 
 
 def preset_named(model: str) -> Preset:

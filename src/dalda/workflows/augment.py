@@ -11,6 +11,7 @@ from dalda.captions.caption_file import assign_captions
 from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.image_io import open_source
+from dalda.datasets.registry import made_for
 from dalda.errors import UserError
 from dalda.generation.plan import Recipe, make_plan
 from dalda.generation.source_probabilities import keep_scores, kept_scores
@@ -22,7 +23,7 @@ from dalda.progress import progress, say
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.loading import device_named, load_model, load_scorer, token_counter
-from dalda.workflows.real_images import DOODLES, score_examples, split_of
+from dalda.workflows.real_images import score_examples, split_of
 from dalda.workflows.reports.augment import AugmentReport, Preview
 from dalda.workflows.source_images import usable
 
@@ -120,7 +121,7 @@ def _scores_of(
 
 def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> AugmentReport:
     """Makes the synthetic set, or what is still missing of it, in `config.out`."""
-    warn_of_doodles(config)
+    warn_of_model(config)
     decided = decide(config)
     store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
     return generate_plan(config, decided, store, renderer)
@@ -221,7 +222,7 @@ def _generate_missing(
 
 def dry_run(config: AugmentConfig) -> Preview:
     """The plan's size and spread; time is measured on one batch, nothing is written."""
-    warn_of_doodles(config)
+    warn_of_model(config)
     decided = decide(config)
     requests = decided.plan.requests
     seconds, size = _tried(config, decided)
@@ -314,7 +315,11 @@ def warn_of_cuts(preset: Preset, requests: Sequence[GenerationRequest]) -> None:
         say(f"note: {len(cut)} prompts are longer than {TEXT_TOKENS} tokens and are cut, as '{cut[0]}'")
 
 
-def warn_of_doodles(config: AugmentConfig) -> None:
-    """Says once that the embedded model is no model for photographs."""
-    if config.model == "doodle" and config.dataset != DOODLES:
-        say("note: the model 'doodle' only knows doodles; for photographs choose a real one, --model sd15")
+def warn_of_model(config: AugmentConfig) -> None:
+    """Says that the model was made for other images than these."""
+    known = made_for(config.model)
+    if known and config.dataset not in known:
+        say(
+            f"note: the model '{config.model}' only knows {known[0]}; for photographs choose a real one, "
+            "--model sd15"
+        )

@@ -5,20 +5,18 @@ from typing import TYPE_CHECKING
 
 from dalda.captions.caption_file import read_book
 from dalda.captions.templates import grammar_captions
-from dalda.captions.vocabulary import DOODLES as DOODLE_WORDS
-from dalda.captions.vocabulary import PHOTOS
+from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
-from dalda.datasets.registry import caption_name
+from dalda.datasets.registry import DATASETS, PHOTOS, caption_name
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.types import FewShotSplit
 from dalda.workflows.loading import token_counter
-from dalda.workflows.real_images import DOODLES, load_dataset
+from dalda.workflows.real_images import load_dataset
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
 
-WORDS = {"photos": PHOTOS, "doodles": DOODLE_WORDS}
 CAPTIONS_PER_CLASS = 10
 
 
@@ -37,7 +35,7 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
         domain=config.domain,
         dataset=dataset,
         names={name: caption_name(dataset, name) for name in classes},
-        words=WORDS["doodles" if dataset == DOODLES else "photos"],
+        words=VOCABULARIES[DATASETS.get(dataset, PHOTOS).vocabulary],
         seed=config.seed,
         concurrency=config.concurrency,
         max_tokens_total=config.max_tokens_total,
@@ -69,4 +67,4 @@ def captions_for(
     if captions is not None:
         return read_book(captions, split.classes)
     names = {name: caption_name(split.dataset, name) for name in split.classes}
-    return grammar_captions(split.classes, CAPTIONS_PER_CLASS, seed, words=WORDS[words], names=names)
+    return grammar_captions(split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names)

@@ -3,9 +3,10 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+from dalda.cache import cache_folder
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
-from dalda.models.presets import Preset, preset_named
+from dalda.models.presets import Preset
 
 if TYPE_CHECKING:
     from dalda.captions.validation import CountTokens
@@ -60,21 +61,19 @@ def load_features(
     UserError when it cannot be loaded or cannot be read.
     """
     _hush()
-    from dalda.doodles.dataset import default_root
-    from dalda.evaluation.backbones import ROWS, load_backbone
+    from dalda.evaluation.backbone_table import ROWS
+    from dalda.evaluation.backbones import load_backbone
     from dalda.evaluation.features import FeatureStore
     from dalda.models.hub import loaded
 
-    where = preset_named("doodle").clip if backbone == "doodle" else backbone
-    if backbone in ROWS:
-        where = ROWS[backbone].model or where
+    where = ROWS[backbone].model if backbone in ROWS else backbone
     on = device_named(device)
 
     def load(name: str, **place: Any) -> "Backbone":
         return load_backbone(backbone, folder=name, device=on, **place)
 
     found = loaded(where, "--backbone", load)
-    cache = default_root().parent / "features"
+    cache = cache_folder("features")
     return FeatureStore(found, open_image, views=views, transforms=transforms, folder=cache)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dalda.config import DataConfig
 from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_io import DECODERS, check_image, open_image
-from dalda.datasets.registry import ImageDataset, read_catalog, read_folder
+from dalda.datasets.registry import ImageDataset, read_catalog
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import progress
@@ -19,17 +19,9 @@ from dalda.workflows.source_images import refuse_unread
 if TYPE_CHECKING:
     from dalda.models.clip import Clip
 
-DOODLES = "doodles"
-
 
 def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
-    """A data set by name or folder; `doodles` is drawn first where it is missing."""
-    if dataset == DOODLES:
-        from dalda.doodles.dataset import default_root, draw_dataset
-
-        if root is not None:
-            raise UserError("--root does not go with doodles: they are drawn into the cache; leave it out")
-        return read_folder(draw_dataset(default_root()), DOODLES, halved=True)
+    """A data set by name or folder."""
     return read_catalog(dataset, root)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dalda.doodles.dataset import default_root
+from dalda.cache import cache_folder
 from dalda.errors import UserError, first_line
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.progress import say
@@ -40,7 +40,7 @@ def review(
     if not is_loopback(host):
         say(f"note: everybody who reaches {host} can see these images and decide; there is no password")
     probabilities = BackgroundProbabilities(lambda: clip_probabilities_of(out, images))
-    thumbnails = Thumbnails(default_root().parent / "review" / "images")
+    thumbnails = Thumbnails(cache_folder("review") / "images")
     app = review_app(Review(out, images, thumbnails, probabilities.state), host)
     say(f"{len(images)} images at {address} (stop with Ctrl+C; decisions are saved)")
     serve(app, bound, address, browser=browser)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.config import DataConfig
+from dalda.datasets.registry import DATASETS, PHOTOS, made_for
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import rejected
 from dalda.types import SyntheticImage
-from dalda.workflows.real_images import DOODLES
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
 
 
 def backbone_for(config: DataConfig, named: str | None) -> str:
-    """The backbone that was named, or the one that fits: `doodle` knows nothing but doodles."""
+    """The backbone that was named, or the one that fits the data set."""
     if named is None:
-        return "doodle" if config.dataset == DOODLES else "clip"
-    if named == "doodle" and config.dataset != DOODLES:
-        say("note: the backbone 'doodle' only knows doodles; for photographs choose a real one, as clip")
+        return DATASETS.get(config.dataset, PHOTOS).backbone
+    known = made_for(named)
+    if known and config.dataset not in known:
+        say(f"note: the backbone '{named}' only knows {known[0]}; for photographs choose clip or another")
     return named

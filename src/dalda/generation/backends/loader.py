@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
-    AutoencoderTiny,
     DiffusionPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -27,7 +26,7 @@ from transformers import (
 )
 
 from dalda.errors import UserError, first_line
-from dalda.generation.backends.patch_autoencoder import PatchAutoencoder
+from dalda.generation.backends.autoencoders import AUTOENCODERS
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, split_file
 from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
@@ -40,7 +39,6 @@ PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
     "StableDiffusionXLPipeline": (StableDiffusionXLPipeline, {"add_watermarker": False}),
 }
 """The kinds of model, and what each of them is loaded without."""
-AUTOENCODERS = {kind.__name__: kind for kind in (AutoencoderKL, AutoencoderTiny, PatchAutoencoder)}
 PROJECTIONS = (ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection)
 """The kinds of adapter: plain (one embedding), full and plus (patches)."""
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -124,7 +122,7 @@ def _vae(name: str, dtype: torch.dtype, **place: Any) -> Any:
             f"the autoencoder of '{name}' is a {named}; one of {', '.join(AUTOENCODERS)} is needed, "
             "name one with --vae"
         )
-    return load_module(AUTOENCODERS[named], name, "the autoencoder", dtype=dtype, **place)
+    return load_module(AUTOENCODERS[named](), name, "the autoencoder", dtype=dtype, **place)
 
 
 def _check(pipeline: Any, preset: Preset) -> None:

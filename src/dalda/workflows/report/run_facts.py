@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from dalda.config.experiment import read_yaml_study, trials_of
+from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
-from dalda.workflows.real_images import DOODLES
 from dalda.workflows.report.facts import duration
 from dalda.workflows.results import Found, Run
 
@@ -49,7 +49,7 @@ def _training(folder: Path) -> dict[str, str]:
     one = trials[0]
     if not one.get("epochs"):
         return {}
-    backbone = one.get("backbone") or ("doodle" if one.get("dataset") == DOODLES else "clip")
+    backbone = one.get("backbone") or DATASETS.get(str(one.get("dataset")), PHOTOS).backbone
     mixes = (", ".join(f"{key.replace('_', ' ')} {trial.get(key)}" for key in MIXED) for trial in trials)
     seconds, versions = kept.get("seconds"), kept.get("versions")
     facts = {

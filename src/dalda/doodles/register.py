@@ -1,0 +1,58 @@
+"""Adds the embedded world to the tables: its data sets, its models, its word list."""
+
+from typing import Any
+
+from dalda.captions.vocabulary import VOCABULARIES, GrammarWords
+from dalda.datasets.image_folder import ImageDataset, read_folder
+from dalda.datasets.registry import DATASETS, DatasetRow
+from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FACINGS
+from dalda.evaluation.backbone_table import ROWS, Row
+from dalda.generation.backends.autoencoders import AUTOENCODERS
+from dalda.models.presets import PRESETS, SHIPPED, Preset
+
+WEIGHTS = SHIPPED + "doodles/weights/"
+GRAMMAR = GrammarWords(
+    colours=tuple(COLOURS),
+    actions=("",),
+    backgrounds=tuple(BACKGROUNDS.values()),
+    surroundings=("",),
+    lights=("",),
+    views=("", "", *(f"seen from the {facing}" for facing in FACINGS)),
+)
+"""The words that the text encoder has tokens for."""
+
+
+def _read() -> ImageDataset:
+    from dalda.doodles.dataset import default_root, draw_dataset
+
+    return read_folder(draw_dataset(default_root()), "doodles", halved=True)
+
+
+def _autoencoder() -> Any:
+    from dalda.doodles.patch_autoencoder import PatchAutoencoder
+
+    return PatchAutoencoder
+
+
+DATASETS.register(
+    "doodles", DatasetRow(_read, backbone="doodle", vocabulary="doodles", models=frozenset({"doodle"}))
+)
+VOCABULARIES.register("doodles", GRAMMAR)
+AUTOENCODERS.register("PatchAutoencoder", _autoencoder)
+ROWS.register("doodle", Row(WEIGHTS + "clip"))
+PRESETS.register(
+    "doodle",
+    Preset(
+        model=WEIGHTS + "model",
+        adapter=WEIGHTS + "ip_adapter",
+        adapter_folder="models",
+        adapter_file="ip-adapter_doodle.safetensors",
+        image_encoder="models/image_encoder",
+        clip=WEIGHTS + "clip",
+        prompt_prefix="",
+        negative_prompt="",
+        guidance_scale=3.0,
+        steps=12,
+        words="doodles",
+    ),
+)
