@@ -10,7 +10,6 @@ from dalda.config import AugmentConfig, DataConfig
 from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
-from dalda.evaluation.results import by_arm
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import preset_named
 from dalda.progress import say
@@ -18,7 +17,6 @@ from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
 from dalda.workflows.real_images import score_examples, split_of
-from dalda.workflows.reports.table import Bounds
 from dalda.workflows.reports.training import DemoReport
 from dalda.workflows.run_folder import save_results
 
@@ -72,6 +70,8 @@ def run_demo(out: Path) -> DemoReport:
             folder = out / f"{arm}-seed{seed}"
             chosen = config.model_copy(update={"out": folder, "ip_adapter_scale": guidance})
             sets[arm, seed] = _synthetic_set(chosen, scores, tools)
+    from dalda.evaluation.comparison import by_arm
+
     results, zero_shot = _trials(splits, sets)
     save_results(out, results)
     arms = by_arm(results)
@@ -132,23 +132,20 @@ def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> flo
 
 
 def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) -> DemoReport:
-    from dalda.evaluation.statistics import accuracy_interval, compare, verdict
+    from dalda.evaluation.comparison import compare, summarize
 
-    def against(other: str) -> str:
-        return compare(arms["dalda"], arms[other]).sentence
-
-    gain = compare(arms["dalda"], arms["real"]).overall
+    gains = {other: compare(arms["dalda"], arms[other]) for other in ("real", "text", "uniform")}
+    sentences = [gain.sentence() for gain in gains.values() if gain is not None]
+    assert gains["real"] is not None
     return DemoReport(
-        sentence=verdict(gain, arm="synthetic images (dalda)", other="real images alone"),
-        arms={
-            arm: Bounds.of(accuracy_interval([one.accuracy for one in ones])) for arm, ones in arms.items()
-        },
+        sentence=gains["real"].sentence("synthetic images (dalda)", "real images alone"),
+        arms={arm: summarize(results).accuracy for arm, results in arms.items()},
         groups={
-            group: {arm: _group_accuracy(ones, names) for arm, ones in arms.items()}
+            group: {arm: _group_accuracy(results, names) for arm, results in arms.items()}
             for group, names in GROUPS.items()
         },
-        gain=Bounds.of(gain),
-        comparisons=(against("text"), against("uniform")),
+        gain=gains["real"].gain,
+        comparisons=tuple(sentences[1:]),
         problem=PROBLEM,
         figure=figure,
         sheet=sheet,
@@ -156,17 +153,17 @@ def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) ->
 
 
 def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
-    from dalda.evaluation.statistics import accuracy_interval
-    from dalda.reporting.plots import ArmSummary, accuracy_figure
+    from dalda.evaluation.comparison import summarize
+    from dalda.reporting.plots import accuracy_figure
 
-    summaries = {}
-    for arm, ones in arms.items():
-        values = tuple(one.accuracy for one in ones)
-        found = accuracy_interval(values)
-        summaries[arm] = ArmSummary(found.mean, found.low, found.high, values)
+    numbers = {arm: summarize(results) for arm, results in arms.items()}
     title = f"Accuracy on the whole doodle world, {SHOTS} images a class, {len(SEEDS)} seeds"
-    chance = 1 / len(FAMILIAR + UNFAMILIAR)
-    return accuracy_figure(summaries, out / "accuracy.png", title=title, chance=chance)
+    return accuracy_figure(
+        {arm: (one.accuracy, tuple(one.accuracy_by_seed.values())) for arm, one in numbers.items()},
+        out / "accuracy.png",
+        title=title,
+        chance=1 / len(FAMILIAR + UNFAMILIAR),
+    )
 
 
 def _sheet(out: Path, split: FewShotSplit, samples: Sequence[SyntheticImage]) -> Path:

@@ -102,6 +102,26 @@ class SyntheticImage:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A mean share with its 95 % confidence interval; a single value has no bounds (None)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def text(self, sign: str = "") -> str:
+        """In percent or points: `57.4 (51.0 to 63.8)`; `sign` is "+" for differences."""
+        mean = f"{self.mean * 100:{sign}.1f}"
+        if self.low is None or self.high is None:
+            return mean
+        return f"{mean} ({self.low * 100:{sign}.1f} to {self.high * 100:{sign}.1f})"
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """The numbers of one trial: one classifier, trained once."""
 

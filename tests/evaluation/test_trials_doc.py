@@ -5,9 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from dalda.evaluation.backbone_table import ROWS
+from dalda.evaluation.comparison import ArmSummary
 from dalda.evaluation.generative_metrics import Quality
 from dalda.evaluation.mixing import WAYS
-from dalda.evaluation.summary import Summary
 
 PAGE = (Path(__file__).parents[2] / "docs" / "trials.md").read_text(encoding="utf-8")
 
@@ -15,5 +15,5 @@ PAGE = (Path(__file__).parents[2] / "docs" / "trials.md").read_text(encoding="ut
 def test_the_tables_name_what_there_is() -> None:
     first_cells = set(re.findall(r"^\| `([\w-]+)`", PAGE, re.MULTILINE))
     counts = {"real_images", "synthetic_images"}
-    shown = {field.name for field in fields(Summary)} - counts - {"accuracy_by_seed"}
+    shown = {field.name for field in fields(ArmSummary)} - counts - {"accuracy_by_seed"}
     assert {*shown, *ROWS, *WAYS, *({field.name for field in fields(Quality)} - counts)} <= first_cells

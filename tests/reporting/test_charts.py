@@ -8,15 +8,15 @@ import pytest
 
 from dalda.reporting.charts import (
     Band,
-    Estimate,
     accuracy_chart,
     gains_chart,
     shots_chart,
     weight_chart,
 )
+from dalda.types import Interval
 
-ARMS = [Estimate("real", 0.43, 0.35, 0.51), Estimate("dalda", 0.574, 0.51, 0.638)]
-GAINS = [Estimate("boat", 0.2, 0.1, 0.3), Estimate("car", -0.05, None, None)]
+ARMS = {"real": Interval(0.43, 0.35, 0.51), "dalda": Interval(0.574, 0.51, 0.638)}
+GAINS = {"boat": Interval(0.2, 0.1, 0.3), "car": Interval(-0.05, None, None)}
 BAND = Band((0.0, 0.3), (0.7, 0.7), (0.9, 0.84), (0.9, 0.9))
 NAMES = ("accuracy", "gains", "shots", "weights")
 
@@ -36,18 +36,13 @@ def text_of(svg: str) -> str:
     return " ".join("".join(one.itertext()) for one in ElementTree.fromstring(svg).iter("text"))
 
 
-def test_an_estimate_without_bounds_is_its_mean() -> None:
-    assert Estimate("x", 0.5, None, None).text() == "50.0"
-    assert Estimate("x", 0.05, -0.01, 0.11).text("+") == "+5.0 (-1.0 to +11.0)"
-
-
 def test_each_arm_is_named_with_its_numbers() -> None:
     text = text_of(chart("accuracy"))
     assert all(said in text for said in ("real", "43.0 (35.0 to 51.0) %", "dalda", "57.4", "chance, 10 %"))
 
 
 def test_the_axis_of_accuracy_is_whole() -> None:
-    close = [Estimate("a", 0.98, 0.975, 0.985), Estimate("b", 0.99, 0.985, 0.995)]
+    close = {"a": Interval(0.98, 0.975, 0.985), "b": Interval(0.99, 0.985, 0.995)}
     text = f" {text_of(accuracy_chart('x', close, 0.5))} "
     assert all(f" {tick} " in text for tick in (0, 20, 40, 60, 80, 100))
 
@@ -96,7 +91,7 @@ def test_the_same_chart_has_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x^{", "花", "\ud800\x00\x07", "a" * 300])
 def test_a_name_may_be_anything(name: str) -> None:
-    arms = [Estimate(name, 0.5, 0.4, 0.6)]
+    arms = {name: Interval(0.5, 0.4, 0.6)}
     for svg in (
         accuracy_chart("x", arms, 0.1),
         gains_chart("x", name, arms),

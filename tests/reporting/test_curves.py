@@ -1,6 +1,5 @@
 """The figure of a study: what it says, what it leaves out, and that it does not move."""
 
-import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -8,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from dalda.errors import UserError
-from dalda.reporting.curves import STYLES, Point, StudyFigure, _spread, study_figure
+from dalda.reporting.curves import STYLES, StudyFigure, _spread, study_figure
+from dalda.types import Interval
 
 ARMS = ("real", "base, random", "$x_{", "_hidden")
 
 
 def figure_of(arms: tuple[str, ...] = ARMS, classes: int = 3) -> StudyFigure:
-    accuracy = {arm: {"1": Point(0.5, 0.4, 0.6), "16": Point(0.7, -math.inf, math.inf)} for arm in arms}
-    gain = {arm: {"1": Point(0.1, -0.1, 0.3)} for arm in arms[1:]}
+    accuracy = {arm: {"1": Interval(0.5, 0.4, 0.6), "16": Interval(0.7, None, None)} for arm in arms}
+    gain = {arm: {"1": Interval(0.1, -0.1, 0.3)} for arm in arms[1:]}
     gains = {arm: {f"class {number}": number / 100 for number in range(classes)} for arm in arms[1:]}
     return StudyFigure(accuracy, gain, "real", gains, {arms[1]: [(0.2, 0.8), (0.9, 0.1)]}, "pets <b>")
 
@@ -45,7 +45,7 @@ def test_of_many_classes_the_ends_are_shown(tmp_path: Path) -> None:
 
 
 def test_parts_that_are_empty_are_left_out(tmp_path: Path) -> None:
-    only = StudyFigure({"real": {"1": Point(0.5, 0.4, 0.6)}}, {}, "", {}, {})
+    only = StudyFigure({"real": {"1": Interval(0.5, 0.4, 0.6)}}, {}, "", {}, {})
     text = text_of(study_figure(only, tmp_path / "a.svg"))
     assert "accuracy (%)" in text
     assert "gain" not in text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dalda.reporting.charts import Estimate, accuracy_chart, gains_chart
+from dalda.reporting.charts import accuracy_chart, gains_chart
 from dalda.reporting.report import (
     SIDE,
     TINY,
@@ -28,6 +28,7 @@ from dalda.reporting.report import (
     report_page,
     thumbnail,
 )
+from dalda.types import Interval
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> ../../etc"
 VOID = {"meta", "link", "img", "br", "rect"}
@@ -70,14 +71,14 @@ def image(text: str = "a caption", weight: float | None = 0.25) -> Shown:
 
 
 def page(text: str = "plain") -> Page:
-    estimate = Estimate(text, 0.5, 0.4, 0.6)
+    estimate = Interval(0.5, 0.4, 0.6)
     real = image(f"real {text}", None)
     part = SetPart(
         name=text,
         facts={"Model": text},
         classes=(ClassRows(text, 1, 5, (Row(real, (image(text),), 4), Row(None, (), 0))),),
         sampled=f"Shown: {text}",
-        weights=accuracy_chart("w", [estimate], 0.5),
+        weights=accuracy_chart("w", {text: estimate}, 0.5),
         weights_say=text,
         typical=(image(text),),
         doubtful=(image(text),),
@@ -87,19 +88,19 @@ def page(text: str = "plain") -> Page:
         dropped={text: 3},
         captions={"Variety": text},
     )
-    line = ArmLine(estimate, estimate, "gained", 2, 20, 3)
+    line = ArmLine(text, estimate, estimate, "gained", 2, 20, 3)
     return Page(
         title=text,
         headline=f"The answer: {text}",
         sentences=(text,),
-        arms=(ArmTable(text, (line,), accuracy_chart("a", [estimate], 0.5)),),
+        arms=(ArmTable(text, (line,), accuracy_chart("a", {text: estimate}, 0.5)),),
         facts={"Shots": text},
         classes=(
             ClassTable(
                 text,
                 (text,),
                 ((text, estimate, (estimate, None)),),
-                ((text, gains_chart("g", text, [estimate])),),
+                ((text, gains_chart("g", text, {text: estimate})),),
             ),
         ),
         sets=(part,),

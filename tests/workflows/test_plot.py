@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dalda.errors import UserError
-from dalda.workflows.plot import drawn_from, plot, read_run
+from dalda.workflows.plot import figure_of, plot, read_run
 
 COLUMNS = ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
 
@@ -50,7 +50,7 @@ def reference_run(folder: Path) -> Path:
 
 
 def test_means_gains_and_classes_of_a_run(tmp_path: Path) -> None:
-    figure = drawn_from(read_run(tidy_run(tmp_path / "run"), "last"), {})
+    figure = figure_of(read_run(tidy_run(tmp_path / "run"), "last"), {})
     assert figure.accuracy["real"]["1"].mean == pytest.approx(0.51)
     assert figure.accuracy["dalda"]["2"].mean == pytest.approx(0.71)
     assert figure.gain["dalda"]["1"].mean == pytest.approx(0.1)
@@ -72,8 +72,9 @@ def test_the_best_epoch_comes_only_when_asked_for(tmp_path: Path) -> None:
 
 def test_the_references_tables_are_read(tmp_path: Path) -> None:
     found = read_run(reference_run(tmp_path / "logs"), "last")
-    assert [(one.arm, one.seed, one.shots) for one in found] == [("logs", 0, "1"), ("logs", 0, "2")]
-    assert found[0].classes == pytest.approx({"A": 0.6})
+    assert [(one.arm, one.seed, one.shots) for one in found] == [("logs", 0, 1), ("logs", 0, 2)]
+    assert found[0].classes == ("A",)
+    assert found[0].class_accuracy == pytest.approx((0.6,))
 
 
 def test_runs_with_arms_of_one_name_are_told_apart(tmp_path: Path) -> None:

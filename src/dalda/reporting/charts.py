@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dalda.reporting.inline import ACCENT, FAINT, INK, PAPER, SOFT, inline_svg
+from dalda.types import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,56 +22,34 @@ TICK_DOWN = 3
 MARKERS = ("D", "o", "s", "^", "v", "P", "X", "*")
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A named value with its 95 % interval, as shares; None where a single seed tells none."""
-
-    name: str
-    mean: float
-    low: float | None
-    high: float | None
-
-    def text(self, sign: str = "") -> str:
-        """In percent or points: `57.4 (51.0 to 63.8)`."""
-        middle = f"{self.mean * 100:{sign}.1f}"
-        if self.low is None or self.high is None:
-            return middle
-        return f"{middle} ({self.low * 100:{sign}.1f} to {self.high * 100:{sign}.1f})"
-
-
-def accuracy_chart(name: str, arms: Sequence[Estimate], chance: float) -> str:
+def accuracy_chart(name: str, arms: Mapping[str, Interval], chance: float) -> str:
     """One line per arm, its name above it; the axis runs from 0 to 100 %."""
     figure, axes = _figure(0.62 * len(arms) + 0.62)
-    for place, arm in enumerate(arms):
+    for place, (arm, accuracy) in enumerate(arms.items()):
         axes.plot([0, 100], [place, place], color=FAINT, linewidth=1)
         axes.plot([100 * chance], [place], marker=TICK_DOWN, color=SOFT, markersize=6)
-        _interval(axes, place, arm, 0.0, 100.0)
-        _above(axes, place, arm.name, f"{arm.text()} %")
+        _interval(axes, place, accuracy, 0.0, 100.0)
+        _above(axes, place, arm, f"{accuracy.text()} %")
     axes.set_xlim(0, 100)
     _rows(axes, len(arms), f"accuracy, % (tick under each line: chance, {100 * chance:.0f} %)")
-    said = "; ".join(f"{arm.name} {arm.text()} %" for arm in arms)
-    return inline_svg(figure, name, f"Accuracy with 95 % intervals: {said}")
+    values = "; ".join(f"{arm} {accuracy.text()} %" for arm, accuracy in arms.items())
+    return inline_svg(figure, name, f"Accuracy with 95 % intervals: {values}")
 
 
-def gains_chart(name: str, arm: str, classes: Sequence[Estimate]) -> str:
+def gains_chart(name: str, arm: str, classes: Mapping[str, Interval]) -> str:
     """One line per class, in the order given: what the arm gains or loses there, in points."""
     figure, axes = _figure(0.5 * len(classes) + 0.62)
     axes.axvline(0, color=SOFT, linewidth=1)
-    reach = 5 + 100 * max(
-        max(abs(one.mean), *(abs(end) for end in (one.low, one.high) if end is not None))
-        if one.low is not None
-        else abs(one.mean)
-        for one in classes
-    )
-    reach = min(reach, 100.0)
-    for place, one in enumerate(classes):
+    ends = [end for gain in classes.values() for end in (gain.mean, gain.low, gain.high) if end is not None]
+    reach = min(5 + 100 * max(map(abs, ends)), 100.0)
+    for place, (label, gain) in enumerate(classes.items()):
         axes.plot([-reach, reach], [place, place], color=FAINT, linewidth=1)
-        _interval(axes, place, one, -reach, reach)
-        _above(axes, place, one.name, one.text("+"))
+        _interval(axes, place, gain, -reach, reach)
+        _above(axes, place, label, gain.text("+"))
     axes.set_xlim(-reach, reach)
     _rows(axes, len(classes), "points gained (right) or lost (left)")
-    said = "; ".join(f"{one.name} {one.text('+')}" for one in classes)
-    return inline_svg(figure, name, f"Points gained by {arm} per class: {said}")
+    values = "; ".join(f"{label} {gain.text('+')}" for label, gain in classes.items())
+    return inline_svg(figure, name, f"Points gained by {arm} per class: {values}")
 
 
 def shots_chart(name: str, arms: Mapping[str, Mapping[int, float]]) -> str:
@@ -145,7 +124,7 @@ def _figure(height: float) -> "tuple[Figure, Axes]":
     return figure, figure.add_subplot()
 
 
-def _interval(axes: "Axes", place: int, one: Estimate, least: float, most: float) -> None:
+def _interval(axes: "Axes", place: int, one: Interval, least: float, most: float) -> None:
     if one.low is not None and one.high is not None:
         low, high = (min(most, max(least, 100 * end)) for end in (one.low, one.high))
         axes.plot([low, high], [place, place], color=ACCENT, linewidth=6, alpha=0.35, solid_capstyle="butt")

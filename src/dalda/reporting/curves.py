@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dalda.errors import UserError
 from dalda.reporting.files import write_new
 from dalda.reporting.plots import FAINT, FORMATS, INK, SOFT, TITLE_WIDTH, _rendered, _shortened
+from dalda.types import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,17 +33,8 @@ MOST_CLASSES = 24
 MOST_CLOUDS = 4
 
 
-@dataclass(frozen=True)
-class Point:
-    """A mean over seeds and its 95 % interval (not finite for a single seed), as shares."""
-
-    mean: float
-    low: float
-    high: float
-
-
-Lines = Mapping[str, Mapping[str, Point]]
-"""Arm to shots to its point."""
+Lines = Mapping[str, Mapping[str, Interval]]
+"""Arm to shots to the mean over seeds."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ def _draw_lines(axes: "Axes", lines: Lines, styles: Mapping[str, Mapping[str, An
         means = [100 * point.mean for point in points]
         axes.plot(places, means, **styles[name], markersize=6, linewidth=1.6, markeredgecolor="white")
         for place, point in zip(places, points, strict=True):
-            if math.isfinite(point.low) and math.isfinite(point.high):
+            if point.low is not None and point.high is not None:
                 span = [100 * point.low, 100 * point.high]
                 axes.plot([place, place], span, color=styles[name]["color"], linewidth=1, alpha=0.6)
         ends[name] = means[-1]

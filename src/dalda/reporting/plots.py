@@ -1,16 +1,15 @@
 """Figures: accuracy per arm. Readable in grey, with direct labels and the whole axis."""
 
 import io
-import math
 import textwrap
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
 from dalda.reporting.files import write_new
+from dalda.types import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,22 +23,14 @@ NAME_WIDTH, TITLE_WIDTH = 28, 80
 BESIDE = ("axes fraction", "data")
 
 
-@dataclass(frozen=True)
-class ArmSummary:
-    """An arm's accuracy, all values as shares in [0, 1]."""
-
-    mean: float
-    low: float
-    """Lower end of the 95 % interval; not finite when a single seed tells none."""
-    high: float
-    values: tuple[float, ...]
-    """One accuracy per seed."""
-
-
 def accuracy_figure(
-    arms: Mapping[str, ArmSummary], path: Path, *, title: str = "", chance: float | None = None
+    arms: Mapping[str, tuple[Interval, Sequence[float]]],
+    path: Path,
+    *,
+    title: str = "",
+    chance: float | None = None,
 ) -> Path:
-    """Draws one line per arm, in the order given: mean, 95 % interval and the single seeds as dots.
+    """Draws one line per arm, in the order given: mean, 95 % interval and the single seeds' values as dots.
 
     The axis always runs from 0 to 100 %. `chance` (a share) is marked when given. The suffix of `path`
     decides the format: png, svg or pdf. Raises UserError for another suffix, for no arms, and when a
@@ -56,26 +47,26 @@ def accuracy_figure(
     height = 1.35 + 0.55 * len(arms) + 0.25 * len(heading)
     figure = Figure(figsize=(8, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     axes = figure.add_subplot()
-    for place, arm in enumerate(arms.values()):
-        _draw_arm(axes, place, arm)
+    for place, (accuracy, values) in enumerate(arms.values()):
+        _draw_arm(axes, place, accuracy, values)
     _draw_axis(axes, [_shortened(name) for name in arms])
     if chance is not None:
         _draw_chance(axes, chance, len(arms))
     if heading:
         figure.suptitle("\n".join(heading), x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
     said = "bar: 95 % interval over seeds"
-    if not all(math.isfinite(arm.low) for arm in arms.values()):
-        said += " (a single seed tells none)"
+    if any(accuracy.low is None for accuracy, _ in arms.values()):
+        said += " (a single seed gives none)"
     figure.supxlabel(
         f"diamond: mean   circles: single seeds   {said}", x=0.01, ha="left", fontsize=9, color=SOFT
     )
     return write_new(path, _rendered(figure, path.suffix.lower()))
 
 
-def _draw_arm(axes: "Axes", place: int, arm: ArmSummary) -> None:
-    percent = [100 * value for value in arm.values]
+def _draw_arm(axes: "Axes", place: int, arm: Interval, values: Sequence[float]) -> None:
+    percent = [100 * value for value in values]
     label = f"{100 * arm.mean:.1f} %"
-    if math.isfinite(arm.low) and math.isfinite(arm.high):
+    if arm.low is not None and arm.high is not None:
         low, high = (min(100.0, max(0.0, 100 * end)) for end in (arm.low, arm.high))
         axes.plot([low, high], [place, place], color=ACCENT, linewidth=5, alpha=0.35, solid_capstyle="butt")
         axes.plot([low, high], [place, place], "|", color=ACCENT, markersize=13, markeredgewidth=1.5)

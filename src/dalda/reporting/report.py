@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from dalda.reporting.charts import Estimate
+from dalda.types import Interval
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -137,10 +137,11 @@ class SetPart:
 class ArmLine:
     """An arm's accuracy and its gain over the real images alone, None for these themselves."""
 
-    accuracy: Estimate
-    gain: Estimate | None
+    arm: str
+    accuracy: Interval
+    gain: Interval | None
     verdict: str
-    """`gained`, `lost`, `no measurable difference`, `one seed` or nothing."""
+    """`gained`, `lost`, `no measurable difference`, `one seed gives no interval` or nothing."""
     real_images: int
     synthetic_images: int
     seeds: int
@@ -162,7 +163,7 @@ class ClassTable:
 
     title: str
     arms: tuple[str, ...]
-    rows: tuple[tuple[str, Estimate, tuple[Estimate | None, ...]], ...]
+    rows: tuple[tuple[str, Interval, tuple[Interval | None, ...]], ...]
     charts: tuple[tuple[str, str], ...]
     """Arm and SVG."""
 

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalda.compat.config import converted, read_study
-from dalda.config.experiment import Study, unlike_original
+from dalda.config.experiment import REAL, Study, unlike_original
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
 from dalda.storage.atomic import write_atomically
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
-from dalda.workflows.comparison import compared_arms
 from dalda.workflows.loading import device_named, load_features, load_model
 from dalda.workflows.original_folder import (
     Curve,
@@ -50,6 +49,7 @@ from dalda.workflows.train import schedule_of, sieved
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
+    from dalda.evaluation.comparison import ArmNumbers
     from dalda.evaluation.features import FeatureStore
     from dalda.generation.backends.stable_diffusion import Renderer
 
@@ -92,9 +92,18 @@ def run_experiment(
         trained=len(missing),
         generated=bench.generated,
         seconds=round(time.monotonic() - started, 1),
-        comparison=compared_arms([one for one, _ in finished(folder, tasks)], study),
+        arms=_numbers([one for one, _ in finished(folder, tasks)], study),
         excluded=counted(one for task in tasks for one in read_excluded(_left_out(folder, task))),
     )
+
+
+def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumbers]":
+    """The numbers of the study's arms, in its order."""
+    from dalda.evaluation.comparison import compare_arms
+
+    order = {arm.name: place for place, arm in enumerate(study.arms)}
+    real = next((arm.name for arm in study.arms if arm.method == REAL), None)
+    return compare_arms(sorted(results, key=lambda one: order[one.arm]), real)
 
 
 def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, original: bool) -> Study:

@@ -3,30 +3,19 @@
 import csv
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
-from dalda.reporting.curves import Point, StudyFigure, study_figure
-from dalda.workflows.results import REAL, RESULTS, read_plan
+from dalda.reporting.curves import StudyFigure, study_figure
+from dalda.types import TrialResult
+from dalda.workflows.results import REAL, RESULTS, read_plan, read_results
 
 PANELS = ("all", "shots", "classes", "lambda")
 EPOCHS = ("last", "best")
 TABLE = re.compile(r"results_\d+_(\d+|all)\.csv")
-
-
-@dataclass(frozen=True)
-class Score:
-    """What one trial came to."""
-
-    dataset: str
-    arm: str
-    seed: int
-    shots: str
-    accuracy: float
-    classes: Mapping[str, float]
 
 
 def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "last") -> Path:
@@ -38,20 +27,17 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
     for option, value, known in (("--panels", panels, PANELS), ("--epoch", epoch, EPOCHS)):
         if value not in known:
             raise UserError(f"{option} cannot be '{value}'; choose one of {', '.join(known)}")
-    scores: list[Score] = []
+    results: list[TrialResult] = []
     clouds: dict[str, list[tuple[float, float]]] = {}
     for folder in runs:
-        found, own = read_run(folder, epoch), read_clouds(folder)
-        taken = {(one.dataset, one.arm) for one in scores}
+        found, scales = read_run(folder, epoch), read_clouds(folder)
+        taken = {(one.dataset, one.arm) for one in results}
         if any((one.dataset, one.arm) in taken for one in found):
             found = [replace(one, arm=f"{folder.resolve().name}: {one.arm}") for one in found]
-            own = {f"{folder.resolve().name}: {arm}": points for arm, points in own.items()}
-        scores += found
-        clouds.update(own)
-    plans = [entry for folder in runs for entry in read_plan(folder)]
-    figure = drawn_from(
-        scores, clouds, {str(one.get("arm")) for one in plans if one.get("synthetic") is None}
-    )
+            scales = {f"{folder.resolve().name}: {arm}": points for arm, points in scales.items()}
+        results += found
+        clouds.update(scales)
+    figure = figure_of(results, clouds)
     if panels != "all":
         shots, classes = panels == "shots", panels == "classes"
         figure = replace(
@@ -64,76 +50,44 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
     return study_figure(figure, out)
 
 
-def drawn_from(
-    scores: Sequence[Score], clouds: Mapping[str, list[tuple[float, float]]], reals: Collection[str] = ()
+def figure_of(
+    results: Sequence[TrialResult], clouds: Mapping[str, list[tuple[float, float]]]
 ) -> StudyFigure:
-    """Means and intervals over seeds; gains over the arm of real images, paired by seed.
+    """Accuracies and gains over the arm of real images; without one called `real` there are no gains."""
+    from dalda.evaluation.comparison import ArmNumbers, compare_arms
 
-    That arm is the first one that `reals` names, else the one called `real`; without it there are no gains.
-    """
-    from dalda.evaluation.statistics import Interval, accuracy_interval, interval
-
-    def point(found: Interval) -> Point:
-        return Point(found.mean, found.low, found.high)
-
-    datasets = list(dict.fromkeys(one.dataset for one in scores))
-    lines: dict[str, dict[str, dict[int, Score]]] = {}
-    real_of: dict[str, str] = {}
-    dataset_of: dict[str, str] = {}
-    for one in scores:
-        name = one.arm if len(datasets) == 1 else f"{one.dataset}: {one.arm}"
-        lines.setdefault(name, {}).setdefault(one.shots, {})[one.seed] = one
-        dataset_of[name] = one.dataset
-        if one.arm in (reals or {REAL}):
-            real_of.setdefault(one.dataset, name)
-    gain, classes = {}, {}
-    for name, line in lines.items():
-        real = real_of.get(dataset_of[name], name)
-        if name == real:
-            continue
-        pairs = {
-            shots: [
-                (one, lines[real][shots][seed]) for seed, one in ones.items() if seed in lines[real][shots]
-            ]
-            for shots, ones in line.items()
-            if shots in lines[real]
-        }
-        gain[name] = {
-            shots: point(interval([one.accuracy - other.accuracy for one, other in both]))
-            for shots, both in pairs.items()
-            if both
-        }
-        classes[name] = _class_gains([pair for both in pairs.values() for pair in both])
-    seeds = len({one.seed for one in scores})
+    datasets = list(dict.fromkeys(one.dataset for one in results))
+    arms: dict[str, ArmNumbers] = {}
+    for dataset in datasets:
+        numbers = compare_arms([one for one in results if one.dataset == dataset], REAL)
+        arms |= {arm if len(datasets) == 1 else f"{dataset}: {arm}": one for arm, one in numbers.items()}
+    seeds = len({one.seed for one in results})
     return StudyFigure(
         accuracy={
-            name: {
-                shots: point(accuracy_interval([one.accuracy for one in ones.values()]))
-                for shots, ones in line.items()
-            }
-            for name, line in lines.items()
+            arm: {shots: one.accuracy for shots, one in numbers.summaries.items()}
+            for arm, numbers in arms.items()
         },
-        gain=gain,
-        real=next(iter(real_of.values())) if len(real_of) == 1 else REAL,
-        classes=classes,
+        gain={
+            arm: {shots: one.gain for shots, one in numbers.gains.items()}
+            for arm, numbers in arms.items()
+            if numbers.gains
+        },
+        real=REAL,
+        classes={
+            arm: {label: gain.mean for label, gain in numbers.overall.class_gains.items()}
+            for arm, numbers in arms.items()
+            if numbers.overall is not None
+        },
         clouds=clouds,
         title=f"{', '.join(filter(None, datasets))}: {seeds} seeds" if any(datasets) else "",
     )
 
 
-def _class_gains(pairs: Sequence[tuple[Score, Score]]) -> dict[str, float]:
-    """The mean gain of each class."""
-    gains: dict[str, list[float]] = {}
-    for one, other in pairs:
-        for label, value in one.classes.items():
-            difference = value - other.classes.get(label, math.nan)
-            if math.isfinite(difference):
-                gains.setdefault(label, []).append(difference)
-    return {label: sum(values) / len(values) for label, values in gains.items()}
-
-
-def read_run(folder: Path, epoch: str) -> list[Score]:
+def read_run(folder: Path, epoch: str) -> list[TrialResult]:
     """The trials of a folder. Raises UserError where there are none."""
+    results = read_results(folder)
+    if results:
+        return [_best_epoch(one) for one in results] if epoch == "best" else results
     if (folder / RESULTS).is_file():
         return _tidy(_rows(folder / RESULTS), folder / RESULTS, epoch)
     tables = sorted(path for path in folder.glob("results_*.csv") if TABLE.fullmatch(path.name))
@@ -144,6 +98,33 @@ def read_run(folder: Path, epoch: str) -> list[Score]:
     return _of_original([row for table in tables for row in _rows(table)], folder, epoch)
 
 
+def _best_epoch(result: TrialResult) -> TrialResult:
+    """The result with the best epoch's accuracy; which images that epoch got right is not known."""
+    return replace(
+        result, accuracy=max(result.epoch_accuracy, default=result.accuracy), right=(), images=()
+    )
+
+
+def _of_table(
+    dataset: str, arm: str, seed: str, shots: str, accuracy: float, classes: Mapping[str, float]
+) -> TrialResult:
+    """A trial of which only a table's accuracies are known."""
+    return TrialResult(
+        dataset=dataset,
+        arm=arm,
+        seed=int(seed),
+        shots=None if shots in ("", "all") else int(shots),
+        classes=tuple(classes),
+        accuracy=accuracy,
+        class_accuracy=tuple(classes.values()),
+        loss=math.nan,
+        real_images=0,
+        synthetic_images=0,
+        right=(),
+        confusion=((0,) * len(classes),) * len(classes),
+    )
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -152,7 +133,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise UserError(f"the table '{path}' cannot be read; make it again") from None
 
 
-def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[Score]:
+def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[TrialResult]:
     overall = "accuracy" if epoch == "last" else "best_epoch_accuracy"
     scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
     try:
@@ -160,11 +141,11 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[Sco
             key = (row["dataset"], row["arm"], row["seed"], row["shots"])
             scores.setdefault(key, {})[row["metric"]] = float(row["value"] or "nan")
         return [
-            Score(
+            _of_table(
                 dataset,
                 arm,
-                int(seed),
-                shots or "all",
+                seed,
+                shots,
                 values[overall],
                 {
                     name.removeprefix("accuracy "): value
@@ -178,7 +159,7 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[Sco
         raise UserError(f"'{path}' is no table of results; make it again") from None
 
 
-def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -> list[Score]:
+def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -> list[TrialResult]:
     """Trials from the original code's tables, whose rows may come several times, since they are
     cumulative."""
     trials: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
@@ -187,7 +168,7 @@ def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) ->
             if row["split"] == "Validation" and row["metric"].startswith("Accuracy"):
                 epochs = trials.setdefault((row["seed"], row["examples_per_class"]), {})
                 epochs.setdefault(int(row["epoch"]), {})[row["metric"]] = float(row["value"] or "nan")
-        scores = []
+        results = []
         for (seed, shots), epochs in trials.items():
             last = max(epochs)
             if epoch == "best":
@@ -195,12 +176,12 @@ def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) ->
             values = dict(epochs[last])
             accuracy = values.pop("Accuracy")
             named = {name.removeprefix("Accuracy "): value for name, value in values.items()}
-            scores.append(Score("", folder.resolve().name, int(seed), shots or "all", accuracy, named))
+            results.append(_of_table("", folder.resolve().name, seed, shots, accuracy, named))
     except (KeyError, ValueError, TypeError, AttributeError):
         raise UserError(
             f"the tables in '{folder}' are not the original code's; name another folder"
         ) from None
-    return scores
+    return results
 
 
 def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:

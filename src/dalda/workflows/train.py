@@ -13,7 +13,7 @@ from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.loading import load_features
 from dalda.workflows.real_images import checked, load_dataset, split_of
-from dalda.workflows.reports.training import ArmReport, GainReport, TrainReport
+from dalda.workflows.reports.training import ArmReport, TrainReport
 from dalda.workflows.results import read_result
 from dalda.workflows.run_folder import (
     REJECTED,
@@ -230,20 +230,14 @@ def compared(
     excluded: Sequence[Excluded] = (),
 ) -> TrainReport:
     """All numbers of each arm, and every other arm's gain over `real`."""
-    from dalda.evaluation.results import by_arm
-    from dalda.evaluation.statistics import compare, verdict
-    from dalda.evaluation.summary import summary
+    from dalda.evaluation.comparison import compare_arms
 
-    arms, dropped = by_arm(results), counted(excluded)
-    gains = {}
-    for arm, ones in arms.items():
-        if arm != REAL:
-            found = compare(ones, arms[REAL])
-            gains[arm] = GainReport(found, verdict(found.overall, arm=f"'{arm}'"))
+    numbers, counts = compare_arms(results, REAL), counted(excluded)
+    (shots,) = numbers[REAL].summaries
     return TrainReport(
         classes=results[0].classes,
-        arms={arm: ArmReport(summary(ones), dropped.get(arm, {})) for arm, ones in arms.items()},
-        gains=gains,
+        arms={arm: ArmReport(one.summaries[shots], counts.get(arm, {})) for arm, one in numbers.items()},
+        gains={arm: one.gains[shots] for arm, one in numbers.items() if one.gains},
         validation_images=validation_images,
         out=out,
     )

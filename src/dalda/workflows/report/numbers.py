@@ -5,25 +5,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dalda.evaluation.results import by_arm
-from dalda.evaluation.statistics import (
-    Interval,
-    accuracy_interval,
-    compare,
-    interval,
-    measured_alike,
-    verdict,
-)
-from dalda.reporting.charts import Estimate, accuracy_chart, gains_chart, shots_chart
+from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Outcome, compare_arms
+from dalda.reporting.charts import accuracy_chart, gains_chart, shots_chart
 from dalda.reporting.report import ArmLine, ArmTable, ClassTable
-from dalda.types import TrialResult
+from dalda.types import Interval, TrialResult
 from dalda.workflows.results import REAL
 
 MOST_CHARTS = 4
 MOST_CLASSES = 24
 """Lines of a chart of classes: with more, only those that gain and lose most are drawn."""
 MOST_SENTENCES = 8
-GAINED, LOST, LEVEL, ONE_SEED = "gained", "lost", "no measurable difference", "one seed tells no interval"
+PHRASES: dict[Outcome, str] = {
+    "gained": "gained accuracy",
+    "lost": "lost accuracy",
+    "no measurable difference": "made no measurable difference",
+    "one seed gives no interval": "had one seed only",
+}
 
 
 class Key(NamedTuple):
@@ -35,16 +32,22 @@ class Key(NamedTuple):
     shots: int | None
 
 
-Groups = Mapping[Key, Mapping[str, Sequence[TrialResult]]]
+Groups = Mapping[Key, Mapping[str, ArmNumbers]]
 
 
 def groups_of(runs: Mapping[str, Sequence[TrialResult]]) -> Groups:
-    """Results by run, data set, shots and arm; shots rise, and all of them come last."""
+    """Numbers by run, data set, shots and arm; shots rise, and all of them come last."""
     groups: dict[Key, list[TrialResult]] = {}
     for run, results in runs.items():
         for one in sorted(results, key=lambda one: (one.dataset, one.shots or math.inf)):
             groups.setdefault(Key(run if len(runs) > 1 else "", one.dataset, one.shots), []).append(one)
-    return {key: by_arm(ones) for key, ones in groups.items()}
+    return {key: compare_arms(results, REAL) for key, results in groups.items()}
+
+
+def summary_of(numbers: ArmNumbers) -> ArmSummary:
+    """The arm's numbers at the only number of shots of its group."""
+    (summary,) = numbers.summaries.values()
+    return summary
 
 
 def title_of(key: Key) -> str:
@@ -52,55 +55,24 @@ def title_of(key: Key) -> str:
     return ", ".join(filter(None, (key.run, key.dataset, many)))
 
 
-def estimate(name: str, found: Interval) -> Estimate:
-    if not math.isfinite(found.low):
-        return Estimate(name, found.mean, None, None)
-    return Estimate(name, found.mean, found.low, found.high)
-
-
-def alike(
-    ones: Sequence[TrialResult], others: Sequence[TrialResult]
-) -> tuple[list[TrialResult], list[TrialResult]]:
-    """The trials of both arms that have the same seed and validation images, seed by seed."""
-    first, second = ({one.seed: one for one in arm} for arm in (ones, others))
-    seeds = [seed for seed in first if seed in second and measured_alike(first[seed], second[seed])]
-    return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
-
-
-def gain_of(ones: Sequence[TrialResult], real: Sequence[TrialResult]) -> Interval | None:
-    """What the arm gains over the real images alone; None where no seed is shared."""
-    first, second = alike(ones, real)
-    return compare(first, second).overall if first else None
-
-
-def word_for(gain: Interval | None) -> str:
-    if gain is None:
-        return ""
-    if not math.isfinite(gain.low):
-        return ONE_SEED
-    if not gain.excludes_zero:
-        return LEVEL
-    return GAINED if gain.mean > 0 else LOST
-
-
-def arm_table(number: int, key: Key, arms: Mapping[str, Sequence[TrialResult]]) -> ArmTable:
+def arm_table(number: int, key: Key, arms: Mapping[str, ArmNumbers]) -> ArmTable:
     """Accuracy and gain of each arm of a group, with its chart."""
-    real = arms.get(REAL, ())
     lines = []
-    for name, ones in arms.items():
-        gain = None if name == REAL else gain_of(ones, real)
+    for arm, numbers in arms.items():
+        summary, gain = summary_of(numbers), numbers.overall
         lines.append(
             ArmLine(
-                accuracy=estimate(name, accuracy_interval([one.accuracy for one in ones])),
-                gain=None if gain is None else estimate(name, gain),
-                verdict=word_for(gain),
-                real_images=ones[0].real_images,
-                synthetic_images=ones[0].synthetic_images,
-                seeds=len(ones),
+                arm=arm,
+                accuracy=summary.accuracy,
+                gain=None if gain is None else gain.gain,
+                verdict="" if gain is None else gain.outcome,
+                real_images=summary.real_images,
+                synthetic_images=summary.synthetic_images,
+                seeds=len(summary.accuracy_by_seed),
             )
         )
-    classes = next(iter(arms.values()))[0].classes
-    chart = accuracy_chart(f"arms{number}", [line.accuracy for line in lines], 1 / max(len(classes), 1))
+    chance = 1 / max(len(summary.class_accuracy), 1)
+    chart = accuracy_chart(f"arms{number}", {line.arm: line.accuracy for line in lines}, chance)
     return ArmTable(title_of(key), tuple(lines), chart)
 
 
@@ -112,8 +84,8 @@ def shots_charts(groups: Groups) -> tuple[tuple[str, str], ...]:
         arms: dict[str, dict[int, float]] = {}
         for key, group in groups.items():
             if key[:2] == place and key.shots is not None:
-                for arm, ones in group.items():
-                    arms.setdefault(arm, {})[key.shots] = interval([one.accuracy for one in ones]).mean
+                for arm, numbers in group.items():
+                    arms.setdefault(arm, {})[key.shots] = summary_of(numbers).accuracy.mean
         if len({shots for values in arms.values() for shots in values}) > 1:
             title = ", ".join(filter(None, place)) if several else ""
             charts.append((title, shots_chart(f"shots{number}", arms)))
@@ -127,49 +99,32 @@ def class_tables(groups: Groups) -> tuple[ClassTable, ...]:
     return tuple(table for table in tables if table is not None)
 
 
-def class_table(number: int, key: Key, arms: Mapping[str, Sequence[TrialResult]]) -> ClassTable | None:
+def class_table(number: int, key: Key, arms: Mapping[str, ArmNumbers]) -> ClassTable | None:
     """What each arm changes per class; None where there is nothing to compare."""
-    real = arms.get(REAL, ())
-    others = {arm: class_gains(ones, real) for arm, ones in arms.items() if arm != REAL}
-    others = {arm: gains for arm, gains in others.items() if gains}
-    if not real or not others:
+    gains = {arm: one.overall.class_gains for arm, one in arms.items() if one.overall is not None}
+    gains = {arm: found for arm, found in gains.items() if found}
+    if not gains:
         return None
-    rows = []
-    for place, label in enumerate(real[0].classes):
-        found = accuracy_interval([one.class_accuracy[place] for one in real])
-        if not math.isnan(found.mean):
-            rows.append(
-                (label, estimate(label, found), tuple(gains.get(label) for gains in others.values()))
-            )
+    rows = tuple(
+        (label, accuracy, tuple(found.get(label) for found in gains.values()))
+        for label, accuracy in summary_of(arms[REAL]).class_accuracy.items()
+        if not math.isnan(accuracy.mean)
+    )
     charts = [
-        (_charted(arm, gains), gains_chart(f"classes{number}-{place}", arm, _most(gains)))
-        for place, (arm, gains) in enumerate(list(others.items())[:MOST_CHARTS])
+        (_charted(arm, found), gains_chart(f"classes{number}-{place}", arm, _most(found)))
+        for place, (arm, found) in enumerate(list(gains.items())[:MOST_CHARTS])
     ]
-    return ClassTable(title_of(key), tuple(others), tuple(rows), tuple(charts))
+    return ClassTable(title_of(key), tuple(gains), rows, tuple(charts))
 
 
-def class_gains(ones: Sequence[TrialResult], real: Sequence[TrialResult]) -> dict[str, Estimate]:
-    """The points an arm adds per class, over the seeds that it shares with the real images alone."""
-    first, second = alike(ones, real)
-    if not first or any(one.classes != other.classes for one, other in zip(first, second, strict=True)):
-        return {}
-    gains = {}
-    for place, label in enumerate(first[0].classes):
-        pairs = zip(first, second, strict=True)
-        found = interval([one.class_accuracy[place] - other.class_accuracy[place] for one, other in pairs])
-        if not math.isnan(found.mean):
-            gains[label] = estimate(label, found)
-    return gains
-
-
-def _most(gains: Mapping[str, Estimate]) -> list[Estimate]:
-    ordered = sorted(gains.values(), key=lambda one: -one.mean)
+def _most(gains: Mapping[str, Interval]) -> dict[str, Interval]:
+    ordered = sorted(gains.items(), key=lambda item: -item[1].mean)
     if len(ordered) <= MOST_CLASSES:
-        return ordered
-    return ordered[: MOST_CLASSES // 2] + ordered[-MOST_CLASSES // 2 :]
+        return dict(ordered)
+    return dict(ordered[: MOST_CLASSES // 2] + ordered[-MOST_CLASSES // 2 :])
 
 
-def _charted(arm: str, gains: Mapping[str, Estimate]) -> str:
+def _charted(arm: str, gains: Mapping[str, Interval]) -> str:
     half = MOST_CLASSES // 2
     few = f", the {half} that gain most and the {half} that lose most" if len(gains) > MOST_CLASSES else ""
     return f"{arm} against {REAL}{few}"
@@ -177,45 +132,32 @@ def _charted(arm: str, gains: Mapping[str, Estimate]) -> str:
 
 def answer(groups: Groups) -> tuple[str, tuple[str, ...]]:
     """The headline, and a sentence per comparison, at most `MOST_SENTENCES`; biggest gain first."""
-    found = [
-        (key, arm, gain)
-        for key, arms in groups.items()
-        for arm, ones in arms.items()
-        if arm != REAL and (gain := gain_of(ones, arms.get(REAL, ()))) is not None
-    ]
+    found = [(key, arm.overall) for key, arms in groups.items() for arm in arms.values() if arm.overall]
     if not found:
-        return "Accuracy was measured, but not beside real images alone: no gain can be told.", ()
-    found.sort(key=lambda one: -one[2].mean)
-    sentences = [_sentence(key, arm, gain, len(groups) > 1) for key, arm, gain in found]
+        return "Accuracy was measured, but not beside real images alone: no gain can be given.", ()
+    found.sort(key=lambda item: -item[1].gain.mean)
+    sentences = []
+    for key, gain in found:
+        sentence = gain.sentence(f"synthetic images ({gain.arm})", "real images alone")
+        sentences.append(f"{title_of(key)}: {sentence}" if len(groups) > 1 else sentence)
     if len(found) == 1:
         return sentences[0], ()
     more = len(sentences) - MOST_SENTENCES
     if more > 0:
         rest = f"{more} more comparisons, with smaller gains or with losses, are in the tables below."
         sentences = [*sentences[:MOST_SENTENCES], rest]
-    return _counted(Counter(word_for(gain) for _, _, gain in found), len(groups) > 1), tuple(sentences)
+    return _counted(Counter(gain.outcome for _, gain in found), len(groups) > 1), tuple(sentences)
 
 
-def _sentence(key: Key, arm: str, gain: Interval, several: bool) -> str:
-    said = verdict(gain, arm=f"synthetic images ({arm})", other="real images alone")
-    return f"{title_of(key)}: {said}" if several else said
-
-
-def _counted(words: Counter[str], several: bool) -> str:
-    total = sum(words.values())
-    if set(words) == {LEVEL}:
+def _counted(outcomes: Counter[Outcome], several: bool) -> str:
+    total = sum(outcomes.values())
+    if set(outcomes) == {"no measurable difference"}:
         return f"No measurable difference to real images alone in any of {total} comparisons."
-    if set(words) == {ONE_SEED}:
-        return f"{total} ways to add synthetic images were compared, but one seed tells no interval."
+    if set(outcomes) == {"one seed gives no interval"}:
+        return f"{total} ways to add synthetic images were compared, but one seed gives no interval."
     what = "comparisons" if several else "ways to add synthetic images"
-    if words[GAINED] == total:
+    if outcomes["gained"] == total:
         return f"All {total} {what} gained accuracy."
-    said = {
-        GAINED: "gained accuracy",
-        LOST: "lost accuracy",
-        LEVEL: "made no measurable difference",
-        ONE_SEED: "had one seed only",
-    }
-    first, *others = [word for word in said if words[word]]
-    parts = [f"{words[first]} of {total} {what} {said[first]}"]
-    return ", ".join([*parts, *(f"{words[word]} {said[word]}" for word in others)]) + "."
+    first, *others = [outcome for outcome in PHRASES if outcomes[outcome]]
+    parts = [f"{outcomes[first]} of {total} {what} {PHRASES[first]}"]
+    return ", ".join([*parts, *(f"{outcomes[outcome]} {PHRASES[outcome]}" for outcome in others)]) + "."

@@ -3,39 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dalda.workflows.reports.table import Bounds, left_out_line, table
+from dalda.workflows.reports.table import left_out_line, table
 
-
-@dataclass(frozen=True)
-class StudyComparison:
-    """The arms of a study at each number of shots (`all` is no limit), and against its real arm."""
-
-    arms: Mapping[str, Mapping[str, Bounds]]
-    """Arm to shots to accuracy over seeds."""
-    gains: Mapping[str, Mapping[str, Bounds]]
-    """The same for the gain over the real arm, paired by seed; empty where there is none."""
-    sentences: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "arms": {
-                arm: {key: asdict(one) for key, one in found.items()} for arm, found in self.arms.items()
-            },
-            "gains": {
-                arm: {key: asdict(one) for key, one in found.items()} for arm, found in self.gains.items()
-            },
-        }
-
-    def lines(self) -> list[str]:
-        shots = list(dict.fromkeys(key for found in self.arms.values() for key in found))
-        heading = "".join(f"{key + (' shot' if key == '1' else ' shots'):<26}" for key in shots)
-        rows = {
-            arm: "".join((found[key].text() if key in found else "").ljust(26) for key in shots).rstrip()
-            for arm, found in self.arms.items()
-        }
-        return [*self.sentences, "accuracy, % (95 % interval over seeds)", *table(rows, heading.rstrip())]
+if TYPE_CHECKING:
+    from dalda.evaluation.comparison import ArmNumbers
 
 
 @dataclass(frozen=True)
@@ -47,7 +20,8 @@ class StudyReport:
     trained: int
     generated: int
     seconds: float
-    comparison: StudyComparison
+    arms: "Mapping[str, ArmNumbers]"
+    """Accuracies by shots (`all` is no limit), and gains over the real arm, where there is one."""
     excluded: Mapping[str, Mapping[str, int]]
     """Arm to reason to how many synthetic images its trials did not use, over all shots and seeds."""
 
@@ -55,18 +29,45 @@ class StudyReport:
         counts = {"trials": self.trials, "trained": self.trained, "generated": self.generated}
         return {
             **{"out": str(self.out), **counts, "seconds": self.seconds},
-            **self.comparison.as_json(),
+            "arms": {
+                arm: {shots: asdict(one.accuracy) for shots, one in numbers.summaries.items()}
+                for arm, numbers in self.arms.items()
+            },
+            "gains": {
+                arm: {shots: asdict(one.gain) for shots, one in numbers.gains.items()}
+                for arm, numbers in self.arms.items()
+                if numbers.gains
+            },
             "excluded": {arm: dict(found) for arm, found in self.excluded.items()},
         }
 
     def lines(self) -> list[str]:
         done = f"{self.trained} of {self.trials} trials trained, {self.generated} images generated"
         return [
-            *self.comparison.lines(),
+            *self._sentences(),
+            "accuracy, % (95 % interval over seeds)",
+            *self._table(),
             *(left_out_line(arm, found) for arm, found in self.excluded.items()),
             f"{done}, in {self.seconds:.0f} s; the others were there",
             f"results: {self.out}/results.csv",
         ]
+
+    def _sentences(self) -> list[str]:
+        overall = [numbers.overall for numbers in self.arms.values() if numbers.overall is not None]
+        several = any(len(numbers.gains) > 1 for numbers in self.arms.values())
+        return [
+            *(one.sentence() for one in overall),
+            *(["(each averaged over the numbers of shots)"] if several and overall else []),
+        ]
+
+    def _table(self) -> list[str]:
+        shots = list(dict.fromkeys(key for numbers in self.arms.values() for key in numbers.summaries))
+        heading = "".join(f"{key + (' shot' if key == '1' else ' shots'):<26}" for key in shots)
+        rows = {}
+        for arm, numbers in self.arms.items():
+            cells = (numbers.summaries.get(key) for key in shots)
+            rows[arm] = "".join(f"{one.accuracy.text() if one else '':<26}" for one in cells).rstrip()
+        return table(rows, heading.rstrip())
 
 
 @dataclass(frozen=True)

@@ -5,32 +5,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dalda.workflows.reports.table import Bounds, finite, left_out_line, table
+from dalda.types import Interval
+from dalda.workflows.reports.table import finite, left_out_line, table
 
 if TYPE_CHECKING:
-    from dalda.evaluation.statistics import Comparison
-    from dalda.evaluation.summary import Summary
+    from dalda.evaluation.comparison import ArmSummary, Comparison
 
 
 @dataclass(frozen=True)
 class ArmReport:
     """The numbers of one arm, and how many synthetic images it left out, by reason."""
 
-    numbers: "Summary"
+    numbers: "ArmSummary"
     excluded: Mapping[str, int]
 
     def as_json(self) -> dict[str, Any]:
         found = self.numbers
-        accuracy, macro = Bounds.of(found.accuracy), Bounds.of(found.macro_accuracy)
         return {
-            "accuracy": accuracy.mean,
-            "low": accuracy.low,
-            "high": accuracy.high,
-            "macro_accuracy": asdict(macro),
+            "accuracy": found.accuracy.mean,
+            "low": found.accuracy.low,
+            "high": found.accuracy.high,
+            "macro_accuracy": asdict(found.macro_accuracy),
             "best_epoch_accuracy": found.best_epoch_accuracy,
             "loss": found.loss,
             "calibration_error": finite(found.calibration_error),
-            "class_accuracy": {name: finite(value) for name, value in found.class_accuracy.items()},
+            "class_accuracy": {name: finite(one.mean) for name, one in found.class_accuracy.items()},
             "confusion": found.confusion,
             "accuracy_by_seed": found.accuracy_by_seed,
             "real_images": found.real_images,
@@ -41,29 +40,7 @@ class ArmReport:
     def text(self) -> str:
         found = self.numbers
         rest = (found.macro_accuracy.mean, found.best_epoch_accuracy, found.calibration_error)
-        return Bounds.of(found.accuracy).text().ljust(24) + "".join(f"{one * 100:>13.1f}" for one in rest)
-
-
-@dataclass(frozen=True)
-class GainReport:
-    """How one arm compares with `real`, and the sentence about it."""
-
-    found: "Comparison"
-    verdict: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **asdict(Bounds.of(self.found.overall)),
-            "by_seed": asdict(Bounds.of(self.found.by_seed)),
-            "by_image": asdict(Bounds.of(self.found.by_image)),
-            "chance_of_no_gain": self.found.chance_of_no_gain,
-            "verdict": self.verdict,
-        }
-
-    def lines(self) -> list[str]:
-        low, high = self.found.by_image.low * 100, self.found.by_image.high * 100
-        chance = f"chance of no gain {self.found.chance_of_no_gain * 100:.0f} %"
-        return [self.verdict, f"  these classifiers on other images: {low:+.1f} to {high:+.1f}; {chance}"]
+        return found.accuracy.text().ljust(24) + "".join(f"{one * 100:>13.1f}" for one in rest)
 
 
 @dataclass(frozen=True)
@@ -72,21 +49,21 @@ class TrainReport:
 
     classes: tuple[str, ...]
     arms: Mapping[str, ArmReport]
-    gains: Mapping[str, GainReport]
+    gains: "Mapping[str, Comparison]"
     validation_images: int
     out: Path | None
 
     def as_json(self) -> dict[str, Any]:
         return {
             "arms": {name: one.as_json() for name, one in self.arms.items()},
-            "gains": {name: one.as_json() for name, one in self.gains.items()},
+            "gains": {name: _gain_as_json(one) for name, one in self.gains.items()},
             "classes": self.classes,
             "validation_images": self.validation_images,
             "out": None if self.out is None else str(self.out),
         }
 
     def lines(self) -> list[str]:
-        lines = [line for one in self.gains.values() for line in one.lines()]
+        lines = [line for one in self.gains.values() for line in _gain_lines(one)]
         heading = "accuracy, % (95 %)".ljust(24)
         heading += "".join(f"{name:>13}" for name in ("macro", "best epoch", "calibration"))
         lines += table({name: one.text() for name, one in self.arms.items()}, heading)
@@ -105,15 +82,33 @@ class TrainReport:
         ]
 
 
+def _gain_as_json(found: "Comparison") -> dict[str, Any]:
+    return {
+        **asdict(found.gain),
+        "by_seed": asdict(found.by_seed),
+        "by_image": asdict(found.by_image),
+        "chance_of_no_gain": found.chance_of_no_gain,
+        "verdict": found.sentence(other="real images alone"),
+    }
+
+
+def _gain_lines(found: "Comparison") -> list[str]:
+    sentence = found.sentence(other="real images alone")
+    if found.chance_of_no_gain is None:
+        return [sentence]
+    chance = f"chance of no gain {found.chance_of_no_gain * 100:.0f} %"
+    return [sentence, f"  these classifiers on other images: {found.by_image.text('+')}; {chance}"]
+
+
 @dataclass(frozen=True)
 class DemoReport:
     """What synthetic images did to the classifier in the embedded world."""
 
     sentence: str
-    arms: Mapping[str, Bounds]
+    arms: Mapping[str, Interval]
     groups: Mapping[str, Mapping[str, float]]
     """Mean accuracy per arm on the known and on the unknown classes."""
-    gain: Bounds
+    gain: Interval
     comparisons: tuple[str, ...]
     problem: str
     figure: Path

@@ -1,0 +1,294 @@
+"""Comparisons of arms: what one arm gains over another, with one interval and one verdict everywhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalda.evaluation.statistics import CONFIDENCE, accuracy_interval, around, interval
+from dalda.seeding import generator_of
+from dalda.types import Interval, TrialResult
+
+Numbers = NDArray[np.float64]
+Outcome = Literal["gained", "lost", "no measurable difference", "one seed gives no interval"]
+Pairs = list[tuple[TrialResult, TrialResult]]
+RESAMPLES = 2000
+NO_GAIN = 1e-9
+"""Sums of floats that cancel may miss zero by rounding, and a tie is no gain."""
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """The numbers of one arm at one number of shots, over its seeds."""
+
+    accuracy: Interval
+    """Top-1 over all validation images (micro), after the last epoch."""
+    macro_accuracy: Interval
+    """The mean over classes of the accuracy within each."""
+    best_epoch_accuracy: float
+    """The mean of each seed's best epoch, chosen on the very images it is reported on: it flatters."""
+    loss: float
+    calibration_error: float
+    class_accuracy: dict[str, Interval]
+    confusion: tuple[tuple[int, ...], ...]
+    """Summed over seeds, by true class (outer) and predicted class (inner)."""
+    accuracy_by_seed: dict[int, float]
+    real_images: int
+    synthetic_images: int
+    """Per classifier, the mean over seeds (each may have a set of its own)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another, over the trials that both have."""
+
+    arm: str
+    other: str
+    gain: Interval
+    """For new seeds and new images: decides whether there is a gain."""
+    by_seed: Interval
+    """For new seeds on these images (Student's t)."""
+    by_image: Interval
+    """For these classifiers on new images (bootstrap)."""
+    chance_of_no_gain: float | None
+    """Share of the bootstrap's resamples without a gain; None where the images are not known."""
+    class_gains: dict[str, Interval]
+    """By seed, for the classes that both arms know."""
+    seeds: int
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome_of(self.gain)
+
+    def sentence(self, arm: str = "", other: str = "") -> str:
+        """The verdict in one sentence, with other words for the arms where they are given."""
+        return verdict(self.gain, arm or f"'{self.arm}'", other or f"'{self.other}'")
+
+
+@dataclass(frozen=True)
+class ArmNumbers:
+    """All numbers of one arm, by shots (`all` is no limit)."""
+
+    summaries: dict[str, ArmSummary]
+    gains: dict[str, Comparison]
+    """Against real images alone; empty for the real arm, and where there is none."""
+    overall: Comparison | None
+    """The same, each seed averaged over the numbers of shots."""
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What one arm gains over another, by seed and by validation image."""
+
+    means: Numbers
+    """Each seed's mean gain in accuracy, [seeds]."""
+    parts: Numbers
+    """How far each image moves each seed's mean from where its other images have it, [seeds, images]; 0
+    where a seed was not measured on an image. Scaled so that the squares of a row add up to the variance of
+    the seed's mean over images."""
+
+    @property
+    def mean(self) -> float:
+        return float(self.means.mean())
+
+
+def by_arm(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
+    """Results grouped by arm, in order."""
+    arms: dict[str, list[TrialResult]] = {}
+    for result in results:
+        arms.setdefault(result.arm, []).append(result)
+    return arms
+
+
+def by_shots(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
+    """Results grouped by shots as text (`all` without a limit), in order."""
+    shots: dict[str, list[TrialResult]] = {}
+    for result in results:
+        shots.setdefault("all" if result.shots is None else str(result.shots), []).append(result)
+    return shots
+
+
+def summarize(results: Sequence[TrialResult]) -> ArmSummary:
+    """The numbers of one arm's results, one per seed, all on the same validation images."""
+    classes = np.array([result.class_accuracy for result in results], float)
+    errors = [result.calibration_error for result in results if result.calibration_error is not None]
+    best = [max(result.epoch_accuracy, default=result.accuracy) for result in results]
+    names = results[0].classes
+    return ArmSummary(
+        accuracy=accuracy_interval([result.accuracy for result in results]),
+        macro_accuracy=accuracy_interval(np.nanmean(classes, axis=1)),
+        best_epoch_accuracy=float(np.mean(best)),
+        loss=float(np.mean([result.loss for result in results])),
+        calibration_error=float(np.mean(errors)) if errors else np.nan,
+        class_accuracy={name: accuracy_interval(classes[:, place]) for place, name in enumerate(names)},
+        confusion=tuple(map(tuple, np.sum([result.confusion for result in results], axis=0).tolist())),
+        accuracy_by_seed={result.seed: result.accuracy for result in results},
+        real_images=round(float(np.mean([result.real_images for result in results]))),
+        synthetic_images=round(float(np.mean([result.synthetic_images for result in results]))),
+    )
+
+
+def compare_arms(results: Sequence[TrialResult], real: str | None) -> dict[str, ArmNumbers]:
+    """The numbers of each arm, in the results' order; `real` names the arm without synthetic images."""
+    arms = {arm: by_shots(found) for arm, found in by_arm(results).items()}
+    reference = arms.get(real or "", {})
+    found = {}
+    for arm, shots in arms.items():
+        pairs = {} if arm == real else {key: compare(shots[key], reference.get(key, ())) for key in shots}
+        gains = {key: gain for key, gain in pairs.items() if gain is not None}
+        both = ([one for key in gains for one in group[key]] for group in (shots, reference))
+        overall = compare(*both)
+        found[arm] = ArmNumbers({key: summarize(shots[key]) for key in shots}, gains, overall)
+    return found
+
+
+def compare(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Comparison | None:
+    """The gain of `results` over `others`; None where they share no trial on the same validation images.
+
+    Trials are paired by data set, shots and seed; of several shots, only seeds that have all of them count.
+    """
+    pairs = paired(results, others)
+    if not pairs:
+        return None
+    gains = gains_of(pairs)
+    by_seed = interval(gains.means)
+    by_image, chance = by_seed, None
+    if gains.parts.shape[1]:
+        by_image, chance = difference_by_image(gains, generator_of(0, "bootstrap"))
+    return Comparison(
+        arm=pairs[0][0].arm,
+        other=pairs[0][1].arm,
+        gain=difference(gains),
+        by_seed=by_seed,
+        by_image=by_image,
+        chance_of_no_gain=chance,
+        class_gains=class_gains(pairs),
+        seeds=len(gains.means),
+    )
+
+
+def paired(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Pairs:
+    """The trials that two arms share, ordered; seeds that miss some of the shared shots are left out."""
+    first = {(one.dataset, one.shots or 0, one.seed): one for one in results}
+    second = {(one.dataset, one.shots or 0, one.seed): one for one in others}
+    shared = {key for key in first.keys() & second.keys() if _same_images(first[key], second[key])}
+    shots = {key[:2] for key in shared}
+    complete = [
+        (dataset, few, seed)
+        for dataset, few, seed in sorted(shared)
+        if all((*other, seed) in shared for other in shots if other[0] == dataset)
+    ]
+    return [(first[key], second[key]) for key in complete]
+
+
+def _same_images(result: TrialResult, other: TrialResult) -> bool:
+    """Whether two trials were measured on the same validation images, as far as both say."""
+    known = bool(result.images and other.images)
+    return len(result.right) == len(other.right) and (not known or result.images == other.images)
+
+
+def gains_of(pairs: Pairs) -> Gains:
+    """The gains of paired trials; the trials of a seed at several shots are averaged.
+
+    Images that the results do not name are taken to be each seed's own.
+    """
+    rows: dict[tuple[str, int], Pairs] = {}
+    for result, other in pairs:
+        rows.setdefault((result.dataset, result.seed), []).append((result, other))
+    columns: dict[str, int] = {}
+    found: list[tuple[int, list[int], Numbers]] = []
+    for row, trials in enumerate(rows.values()):
+        for result, other in trials:
+            gain = np.asarray(result.right, float) - np.asarray(other.right, float)
+            names = result.images or [f"{row} {number}" for number in range(len(gain))]
+            scale = len(trials) * np.sqrt(max(len(gain) * (len(gain) - 1), 1))
+            places = [columns.setdefault(name, len(columns)) for name in names]
+            found.append((row, places, (gain - gain.mean()) / scale if len(gain) else gain))
+    parts = np.zeros((len(rows), len(columns)))
+    for row, places, part in found:
+        np.add.at(parts, (row, places), part)
+    means = [np.mean([one.accuracy - other.accuracy for one, other in trials]) for trials in rows.values()]
+    return Gains(np.array(means), parts)
+
+
+def difference_by_image(gains: Gains, generator: np.random.Generator) -> tuple[Interval, float]:
+    """The gain for these classifiers on new images, by bootstrap, and the chance of no gain.
+
+    Images are resampled with all their seeds. The chance is the share of resamples in which the gain is not
+    above zero.
+    """
+    # An image's part takes few values: resampling how many images have each is the same bootstrap.
+    values, counts = np.unique(gains.parts.mean(0).round(12), return_counts=True)
+    images = int(counts.sum())
+    means = gains.mean + generator.multinomial(images, counts / images, size=RESAMPLES) @ values
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(gains.mean, float(low), float(high)), float((means <= NO_GAIN).mean())
+
+
+def difference(gains: Gains) -> Interval:
+    """The gain between two arms, paired by seed and by image, that new seeds and new images would show.
+
+    Two-way random effects, where seeds may share all images, some, or none: the variance of the mean is
+    that of the seeds' means over their number, plus what any two seeds have in common by their images. The
+    degrees of freedom are Satterthwaite's, lessened for few seeds. One seed gives no interval; where the
+    images are not known (tables without them), the interval is Student's t over the seeds.
+    """
+    seeds, images = gains.parts.shape
+    if seeds < 2 or images == 0:
+        return interval(gains.means)
+    if images < 2:
+        return Interval(gains.mean, None, None)
+    of_seeds = float(gains.means.var(ddof=1)) / seeds
+    together, apart = float((gains.parts.sum(0) ** 2).sum()), float((gains.parts**2).sum())
+    shared = (together - apart) / (seeds * (seeds - 1))
+    # Estimates may cancel beyond what is possible: never below the smaller of the two shares, nor, where
+    # the seeds agree to the digit, without the chance of each image.
+    variance = max(of_seeds + shared, min(of_seeds, together / seeds**2)) or apart / seeds**2
+    if variance == 0:
+        return Interval(gains.mean, gains.mean, gains.mean)
+    # Few seeds give their share only roughly, and where it comes out too small Satterthwaite promises a
+    # little too much: the factor brings simulated intervals back to 95 %
+    # (tests/evaluation/test_intervals.py).
+    rough = 1 - 1 / (2 * seeds)
+    terms = np.array([of_seeds, together / (seeds * (seeds - 1))])
+    spread = float((terms**2 / [seeds - 1, images - 1]).sum())
+    degrees = max(rough * variance**2 / spread, seeds - 1) if spread else np.inf
+    return around(gains.mean, float(np.sqrt(variance)), degrees)
+
+
+def class_gains(pairs: Pairs) -> dict[str, Interval]:
+    """The gain per class, over seeds (Student's t), for the classes that the paired trials share."""
+    values: dict[str, dict[tuple[str, int], list[float]]] = {}
+    for result, other in pairs:
+        reference = dict(zip(other.classes, other.class_accuracy, strict=True))
+        for label, share in zip(result.classes, result.class_accuracy, strict=True):
+            gain = share - reference.get(label, np.nan)
+            if np.isfinite(gain):
+                seed = (result.dataset, result.seed)
+                values.setdefault(label, {}).setdefault(seed, []).append(gain)
+    return {
+        label: interval([np.mean(found) for found in seeds.values()]) for label, seeds in values.items()
+    }
+
+
+def outcome_of(gain: Interval) -> Outcome:
+    """What an interval of a gain allows to say: a gain or a loss only where it excludes zero."""
+    if gain.low is None:
+        return "one seed gives no interval"
+    if not gain.excludes_zero:
+        return "no measurable difference"
+    return "gained" if gain.mean > 0 else "lost"
+
+
+def verdict(gain: Interval, arm: str = "synthetic images", other: str = "real images alone") -> str:
+    """One sentence about a gain; it says gain or loss only where the interval excludes zero."""
+    outcome = outcome_of(gain)
+    if gain.low is None or gain.high is None:
+        return f"One seed gives no interval ({gain.mean * 100:+.1f} points, {arm} against {other})."
+    within = f"95 % interval {gain.low * 100:+.1f} to {gain.high * 100:+.1f}"
+    if outcome == "no measurable difference":
+        return f"No measurable difference between {arm} and {other} ({within})."
+    points = f"{abs(gain.mean) * 100:.1f} points"
+    return f"{arm[:1].upper()}{arm[1:]} {outcome} {points} of accuracy against {other} ({within})."
