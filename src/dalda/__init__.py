@@ -22,7 +22,7 @@ _PUBLIC = {
     "augment": "dalda.workflows.augment",
     "evaluate": "dalda.workflows.evaluate",
     "export": "dalda.workflows.export",
-    "import_original": "dalda.workflows.import_original",
+    "import_original": "dalda.compat.import_folder",
     "plot": "dalda.workflows.plot",
     "dry_run": "dalda.workflows.augment",
     "report": "dalda.workflows.report.page",
@@ -36,6 +36,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from dalda.compat.import_folder import import_original as import_original
     from dalda.config import AugmentConfig as AugmentConfig
     from dalda.config import CaptionConfig as CaptionConfig
     from dalda.config import EvaluateConfig as EvaluateConfig
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from dalda.workflows.evaluate import evaluate as evaluate
     from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.export import export as export
-    from dalda.workflows.import_original import import_original as import_original
     from dalda.workflows.plot import plot as plot
     from dalda.workflows.real_images import load_dataset as load_dataset
     from dalda.workflows.report.page import report as report

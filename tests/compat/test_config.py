@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from tests.compat.tiny_pets import CONFIGS, write_reference_config
 
-from dalda.compat.config import converted, read_study
-from dalda.config.experiment import parse_study, trials_of
+from dalda.config.experiment import parse_study, read_study, study_as_yaml, trials_of
 from dalda.errors import UserError
 
 LLM = "cfg_dalda_pets_llm_prompt_adaptive_scaling_clip"
@@ -31,7 +30,7 @@ def test_every_field_arrives(tmp_path: Path) -> None:
     assert (first.synthetic.guidance_scale, first.synthetic.steps) == (7.5, 1)
     assert (first.train.epochs, first.train.iterations, first.train.batch_size) == (2, 3, 4)
     assert first.train.backbone == "doodle"
-    assert parse_study(converted(study)) == study
+    assert parse_study(study_as_yaml(study)) == study
 
 
 def test_the_four_ways_of_the_papers_grid(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 from tests.compat.tiny_pets import CONFIGS, make_tiny_pets, write_captions, write_reference_config
 
+from dalda.compat.results import rows_of
+from dalda.compat.study import OriginalProtocol, read_images
 from dalda.config.experiment import Study
 from dalda.datasets.published import class_names
 from dalda.errors import UserError
 from dalda.types import TrialResult
-from dalda.workflows.original_folder import left_by_original, read_reference_set, result_rows
 from dalda.workflows.trials import base_book, tasks_of
 
 SCRIPT = """
@@ -108,18 +109,18 @@ def result_of(shots: int) -> TrialResult:
 
 
 def test_without_a_curve_the_last_epoch_is_the_only_one() -> None:
-    assert list(result_rows(result_of(2), None, 50)) == [
+    assert list(rows_of(result_of(2), None, 50)) == [
         [0, 2, 49, 1.5, "Loss", "Validation"],
-        [0, 2, 49, 0.25, "Accuracy", "Validation"],
+        [0, 2, 49, 0.125, "Accuracy", "Validation"],
         [0, 2, 49, 0.25, "Accuracy B C", "Validation"],
-        [0, 2, 49, pytest.approx(float("nan"), nan_ok=True), "Accuracy D", "Validation"],
+        [0, 2, 49, 0.0, "Accuracy D", "Validation"],
     ]
 
 
 def test_a_curve_gives_every_epoch_of_both_parts() -> None:
     parts = [f"{part}_{kind}" for part in ("training", "validation") for kind in ("loss", "accuracy")]
     curve = {name: [[0.0, 1.0], [2.0, 4.0]] for name in parts}
-    rows = list(result_rows(result_of(2), curve, 2))
+    rows = list(rows_of(result_of(2), curve, 2))
     assert len(rows) == 2 * 2 * 2 * 3
     assert [0, 2, 1, 3.0, "Accuracy", "Training"] in rows
     assert [0, 2, 1, 4.0, "Loss D", "Validation"] in rows
@@ -151,20 +152,24 @@ def test_what_the_reference_generated_is_used(world: Path, tmp_path: Path) -> No
         source = task.split.images[index].path.name
         lines.append(f"/data/pets/{source},out/aug-{index}-{repeat}.png,a photo,0.5,0.9,0.2")
     (folder / "source_image_prompt.csv").write_text("\n".join(lines) + "\n")
-    found = read_reference_set(folder, task.split, 2)
+    found = read_images(folder, task.split, 2)
     assert sorted(found) == [0, 1, 2, 3]
     assert [one.source for _, one in sorted(found.items())] == [
         task.split.images[index].path for index in (0, 0, 1, 1)
     ]
-    there, skip = left_by_original(study_with(world, tmp_path, (0, 1, 1, 0)), task)
-    assert ([one.request_id for one in there], skip) == (["aug-0-0", "aug-0-1", "aug-1-0"], 3)
-    with pytest.raises(UserError, match=r"resume says that 8 images are in .* but there are 4"):
-        left_by_original(study_with(world, tmp_path, (0, 1, 3, 1)), task)
+    existing = OriginalProtocol().existing_images
+    for resume in (None, (0, 1, 1, 0), (0, 1, 1, 1)):
+        images = existing(study_with(world, tmp_path, resume), task)
+        assert [image.request_id[4:] for image in images.values()] == ["0-0", "0-1", "1-0", "1-1"]
+    with pytest.raises(UserError, match=r"resume says that 8 images are in .*, but 4 of them are missing"):
+        existing(study_with(world, tmp_path, (0, 1, 3, 1)), task)
     with pytest.raises(UserError, match="not in the study"):
-        left_by_original(study_with(world, tmp_path, (5, 1, 0, 0)), task)
+        existing(study_with(world, tmp_path, (5, 1, 0, 0)), task)
 
 
 def test_base_captions_of_the_reference_have_underscores(world: Path, tmp_path: Path) -> None:
-    (task,) = tasks_of(study_with(world, tmp_path, None))
-    assert base_book(task.split, underscores=True)["basset hound"] == ["a photo of a basset_hound"]
-    assert base_book(task.split, underscores=False)["basset hound"] == ["a photo of a basset hound"]
+    study = study_with(world, tmp_path, None)
+    (task,) = tasks_of(study)
+    original = study.model_copy(update={"original": True})
+    assert base_book(original, task.split)["basset hound"] == ["a photo of a basset_hound"]
+    assert base_book(study, task.split)["basset hound"] == ["a photo of a basset hound"]

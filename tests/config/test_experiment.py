@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalda.compat.config import converted, read_study
-from dalda.config.experiment import ArmConfig, Study, parse_study, trials_of
+from dalda.config.experiment import ArmConfig, Study, parse_study, read_study, study_as_yaml, trials_of
 from dalda.errors import UserError
 from dalda.workflows.experiment import settled
 
@@ -97,7 +96,7 @@ def test_what_the_reference_has_is_taken() -> None:
 
 def test_what_is_converted_reads_back() -> None:
     study = parse_study(STUDY)
-    assert parse_study(converted(study)) == study
+    assert parse_study(study_as_yaml(study)) == study
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tests.workflows.drawn_set import drawn_set
 
-from dalda.compat.synthetic_folder import images_in, read_table
+from dalda.compat.prompt_table import images_in, read_table
 from dalda.config import ExportConfig
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError

@@ -54,9 +54,9 @@ def convert(
     ] = None,
 ) -> None:
     """Show what one of the original code's .py files means, as a study in YAML; nothing is executed."""
-    from dalda.compat.config import converted, read_study
+    from dalda.config.experiment import read_study, study_as_yaml
 
-    text = converted(read_study(study))
+    text = study_as_yaml(read_study(study))
     if out is None:
         print(text, end="")
         return

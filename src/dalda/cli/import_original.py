@@ -24,13 +24,13 @@ def import_original(
 ) -> None:
     """Take over images that the original DALDA code made (aug-*.png) as a synthetic set; they stay
     there."""
+    from dalda.compat import import_folder
     from dalda.config import ImportConfig
-    from dalda.workflows import import_original as importing
 
     config = config_of(
         ImportConfig,
         **{"folder": folder, "dataset": dataset, "root": root, "out": out, "model": model},
         on_bad_image=on_bad_image,
     )
-    report = importing.import_original(config)
+    report = import_folder.import_original(config)
     show(as_json, report.as_json(), report.lines())

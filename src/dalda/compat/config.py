@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dalda.compat.literal import Assigned, Value, read_config
-from dalda.config.experiment import Study, StudyMistake, checked_study, parse_study, read_yaml_study
+from dalda.config.experiment import Study, StudyMistake, checked_study
 from dalda.errors import UserError
 from dalda.progress import say
 
@@ -46,16 +44,11 @@ FIELDS = UNUSED | {
     "num_inference_steps",
     "resume",
 }
-SUFFIXES = {".yaml", ".yml", ".py"}
 
 
 def read_study(path: Path) -> Study:
-    """A study from YAML, or from one of the original code's .py files, which is read and never executed."""
-    if path.suffix == ".py":
-        return study_of(read_config(path), str(path))
-    if path.suffix in SUFFIXES:
-        return read_yaml_study(path)
-    raise UserError(f"'{path}' is no study: name a .yaml file, or one of the original code's .py files")
+    """A study from a .py file, which is read and never executed."""
+    return study_of(read_config(path), str(path))
 
 
 def study_of(fields: Mapping[str, Assigned], name: str = "config") -> Study:
@@ -96,15 +89,6 @@ def study_of(fields: Mapping[str, Assigned], name: str = "config") -> Study:
         },
         said,
     )
-
-
-def converted(study: Study) -> str:
-    """The study as YAML that reads back as the same."""
-    held = study.model_dump(mode="json", exclude_defaults=True)
-    held["shots"] = ["all" if one is None else one for one in held["shots"]]
-    text: str = yaml.safe_dump(held, allow_unicode=True, sort_keys=False, width=100)
-    assert parse_study(text) == study
-    return text
 
 
 class _Fields:

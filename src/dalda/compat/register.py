@@ -1,1 +1,46 @@
 """Adds the formats and the protocol of the original DALDA code to the tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules, Study
+from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportForm, ExportImage
+from dalda.workflows.protocols import PROTOCOLS, StudyProtocol
+
+RULES = ProtocolRules(
+    name="the original DALDA code",
+    fixed={"scale_sampling": "clipped"},
+    allowed={
+        "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
+        "clip_weighting": (False,),
+        "finetune": ("head",),
+        "head_init": ("zero-shot",),
+        "batch_augment": ("none",),
+        "transforms": ("standard",),
+        "scale_sampling": ("clipped",),
+    },
+)
+
+
+def _read_study(path: Path) -> Study:
+    from dalda.compat.config import read_study
+
+    return read_study(path)
+
+
+def _export(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+    from dalda.compat.export_form import write_original
+
+    write_original(images, folder)
+
+
+def _protocol() -> StudyProtocol:
+    from dalda.compat.study import OriginalProtocol
+
+    return OriginalProtocol()
+
+
+STUDY_READERS.register(".py", _read_study)
+PROTOCOL_RULES.register("original", RULES)
+EXPORT_FORMS.register("original", ExportForm(_export, holds_real_images=False))
+PROTOCOLS.register("original", _protocol)

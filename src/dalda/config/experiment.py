@@ -1,6 +1,6 @@
 """A whole study in one file: data set, captions, arms, shots and seeds, and what they expand to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,20 +13,11 @@ from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location, names_of
 from dalda.config.train import TrainConfig, UsageConfig
 from dalda.errors import UserError, first_line
+from dalda.registry import Registry
 
 REAL = "real"
 """The method of an arm without synthetic images."""
 MAX_BYTES = 256 * 1024
-ORIGINAL_HAS: dict[str, tuple[object, ...]] = {
-    "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
-    "clip_weighting": (False,),
-    "finetune": ("head",),
-    "head_init": ("zero-shot",),
-    "batch_augment": ("none",),
-    "transforms": ("standard",),
-    "scale_sampling": ("clipped",),
-}
-"""What these options may say where the original code's loop is run, which knows nothing else."""
 Shots = Annotated[int, Field(ge=1)] | None
 
 
@@ -59,15 +50,14 @@ class Study(Strict):
     arms: tuple[ArmConfig, ...] = Content(min_length=1)
     device: str = Execution("auto")
     original: bool = Content(False)
-    """The original code's semantics in place of ours (docs/compat.md)."""
+    """The protocol of the published experiments in place of ours (docs/compat.md)."""
     original_csv: bool = Execution(False)
-    """Whether results_{seed}_{shots}.csv in the original code's schema are written too."""
+    """Whether the result tables of that protocol are written too."""
     out: Path | None = Location(None)
     synthetic_dir: str | None = Location(None, min_length=1)
-    """A folder name per synthetic set, with {seed}, {examples_per_class} and {arm} to be filled."""
+    """A folder name per synthetic set, with {seed}, {shots} and {arm} to be filled."""
     resume: tuple[int, int, int, int] | None = Content(None)
-    """Seed, shots, index and repeat of the last image that the original code itself left in
-    synthetic_dir."""
+    """Seed, shots, index and repeat of the last image that another program left in synthetic_dir."""
 
     @field_validator("shots", mode="before")
     @classmethod
@@ -137,7 +127,7 @@ def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> Au
     own = {key: value for key, value in arm.settings.items() if key not in UsageConfig.model_fields}
     settings = {**study.augment, **own, "method": arm.method, "captions": None}
     if study.original:
-        settings["scale_sampling"] = "clipped"
+        settings |= PROTOCOL_RULES["original"].fixed
     if "ip_adapter_scale" in settings:
         settings["ip_adapter_scale"] = str(settings["ip_adapter_scale"])  # a number, in YAML
     config = AugmentConfig(**_examples(study, seed, shots), out=Path(), **settings)
@@ -168,6 +158,38 @@ class StudyMistake(UserError):
 
 def most(shots: Sequence[int | None]) -> int | None:
     return None if None in shots else max(one for one in shots if one is not None)
+
+
+@dataclass(frozen=True)
+class ProtocolRules:
+    """What a protocol fixes in a study."""
+
+    name: str
+    """Its name in a sentence."""
+    fixed: Mapping[str, object]
+    """Options of `dalda augment` that it sets."""
+    allowed: Mapping[str, tuple[object, ...]]
+    """The values that it knows of an option, its own default first."""
+
+
+PROTOCOL_RULES: Registry[ProtocolRules] = Registry()
+
+
+def read_study(path: Path) -> Study:
+    """A study from a file, in the format that its suffix names."""
+    reader = STUDY_READERS.get(path.suffix)
+    if reader is None:
+        raise UserError(f"'{path}' is no study; name a file that ends in {', '.join(STUDY_READERS)}")
+    return reader(path)
+
+
+def study_as_yaml(study: Study) -> str:
+    """The study as YAML that reads back as the same study."""
+    settings = study.model_dump(mode="json", exclude_defaults=True)
+    settings["shots"] = ["all" if shots is None else shots for shots in settings["shots"]]
+    text: str = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=100)
+    assert parse_study(text) == study
+    return text
 
 
 def read_yaml_study(path: Path) -> Study:
@@ -230,19 +252,21 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
             except ValidationError as error:
                 its = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
                 raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
-    found = unlike_original(study)
+    found = refused_by_protocol(study)
     if found is not None:
         raise _said(*found, tree, name)
 
 
-def unlike_original(study: Study) -> tuple[tuple[str | int, ...], str] | None:
-    """Where a study of the original code's semantics asks for what these do not have, and the sentence."""
+def refused_by_protocol(study: Study) -> tuple[tuple[str | int, ...], str] | None:
+    """The place and the sentence of the first setting that the study's protocol does not have."""
+    if not study.original:
+        return None
+    rules = PROTOCOL_RULES["original"]
     own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
     for place, settings in [(("augment",), study.augment), (("train",), study.train), *own]:
-        for key, values in ORIGINAL_HAS.items() if study.original else ():
+        for key, values in rules.allowed.items():
             if settings.get(key, values[0]) not in values:
-                what = f"the original code has no {key} {settings[key]}; leave it out"
-                return (*place, key), what
+                return (*place, key), f"{rules.name} has no {key} {settings[key]}; leave it out"
     return None
 
 
@@ -287,3 +311,9 @@ def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
                 raise UserError(f"{name}, line {key.start_mark.line + 1}: '{key.value}' is set twice")
             seen.add(str(key.value))
             _refuse_duplicates(value, name)
+
+
+STUDY_READERS: Registry[Callable[[Path], Study]] = Registry(
+    {".yaml": read_yaml_study, ".yml": read_yaml_study}
+)
+"""File suffix to a function that reads a study, without running anything in the file."""

@@ -17,6 +17,7 @@ from typing import Any
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import METADATA, TRAIN, folder_name
 from dalda.progress import Progress
+from dalda.registry import Registry
 from dalda.seeding import generator_of
 
 SHARD_IMAGES = 1000
@@ -55,6 +56,8 @@ class ExportFolder:
 
     path: Path
     progress: Progress
+    sources: Sequence[tuple[str, str]] = ()
+    """(class, SHA-256) of all source images, class by class; those without an image are last in theirs."""
     linked: int = 0
     copied: int = 0
     files: list[str] = field(default_factory=list)
@@ -149,9 +152,11 @@ def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-EXPORT_FORMS: dict[str, ExportForm] = {
-    "folder": ExportForm(_write_folder),
-    "hf": ExportForm(_write_hugging_face),
-    "webdataset": ExportForm(_write_webdataset),
-}
+EXPORT_FORMS: Registry[ExportForm] = Registry(
+    {
+        "folder": ExportForm(_write_folder),
+        "hf": ExportForm(_write_hugging_face),
+        "webdataset": ExportForm(_write_webdataset),
+    }
+)
 """By the word of `--to`; a module that brings another form adds it here. `csv` is a single file."""

@@ -13,9 +13,9 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.progress import say
 from dalda.workflows.augment import dry_run, preset_of
-from dalda.workflows.experiment import chosen_arms, missing_tasks, refuse_others, settled
+from dalda.workflows.experiment import chosen_arms, missing_tasks, place_of, refuse_others, settled
 from dalda.workflows.loading import load_features
-from dalda.workflows.original_folder import left_by_original, place_of
+from dalda.workflows.protocols import protocol_of
 from dalda.workflows.reports.experiment import StudyPreview
 from dalda.workflows.synthetic_sets import backbone_for
 from dalda.workflows.train import schedule_of
@@ -40,9 +40,9 @@ def dry_run_experiment(
     study = settled(source, out=out, root=root, original=original)
     folder = study.out or Path()
     arms = chosen_arms(study, only)
-    refuse_others(folder)
+    refuse_others(folder, protocol_of(study).leftovers(folder))
     tasks = [task for task in tasks_of(study) if task.spec.arm in arms]
-    missing = missing_tasks(folder, tasks)
+    missing = missing_tasks(study, folder, tasks)
     sets = {task.set_id: task for task in tasks if task.synthetic is not None}
     needed = {task.set_id for task in missing}
     left = {name: _left(study, task) for name, task in sets.items() if name in needed}
@@ -55,7 +55,7 @@ def dry_run_experiment(
         trials=len(tasks),
         missing_trials=len(missing),
         synthetic_sets=len(sets),
-        images=sum(map(_planned, sets.values())),
+        images=sum(task.images for task in sets.values()),
         missing_images=sum(left.values()),
         generating_seconds=seconds,
         training_seconds=_training(study, missing),
@@ -63,21 +63,13 @@ def dry_run_experiment(
     )
 
 
-def _planned(task: Task) -> int:
-    """Images of a set: those of its own shots, which may be more than the trial's."""
-    config = task.synthetic
-    assert config is not None
-    return config.per_image * task.sources
-
-
 def _left(study: Study, task: Task) -> int:
     """Images of a set that are still to be generated."""
-    _, skip = left_by_original(study, task)
-    if skip is None or task.synthetic is None:
-        return 0
-    folder = place_of(task.synthetic.out, skip)
+    assert task.synthetic is not None
+    existing = protocol_of(study).existing_images(study, task)
+    folder = place_of(task.synthetic.out, existing)
     done = len(SyntheticDataset.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
-    return max(0, _planned(task) - skip - done)
+    return max(0, task.images - len(existing) - done)
 
 
 def _generating(
@@ -130,7 +122,7 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
     except UserError as error:
         say(f"note: the time of training is unknown, since {error}")
         return None
-    made = sum(map(_planned, {one.set_id: one for one in missing if one.synthetic is not None}.values()))
+    made = sum({task.set_id: task.images for task in missing}.values())
     real = {example.sha256 for one in missing for example in one.split.images}
     held_out = {example.sha256 for one in missing for example in one.validation.images}
     images = len(held_out) + (0 if study.original else views * (made + len(real)))
@@ -139,7 +131,6 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
 
 def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
     """One training step of the trial, on its real images."""
-    from dalda.compat.protocol import run_as_original
     from dalda.evaluation.run import run_all
     from dalda.evaluation.trial import Trial
 
@@ -151,9 +142,7 @@ def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
     seconds = 0.0
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
-        if study.original:
-            run_as_original(trial, few, store, quick)
-        else:
+        if protocol_of(study).train(study, trial, few, store, quick) is None:
             run_all(
                 [trial],
                 few,

@@ -7,13 +7,12 @@ results.csv (tidy) and synthetic/ (a folder per set).
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.compat.config import converted, read_study
-from dalda.config.experiment import REAL, Study, unlike_original
+from dalda.config.experiment import REAL, Study, read_study, refused_by_protocol, study_as_yaml
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
@@ -21,15 +20,7 @@ from dalda.storage.atomic import write_atomically
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model
-from dalda.workflows.original_folder import (
-    Curve,
-    as_curve,
-    left_by_original,
-    place_of,
-    read_curve,
-    write_prompts,
-    write_results,
-)
+from dalda.workflows.protocols import Curves, protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports.experiment import StudyReport
 from dalda.workflows.results import OUTCOMES, PLAN, read_result
@@ -66,20 +57,19 @@ def run_experiment(
 ) -> StudyReport:
     """Runs a study, or what is missing of it; `only` names the arms to run, all when empty.
 
-    `source` is a study, a YAML file, or a .py file of the original code. Raises UserError for a mistake in
-    it.
+    `source` is a study or a file that describes one. Raises UserError for a mistake in it.
     """
     started = time.monotonic()
     study = settled(source, out=out, root=root, original=original)
     folder = study.out or Path()
     arms = chosen_arms(study, only)
-    refuse_others(folder)
+    refuse_others(folder, protocol_of(study).leftovers(folder))
     tasks = tasks_of(study)
     with held(folder):
-        write_atomically(folder / SETTINGS, converted(study))
+        write_atomically(folder / SETTINGS, study_as_yaml(study))
         write_atomically(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
         bench = _Bench(study, folder)
-        missing = [task for task in missing_tasks(folder, tasks) if task.spec.arm in arms]
+        missing = [task for task in missing_tasks(study, folder, tasks) if task.spec.arm in arms]
         for number, task in enumerate(missing, 1):
             result = bench.finish(task)
             shots = "all" if result.shots is None else result.shots
@@ -109,7 +99,7 @@ def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumb
 def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, original: bool) -> Study:
     """The study with what the command line adds, and a place for its results.
 
-    Raises UserError where it asks for what the original code's semantics do not have.
+    Raises UserError where it asks for what its protocol does not have.
     """
     study = source if isinstance(source, Study) else read_study(Path(source))
     name = study.dataset if isinstance(source, Study) else Path(source).stem
@@ -117,9 +107,9 @@ def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, 
     study = study.model_copy(
         update={"out": place, "root": root or study.root, "original": original or study.original}
     )
-    unlike = unlike_original(study)
-    if unlike is not None:
-        raise UserError(f"{'.'.join(map(str, unlike[0]))}: {unlike[1]}")
+    refused = refused_by_protocol(study)
+    if refused is not None:
+        raise UserError(f"{'.'.join(map(str, refused[0]))}: {refused[1]}")
     return study
 
 
@@ -132,13 +122,15 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     return set(only or names)
 
 
-def refuse_others(folder: Path) -> None:
-    """Raises UserError unless the folder is new, empty, or a run's."""
-    refuse_foreign(folder, PLAN, "dalda run", {SETTINGS})
+def refuse_others(folder: Path, leftovers: Collection[str] = ()) -> None:
+    """Raises UserError unless the folder is new, empty, a run's, or holds `leftovers` alone."""
+    refuse_foreign(folder, PLAN, "dalda run", {SETTINGS, *leftovers})
 
 
-def missing_tasks(folder: Path, tasks: Sequence[Task]) -> list[Task]:
-    return [task for task in tasks if not _file(folder, task).exists()]
+def missing_tasks(study: Study, folder: Path, tasks: Sequence[Task]) -> list[Task]:
+    """The trials without a result, in the order of the plan."""
+    elsewhere = protocol_of(study).done_elsewhere
+    return [task for task in tasks if not _file(folder, task).exists() and not elsewhere(study, task)]
 
 
 def finished(folder: Path, tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
@@ -148,17 +140,16 @@ def finished(folder: Path, tasks: Sequence[Task]) -> list[tuple[TrialResult, Tas
 
 
 def save_results(folder: Path, study: Study, tasks: Sequence[Task]) -> None:
-    """results.csv, and the original code's tables where they are wanted, from the results that are
-    there."""
-    there = finished(folder, tasks)
-    write_table(folder, [result for result, _ in there])
-    for arm in study.arms if study.original_csv else ():
-        place = folder if len(study.arms) == 1 else folder / "original" / folder_name(arm.name)
-        place.mkdir(parents=True, exist_ok=True)
-        own = [
-            (one, read_curve(_file(folder, task, "curves"))) for one, task in there if one.arm == arm.name
-        ]
-        write_results(place, own, tasks[0].spec.train.epochs)
+    """results.csv, and the protocol's own tables, from the results so far."""
+    done = finished(folder, tasks)
+    write_table(folder, [result for result, _ in done])
+    trials = [(result, _read_curves(_file(folder, task, "curves"))) for result, task in done]
+    protocol_of(study).results_written(study, folder, trials, tasks[0].spec.train.epochs)
+
+
+def _read_curves(path: Path) -> Curves | None:
+    curves: Curves | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return curves
 
 
 def _file(folder: Path, task: Task, part: str = OUTCOMES) -> Path:
@@ -167,6 +158,11 @@ def _file(folder: Path, task: Task, part: str = OUTCOMES) -> Path:
 
 def _left_out(folder: Path, task: Task) -> Path:
     return folder / EXCLUDED / f"{task.id}.jsonl"
+
+
+def place_of(out: Path, existing: Collection[int]) -> Path:
+    """The folder of a set: beside another program's images, among which nothing is written."""
+    return out / "dalda" if existing else out
 
 
 @dataclass
@@ -197,12 +193,13 @@ class _Bench:
         """The images that the trial may use, and those rejected; what is missing of them is generated."""
         if task.synthetic is None:
             return (), []
-        there, skip = left_by_original(self.study, task)
+        existing = protocol_of(self.study).existing_images(self.study, task)
+        images = list(existing.values())
         rejected: tuple[SyntheticImage, ...] = ()
-        if skip is not None:
-            folder = self.generate(task, skip)
-            made = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
-            there, rejected = [*there, *made.samples], made.rejected
+        if len(existing) < task.images:
+            folder = self.generate(task, existing)
+            generated = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
+            images, rejected = [*images, *generated.samples], generated.rejected
         examples = {(one.sha256, one.label) for one in task.split.images}
 
         def of_trial(samples: Sequence[SyntheticImage]) -> list[SyntheticImage]:
@@ -210,21 +207,21 @@ class _Bench:
             return [one for one in samples if (one.source_sha256, one.label) in examples]
 
         out = [Excluded(task.spec.arm, one.request_id, REJECTED, REJECTED) for one in of_trial(rejected)]
-        return tuple(of_trial(there)), out
+        return tuple(of_trial(images)), out
 
-    def generate(self, task: Task, skip: int) -> Path:
-        """Makes the task's synthetic set, but for the first `skip` requests; tells where."""
+    def generate(self, task: Task, existing: Collection[int]) -> Path:
+        """Generates the task's synthetic set without the requests of the numbers in `existing`."""
         config = task.synthetic
         assert config is not None
-        config = config.model_copy(update={"out": place_of(config.out, skip)})
+        config = config.model_copy(update={"out": place_of(config.out, existing)})
         task.write_captions()
         decided = decide(config, hold_out=task.hold_out)
-        decided = replace(decided, plan=GenerationPlan(decided.plan.requests[skip:]))
+        missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)
+        decided = replace(decided, plan=GenerationPlan(missing))
         store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
         report = generate_plan(config, decided, store, self.renderer(decided, store))
         self.generated += report.generated
-        if self.study.original_csv:
-            write_prompts(config.out, decided.plan, store)
+        protocol_of(self.study).set_written(self.study, config.out, decided.plan, store)
         return config.out
 
     def renderer(self, decided: AugmentPlan, store: SyntheticDataset) -> "Renderer | None":
@@ -238,7 +235,7 @@ class _Bench:
 
     def train(
         self, task: Task, samples: tuple[SyntheticImage, ...]
-    ) -> tuple[TrialResult, Curve | None, list[Excluded]]:
+    ) -> tuple[TrialResult, Curves | None, list[Excluded]]:
         from dalda.evaluation.run import run_all
         from dalda.evaluation.trial import Trial
 
@@ -257,11 +254,9 @@ class _Bench:
         excluded: list[Excluded] = []
         if samples:
             trial, excluded = sieved(config, trial, store, schedule)
-        if self.study.original:
-            from dalda.compat.protocol import run_as_original
-
-            result, curves = run_as_original(trial, task.validation, store, schedule)
-            return result, as_curve(curves), excluded
+        other = protocol_of(self.study).train(self.study, trial, task.validation, store, schedule)
+        if other is not None:
+            return *other, excluded
         (result,) = run_all(
             [trial],
             task.validation,

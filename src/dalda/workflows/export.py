@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import dalda.compat.export_form  # noqa: F401  (registers its form)
 from dalda.config import ExportConfig
 from dalda.datasets.image_io import IMAGE_SUFFIXES, check_image, sha256_of
 from dalda.errors import UserError
@@ -78,10 +77,19 @@ def export(config: ExportConfig) -> ExportReport:
         write_new(config.out, table.encode(errors="backslashreplace"))
         return report
     with _new_folder(config.out) as path, progress("export", len(images)) as bar:
-        folder = ExportFolder(path, bar)
+        folder = ExportFolder(path, bar, _sources(config.source))
         form.write(images, folder)
     report.linked, report.copied, report.files = folder.linked, folder.copied, folder.files
     return report
+
+
+def _sources(folder: Path) -> list[tuple[str, str]]:
+    """(class, SHA-256) of the source images, class by class, those without an image last in their class."""
+    dataset = SyntheticDataset.existing(folder)
+    records = [*dataset.lines(), *dataset.dropped()]
+    sources = dict.fromkeys((str(record["label"]), str(record["source_sha256"])) for record in records)
+    classes = list(dict.fromkeys(label for label, _ in sources))
+    return sorted(sources, key=lambda source: classes.index(source[0]))
 
 
 def _refuse_existing(out: Path) -> None:

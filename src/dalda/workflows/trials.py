@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dalda.captions.caption_file import write_book
-from dalda.captions.templates import base_caption
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
-from dalda.datasets.registry import caption_name
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.methods.scale_policy import policy_named
@@ -19,6 +17,7 @@ from dalda.review.log import rejected
 from dalda.types import FewShotSplit
 from dalda.workflows.augment import preset_of
 from dalda.workflows.captions import captions_for
+from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import load_dataset, split_of
 from dalda.workflows.synthetic_sets import backbone_for
 
@@ -39,6 +38,11 @@ class Task:
     sources: int
     """Real images that the set is made from, which may be more than the trial's."""
     id: str
+
+    @property
+    def images(self) -> int:
+        """The planned images of the synthetic set; 0 without one."""
+        return 0 if self.synthetic is None else self.synthetic.per_image * self.sources
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def tasks_of(study: Study) -> list[Task]:
             if folders.setdefault(config.out, set_id) != set_id:
                 raise UserError(
                     f"synthetic_dir puts different sets into '{config.out}'; "
-                    "let its name hold {seed}, {examples_per_class} and {arm}"
+                    "let its name hold {seed}, {shots} and {arm}"
                 )
         split, validation = drawn(spec.train), drawn(spec.train, "val")
         backbone = backbone_for(spec.train, spec.train.backbone)
@@ -110,7 +114,7 @@ def _settled(
     preset = preset_of(config)
     base, file = None, None
     if spec.captions == "base":
-        base = base_book(split, underscores=study.original)
+        base = base_book(study, split)
         file = out / "captions" / f"base-{digest_of(base)[:8]}.json"
     elif spec.captions != "grammar":
         file = Path(spec.captions)
@@ -126,11 +130,10 @@ def _settled(
 
 
 def filled(template: str, spec: TrialSpec) -> str:
-    """The folder of a set by the original code's template; only three words are replaced, nothing is
-    run."""
+    """The folder of a set by a template; only these words are replaced, nothing is run."""
     words = {
         "{seed}": str(spec.train.seed),
-        "{examples_per_class}": str(spec.train.shots or "all"),
+        "{shots}": str(spec.train.shots or "all"),
         "{arm}": folder_name(spec.arm),
     }
     for word, value in words.items():
@@ -138,16 +141,10 @@ def filled(template: str, spec: TrialSpec) -> str:
     return template
 
 
-def base_book(split: FewShotSplit, *, underscores: bool) -> dict[str, list[str]]:
-    """The paper's plain caption for each class; the original code has underscores for its spaces."""
-    return {
-        name: [
-            base_caption(
-                name if underscores else caption_name(split.dataset, name), underscores=underscores
-            )
-        ]
-        for name in split.classes
-    }
+def base_book(study: Study, split: FewShotSplit) -> dict[str, list[str]]:
+    """The paper's plain caption for each class, in the wording of the study's protocol."""
+    caption = protocol_of(study).base_caption
+    return {name: [caption(study, split.dataset, name)] for name in split.classes}
 
 
 def _examples(split: FewShotSplit) -> list[list[str]]:

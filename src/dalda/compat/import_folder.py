@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dalda.compat.synthetic_folder import TABLE, Row, images_in, read_table
+from dalda.compat.prompt_table import TABLE, Row, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dalda.compat.synthetic_folder import TABLE, images_in, read_table
+from dalda.compat.prompt_table import TABLE, images_in, read_table
 from dalda.errors import UserError
 
 HEADER = [

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from dalda.cli import app
-from dalda.compat.synthetic_folder import TABLE
+from dalda.compat.prompt_table import TABLE
 from dalda.generation.synthetic_dataset import SyntheticDataset
 
 HEADER = [
@@ -145,4 +145,4 @@ def test_other_images_are_not_mixed_into_the_set(folder: Path, dataset: Path, tm
     write(folder, [[*row[:3], 0.5, *row[4:]] for row in rows[1:]])
     result = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert "images_sha256" in result.stderr
+    assert "images with hash" in result.stderr

@@ -4,20 +4,30 @@ Of the table's paths only the last parts are looked at, as text: nothing of it i
 """
 
 import csv
+import io
 import math
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.errors import UserError, first_line
 
 TABLE = "source_image_prompt.csv"
-PICTURE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
-COLUMNS = ("source_image_path", "used_prompt", "scale")
-PICTURE_COLUMNS = ("aug_prompt_path", "aug_image_path")
+IMAGE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
+COLUMNS = (
+    "source_image_path",
+    "aug_prompt_path",
+    "used_prompt",
+    "scale",
+    "clip_score",
+    "threshold_clipscore",
+)
+"""The last one really holds the mean that the IP-Adapter scale was drawn around."""
+REQUIRED = ("source_image_path", "used_prompt", "scale")
+IMAGE_COLUMNS = ("aug_prompt_path", "aug_image_path")
 """Two versions of the original DALDA code call the image's path so."""
 LARGEST_TABLE = 256 * 2**20
 
@@ -55,10 +65,10 @@ def read_table(folder: Path) -> list[Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             header = table.fieldnames or ()
-            image = next((name for name in PICTURE_COLUMNS if name in header), None)
-            lacking = [name for name in COLUMNS if name not in header]
+            image = next((name for name in IMAGE_COLUMNS if name in header), None)
+            lacking = [name for name in REQUIRED if name not in header]
             if lacking or image is None:
-                wanted = (lacking or PICTURE_COLUMNS)[0]
+                wanted = (lacking or IMAGE_COLUMNS)[0]
                 raise UserError(
                     f"'{path}' has no column '{wanted}'; it is no table of the original DALDA code"
                 )
@@ -77,13 +87,22 @@ def read_table(folder: Path) -> list[Row]:
     return rows
 
 
+def prompt_table(rows: Iterable[tuple[object, ...]]) -> str:
+    """The table as CSV, from the values of COLUMNS; a scale without a mean is its own mean."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([*row[:5], row[3] if row[5] is None else row[5]] for row in rows)
+    return text.getvalue()
+
+
 def images_in(folder: Path) -> set[str]:
     """The names of the images; links are not followed."""
     with os.scandir(folder) as entries:
         return {
             entry.name
             for entry in entries
-            if PICTURE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if IMAGE.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
         }
 
 
@@ -91,7 +110,7 @@ def _row(line: Mapping[str | None, str | None], image: str, where: str) -> Row:
     if None in line or None in line.values():
         raise UserError(f"{where} has more or fewer cells than the first line; fix it")
     cells = {str(key): str(value) for key, value in line.items()}
-    named = PICTURE.fullmatch(_parts(cells[image])[-1])
+    named = IMAGE.fullmatch(_parts(cells[image])[-1])
     if named is None:
         raise UserError(f"{where} names the image {cells[image][:80]!r}, not aug-INDEX-REPEAT.png")
     prompt = " ".join(cells["used_prompt"].split())

@@ -1,0 +1,89 @@
+"""Result tables of the original DALDA code: results_{seed}_{shots}.csv, each with all earlier trials."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dalda.errors import UserError
+from dalda.storage.atomic import write_atomically
+from dalda.types import TrialResult
+from dalda.workflows.protocols import Curves
+
+COLUMNS = ("", "seed", "examples_per_class", "epoch", "value", "metric", "split")
+TABLE = re.compile(r"results_(\d+)_(\d+|all)\.csv")
+PARTS = ("training", "validation")
+
+
+def rows_of(result: TrialResult, curves: Curves | None, epochs: int) -> Iterable[list[Any]]:
+    """One trial: every epoch of the curves, or else the last epoch of the validation images alone.
+
+    A class that was not drawn in an epoch counts as 0, as in the original DALDA code.
+    """
+    start = [result.seed, result.shots]
+    if curves is None:
+        shares = [0.0 if value != value else value for value in result.class_accuracy]
+        yield [*start, epochs - 1, result.loss, "Loss", "Validation"]
+        yield [*start, epochs - 1, sum(shares) / len(shares), "Accuracy", "Validation"]
+        for name, value in zip(result.classes, shares, strict=True):
+            yield [*start, epochs - 1, value, f"Accuracy {name.title()}", "Validation"]
+        return
+    filled = {
+        name: [[0.0 if value != value else value for value in epoch] for epoch in values]
+        for name, values in curves.items()
+    }
+    for epoch in range(len(curves["training_loss"])):
+        for number, name in enumerate(["", *result.classes]):
+            for metric in ("loss", "accuracy"):
+                for part in PARTS:
+                    values = filled[f"{part}_{metric}"][epoch]
+                    value = values[number - 1] if name else sum(values) / len(values)
+                    yield [*start, epoch, value, f"{metric} {name}".strip().title(), part.title()]
+
+
+def write_results(
+    folder: Path,
+    trials: Sequence[tuple[TrialResult, Curves | None]],
+    epochs: int,
+    earlier: Sequence[Sequence[Any]] = (),
+) -> None:
+    """A table for each trial, with the rows of all trials up to it; `earlier` rows come first."""
+    rows = [list(row) for row in earlier]
+    for result, curves in trials:
+        rows += rows_of(result, curves, epochs)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([number, *row] for number, row in enumerate(rows))
+        name = f"results_{result.seed}_{result.shots or 'all'}.csv"
+        write_atomically(folder / name, text.getvalue(), sync=False)
+
+
+def tables_in(folder: Path) -> dict[tuple[int, int | None], Path]:
+    """The tables of a folder by seed and shots."""
+    found = {}
+    for path in sorted(folder.glob("results_*.csv")):
+        named = TABLE.fullmatch(path.name)
+        if named is not None:
+            found[int(named[1]), None if named[2] == "all" else int(named[2])] = path
+    return found
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table by column. Raises UserError for a file that is no such table."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+            columns = tuple(reader.fieldnames or ())
+        for row in rows:
+            int(row["epoch"]), int(row["seed"]), float(row["value"] or "nan")
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError):
+        raise UserError(
+            f"'{path}' is no result table of the original DALDA code; restore it or name another folder"
+        ) from None
+    if columns[1:] != COLUMNS[1:]:
+        raise UserError(f"'{path}' is no result table of the original DALDA code; name another folder")
+    return rows
