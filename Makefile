@@ -50,7 +50,8 @@ screenshots: $(READY)  ## docs/images of the report and of the review page, of a
 	$(BIN)/python tools/screenshots.py
 
 docs: $(READY)  ## docs/command-line.md, written from the command line itself
-	$(BIN)/python -m typer dalda.cli utils docs --name dalda --title "The command line" --output docs/command-line.md
+	mkdir -p build
+	$(BIN)/python tools/command_line_page.py > build/command-line.md && mv build/command-line.md docs/command-line.md
 
 bench: $(READY)  ## every benchmark, one JSON object each
 	set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark --json; done

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from PIL import Image
 from tests.generation.tiny import save_tiny
-from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 
@@ -277,7 +277,7 @@ def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["source_clip_probability"]) for row in rows] == [
         row["source_clip_probability"]
-        for row in report["examples"]  # type: ignore[attr-defined]
+        for row in report["images"]  # type: ignore[attr-defined]
     ]
     again = dalda("score", folder, "-o", tmp_path / "scores.csv")
     assert again.exit_code == 2
@@ -385,7 +385,7 @@ def test_other_settings_and_unwritable_places_are_refused(folder: Path, tmp_path
     before = contents(tmp_path / "out")
     result = generate(folder, tmp_path / "out", "--seed", 1)
     assert result.exit_code == 2
-    assert "seed = 0" in result.stderr
+    assert "--seed 0, now --seed 1" in result.stderr
     assert contents(tmp_path / "out") == before
     result = generate(folder, folder / "car" / "0.png")
     assert result.exit_code == 2

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import click
 import pytest
-import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from dalda.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-COMMANDS = typer.main.get_command(app)
+CONTEXT = click.Context(app)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -30,15 +29,20 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("dalda ")]
 
 
+def options_of(words: list[str]) -> set[str]:
+    """The options of the command that a line names."""
+    group, name = app, words[0]
+    if name == "config":
+        group, name = app.get_command(CONTEXT, name), words[1]  # type: ignore[assignment]
+    command = group.get_command(CONTEXT, name)
+    assert command is not None, words
+    return {option for parameter in command.get_params(CONTEXT) for option in parameter.opts} | {"--help"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_names_what_is_there(page: Path) -> None:
-    assert isinstance(COMMANDS, click.Group) or hasattr(COMMANDS, "commands")
     for words in commands(page):
-        command = COMMANDS.commands[words[0]]
-        if hasattr(command, "commands"):
-            command = command.commands[words[1]]
-        known = {name for option in command.params for name in option.opts} | {"--help"}
-        assert {word for word in words[1:] if word.startswith("-")} <= known, words
+        assert {word for word in words[1:] if word.startswith("-")} <= options_of(words), words
 
 
 def test_the_readme_runs_on_the_embedded_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

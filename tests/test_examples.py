@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.test_docs import COMMANDS, commands
+from tests.test_docs import commands, options_of
 
 FOLDER = Path(__file__).parent.parent / "examples"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -54,5 +54,4 @@ def test_every_command_of_the_examples_names_what_is_there() -> None:
         line[0] for line in words
     }
     for line in words:
-        known = {name for option in COMMANDS.commands[line[0]].params for name in option.opts} | {"--help"}  # type: ignore[attr-defined]
-        assert {word for word in line[1:] if word.startswith("-")} <= known, line
+        assert {word for word in line[1:] if word.startswith("-")} <= options_of(line), line

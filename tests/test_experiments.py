@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
-from typer.testing import CliRunner
 
 from dalda.cli import app
 from dalda.datasets.published import class_names

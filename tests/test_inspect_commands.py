@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from tests.workflows.drawn_set import drawn_set
-from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.workflows import clip_of_set as sight

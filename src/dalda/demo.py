@@ -17,7 +17,7 @@ from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, decide, generate_plan, settings_of
 from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
 from dalda.workflows.real_images import score_examples, split_of
-from dalda.workflows.reports.training import DemoReport
+from dalda.workflows.reports import DemoReport
 from dalda.workflows.run_folder import save_results
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) ->
     sentences = [gain.sentence() for gain in gains.values() if gain is not None]
     assert gains["real"] is not None
     return DemoReport(
-        sentence=gains["real"].sentence("synthetic images (dalda)", "real images alone"),
+        verdict=gains["real"].sentence("synthetic images (dalda)", "real images alone"),
         arms={arm: summarize(results).accuracy for arm, results in arms.items()},
         groups={
             group: {arm: _group_accuracy(results, names) for arm, results in arms.items()}

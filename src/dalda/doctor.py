@@ -3,8 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -43,26 +42,10 @@ class Check:
     do: str = ""
     """What to do, where it is not ok."""
 
-    def as_json(self) -> dict[str, str]:
-        return asdict(self)
-
 
 def examine() -> list[Check]:
     """Every check; none needs the network, and no key is ever part of one."""
     return [*versions(), *devices(), *models(), *keys(), *places()]
-
-
-def lines_of(checks: Sequence[Check]) -> list[str]:
-    """The checks for a person, aligned, by group."""
-    width = max(len(check.name) for check in checks)
-    lines: list[str] = []
-    for place, check in enumerate(checks):
-        if place == 0 or check.group != checks[place - 1].group:
-            lines += [*([""] if lines else []), check.group]
-        lines.append(f"  {check.state:<8} {check.name:<{width}}  {check.found}")
-        if check.do:
-            lines.append(f"  {'':<8} {'':<{width}}  -> {check.do}")
-    return lines
 
 
 def versions() -> list[Check]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from tests.captions.chat_server import ChatServer
-from typer.testing import CliRunner, Result
 
 from dalda.captions.validation import TEXT_ENCODER_TOKENS, estimate_tokens
 from dalda.cli import app
@@ -29,7 +29,7 @@ def test_what_is_missing_is_a_table_and_exit_code_1(chat_server: ChatServer, tmp
     found = prompts(chat_server, tmp_path, "--per-class", 2, names="rose\n")
     assert found.exit_code == 1
     assert "missing: rose  0 of 2  does not name its class (4)" in found.stdout
-    assert "4 questions asked" in found.stdout
+    assert "4 requests" in found.stdout
     again = prompts(chat_server, tmp_path, "--per-class", 2, "--sample", 1, names="rose\n")
     assert again.exit_code == 0
     assert "\nmissing:" not in again.stdout
@@ -64,7 +64,7 @@ def test_the_tokenizer_of_the_image_model_counts_where_it_is_on_disk(
     chat_server.tell(faults=[{"say": json.dumps({"pug": [long]})}])
     done = prompts(chat_server, tmp_path, "--per-class", 1, names="pug\n")
     assert done.exit_code == 0
-    assert "rejected: too long for the text encoder (1)" in done.stdout
+    assert "rejected: too long for the text encoder: 1" in done.stdout
     account = json.loads((tmp_path / "captions.meta.json").read_text())
     assert account["text_encoder_tokens"] == "counted"
 

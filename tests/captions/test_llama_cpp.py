@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.compat.tiny_pets import make_tiny_pets
-from typer.testing import CliRunner
 
 from dalda.captions.caption_file import read_book
 from dalda.captions.generate import write_captions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from dalda.cli import app
 from dalda.compat.prompt_table import TABLE

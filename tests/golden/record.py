@@ -102,7 +102,7 @@ def trained(out: Path, mixing: int, *, exact: bool = False) -> dict[str, Any]:
         }
     )
     report = train(config)
-    numbers = {name: arm.numbers for name, arm in report.arms.items()}
+    numbers = report.arms
     made = numbers[out.name]
     return {
         "real": list(numbers["real"].accuracy_by_seed.values()),

@@ -18,7 +18,7 @@ from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import preset_named
 from dalda.types import FewShotSplit, GenerationRequest, RealImage, ScaleDraw
 from dalda.workflows.augment import AugmentPlan, _pace, generate_plan
-from dalda.workflows.reports.augment import AugmentReport
+from dalda.workflows.reports import AugmentReport
 
 COUNT = 11
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from dalda.cli import app
+from dalda.cli.output.lines import describe
 from dalda.config.experiment import parse_study
 from dalda.errors import UserError
 from dalda.models.presets import PRESETS, located
@@ -168,7 +169,7 @@ def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
     [
         ("captions.json", "nowhere.json", "cannot read the captions file"),
         ("ip_adapter_scale: uniform", "ip_adapter_scale: 3", "between 0 and 1"),
-        ("ip_adapter_scale: uniform", "ip_adapter_scale: much", "no guidance 'much'"),
+        ("ip_adapter_scale: uniform", "ip_adapter_scale: much", "no IP-Adapter scale policy 'much'"),
         ("shots: [1, 2]", "shots: [5]", "has 3 images for train of 6"),
         ("seeds: 1", "seeds: 1\nsynthetic_dir: made", "let its name hold {seed}"),
     ],
@@ -206,7 +207,7 @@ def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path)
     assert report.excluded["random"].keys() == {"rejected in review", "CLIP class probability below 0.5"}
     used, images = (sum(one.synthetic_images for one in read_results(place)) for place in (strict, whole))
     assert used + len(kept) == images
-    assert "random leaves out" in "\n".join(report.lines())
+    assert "random excludes" in describe(report)
     again = run_experiment(world / "strict.yaml", out=strict, only=["random"])
     assert (again.trained, again.excluded) == (0, report.excluded)
 

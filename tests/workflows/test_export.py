@@ -19,7 +19,8 @@ from dalda.progress import Progress
 from dalda.reporting import export_forms
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder
 from dalda.review.log import ReviewLog
-from dalda.workflows.export import ExportReport, export
+from dalda.workflows.export import export
+from dalda.workflows.reports import ExportReport
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 ALL = [*EXPORT_FORMS, "csv"]

@@ -19,9 +19,10 @@ from dalda.workflows import clip_of_set as sight
 from dalda.workflows.report import facts, page
 from dalda.workflows.report import images as images
 from dalda.workflows.report.facts import set_facts
-from dalda.workflows.report.page import PageReport, report
+from dalda.workflows.report.page import report
 from dalda.workflows.report.run_facts import run_facts
 from dalda.workflows.report.sources import material_of
+from dalda.workflows.reports import PageReport
 from dalda.workflows.results import found_in, read_results
 from dalda.workflows.run_folder import save_results
 from dalda.workflows.synthetic_sets import synthetic_set

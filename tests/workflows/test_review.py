@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from dalda.cli import app
+from dalda.cli.output.lines import describe
 from dalda.config import ReportConfig
 from dalda.errors import UserError
 from dalda.review.log import ReviewLog
@@ -50,8 +51,8 @@ def test_only_samples_that_are_there_are_counted(tmp_path: Path) -> None:
     ReviewLog(out).append(samples[1].request_id, "reject", "page")
     ReviewLog(out).append("gone", "reject", "page")
     report = review_report(out, samples)
-    assert (report.samples, report.kept, report.rejected) == (3, 1, 1)
-    assert "1 undecided" in report.lines()[0]
+    assert (report.images, report.kept, report.rejected) == (3, 1, 1)
+    assert "1 undecided" in describe(report)
 
 
 def settled(out: Path) -> dict[str, Any]:

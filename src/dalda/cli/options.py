@@ -1,81 +1,199 @@
-"""What all commands share: the words of their options, their mistakes, their printing."""
+"""Command line options from the fields of a configuration model: name, type, default, choices, help."""
 
-import json
-import sys
-from collections.abc import Callable
-from functools import wraps
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Any, Literal, Union, get_args, get_origin
 
-import typer
+import click
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
+from dalda.cli.commands import PANELS, CommandSpec
+from dalda.config.none_word import NoneWord
 from dalda.errors import UserError
+from dalda.terminal import did_you_mean
 
-P = ParamSpec("P")
-
-DataSet = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATASET", help="A folder of class folders, or doodles, pets, flowers102, caltech101."
-    ),
-]
-Root = Annotated[Path | None, typer.Option(help="Where a data set that is given by name lies.")]
-Shots = Annotated[str | None, typer.Option(help="Examples per class, a number or all.")]
-Seed = Annotated[int, typer.Option(help="The root of all randomness.")]
-SplitStrategy = Annotated[str, typer.Option(help="How examples are chosen: original or stratified.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-IgnoreReview = Annotated[
-    bool, typer.Option("--ignore-review", help="Keep images that were rejected in a review.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+TYPE_NAMES = {bool: "", int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", dict: "NAME=VALUE"}
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """A command whose mistakes end in one sentence on stderr and exit code 2."""
+class FieldArgument(click.Argument):
+    """A positional argument made of a model's field."""
 
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except UserError as error:
-            print(f"dalda: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except BrokenPipeError:
-            raise typer.Exit(1) from None
-        except OSError as error:
-            place = f" '{error.filename}'" if error.filename else ""
-            reason = error.strerror or str(error).splitlines()[0]
-            print(f"dalda: {reason}{place}; fix this and run the same command again", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt as stop:
-            told = str(stop) or "stopped; what is finished is kept, run the same command again"
-            print(f"dalda: {told}", file=sys.stderr)
-            raise typer.Exit(130) from None
+    panel = PANELS["argument"]
 
-    return run
+    def __init__(self, name: str, about: str, **settings: Any) -> None:
+        super().__init__([name], **settings)
+        self.about = about
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        return self.make_metavar(ctx), self.about
 
 
-def config_of(kind: Any, **values: Any) -> Any:
-    """A checked configuration; a value out of range is the user's mistake."""
-    from pydantic import ValidationError
+class FieldOption(click.Option):
+    """An option made of a model's field."""
 
+    def __init__(self, names: list[str], panel: str, **settings: Any) -> None:
+        super().__init__(names, default=None, **settings)
+        self.panel = panel
+
+
+def parameters_of(spec: CommandSpec, model: type[BaseModel]) -> Iterator[click.Parameter]:
+    """A positional argument or an option for each field; values stay text, the model checks them."""
+    for name, field in model.model_fields.items():
+        if name in spec.arguments:
+            yield FieldArgument(
+                name,
+                about_of(field),
+                required=False,
+                nargs=-1 if _is_list(field) else 1,
+                metavar=_metavar(spec, name, field),
+            )
+    for name, field in model.model_fields.items():
+        if name not in spec.arguments:
+            yield _option(spec, name, field)
+
+
+def _option(spec: CommandSpec, name: str, field: FieldInfo) -> FieldOption:
+    flag = option_name(spec, name, field)
+    names = [*(["-o"] if name == "out" else []), flag, name]
+    panel, about = panel_of(field), about_of(field)
+    if field.annotation is bool:
+        return FieldOption(names, panel, is_flag=True, flag_value="", help=about)
+    default = "[required]" if field.is_required() else _default(field)
+    return FieldOption(
+        names,
+        panel,
+        multiple=_is_list(field),
+        metavar=_type_name(field),
+        help="  ".join(filter(None, [about, default])),
+    )
+
+
+def about_of(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def config_of(spec: CommandSpec, model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
+    """The checked configuration of a command line. Raises UserError for the first wrong value."""
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        field = model.model_fields[name]
+        if value is None or value == ():
+            continue
+        if field.annotation is bool:
+            value = not field.default
+        elif get_origin(field.annotation) is dict:
+            value = _pairs(option_name(spec, name, field), value)
+        given[name] = value
     try:
-        return kind(**values)
+        return model(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UserError(f"{option} cannot be {first['input']!r}: {first['msg'].lower()}") from None
+        raise UserError(_sentence(spec, model, error)) from None
 
 
-def whole_number(option: str, text: str | None, other: str) -> int | None:
-    """A number, or None for the word that stands for no limit of the user's."""
-    if text is None or text == other:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{option} cannot be '{text}'; write a whole number or {other}") from None
+def _sentence(spec: CommandSpec, model: type[BaseModel], error: ValidationError) -> str:
+    """The first mistake, in the words of the command line."""
+    first = error.errors()[0]
+    if not first["loc"]:
+        return str(first["msg"]).removeprefix("Value error, ")
+    name = str(first["loc"][0])
+    field = model.model_fields[name]
+    option = _metavar(spec, name, field) if name in spec.arguments else option_name(spec, name, field)
+    if first["type"] == "missing":
+        about = about_of(field)
+        return f"{option} is missing" + (f": {about[:1].lower()}{about[1:].rstrip('.')}" if about else "")
+    value = first["input"]
+    choices = choices_of(field.annotation)
+    if choices:
+        return f"{option} cannot be '{value}'; choose {_listed(choices)}{did_you_mean(str(value), choices)}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{option} cannot be '{value}': {message[:1].lower()}{message[1:]}"
 
 
-def show(as_json: bool, answer: dict[str, Any], lines: list[str]) -> None:
-    print(json.dumps(answer) if as_json else "\n".join(lines))
+def option_name(spec: CommandSpec, name: str, field: FieldInfo) -> str:
+    """`--no-NAME` where the default is on."""
+    written = dict(spec.renamed).get(name, name).replace("_", "-")
+    return f"--no-{written}" if field.annotation is bool and field.default is True else f"--{written}"
+
+
+def panel_of(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return PANELS[str(extra["role"])] if isinstance(extra, dict) and "role" in extra else PANELS["content"]
+
+
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """The words of a Literal, alone or beside None; nothing for any other type."""
+    if get_origin(annotation) is Literal:
+        return tuple(map(str, get_args(annotation)))
+    parts = [part for part in get_args(annotation) if part is not types.NoneType]
+    if get_origin(annotation) in (Union, types.UnionType) and len(parts) == 1:
+        return choices_of(parts[0])
+    return ()
+
+
+def _is_list(field: FieldInfo) -> bool:
+    if get_origin(field.annotation) is dict:
+        return True
+    return get_origin(field.annotation) is tuple and get_args(field.annotation)[-1] is Ellipsis
+
+
+def _metavar(spec: CommandSpec, name: str, field: FieldInfo) -> str:
+    written = dict(spec.metavars).get(name, name.upper())
+    written = f"{written}..." if _is_list(field) else written
+    return written if field.is_required() else f"[{written}]"
+
+
+def _type_name(field: FieldInfo) -> str:
+    choices = choices_of(field.annotation)
+    if choices:
+        return "|".join(choices)
+    word = _none_word(field)
+    kinds = [kind for kind in _leaves(field.annotation) if kind is not types.NoneType]
+    names = [TYPE_NAMES.get(kind, "TEXT") if isinstance(kind, type) else str(kind) for kind in kinds]
+    if tuple in kinds:
+        return "FROM:TO"
+    return "|".join(dict.fromkeys([*names, *([word] if word else [])]))
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types and words that an annotation is made of."""
+    origin = get_origin(annotation)
+    if origin is dict:
+        yield dict
+    elif origin is Literal:
+        yield from get_args(annotation)
+    elif origin is typing.Annotated:
+        yield from _leaves(get_args(annotation)[0])
+    elif origin is None:
+        yield annotation
+    elif origin is tuple and get_args(annotation)[-1] is not Ellipsis:
+        yield tuple
+    else:
+        for part in get_args(annotation):
+            if part is not Ellipsis:
+                yield from _leaves(part)
+
+
+def _none_word(field: FieldInfo) -> str | None:
+    return next((item.word for item in field.metadata if isinstance(item, NoneWord)), None)
+
+
+def _default(field: FieldInfo) -> str:
+    """`[default: ...]` as the default is written on the command line, or nothing."""
+    value = field.get_default(call_default_factory=True)
+    value = _none_word(field) if value is None else value
+    return f"[default: {value}]" if value not in (None, (), {}, "") else ""
+
+
+def _pairs(option: str, written: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE, as often as the user writes it."""
+    wrong = [text for text in written if "=" not in text]
+    if wrong:
+        raise UserError(f"{option} cannot be '{wrong[0]}'; write NAME=VALUE, such as size=768")
+    return {name: value for name, _, value in (text.partition("=") for text in written)}
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

@@ -21,7 +21,7 @@ from dalda.models.presets import Preset, preset_named
 from dalda.progress import progress, say
 from dalda.types import GenerationRequest, RealImage
 from dalda.workflows.real_images import load_dataset
-from dalda.workflows.reports.augment import ImportReport
+from dalda.workflows.reports import ImportReport
 
 METHOD = "original"
 AT_A_TIME = 64

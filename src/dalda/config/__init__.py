@@ -2,6 +2,15 @@
 
 from dalda.config.augment import AugmentConfig as AugmentConfig
 from dalda.config.captions import CaptionConfig as CaptionConfig
+from dalda.config.commands import ConvertConfig as ConvertConfig
+from dalda.config.commands import DemoConfig as DemoConfig
+from dalda.config.commands import DoctorConfig as DoctorConfig
+from dalda.config.commands import DownloadConfig as DownloadConfig
+from dalda.config.commands import PlotConfig as PlotConfig
+from dalda.config.commands import ReviewConfig as ReviewConfig
+from dalda.config.commands import RunConfig as RunConfig
+from dalda.config.commands import ScoreConfig as ScoreConfig
+from dalda.config.commands import SplitConfig as SplitConfig
 from dalda.config.data import DataConfig as DataConfig
 from dalda.config.data import Strict as Strict
 from dalda.config.import_original import ImportConfig as ImportConfig

@@ -1,49 +1,64 @@
-"""Which synthetic images."""
+"""The generation of a synthetic set."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator
 
 from dalda.config.data import DataConfig
+from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Execution, Location
 from dalda.registry import DEFAULT_MODEL
 
 
 class AugmentConfig(DataConfig):
-    """A synthetic set: for each example, `per_image` new images."""
+    """A synthetic set: `per_image` synthetic images of each real image."""
 
     out: Path = Location()
+    """The folder of the synthetic set, new or to be resumed."""
     model: str = Content(DEFAULT_MODEL, within="preset")
+    """A preset (docs/models.md), a diffusers folder or a Hub id."""
     adapter: str | None = Content(None, within="preset")
-    """A folder or Hub id of an IP-Adapter in place of the preset's, with `:file` for one file of it."""
+    """An IP-Adapter folder or Hub id in place of the preset's; `:file` chooses one file of it."""
     method: Literal["dalda"] = Content("dalda")
+    """The augmentation method."""
     captions: Path | None = Content(None, within="captions")
-    """A caption file; without one the grammar writes captions."""
+    """A caption file; without one, captions come from a grammar."""
     ip_adapter_scale: str = Content("adaptive")
+    """How strongly an image follows its source (lambda in the paper): adaptive, uniform, or a number
+    from 0 to 1."""
     scale_sampling: Literal["truncated", "clipped"] = Content("truncated")
+    """How adaptive draws scales: from a truncated normal (the paper), or clipped (the original code)."""
     per_image: int = Content(10, ge=1, extent=True)
+    """Synthetic images per real image."""
     guidance_scale: float | None = Content(None, ge=0, le=100, within="preset")
+    """Classifier-free guidance; 1 is none."""
     steps: int | None = Content(None, ge=1, le=999, within="preset")
+    """Denoising steps."""
     guidance_interval: tuple[float, float] | None = Content(None, within="preset")
-    """The part of the steps that is guided, from 0 (the noise) to 1; also written as '0.2:0.8'."""
+    """The part of the steps with guidance, from 0 (noise) to 1, such as 0.2:0.8."""
     scheduler: Literal["ddim", "dpm-solver++", "unipc", "lcm"] | None = Content(None, within="preset")
+    """The sampler of the denoising steps."""
     lora: str | None = Content(None, within="preset")
-    """A LoRA folder or Hub id, with `:file`, that is merged into the model."""
+    """A LoRA folder or Hub id that is merged into the model; `:file` chooses one file of it."""
     vae: str | None = Content(None, within="preset")
-    """An autoencoder in place of the preset's."""
+    """An autoencoder in place of the preset's, such as madebyollin/taesd."""
     model_option: dict[str, Any] = Content(default_factory=dict, within="preset")
-    """Other values for any fields of the preset, such as {"size": 768}."""
+    """Any other field of the preset, such as size=768; repeat it for more."""
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = Execution("auto")
+    """The precision of the model."""
     channels_last: bool = Execution(False)
+    """Uses the channels-last memory layout."""
     compile: bool = Execution(False)
-    batch_size: int | None = Execution(None, ge=1)
-    """Images rendered together; None lets the engine choose."""
+    """Compiles the model's blocks before the first image."""
+    batch_size: Annotated[int | None, NoneWord("auto")] = Execution(None, ge=1)
+    """Images generated together; auto (None in Python) takes what the memory holds."""
     format: Literal["png", "webp", "jpeg"] = Content("png")
-    """How images are written: PNG without loss, the others smaller."""
+    """The image format: png is lossless, the others are smaller."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")
-    """Whether to go on without images that cannot be used."""
+    """What happens at a real image that cannot be used."""
     device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""
 
     @field_validator("guidance_interval", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Which captions."""
+"""The captions of a set of classes."""
 
 from pathlib import Path
 
@@ -10,17 +10,28 @@ class CaptionConfig(Strict):
     """Captions for the classes of a data set or of a list."""
 
     out: Path = Location()
+    """The caption file (JSON), new or to be resumed."""
     dataset: str | None = Content(None, within="classes")
+    """The data set whose classes get captions."""
     root: Path | None = Location(None)
+    """The folder of a data set that is given by name."""
     classes: Path | None = Content(None, within="classes")
-    """A text file with one class name a line, in place of a data set."""
+    """A text file with one class name per line, in place of a data set."""
     llm: str = Content("grammar")
+    """Who writes: grammar, local, openai:MODEL, azure:DEPLOYMENT or transformers:ID_OR_FOLDER."""
     base_url: str | None = Location(None)
+    """The address of a server with OpenAI's protocol."""
     per_class: int = Content(10, ge=1, extent=True)
+    """Captions per class."""
     domain: str | None = Content(None)
-    """One line that says what the images are."""
+    """One line about the images, such as "photos of garden birds"."""
     model: str = Content("sd15")
-    """Whose text encoder will read the captions, with its prompt prefix."""
+    """The preset whose text encoder will read the captions."""
     seed: int = Content(0, ge=0)
+    """The seed of all randomness."""
     concurrency: int = Execution(4, ge=1)
+    """Requests in flight at a time."""
+    sample: int = Execution(0, ge=0)
+    """Prints this many captions of each class."""
     max_tokens_total: int | None = Execution(None, ge=1)
+    """Stops before more tokens than these are used."""

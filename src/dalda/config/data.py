@@ -1,25 +1,33 @@
-"""Which real images."""
+"""The choice of real images."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Location
 
 
 class Strict(BaseModel):
-    """Unknown names are mistakes, and nothing changes once it is said."""
+    """A configuration: unknown names are refused, and it is immutable.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring below a field is its help text on the command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class DataConfig(Strict):
-    """Which examples: a folder of class folders, or a data set by name with its root."""
+    """A few-shot split of a data set."""
 
     dataset: str = Content(within="split")
+    """A folder of class folders, or a data set by name (docs/trials.md); hf:NAME is one of the Hub."""
     root: Path | None = Location(None)
-    shots: int | None = Content(None, ge=1)
-    """Examples per class; None is all of them."""
+    """The folder of a data set that is given by name."""
+    shots: Annotated[int | None, NoneWord("all")] = Content(None, ge=1)
+    """Real images per class; all (None in Python) is no limit."""
     seed: int = Content(0, ge=0)
+    """The seed of all randomness."""
     split_strategy: Literal["original", "stratified"] = Content("original")
+    """How a split chooses images: as the original code does, or stratified."""

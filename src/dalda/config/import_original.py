@@ -1,4 +1,4 @@
-"""Which folder of the original DALDA code."""
+"""The import of a folder of the original DALDA code."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,14 @@ class ImportConfig(Strict):
     """A folder of images that the original DALDA code made, to become a synthetic set."""
 
     folder: Path = Content(within="images")
+    """A folder with aug-0-0.png and so on and their table."""
     dataset: str = Content(within="split")
+    """The data set that the images were made from."""
     root: Path | None = Location(None)
+    """The folder of a data set that is given by name."""
     out: Path = Location()
+    """The folder of the synthetic set, new or to be resumed."""
     model: str = Content("sd14")
     """The preset that the images were made with, for the record."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")
+    """What happens at an image that cannot be used."""

@@ -1,4 +1,4 @@
-"""What to show, and what to hand on."""
+"""Reports and exports."""
 
 from pathlib import Path
 
@@ -10,21 +10,25 @@ class ReportConfig(Strict):
     """One page about runs and synthetic sets."""
 
     places: tuple[Path, ...] = Location(min_length=1)
-    """Folders of `dalda train`, `dalda run`, `dalda demo` or `dalda augment`; several make one page."""
+    """Folders of dalda train, run, demo or augment; several make one page."""
     out: Path = Location()
+    """A new .html file."""
     ignore_review: bool = Content(False)
-    """Shows what was rejected in `dalda review` too."""
+    """Shows images that were rejected in dalda review, too."""
     device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""
 
 
 class ExportConfig(Strict):
-    """A synthetic set in a form that others read."""
+    """A synthetic set in a form for other tools."""
 
     source: Path = Location()
-    """A folder of `dalda augment`."""
+    """A folder of dalda augment."""
     out: Path = Location()
+    """A new folder; for csv, a new file."""
     to: str = Content("folder")
-    """A form of `dalda.reporting.export_forms`, or `csv`."""
+    """The form of the export: folder, hf, webdataset, csv or original (docs/report.md)."""
     with_real: bool = Content(False)
-    """Puts the real images beside the synthetic ones."""
+    """Exports the real images beside the synthetic ones."""
     ignore_review: bool = Content(False)
+    """Keeps images that were rejected in dalda review."""

@@ -1,4 +1,4 @@
-"""Which classifiers."""
+"""The training and evaluation of classifiers."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,20 +18,23 @@ class ClassifierConfig(Strict):
     """How a classifier is trained, the same for every arm."""
 
     backbone: str | None = Content(None, within="backbone")
-    """None is the one that fits the data set."""
+    """A backbone (docs/trials.md), a folder or a Hub id; by default the one that fits the data set."""
     finetune: Literal["head", "full", "lora"] = Content("head")
+    """What is trained: the head on frozen features, the full model, or a LoRA."""
     head_init: Literal["zero-shot", "random"] = Content("zero-shot")
-    """Where the head starts, for a backbone that reads; any other starts at random."""
+    """The head's start: CLIP's zero-shot classifier, or random; without text features always random."""
     batch_augment: Literal["none", "mixup", "cutmix"] = Content("none")
+    """Augmentation of pairs of images."""
     feature_views: Annotated[int, Field(ge=1, le=1000)] | Literal["online"] = Content(8)
-    """Augmented views per image whose features are computed once; `online` draws fresh ones at each
-    step."""
+    """Augmented views per image whose features are cached; online draws fresh ones at each step."""
     transforms: Literal["standard", "jitter", "randaugment"] = Content("standard")
-    """What a view goes through: flip and rotation, and then nothing, colour jitter, or RandAugment."""
+    """Transforms of a view: flip and rotation, then also colour jitter or RandAugment."""
     epochs: int = Content(50, ge=1)
+    """Epochs, of `iterations` steps each."""
     iterations: int = Content(200, ge=1)
     """Steps per epoch."""
     batch_size: int = Content(32, ge=1)
+    """Images per step."""
 
     @property
     def online(self) -> bool:
@@ -43,35 +46,43 @@ class UsageConfig(Strict):
     """How a trial uses its synthetic images, which may differ between the arms of a study."""
 
     mixing: Mixing = Content("per-image-replacement")
+    """How synthetic images enter the batches (docs/trials.md)."""
     synthetic_probability: float = Content(0.5, ge=0, le=1)
-    """How often a synthetic image stands in; the weight of the synthetic term of `two-term-loss`."""
+    """How often a synthetic image replaces its real one; for two-term-loss the weight of the second
+    term."""
     min_clip_probability: float | None = Content(None, ge=0, le=1)
-    """Leaves out synthetic images in which CLIP sees their class with a smaller probability."""
+    """Excludes synthetic images with a smaller CLIP class probability."""
     filter_by_classifier: bool = Content(False)
-    """Leaves out synthetic images in which a classifier of the real ones alone sees another class."""
+    """Excludes synthetic images that the real-only classifier assigns to another class."""
     clip_weighting: bool = Content(False)
-    """Multiplies a synthetic image's loss by its CLIP class probability, scaled to a mean of 1."""
+    """Weights each synthetic image's loss by its CLIP class probability, scaled to a mean of 1."""
     ignore_review: bool = Content(False)
-    """Keeps images that were rejected in a review."""
+    """Keeps images that were rejected in dalda review."""
 
 
 class TrainConfig(ClassifierConfig, UsageConfig, DataConfig):
     """Trials: the real images alone, and with each synthetic folder, over some seeds."""
 
     synthetic: tuple[Path, ...] = Content((), within="sets")
+    """A folder of dalda augment; repeat it for more."""
     seeds: int = Content(3, ge=1, extent=True)
     """Classifiers per arm, on successive seeds."""
     device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""
     out: Path | None = Location(None)
-    """Where results.csv and the results go, if anywhere."""
+    """The folder for results, new or to be resumed."""
 
 
 class EvaluateConfig(DataConfig):
     """A synthetic set against the real images of a data set."""
 
     synthetic: Path = Content(within="sets")
+    """A folder of dalda augment."""
     split: Literal["train", "val"] = Content("train")
+    """The part of the data set that is compared."""
     backbone: str | None = Content(None, within="backbone")
-    """Whose features are compared; None is the one that fits the data set."""
+    """The backbone of the features, as in dalda train."""
     ignore_review: bool = Content(False)
+    """Keeps images that were rejected in dalda review."""
     device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""

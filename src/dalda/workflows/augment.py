@@ -24,7 +24,7 @@ from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.loading import device_named, load_model, load_scorer, token_counter
 from dalda.workflows.real_images import score_examples, split_of
-from dalda.workflows.reports.augment import AugmentReport, Preview
+from dalda.workflows.reports import AugmentDryRun, AugmentReport
 from dalda.workflows.source_images import usable
 
 if TYPE_CHECKING:
@@ -220,18 +220,18 @@ def _generate_missing(
         )
 
 
-def dry_run(config: AugmentConfig) -> Preview:
+def dry_run(config: AugmentConfig) -> AugmentDryRun:
     """The plan's size and spread; time is measured on one batch, nothing is written."""
     warn_of_model(config)
     decided = decide(config)
     requests = decided.plan.requests
     seconds, size = _tried(config, decided)
-    return Preview(
+    return AugmentDryRun(
         planned=len(requests),
         classes=len(decided.split.classes),
         images=len(decided.split.images),
         ip_adapter_scale=lambda_summary(requests),
-        trusts_image=sum(
+        low_clip_probability=sum(
             request.source_clip_probability is not None and request.source_clip_probability <= 0.3
             for request in requests
         ),

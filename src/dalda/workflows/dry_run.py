@@ -16,7 +16,7 @@ from dalda.workflows.augment import dry_run, preset_of
 from dalda.workflows.experiment import chosen_arms, missing_tasks, place_of, refuse_others, settled
 from dalda.workflows.loading import load_features
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.reports.experiment import StudyPreview
+from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.synthetic_sets import backbone_for
 from dalda.workflows.train import schedule_of
 from dalda.workflows.trials import Task, tasks_of
@@ -35,7 +35,7 @@ def dry_run_experiment(
     root: Path | None = None,
     original: bool = False,
     only: Sequence[str] = (),
-) -> StudyPreview:
+) -> StudyDryRun:
     """The size of a run; time is measured on a batch of each model and on a few training steps."""
     study = settled(source, out=out, root=root, original=original)
     folder = study.out or Path()
@@ -49,7 +49,7 @@ def dry_run_experiment(
     seconds, megabytes = _generating(
         study, {name: sets[name] for name, count in left.items() if count}, left
     )
-    return StudyPreview(
+    return StudyDryRun(
         out=folder,
         arms=tuple(arm.name for arm in study.arms if arm.name in arms),
         trials=len(tasks),

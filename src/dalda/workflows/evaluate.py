@@ -3,7 +3,7 @@
 from dalda.config import EvaluateConfig
 from dalda.workflows.loading import load_features
 from dalda.workflows.real_images import checked, load_dataset, split_of
-from dalda.workflows.reports.evaluation import EvaluateReport
+from dalda.workflows.reports import EvaluateReport, NearCopy, OffClassImage
 from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
 
 
@@ -21,4 +21,19 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     store = load_features(backbone, config.device)
     reader = store if store.backbone.tokenizer is not None else load_features("clip", config.device)
     found = look(split, made.samples, store, reader)
-    return EvaluateReport(found, [one.path for one in split.images], backbone, len(made.rejected))
+    return EvaluateReport(
+        backbone=backbone,
+        overall=found.overall,
+        classes=found.classes,
+        near_copies=tuple(
+            NearCopy(look.sample.path, split.images[look.nearest].path, look.cosine)
+            for look in found.looks
+            if look.near_copy
+        ),
+        off_class=tuple(
+            OffClassImage(look.sample.path, look.sample.label, str(look.seen))
+            for look in found.looks
+            if look.off_target
+        ),
+        rejected_in_review=len(made.rejected),
+    )

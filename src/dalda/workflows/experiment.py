@@ -22,7 +22,7 @@ from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, gener
 from dalda.workflows.loading import device_named, load_features, load_model
 from dalda.workflows.protocols import Curves, protocol_of
 from dalda.workflows.real_images import checked
-from dalda.workflows.reports.experiment import StudyReport
+from dalda.workflows.reports import StudyReport
 from dalda.workflows.results import OUTCOMES, PLAN, read_result
 from dalda.workflows.run_folder import (
     REJECTED,

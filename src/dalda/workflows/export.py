@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,10 @@ from dalda.progress import progress
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
 from dalda.reporting.files import write_new
 from dalda.types import SyntheticImage
+from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import synthetic_set
 
 CSV = "csv"
-
-
-@dataclass
-class ExportReport:
-    """How much an export wrote."""
-
-    out: Path
-    to: str
-    synthetic: int
-    real: int
-    rejected: int
-    linked: int = 0
-    copied: int = 0
-    files: list[str] = field(default_factory=list)
-    """What to read first, relative to `out`."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "out": str(self.out)}
-
-    def lines(self) -> list[str]:
-        lines = [f"{self.synthetic} synthetic and {self.real} real images: {self.out}"]
-        if self.linked:
-            lines.append(
-                f"{self.linked} of the files are hard links and need no space; "
-                "a program that edits one in place edits both"
-            )
-        if self.rejected:
-            lines.append(f"{self.rejected} images were rejected in review and excluded")
-        return lines
 
 
 def export(config: ExportConfig) -> ExportReport:

@@ -13,7 +13,7 @@ from dalda.progress import say
 from dalda.review.log import current_decisions
 from dalda.types import SyntheticImage
 from dalda.workflows.clip_of_set import classes_of, sight_of
-from dalda.workflows.reports.augment import ReviewReport
+from dalda.workflows.reports import ReviewReport
 
 DEFAULT_PORT = 7860
 

@@ -13,7 +13,7 @@ from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.loading import load_features
 from dalda.workflows.real_images import checked, load_dataset, split_of
-from dalda.workflows.reports.training import ArmReport, TrainReport
+from dalda.workflows.reports import TrainReport
 from dalda.workflows.results import read_result
 from dalda.workflows.run_folder import (
     REJECTED,
@@ -236,8 +236,9 @@ def compared(
     (shots,) = numbers[REAL].summaries
     return TrainReport(
         classes=results[0].classes,
-        arms={arm: ArmReport(one.summaries[shots], counts.get(arm, {})) for arm, one in numbers.items()},
+        arms={arm: one.summaries[shots] for arm, one in numbers.items()},
         gains={arm: one.gains[shots] for arm, one in numbers.items() if one.gains},
+        excluded={arm: counts.get(arm, {}) for arm in numbers},
         validation_images=validation_images,
         out=out,
     )

@@ -3,9 +3,8 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dalda.config import ReportConfig
 from dalda.datasets.image_io import open_image
@@ -18,6 +17,7 @@ from dalda.workflows.report.images import part_of
 from dalda.workflows.report.images_look import share, with_looks
 from dalda.workflows.report.run_facts import run_facts
 from dalda.workflows.report.sources import Material, material_of
+from dalda.workflows.reports import PageReport
 from dalda.workflows.results import Found, found_in
 from dalda.workflows.synthetic_sets import synthetic_set
 
@@ -26,33 +26,6 @@ PICTURE_BYTES = 9_000_000
 """Of all thumbnails: 12 MB as text, so that the page stays below 15."""
 SAME_FOR_ALL = {"seed", "shots", "examples", "examples_sha256", "captions_sha256", "rendering", "versions"}
 """Settings in which sets of one kind may differ."""
-
-
-@dataclass(frozen=True)
-class PageReport:
-    """What the page holds."""
-
-    path: Path
-    headline: str
-    trials: int
-    sets: int
-    images: int
-    """In the sets that the page shows."""
-    shown: int
-    rejected: int
-    megabytes: float
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "path": str(self.path)}
-
-    def lines(self) -> list[str]:
-        lines = [self.headline, f"report: {self.path} ({self.megabytes:.1f} MB)"]
-        if self.shown < self.images:
-            lines.append(f"it shows {self.shown} of {self.images} images, and says which")
-        if self.rejected:
-            lines.append(f"{self.rejected} images were rejected in review and left out")
-        return lines
 
 
 def report(config: ReportConfig) -> PageReport:

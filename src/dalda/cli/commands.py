@@ -1,0 +1,172 @@
+"""The table of commands: names, one sentence each, and where the code is. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A command: a configuration model, the function that runs it, and the next step."""
+
+    group: str
+    help: str
+    config: str
+    """The class in `dalda.config` whose fields are the options."""
+    run: str
+    """`module:function` that takes the configuration and returns a result."""
+    next_step: str = ""
+    """The next command, with `{fields}` of the configuration; a field of None drops the rest."""
+    dry_run: str = ""
+    """`module:function` in place of `run` with --dry-run."""
+    arguments: tuple[str, ...] = ()
+    """The fields that are given by position."""
+    metavars: tuple[tuple[str, str], ...] = ()
+    """How positional fields are called in the usage line, where it is not their own name."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """(field, option) pairs with different names."""
+
+
+ACTIONS = "dalda.cli.actions"
+PANELS = {
+    "argument": "Arguments",
+    "content": "What is computed",
+    "execution": "How it is computed",
+    "location": "Files and folders",
+    "shared": "Every command",
+}
+"""The sections of a command's help, by the role of a field. Results depend on the first two alone."""
+GROUPS = ("Data", "Generate", "Train", "Inspect", "Share")
+COMMANDS = {
+    "download": CommandSpec(
+        "Data",
+        "Download, check and unpack a published data set. Existing files are never overwritten.",
+        "DownloadConfig",
+        f"{ACTIONS}:download",
+        "dalda split {dataset} --root {root} --shots 4",
+        arguments=("dataset",),
+    ),
+    "split": CommandSpec(
+        "Data",
+        "Show the few-shot split of a seed and a number of shots.",
+        "SplitConfig",
+        f"{ACTIONS}:split",
+        "dalda score {dataset}",
+        arguments=("dataset",),
+    ),
+    "score": CommandSpec(
+        "Data",
+        "Compute the CLIP class probability of each real image, over the classes of the data set.",
+        "ScoreConfig",
+        f"{ACTIONS}:score",
+        "dalda augment {dataset} --dry-run -o OUT",
+        arguments=("dataset",),
+    ),
+    "captions": CommandSpec(
+        "Generate",
+        "Write captions for every class. Existing captions are kept, and no response is paid for twice.",
+        "CaptionConfig",
+        f"{ACTIONS}:captions",
+        "dalda augment {dataset} --captions {out} -o OUT",
+        arguments=("dataset",),
+    ),
+    "augment": CommandSpec(
+        "Generate",
+        "Generate synthetic images from each real image. Run it again to resume.",
+        "AugmentConfig",
+        "dalda.workflows.augment:augment",
+        "dalda train {dataset} --synthetic {out}",
+        dry_run="dalda.workflows.augment:dry_run",
+        arguments=("dataset",),
+    ),
+    "import": CommandSpec(
+        "Generate",
+        "Import images of the original DALDA code (aug-*.png) as a synthetic set.",
+        "ImportConfig",
+        "dalda.compat.import_folder:import_original",
+        "dalda train {dataset} --synthetic {out}",
+        arguments=("folder", "dataset"),
+    ),
+    "demo": CommandSpec(
+        "Train",
+        "Run everything on the embedded world: do synthetic images help a few-shot classifier?",
+        "DemoConfig",
+        f"{ACTIONS}:demo",
+        "dalda report {out} -o report.html",
+    ),
+    "train": CommandSpec(
+        "Train",
+        "Train a few-shot classifier on real images alone and with each synthetic set, and compare.",
+        "TrainConfig",
+        "dalda.workflows.train:train",
+        "dalda report {out} -o report.html",
+        arguments=("dataset",),
+    ),
+    "run": CommandSpec(
+        "Train",
+        "Run a study: arms x shots x seeds. Run it again, and only what is missing or changed is done.",
+        "RunConfig",
+        f"{ACTIONS}:run",
+        "dalda plot {out} -o figure.png",
+        dry_run=f"{ACTIONS}:run_dry",
+        arguments=("study",),
+    ),
+    "config convert": CommandSpec(
+        "Train",
+        "Convert a configuration file of the original DALDA code to a study in YAML.",
+        "ConvertConfig",
+        f"{ACTIONS}:convert",
+        "dalda run {out} --dry-run",
+        arguments=("study",),
+    ),
+    "evaluate": CommandSpec(
+        "Inspect",
+        "Measure fidelity, diversity and near-copies of a synthetic set, without training.",
+        "EvaluateConfig",
+        "dalda.workflows.evaluate:evaluate",
+        "dalda train {dataset} --synthetic {synthetic}",
+        arguments=("synthetic",),
+        metavars=(("synthetic", "OUT"),),
+        renamed=(("dataset", "against"),),
+    ),
+    "review": CommandSpec(
+        "Inspect",
+        "Open a local page to keep or reject synthetic images with a key.",
+        "ReviewConfig",
+        f"{ACTIONS}:review",
+        "dalda export {out} -o EXPORT",
+        arguments=("out",),
+    ),
+    "plot": CommandSpec(
+        "Inspect",
+        "Plot accuracy over shots, gains per class, and IP-Adapter scale over CLIP class probability.",
+        "PlotConfig",
+        f"{ACTIONS}:plot",
+        "dalda report {runs} -o report.html",
+        arguments=("runs",),
+        metavars=(("runs", "RUN"),),
+    ),
+    "doctor": CommandSpec(
+        "Inspect",
+        "Show devices, versions, models on disk, keys (never their values) and free space.",
+        "DoctorConfig",
+        f"{ACTIONS}:doctor",
+        "dalda demo",
+    ),
+    "report": CommandSpec(
+        "Share",
+        "Write one self-contained HTML page: the answer, the numbers, the images.",
+        "ReportConfig",
+        "dalda.workflows.report.page:report",
+        "open {out} in a browser",
+        arguments=("places",),
+        metavars=(("places", "RUN_OR_OUT"),),
+    ),
+    "export": CommandSpec(
+        "Share",
+        "Export a synthetic set for other tools. Files are linked, not copied, where possible.",
+        "ExportConfig",
+        "dalda.workflows.export:export",
+        "train on {out} with your own code",
+        arguments=("source",),
+        metavars=(("source", "OUT"),),
+    ),
+}

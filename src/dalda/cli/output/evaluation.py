@@ -1,0 +1,72 @@
+"""Lines about classifiers and about the quality of synthetic sets."""
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dalda.cli.output.numbers import excluded, percent
+from dalda.terminal import table
+
+if TYPE_CHECKING:
+    from dalda.workflows.reports import EvaluateReport, TrainReport
+
+MEASURES = {
+    "synthetic_images": "images",
+    "source_clip_probability": "CLIP",
+    "kid": "KID",
+    "cmmd": "CMMD",
+    "density": "density",
+    "coverage": "coverage",
+    "vendi_score": "Vendi",
+    "mean_distance": "distance",
+    "near_copies": "copies",
+    "off_target": "off-class",
+}
+"""The measures of a synthetic set, and the headings of their columns."""
+
+
+def evaluate(report: "EvaluateReport") -> list[str]:
+    qualities = {"all": report.overall, **report.classes}
+    rows = [
+        [name, *(_short(asdict(quality)[key]) for key in MEASURES)] for name, quality in qualities.items()
+    ]
+    lines = table([["class", *MEASURES.values()], *rows])
+    low = "low is better for KID, CMMD, copies and off-class, high for the others"
+    lines.append(f"features of {report.backbone}; {low}; docs/trials.md explains each measure")
+    if report.rejected_in_review:
+        lines.append(f"{report.rejected_in_review} images were rejected in review and excluded")
+    return lines
+
+
+def train(report: "TrainReport") -> list[str]:
+    lines = []
+    for arm, gain in report.gains.items():
+        lines.append(report.verdicts[arm])
+        if gain.chance_of_no_gain is not None:
+            chance = f"chance of no gain {gain.chance_of_no_gain * 100:.0f} %"
+            lines.append(f"  these classifiers on other images: {gain.by_image.text('+')}; {chance}")
+    rows = [
+        (
+            name,
+            arm.accuracy.text(),
+            percent(arm.macro_accuracy.mean),
+            percent(arm.best_epoch_accuracy),
+            percent(arm.calibration_error),
+        )
+        for name, arm in report.arms.items()
+    ]
+    lines += table([("arm", "accuracy, % (95 % interval)", "macro", "best epoch", "calibration"), *rows])
+    lines += excluded(report.excluded)
+    seeds = max(len(arm.accuracy_by_seed) for arm in report.arms.values())
+    if seeds > 1:
+        lines.append(
+            f"the {seeds} seeds vary the training only, on one choice of real images and one synthetic "
+            "set; in dalda run each seed draws all three"
+        )
+    return [*lines, *([f"results: {report.out}/results.csv"] if report.out else [])]
+
+
+def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

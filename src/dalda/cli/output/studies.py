@@ -1,0 +1,60 @@
+"""Lines about studies and about the demo."""
+
+from typing import TYPE_CHECKING
+
+from dalda.cli.output.numbers import duration, excluded, percent
+from dalda.terminal import table
+
+if TYPE_CHECKING:
+    from dalda.workflows.reports import DemoReport, StudyDryRun, StudyReport
+
+
+def study(report: "StudyReport") -> list[str]:
+    shots = list(dict.fromkeys(key for numbers in report.arms.values() for key in numbers.summaries))
+    heading = ["arm", *(f"{key} shot{'' if key == '1' else 's'}" for key in shots)]
+    rows = [
+        [arm, *(found[key].accuracy.text() if key in found else "" for key in shots)]
+        for arm, found in ((arm, numbers.summaries) for arm, numbers in report.arms.items())
+    ]
+    several = any(len(numbers.gains) > 1 for numbers in report.arms.values()) and report.verdicts
+    return [
+        *report.verdicts.values(),
+        *(["(each averaged over the numbers of shots)"] if several else []),
+        "accuracy, % (95 % interval over seeds)",
+        *table([heading, *rows]),
+        *excluded(report.excluded),
+        f"{report.trained} of {report.trials} trials trained, {report.generated} images generated, in "
+        f"{report.seconds:.0f} s; the others existed already",
+        f"results: {report.out}/results.csv",
+    ]
+
+
+def dry_run(report: "StudyDryRun") -> list[str]:
+    return [
+        f"{len(report.arms)} arms: {', '.join(report.arms)}",
+        f"{report.missing_trials} of {report.trials} trials to train: {duration(report.training_seconds)}",
+        f"{report.missing_images} of {report.images} images to generate, in {report.synthetic_sets} sets: "
+        f"{duration(report.generating_seconds)}, about {report.megabytes:.1f} MB",
+        f"results would go to {report.out}; no trial was trained, no image generated",
+    ]
+
+
+def demo(report: "DemoReport") -> list[str]:
+    rows = [
+        (arm, found.text(), *(percent(group[arm]) for group in report.groups.values()))
+        for arm, found in report.arms.items()
+    ]
+    return [
+        report.verdict,
+        "",
+        *table([("arm", "accuracy, % (95 % interval)", *report.groups), *rows]),
+        "",
+        *report.comparisons,
+        report.problem,
+        f"CLIP's zero-shot classifier is {percent(report.zero_shot)} % accurate: its training set covered "
+        "this world.",
+        "A head trained on a few images of a narrow part of it overfits.",
+        f"{report.images} images generated; {report.seconds:.0f} s in all",
+        f"figure: {report.figure}",
+        f"sheet: {report.sheet}",
+    ]

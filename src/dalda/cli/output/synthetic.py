@@ -1,0 +1,112 @@
+"""Lines about captions and synthetic images: generated, imported, reviewed, exported, shown."""
+
+from typing import TYPE_CHECKING
+
+from dalda.cli.output.numbers import by_reason, duration
+
+if TYPE_CHECKING:
+    from dalda.captions.generate import CaptionReport
+    from dalda.workflows.reports import (
+        AugmentDryRun,
+        AugmentReport,
+        ExportReport,
+        ImportReport,
+        PageReport,
+        ReviewReport,
+    )
+
+
+def augment(report: "AugmentReport") -> list[str]:
+    lines = [f"{report.generated} images generated in {report.seconds:.0f} s: {report.out}"]
+    if report.already_there:
+        lines.append(f"{report.already_there} of {report.planned} existed already")
+    if report.rendered_again:
+        again = sum(report.rendered_again.values())
+        lines.append(f"{again} were generated a second time ({by_reason(report.rendered_again)})")
+    if report.dropped:
+        why = by_reason(report.dropped_for)
+        lines.append(f"{report.dropped} were dropped ({why}); {report.out}/dropped.jsonl lists them")
+    return lines + [f"skipped: {sentence}" for sentence in report.skipped]
+
+
+def augment_dry_run(report: "AugmentDryRun") -> list[str]:
+    quartiles = ", ".join(f"{name} {value:.2f}" for name, value in report.ip_adapter_scale.items())
+    return [
+        f"{report.planned} images from {report.images} real images of {report.classes} classes",
+        f"IP-Adapter scale: {quartiles}",
+        f"{report.low_clip_probability} of them follow the image more than the caption: CLIP gives their "
+        "real image a class probability of at most 0.3",
+        f"time: {duration(report.seconds)}; disk: about {report.megabytes:.1f} MB; no image was generated",
+        *(f"skipped: {sentence}" for sentence in report.skipped),
+    ]
+
+
+def import_original(report: "ImportReport") -> list[str]:
+    lines = [f"{report.kept} of {report.images} images are in {report.out}"]
+    if report.dropped_for:
+        dropped = sum(report.dropped_for.values())
+        lines.append(
+            f"{dropped} were dropped ({by_reason(report.dropped_for)}): {report.out}/dropped.jsonl"
+        )
+    if report.rows_without_image:
+        lines.append(f"{report.rows_without_image} rows of the table have no image")
+    if report.images_without_row:
+        lines.append(f"{report.images_without_row} images are not in the table and were excluded")
+    return lines + [f"skipped: {sentence}" for sentence in report.skipped]
+
+
+def review(report: "ReviewReport") -> list[str]:
+    undecided = report.images - report.kept - report.rejected
+    lines = [
+        f"{report.images} images: {report.kept} kept, {report.rejected} rejected, {undecided} undecided"
+    ]
+    if report.rejected:
+        lines.append(
+            f"{report.out}/review.jsonl lists the decisions; train, evaluate, report and export exclude "
+            "rejected images"
+        )
+    return lines
+
+
+def export(report: "ExportReport") -> list[str]:
+    lines = [f"{report.synthetic} synthetic and {report.real} real images: {report.out}"]
+    if report.linked:
+        lines.append(
+            f"{report.linked} are hard links to the existing files, which need no space; a program that "
+            "edits one in place edits both"
+        )
+    return lines + _rejected(report.rejected)
+
+
+def page(report: "PageReport") -> list[str]:
+    lines = [report.headline, f"report: {report.path} ({report.megabytes:.1f} MB)"]
+    if report.shown < report.images:
+        lines.append(f"it shows {report.shown} of {report.images} images, and says which")
+    return lines + _rejected(report.rejected)
+
+
+def captions(report: "CaptionReport") -> list[str]:
+    """The captions by number, their quality, their cost, and what is missing and why."""
+    summary = report.summary
+    count = sum(len(captions) for captions in report.book.values())
+    each = f"at least {summary.fewest} each"
+    lines = [f"{count} captions for {summary.classes} classes, {each}, by {report.author}: {report.path}"]
+    if report.questions:
+        tokens = f"{report.tokens_in} tokens in, {report.tokens_out} out"
+        lines.append(f"{report.questions} requests, {tokens}; responses on disk are never paid for again")
+    if report.tokens_estimated and report.author != "grammar":
+        lines.append("the text encoder's limit was checked by estimate: its tokenizer is not on disk")
+    if summary.distinct_2 is not None and summary.similarity is not None:
+        similarity = f"similarity within a class {summary.similarity:.2f}"
+        lines.append(f"distinct-2 {summary.distinct_2:.2f}, {similarity}")
+    if summary.rejected:
+        lines.append(f"rejected: {by_reason(summary.rejected)}")
+    width = max((len(missing.label) for missing in report.missing), default=0)
+    for missing in report.missing:
+        numbers = f"{missing.captions} of {missing.wanted}"
+        lines.append(f"missing: {missing.label:<{width}}  {numbers}  {missing.reason}")
+    return [*lines, *([f"stopped: {report.stopped}"] if report.stopped else [])]
+
+
+def _rejected(count: int) -> list[str]:
+    return [f"{count} images were rejected in review and excluded"] if count else []

@@ -1,0 +1,216 @@
+"""The result of each workflow, as plain values. `dalda.cli.output` turns them into text and JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dalda.types import Interval
+
+if TYPE_CHECKING:
+    from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison
+    from dalda.evaluation.generative_metrics import Quality
+
+
+@dataclass(frozen=True)
+class AugmentReport:
+    """How many synthetic images an augment run generated, kept and dropped."""
+
+    out: Path
+    planned: int
+    generated: int
+    already_there: int
+    dropped: int
+    seconds: float
+    dropped_for: Mapping[str, int] = field(default_factory=dict)
+    """Dropped images by reason."""
+    rendered_again: Mapping[str, int] = field(default_factory=dict)
+    """Images that were generated a second time, by the fault of the first one."""
+    skipped: tuple[str, ...] = ()
+    """A sentence on each real image that cannot be used."""
+    batch_size: int | None = None
+    """Images per batch at the end; None where none was generated."""
+
+    @property
+    def images_per_second(self) -> float:
+        return round(self.generated / self.seconds, 2) if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class AugmentDryRun:
+    """What an augment run would generate."""
+
+    planned: int
+    classes: int
+    images: int
+    ip_adapter_scale: Mapping[str, float]
+    """Minimum, quartiles and maximum."""
+    low_clip_probability: int
+    """Requests whose real image has a CLIP class probability of at most 0.3."""
+    seconds: float | None
+    """Measured on one small batch, extrapolated; None if the model could not be tried."""
+    megabytes: float
+    skipped: tuple[str, ...] = ()
+    """A sentence on each real image that cannot be used."""
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """The images that were imported from a folder of the original DALDA code."""
+
+    out: Path
+    images: int
+    """Images in the folder that its table names."""
+    kept: int
+    dropped_for: Mapping[str, int]
+    """Dropped images by reason."""
+    skipped: tuple[str, ...]
+    """A sentence on each image that could not be read."""
+    rows_without_image: int
+    images_without_row: int
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """The state of a review."""
+
+    out: Path
+    images: int
+    kept: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class NearCopy:
+    """A synthetic image that nearly equals a real one."""
+
+    file: Path
+    nearest: Path
+    cosine: float
+
+
+@dataclass(frozen=True)
+class OffClassImage:
+    """A synthetic image in which CLIP sees another class than its label."""
+
+    file: Path
+    label: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """The quality of a synthetic set, measured without training."""
+
+    backbone: str
+    overall: "Quality"
+    classes: Mapping[str, "Quality"]
+    near_copies: tuple[NearCopy, ...]
+    off_class: tuple[OffClassImage, ...]
+    rejected_in_review: int
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """The numbers of each arm, and each synthetic arm against `real`, paired by seed and by image."""
+
+    classes: tuple[str, ...]
+    arms: "Mapping[str, ArmSummary]"
+    gains: "Mapping[str, Comparison]"
+    excluded: Mapping[str, Mapping[str, int]]
+    """Synthetic images that an arm did not use, by reason."""
+    validation_images: int
+    out: Path | None
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """A sentence on each gain."""
+        return {arm: gain.sentence(other="real images alone") for arm, gain in self.gains.items()}
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """What a run of a study did, and what its trials show so far."""
+
+    out: Path
+    trials: int
+    trained: int
+    generated: int
+    seconds: float
+    arms: "Mapping[str, ArmNumbers]"
+    """Accuracies by shots (`all` is no limit), and gains over the real arm, if there is one."""
+    excluded: Mapping[str, Mapping[str, int]]
+    """Synthetic images that an arm did not use, by reason, over all shots and seeds."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """A sentence on each arm's gain, averaged over the numbers of shots."""
+        overall = {arm: numbers.overall for arm, numbers in self.arms.items()}
+        return {arm: gain.sentence() for arm, gain in overall.items() if gain is not None}
+
+
+@dataclass(frozen=True)
+class StudyDryRun:
+    """What a run of a study would do."""
+
+    out: Path
+    arms: tuple[str, ...]
+    trials: int
+    missing_trials: int
+    synthetic_sets: int
+    images: int
+    missing_images: int
+    generating_seconds: float | None
+    """Measured on one small batch of each model, extrapolated; None if a model could not be tried."""
+    training_seconds: float | None
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """The effect of synthetic images on a classifier in the embedded world."""
+
+    verdict: str
+    arms: Mapping[str, Interval]
+    groups: Mapping[str, Mapping[str, float]]
+    """Mean accuracy per arm on the known and on the unknown classes."""
+    gain: Interval
+    comparisons: tuple[str, ...]
+    problem: str
+    figure: Path
+    sheet: Path
+    zero_shot: float = 0.0
+    """Accuracy of CLIP's zero-shot classifier."""
+    images: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class ExportReport:
+    """How many images were exported."""
+
+    out: Path
+    to: str
+    synthetic: int
+    real: int
+    rejected: int
+    linked: int = 0
+    copied: int = 0
+    files: list[str] = field(default_factory=list)
+    """What to read first, relative to `out`."""
+
+
+@dataclass(frozen=True)
+class PageReport:
+    """The contents of an HTML report."""
+
+    path: Path
+    headline: str
+    trials: int
+    sets: int
+    images: int
+    """Images of the sets that the page shows."""
+    shown: int
+    rejected: int
+    megabytes: float
+    seconds: float

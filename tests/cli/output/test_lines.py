@@ -1,0 +1,71 @@
+"""The lines of results: one describer for all, and strangers' text is harmless in each."""
+
+from pathlib import Path
+
+import pytest
+
+from dalda.cli.output.lines import _LINES, describe, lines_of
+from dalda.types import Interval
+from dalda.workflows import reports
+
+
+def test_every_report_of_a_workflow_has_lines() -> None:
+    results = {
+        name
+        for name, value in vars(reports).items()
+        if isinstance(value, type) and value.__module__ == reports.__name__
+    }
+    assert results - {"NearCopy", "OffClassImage"} <= set(_LINES)
+
+
+def test_an_augment_run_in_words() -> None:
+    report = reports.AugmentReport(
+        Path("out"),
+        12,
+        6,
+        4,
+        2,
+        3.0,
+        {"of one colour": 2},
+        {"not a number": 1},
+        ("'a.png' is cut short",),
+        4,
+    )
+    assert lines_of(report) == [
+        "6 images generated in 3 s: out",
+        "4 of 12 existed already",
+        "1 were generated a second time (not a number: 1)",
+        "2 were dropped (of one colour: 2); out/dropped.jsonl lists them",
+        "skipped: 'a.png' is cut short",
+    ]
+
+
+def test_a_table_of_arms_aligns_whatever_their_names() -> None:
+    report = reports.DemoReport(
+        verdict="A verdict.",
+        arms={"real": Interval(0.5, 0.4, 0.6), "花": Interval(0.25, None, None)},
+        groups={"known": {"real": 1.0, "花": 0.5}},
+        gain=Interval(-0.25, None, None),
+        comparisons=(),
+        problem="A problem.",
+        figure=Path("a.png"),
+        sheet=Path("b.png"),
+    )
+    assert lines_of(report)[:5] == [
+        "A verdict.",
+        "",
+        "arm   accuracy, % (95 % interval)  known",
+        "real          50.0 (40.0 to 60.0)  100.0",
+        "花                           25.0   50.0",
+    ]
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    text = describe(reports.ReviewReport(Path("a\x1b[2Jb"), 3, 1, 1))
+    assert "\x1b" not in text
+    assert r"a\x1b[2Jb/review.jsonl" in text
+
+
+def test_an_unknown_result_is_a_bug() -> None:
+    with pytest.raises(KeyError):
+        lines_of(reports.NearCopy(Path("a"), Path("b"), 1.0))
