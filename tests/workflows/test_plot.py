@@ -60,14 +60,35 @@ def test_means_gains_and_classes_of_a_run(tmp_path: Path) -> None:
 
 
 def test_the_best_epoch_comes_only_when_asked_for(tmp_path: Path) -> None:
-    ours, theirs = tidy_run(tmp_path / "run"), reference_run(tmp_path / "logs")
+    theirs = reference_run(tmp_path / "logs")
     assert [one.accuracy for one in read_run(theirs, "last")] == pytest.approx([0.6, 0.7])
     assert [one.accuracy for one in read_run(theirs, "best")] == pytest.approx([0.7, 0.8])
-    best = [
-        one.accuracy - last.accuracy
-        for one, last in zip(read_run(ours, "best"), read_run(ours, "last"), strict=True)
+    with pytest.raises(UserError, match="no accuracy of each epoch"):
+        read_run(tidy_run(tmp_path / "run"), "best")
+
+
+def test_the_best_epoch_is_one_for_all_seeds(tmp_path: Path) -> None:
+    """Each seed's own best epoch would give 0.9 and 0.8; the best mean is that of epoch 1."""
+    rows = [
+        [seed, 1, epoch, value, "Accuracy", "Validation"]
+        for seed, values in ((0, (0.9, 0.7, 0.2)), (1, (0.1, 0.6, 0.8)))
+        for epoch, value in enumerate(values)
     ]
-    assert best == pytest.approx([0.05] * 8)
+    for name, part in (("results_0_1.csv", rows[:3]), ("results_1_1.csv", rows)):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["", "seed", "examples_per_class", "epoch", "value", "metric", "split"])
+            writer.writerows([number, *row] for number, row in enumerate(part))
+    assert [one.accuracy for one in read_run(tmp_path, "best")] == pytest.approx([0.7, 0.6])
+
+
+def test_three_folders_of_one_base_name_are_three_series(tmp_path: Path) -> None:
+    runs = []
+    for name in ("pets", "flowers", "caltech"):
+        (tmp_path / name).mkdir()
+        runs.append(reference_run(tmp_path / name / "dalda"))
+    text = plot(runs, tmp_path / "figure.svg", panels="shots").read_text(encoding="utf-8")
+    assert all(f"{name}/dalda" in text for name in ("pets", "flowers", "caltech"))
 
 
 def test_the_references_tables_are_read(tmp_path: Path) -> None:
@@ -81,7 +102,7 @@ def test_runs_with_arms_of_one_name_are_told_apart(tmp_path: Path) -> None:
     one, two = tidy_run(tmp_path / "one"), tidy_run(tmp_path / "two", gain=0.2)
     out = plot([one, two, reference_run(tmp_path / "logs")], tmp_path / "figure.svg", panels="shots")
     text = out.read_text(encoding="utf-8")
-    for arm in ("pets: dalda", "pets: two: dalda", "logs"):
+    for arm in ("pets: one: dalda", "pets: two: dalda", "logs"):
         assert arm in text
 
 
@@ -95,12 +116,12 @@ def test_options_that_are_none_are_named(tmp_path: Path, options: dict[str, str]
 
 
 def test_folders_without_results_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"neither results\.csv nor results_SEED_SHOTS\.csv"):
+    with pytest.raises(UserError, match="holds no results"):
         read_run(tmp_path, "last")
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no table of results"):
         read_run(tmp_path, "last")
     (tmp_path / "results.csv").unlink()
     (tmp_path / "results_0_1.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="not the original code's"):
+    with pytest.raises(UserError, match="no result table of the original DALDA code"):
         read_run(tmp_path, "last")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules, Study
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportForm, ExportImage
+from dalda.types import TrialResult
 from dalda.workflows.protocols import PROTOCOLS, StudyProtocol
+from dalda.workflows.results import RUN_READERS
 
 RULES = ProtocolRules(
     name="the original DALDA code",
@@ -34,6 +36,12 @@ def _export(images: Sequence[ExportImage], folder: ExportFolder) -> None:
     write_original(images, folder)
 
 
+def _read_run(folder: Path, epoch: str) -> list[TrialResult]:
+    from dalda.compat.results import read_run
+
+    return read_run(folder, epoch)
+
+
 def _protocol() -> StudyProtocol:
     from dalda.compat.study import OriginalProtocol
 
@@ -43,4 +51,5 @@ def _protocol() -> StudyProtocol:
 STUDY_READERS.register(".py", _read_study)
 PROTOCOL_RULES.register("original", RULES)
 EXPORT_FORMS.register("original", ExportForm(_export, holds_real_images=False))
+RUN_READERS.register("original", _read_run)
 PROTOCOLS.register("original", _protocol)

@@ -11,6 +11,7 @@ from dalda.errors import UserError
 from dalda.storage.atomic import write_atomically
 from dalda.types import TrialResult
 from dalda.workflows.protocols import Curves
+from dalda.workflows.results import result_of_table
 
 COLUMNS = ("", "seed", "examples_per_class", "epoch", "value", "metric", "split")
 TABLE = re.compile(r"results_(\d+)_(\d+|all)\.csv")
@@ -87,3 +88,32 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if columns[1:] != COLUMNS[1:]:
         raise UserError(f"'{path}' is no result table of the original DALDA code; name another folder")
     return rows
+
+
+def read_run(folder: Path, epoch: str) -> list[TrialResult]:
+    """The trials of a folder of tables; none where there is no table.
+
+    `best` is the rule of the original DALDA code: one epoch for all seeds of a number of shots, the one
+    whose mean over seeds is best on the validation images. Each seed counts once (the original DALDA code
+    reads earlier seeds several times, because the tables are cumulative).
+    """
+    trials: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    for path in tables_in(folder).values():
+        for row in read_rows(path):
+            if row["split"] == "Validation" and row["metric"].startswith("Accuracy"):
+                epochs = trials.setdefault((row["seed"], row["examples_per_class"]), {})
+                epochs.setdefault(int(row["epoch"]), {})[row["metric"]] = float(row["value"] or "nan")
+    results = []
+    for (seed, shots), epochs in trials.items():
+        chosen = max(epochs)
+        if epoch == "best":
+            same = [other for (_, other_shots), other in trials.items() if other_shots == shots]
+            chosen = max(
+                epochs,
+                key=lambda number: (sum(x[number]["Accuracy"] for x in same if number in x), -number),
+            )
+        values = dict(epochs[chosen])
+        accuracy = values.pop("Accuracy")
+        classes = {name.removeprefix("Accuracy "): value for name, value in values.items()}
+        results.append(result_of_table("", folder.resolve().name, seed, shots, accuracy, classes))
+    return results

@@ -1,8 +1,6 @@
-"""From the folders of runs, ours or the original code's, to a figure."""
+"""From the folders of runs to a figure."""
 
 import csv
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +9,17 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.reporting.curves import StudyFigure, study_figure
 from dalda.types import TrialResult
-from dalda.workflows.results import REAL, RESULTS, read_plan, read_results
+from dalda.workflows.results import REAL, RESULTS, RUN_READERS, read_plan, read_results, result_of_table
 
 PANELS = ("all", "shots", "classes", "lambda")
 EPOCHS = ("last", "best")
-TABLE = re.compile(r"results_\d+_(\d+|all)\.csv")
 
 
 def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "last") -> Path:
     """Draws accuracy over shots, gains per class and lambda against the score, of all runs in one figure.
 
-    `epoch` is `last`, or `best`: chosen on the very images it is measured on, as the original code plots.
+    `epoch` is `last`, or `best`: the epoch of each arm and number of shots whose mean over seeds is best on
+    the very images it is measured on, which flatters.
     Raises UserError for folders without results.
     """
     for option, value, known in (("--panels", panels, PANELS), ("--epoch", epoch, EPOCHS)):
@@ -29,14 +27,16 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
             raise UserError(f"{option} cannot be '{value}'; choose one of {', '.join(known)}")
     results: list[TrialResult] = []
     clouds: dict[str, list[tuple[float, float]]] = {}
-    for folder in runs:
-        found, scales = read_run(folder, epoch), read_clouds(folder)
-        taken = {(one.dataset, one.arm) for one in results}
-        if any((one.dataset, one.arm) in taken for one in found):
-            found = [replace(one, arm=f"{folder.resolve().name}: {one.arm}") for one in found]
-            scales = {f"{folder.resolve().name}: {arm}": points for arm, points in scales.items()}
-        results += found
-        clouds.update(scales)
+    found = {folder: read_run(folder, epoch) for folder in runs}
+    for folder, name in _names(runs).items():
+        arms = {(x.dataset, x.arm) for x in found[folder]}
+        others = {(x.dataset, x.arm) for other in runs if other != folder for x in found[other]}
+        names = {arm: arm for _, arm in arms}
+        if arms & others:
+            base = folder.resolve().name
+            names = {arm: name if arm == base else f"{name}: {arm}" for arm in names}
+        results += [replace(x, arm=names[x.arm]) for x in found[folder]]
+        clouds |= {names.get(arm, arm): points for arm, points in read_clouds(folder).items()}
     figure = figure_of(results, clouds)
     if panels != "all":
         shots, classes = panels == "shots", panels == "classes"
@@ -48,6 +48,18 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
             clouds=figure.clouds if panels == "lambda" else {},
         )
     return study_figure(figure, out)
+
+
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    """Folder to the shortest end of its path that no other folder has."""
+    parts = {folder: folder.resolve().parts for folder in folders}
+    names = {}
+    for folder, own in parts.items():
+        lengths = range(1, len(own) + 1)
+        ends = [{other[-n:] for key, other in parts.items() if key != folder} for n in lengths]
+        length = next((n for n in lengths if own[-n:] not in ends[n - 1]), len(own))
+        names[folder] = "/".join(own[-length:])
+    return names
 
 
 def figure_of(
@@ -84,45 +96,34 @@ def figure_of(
 
 
 def read_run(folder: Path, epoch: str) -> list[TrialResult]:
-    """The trials of a folder. Raises UserError where there are none."""
+    """The trials of a folder, in whichever format it is. Raises UserError where there are none."""
     results = read_results(folder)
     if results:
-        return [_best_epoch(one) for one in results] if epoch == "best" else results
-    if (folder / RESULTS).is_file():
-        return _tidy(_rows(folder / RESULTS), folder / RESULTS, epoch)
-    tables = sorted(path for path in folder.glob("results_*.csv") if TABLE.fullmatch(path.name))
-    if not tables:
-        raise UserError(
-            f"'{folder}' has neither {RESULTS} nor results_SEED_SHOTS.csv; name a folder of a run"
-        )
-    return _of_original([row for table in tables for row in _rows(table)], folder, epoch)
+        return _at_best_epoch(results) if epoch == "best" else results
+    if not (folder / RESULTS).is_file():
+        found = (reader(folder, epoch) for reader in RUN_READERS.values())
+        results = next((trials for trials in found if trials), [])
+        if not results:
+            raise UserError(f"'{folder}' holds no results; name a folder of a run")
+        return results
+    if epoch == "best":
+        raise UserError(f"'{folder}' has no accuracy of each epoch; leave --epoch best out")
+    return _tidy(_rows(folder / RESULTS), folder / RESULTS)
 
 
-def _best_epoch(result: TrialResult) -> TrialResult:
-    """The result with the best epoch's accuracy; which images that epoch got right is not known."""
-    return replace(
-        result, accuracy=max(result.epoch_accuracy, default=result.accuracy), right=(), images=()
-    )
+def _at_best_epoch(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The results at one epoch for all seeds of an arm and number of shots: the best one on the mean.
 
-
-def _of_table(
-    dataset: str, arm: str, seed: str, shots: str, accuracy: float, classes: Mapping[str, float]
-) -> TrialResult:
-    """A trial of which only a table's accuracies are known."""
-    return TrialResult(
-        dataset=dataset,
-        arm=arm,
-        seed=int(seed),
-        shots=None if shots in ("", "all") else int(shots),
-        classes=tuple(classes),
-        accuracy=accuracy,
-        class_accuracy=tuple(classes.values()),
-        loss=math.nan,
-        real_images=0,
-        synthetic_images=0,
-        right=(),
-        confusion=((0,) * len(classes),) * len(classes),
-    )
+    Which images were correctly classified at that epoch is not known.
+    """
+    chosen = []
+    for result in results:
+        group = [x.epoch_accuracy for x in results if (x.arm, x.shots) == (result.arm, result.shots)]
+        length = min(map(len, group))
+        best = max(range(length), key=lambda epoch: sum(curve[epoch] for curve in group), default=None)
+        accuracy = result.accuracy if best is None else result.epoch_accuracy[best]
+        chosen.append(replace(result, accuracy=accuracy, right=(), images=()))
+    return chosen
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -133,20 +134,19 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise UserError(f"the table '{path}' cannot be read; make it again") from None
 
 
-def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[TrialResult]:
-    overall = "accuracy" if epoch == "last" else "best_epoch_accuracy"
+def _tidy(rows: Sequence[Mapping[str, str]], path: Path) -> list[TrialResult]:
     scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
     try:
         for row in rows:
             key = (row["dataset"], row["arm"], row["seed"], row["shots"])
             scores.setdefault(key, {})[row["metric"]] = float(row["value"] or "nan")
         return [
-            _of_table(
+            result_of_table(
                 dataset,
                 arm,
                 seed,
                 shots,
-                values[overall],
+                values["accuracy"],
                 {
                     name.removeprefix("accuracy "): value
                     for name, value in values.items()
@@ -157,31 +157,6 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path, epoch: str) -> list[Tri
         ]
     except (KeyError, ValueError, TypeError):
         raise UserError(f"'{path}' is no table of results; make it again") from None
-
-
-def _of_original(rows: Sequence[Mapping[str, str]], folder: Path, epoch: str) -> list[TrialResult]:
-    """Trials from the original code's tables, whose rows may come several times, since they are
-    cumulative."""
-    trials: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
-    try:
-        for row in rows:
-            if row["split"] == "Validation" and row["metric"].startswith("Accuracy"):
-                epochs = trials.setdefault((row["seed"], row["examples_per_class"]), {})
-                epochs.setdefault(int(row["epoch"]), {})[row["metric"]] = float(row["value"] or "nan")
-        results = []
-        for (seed, shots), epochs in trials.items():
-            last = max(epochs)
-            if epoch == "best":
-                last = max(epochs, key=lambda number: (epochs[number]["Accuracy"], -number))
-            values = dict(epochs[last])
-            accuracy = values.pop("Accuracy")
-            named = {name.removeprefix("Accuracy "): value for name, value in values.items()}
-            results.append(_of_table("", folder.resolve().name, seed, shots, accuracy, named))
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise UserError(
-            f"the tables in '{folder}' are not the original code's; name another folder"
-        ) from None
-    return results
 
 
 def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:

@@ -2,13 +2,15 @@
 
 import csv
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import METADATA, SETTINGS, TRAIN
+from dalda.registry import Registry
 from dalda.types import TrialResult
 
 OUTCOMES = "results"
@@ -140,3 +142,27 @@ def _arms_in_order(table: Path) -> dict[str, int]:
     except (OSError, UnicodeDecodeError, csv.Error, KeyError):
         return {}
     return {arm: place for place, arm in enumerate(arms)}
+
+
+def result_of_table(
+    dataset: str, arm: str, seed: str, shots: str, accuracy: float, classes: Mapping[str, float]
+) -> TrialResult:
+    """A trial of which only the accuracies of a table are known."""
+    return TrialResult(
+        dataset=dataset,
+        arm=arm,
+        seed=int(seed),
+        shots=None if shots in ("", "all") else int(shots),
+        classes=tuple(classes),
+        accuracy=accuracy,
+        class_accuracy=tuple(classes.values()),
+        loss=math.nan,
+        real_images=0,
+        synthetic_images=0,
+        right=(),
+        confusion=((0,) * len(classes),) * len(classes),
+    )
+
+
+RUN_READERS: Registry[Callable[[Path, str], list[TrialResult]]] = Registry()
+"""Other formats of a run: folder and epoch (`last` or `best`) to its trials, none for another format."""
