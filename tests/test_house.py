@@ -1,7 +1,9 @@
 """The house rules that can be read off the files: arrows, weight of imports, package data, documents."""
 
 import ast
+import graphlib
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -324,3 +326,265 @@ def test_only_one_package_names_the_original_code(file: Path) -> None:
 def test_the_embedded_world_is_named_only_where_it_registers(file: Path) -> None:
     if home_of(file) not in {"doodles", "demo", "registry"} and named(file) not in NAMES_THE_DOODLES:
         assert "doodle" not in file.read_text(encoding="utf-8").lower()
+
+
+WORDS = re.compile(
+    r"(?<![A-Za-z])(told|said|paint\w*|pictures?|pictured|mend|mends|mended|siev\w*|sick|twins?|verbs?|nouns?"
+    r"|sight|foresight|unlearn\w*|strays?|anew|ledger)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+"""Words of a private language, in identifiers, texts and messages; NAMES of the field stand for each."""
+TEXTS = sorted(
+    file
+    for folder in ("src", "docs", "examples", "tests", "tools", "benchmarks")
+    for file in (ROOT / folder).rglob("*")
+    if file.suffix in {".py", ".md", ".ipynb", ".html", ".js", ".css", ".yaml"}
+    and "weights" not in file.parts
+) + [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "pyproject.toml")]
+GRAMMAR = {"class_matching.py", "inflection.py"}
+"""Here nouns are those of the grammar."""
+OLD_WORDS: set[str] = {
+    "CHANGELOG.md",
+    "README.md",
+    "architecture.md",
+    "ask.py",
+    "backbones.py",
+    "batching.py",
+    "browsing.py",
+    "caption_file.py",
+    "captions.py",
+    "charts.py",
+    "chat_server.py",
+    "class_matching.py",
+    "clip_of_set.py",
+    "compat.md",
+    "conditioning.py",
+    "config.py",
+    "conftest.py",
+    "curves.py",
+    "doctor.py",
+    "doodles.md",
+    "download.py",
+    "drawn_set.py",
+    "encoder.py",
+    "evaluate.py",
+    "experiment.py",
+    "experiments.md",
+    "facts.py",
+    "filters.py",
+    "generate.py",
+    "generative_metrics.py",
+    "heads.py",
+    "images.py",
+    "images_look.py",
+    "import_folder.py",
+    "inflection.py",
+    "judge_doodles.py",
+    "llama_cpp.py",
+    "llm.py",
+    "loader.py",
+    "local.py",
+    "log.py",
+    "models.md",
+    "openai_api.py",
+    "page.py",
+    "parsing.py",
+    "plots.py",
+    "progress.py",
+    "protocol.py",
+    "record.py",
+    "render.py",
+    "report.py",
+    "response_cache.py",
+    "resume.py",
+    "review.md",
+    "review.py",
+    "roles.py",
+    "run.py",
+    "run_facts.py",
+    "scale.py",
+    "screenshots.py",
+    "source_probabilities.py",
+    "stable_diffusion.py",
+    "synthetic.md",
+    "synthetic_dataset.py",
+    "synthetic_sets.py",
+    "test_attention.py",
+    "test_augment.py",
+    "test_batching.py",
+    "test_behaviour.py",
+    "test_caption_file.py",
+    "test_charts.py",
+    "test_class_matching.py",
+    "test_cli.py",
+    "test_config.py",
+    "test_contact_sheet.py",
+    "test_curves.py",
+    "test_doctor.py",
+    "test_download.py",
+    "test_experiment.py",
+    "test_export.py",
+    "test_few_shot.py",
+    "test_generate.py",
+    "test_generative_metrics.py",
+    "test_heads.py",
+    "test_hub.py",
+    "test_image_encoding.py",
+    "test_image_io.py",
+    "test_import_folder.py",
+    "test_inspect_commands.py",
+    "test_killed_captions.py",
+    "test_literal.py",
+    "test_loader.py",
+    "test_loading.py",
+    "test_local.py",
+    "test_options.py",
+    "test_original_run.py",
+    "test_page.py",
+    "test_plot.py",
+    "test_plots.py",
+    "test_presets.py",
+    "test_prompt_table.py",
+    "test_published.py",
+    "test_report.py",
+    "test_report_numbers.py",
+    "test_resume.py",
+    "test_review.py",
+    "test_review_page.py",
+    "test_schedulers.py",
+    "test_source_images.py",
+    "test_speed.py",
+    "test_synthetic_dataset.py",
+    "test_torch_dataset.py",
+    "test_train_command.py",
+    "test_transformers_llm.py",
+    "test_validation.py",
+    "test_world.py",
+    "torch_dataset.py",
+    "train.py",
+    "transforms.py",
+    "trials.md",
+    "types.py",
+    "validation.py",
+    "vocabulary.py",
+}
+"""Names of files that are still to be rewritten; to be emptied."""
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_no_private_words(file: Path) -> None:
+    if file.name in OLD_WORDS or file == Path(__file__):
+        return
+    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    found = {f"{number}: {word[0]}" for number, line in lines for word in WORDS.finditer(line)}
+    assert not {one for one in found if file.name not in GRAMMAR or not one.endswith(("noun", "nouns"))}
+
+
+MOST_LINES = 19_500
+"""To become 12,500."""
+LONG_FILES: set[str] = {"config/experiment.py", "generation/synthetic_dataset.py", "workflows/augment.py"}
+"""Files that are still to be divided; to be emptied."""
+
+
+def test_files_are_short() -> None:
+    lengths = {named(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert sum(lengths.values()) <= MOST_LINES
+    assert statistics.median(lengths.values()) <= 110
+    assert {name for name, length in lengths.items() if length > 300} <= LONG_FILES
+
+
+def module_of(file: Path) -> str:
+    return ".".join(["dalda", *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def imported_at_once(file: Path) -> Iterator[str]:
+    """The modules of the package that a module imports when it is imported itself."""
+    modules = {module_of(other) for other in FILES}
+    for node in statements(ast.parse(file.read_text(encoding="utf-8")).body):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name in modules)
+        elif isinstance(node, ast.ImportFrom) and node.module in modules:
+            names = {f"{node.module}.{name.name}" for name in node.names}
+            yield from (names & modules) or {node.module}
+
+
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module that run when it is imported, those for type checkers left out."""
+    for node in body:
+        if isinstance(node, ast.If | ast.Try):
+            if not isinstance(node, ast.If) or "TYPE_CHECKING" not in ast.unparse(node.test):
+                yield from statements([*node.body, *node.orelse])
+        else:
+            yield node
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = {module_of(file): set(imported_at_once(file)) for file in FILES}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert set(order) == set(graph)
+
+
+SAME_NAMES: set[str] = {
+    "Encoded",
+    "Found",
+    "GenerationRequest",
+    "MixedDataset",
+    "Row",
+    "Run",
+    "begin",
+    "difference",
+    "draw",
+    "end",
+    "evaluate",
+    "parts_of",
+    "place_of",
+    "read_study",
+    "rows_of",
+    "save_results",
+    "settings_of",
+    "split_of",
+    "summary_of",
+    "trials_of",
+    "write_captions",
+}
+"""Functions and classes that still share a name; to be emptied."""
+
+
+def test_no_function_or_class_is_defined_twice() -> None:
+    places: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(named(file))
+    twice = {name: files for name, files in places.items() if len(files) > 1}
+    assert not twice.keys() - SAME_NAMES, twice
+
+
+ACROSS_MODULES = {
+    "browser",
+    "golden",
+    "captions/test_captions_command.py",
+    "captions/test_killed_captions.py",
+    "captions/test_transformers_serve.py",
+    "compat/test_original_run.py",
+    "doodles/test_world.py",
+    "evaluation/test_intervals.py",
+    "evaluation/test_memory.py",
+    "evaluation/test_trials_doc.py",
+    "generation/backends/test_speed.py",
+    "models/test_models_page.py",
+    "workflows/test_report_numbers.py",
+    "workflows/test_scored_once.py",
+}
+"""Tests in the folder of a package that are of no single module of it."""
+
+
+def test_the_tests_mirror_the_tree() -> None:
+    """A test in a folder of the tree is named after its module; tests of whole commands lie at the top."""
+    modules = {named(file).removesuffix(".py") for file in FILES}
+    packages = {named(file.parent / "x").removesuffix("/x") for file in FILES}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        name = file.relative_to(ROOT / "tests")
+        if len(name.parts) > 1 and not {name.parts[0], name.as_posix()} & ACROSS_MODULES:
+            module = (name.parent / name.stem.removeprefix("test_")).as_posix()
+            assert module in modules | packages, f"tests/{name} is of no module"

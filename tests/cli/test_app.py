@@ -26,7 +26,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("dalda.cli.actions.doctor", fail)
+    monkeypatch.setattr("dalda.cli.actions.run_doctor", fail)
 
 
 def test_help_lists_every_command_in_its_group_uncut() -> None:

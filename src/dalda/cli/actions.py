@@ -49,21 +49,21 @@ class MachineReport:
     checks: "list[Check]"
 
 
-def demo(config: "configs.DemoConfig") -> "DemoReport":
+def start_demo(config: "configs.DemoConfig") -> "DemoReport":
     from dalda.demo import run_demo
 
     return run_demo(config.out)
 
 
-def download(config: "configs.DownloadConfig") -> DownloadReport:
-    from dalda.datasets.download import download as download_dataset
+def run_download(config: "configs.DownloadConfig") -> DownloadReport:
+    from dalda.datasets.download import download
 
-    dataset = download_dataset(config.dataset, config.root, config.mirror)
+    dataset = download(config.dataset, config.root, config.mirror)
     counts = {part: sum(map(len, files.values())) for part, files in dataset.parts.items()}
     return DownloadReport(config.dataset, config.root, len(dataset.classes), counts)
 
 
-def split(config: "configs.SplitConfig") -> Output:
+def run_split(config: "configs.SplitConfig") -> Output:
     from dalda.cli.output import lines_of
     from dalda.datasets.few_shot import sample_few_shot, split_as_json
     from dalda.workflows.real_images import load_dataset
@@ -78,7 +78,7 @@ def split(config: "configs.SplitConfig") -> Output:
     return Output(split_as_json(chosen), lines_of(chosen))
 
 
-def score(config: "configs.ScoreConfig") -> ScoreReport:
+def run_score(config: "configs.ScoreConfig") -> ScoreReport:
     from dalda.workflows.real_images import score_table
 
     rows = score_table(config, config.model, config.device, config.out)
@@ -86,7 +86,7 @@ def score(config: "configs.ScoreConfig") -> ScoreReport:
     return ScoreReport(config.dataset, low, rows)
 
 
-def captions(config: "configs.CaptionConfig") -> Output:
+def run_captions(config: "configs.CaptionConfig") -> Output:
     from dalda.cli.output import lines_of
     from dalda.workflows.captions import write_captions
 
@@ -96,7 +96,7 @@ def captions(config: "configs.CaptionConfig") -> Output:
     return Output(report.as_dict(), [*lines_of(report), *lines], 1 if report.missing else 0)
 
 
-def run(config: "configs.RunConfig") -> "StudyReport":
+def run_study(config: "configs.RunConfig") -> "StudyReport":
     from dalda.workflows.experiment import run_experiment
 
     return run_experiment(
@@ -104,7 +104,7 @@ def run(config: "configs.RunConfig") -> "StudyReport":
     )
 
 
-def run_dry(config: "configs.RunConfig") -> "StudyDryRun":
+def dry_run_study(config: "configs.RunConfig") -> "StudyDryRun":
     from dalda.workflows.dry_run import dry_run_experiment
 
     return dry_run_experiment(
@@ -112,7 +112,7 @@ def run_dry(config: "configs.RunConfig") -> "StudyDryRun":
     )
 
 
-def convert(config: "configs.ConvertConfig") -> Output:
+def run_convert(config: "configs.ConvertConfig") -> Output:
     from dalda.config.experiment import read_study, study_as_yaml
 
     text = study_as_yaml(read_study(config.study))
@@ -128,19 +128,19 @@ def convert(config: "configs.ConvertConfig") -> Output:
     return Output({"study": text, "out": str(config.out)}, [f"study: {config.out}"])
 
 
-def plot(config: "configs.PlotConfig") -> Mapping[str, Path]:
-    from dalda.workflows.plot import plot as plot_runs
+def run_plot(config: "configs.PlotConfig") -> Mapping[str, Path]:
+    from dalda.workflows.plot import plot
 
-    return {"figure": plot_runs(config.runs, config.out, panels=config.panels, epoch=config.epoch)}
-
-
-def review(config: "configs.ReviewConfig") -> "ReviewReport":
-    from dalda.workflows.review import review as review_images
-
-    return review_images(config.out, config.port, host=config.host, browser=config.browser)
+    return {"figure": plot(config.runs, config.out, panels=config.panels, epoch=config.epoch)}
 
 
-def doctor(config: "configs.DoctorConfig") -> MachineReport:
+def run_review(config: "configs.ReviewConfig") -> "ReviewReport":
+    from dalda.workflows.review import review
+
+    return review(config.out, config.port, host=config.host, browser=config.browser)
+
+
+def run_doctor(config: "configs.DoctorConfig") -> MachineReport:
     from dalda.doctor import examine
 
     return MachineReport(examine())

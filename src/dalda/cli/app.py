@@ -107,14 +107,14 @@ def command_of(name: str, spec: CommandSpec) -> Command:
             be_quiet()
         config = config_of(spec, model, values)
         dry = on.get("dry_run", False)
-        result = loaded(spec.dry_run if dry else spec.run)(config)
+        result = import_path(spec.dry_run if dry else spec.run)(config)
         return show(result, as_json=on["json"], next_step="" if dry or on["quiet"] else step(spec, config))
 
     parameters = [*parameters_of(spec, model), *options]
     return Command(name, callback=run, params=parameters, help=spec.help, context_settings=SETTINGS)
 
 
-def loaded(path: str) -> Any:
+def import_path(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 

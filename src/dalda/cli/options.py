@@ -45,7 +45,7 @@ def parameters_of(spec: CommandSpec, model: type[BaseModel]) -> Iterator[click.P
         if name in spec.arguments:
             yield FieldArgument(
                 name,
-                about_of(field),
+                help_of(field),
                 required=False,
                 nargs=-1 if _is_list(field) else 1,
                 metavar=_metavar(spec, name, field),
@@ -58,7 +58,7 @@ def parameters_of(spec: CommandSpec, model: type[BaseModel]) -> Iterator[click.P
 def _option(spec: CommandSpec, name: str, field: FieldInfo) -> FieldOption:
     flag = option_name(spec, name, field)
     names = [*(["-o"] if name == "out" else []), flag, name]
-    panel, about = panel_of(field), about_of(field)
+    panel, about = panel_of(field), help_of(field)
     if field.annotation is bool:
         return FieldOption(names, panel, is_flag=True, flag_value="", help=about)
     default = "[required]" if field.is_required() else _default(field)
@@ -71,7 +71,7 @@ def _option(spec: CommandSpec, name: str, field: FieldInfo) -> FieldOption:
     )
 
 
-def about_of(field: FieldInfo) -> str:
+def help_of(field: FieldInfo) -> str:
     return " ".join((field.description or "").split())
 
 
@@ -102,7 +102,7 @@ def _sentence(spec: CommandSpec, model: type[BaseModel], error: ValidationError)
     field = model.model_fields[name]
     option = _metavar(spec, name, field) if name in spec.arguments else option_name(spec, name, field)
     if first["type"] == "missing":
-        about = about_of(field)
+        about = help_of(field)
         return f"{option} is missing" + (f": {about[:1].lower()}{about[1:].rstrip('.')}" if about else "")
     value = first["input"]
     choices = choices_of(field.annotation)

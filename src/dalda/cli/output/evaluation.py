@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import excluded, percent
+from dalda.cli.output.numbers import excluded_lines, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MEASURES = {
 """The measures of a synthetic set, and the headings of their columns."""
 
 
-def evaluate(report: "EvaluateReport") -> list[str]:
+def evaluate_lines(report: "EvaluateReport") -> list[str]:
     qualities = {"all": report.overall, **report.classes}
     rows = [
         [name, *(_short(asdict(quality)[key]) for key in MEASURES)] for name, quality in qualities.items()
@@ -38,7 +38,7 @@ def evaluate(report: "EvaluateReport") -> list[str]:
     return lines
 
 
-def train(report: "TrainReport") -> list[str]:
+def train_lines(report: "TrainReport") -> list[str]:
     lines = []
     for arm, gain in report.gains.items():
         lines.append(report.verdicts[arm])
@@ -56,7 +56,7 @@ def train(report: "TrainReport") -> list[str]:
         for name, arm in report.arms.items()
     ]
     lines += table([("arm", "accuracy, % (95 % interval)", "macro", "best epoch", "calibration"), *rows])
-    lines += excluded(report.excluded)
+    lines += excluded_lines(report.excluded)
     seeds = max(len(arm.accuracy_by_seed) for arm in report.arms.values())
     if seeds > 1:
         lines.append(

@@ -8,22 +8,22 @@ from dalda.cli.output import datasets, evaluation, studies, synthetic
 from dalda.terminal import printable
 
 _LINES: dict[str, Callable[[Any], list[str]]] = {
-    "AugmentDryRun": synthetic.augment_dry_run,
-    "AugmentReport": synthetic.augment,
-    "CaptionReport": synthetic.captions,
-    "DemoReport": studies.demo,
-    "DownloadReport": datasets.download,
-    "EvaluateReport": evaluation.evaluate,
-    "ExportReport": synthetic.export,
-    "FewShotSplit": datasets.split,
-    "ImportReport": synthetic.import_original,
-    "MachineReport": datasets.doctor,
-    "PageReport": synthetic.page,
-    "ReviewReport": synthetic.review,
-    "ScoreReport": datasets.score,
-    "StudyDryRun": studies.dry_run,
-    "StudyReport": studies.study,
-    "TrainReport": evaluation.train,
+    "AugmentDryRun": synthetic.augment_dry_run_lines,
+    "AugmentReport": synthetic.augment_lines,
+    "CaptionReport": synthetic.captions_lines,
+    "DemoReport": studies.demo_lines,
+    "DownloadReport": datasets.download_lines,
+    "EvaluateReport": evaluation.evaluate_lines,
+    "ExportReport": synthetic.export_lines,
+    "FewShotSplit": datasets.split_lines,
+    "ImportReport": synthetic.import_original_lines,
+    "MachineReport": datasets.doctor_lines,
+    "PageReport": synthetic.page_lines,
+    "ReviewReport": synthetic.review_lines,
+    "ScoreReport": datasets.score_lines,
+    "StudyDryRun": studies.study_dry_run_lines,
+    "StudyReport": studies.study_lines,
+    "TrainReport": evaluation.train_lines,
 }
 """By the name of the result's class, so that no stage is imported for the others' results."""
 

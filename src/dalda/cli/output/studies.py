@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import duration, excluded, percent
+from dalda.cli.output.numbers import excluded_lines, in_seconds, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda.workflows.reports import DemoReport, StudyDryRun, StudyReport
 
 
-def study(report: "StudyReport") -> list[str]:
+def study_lines(report: "StudyReport") -> list[str]:
     shots = list(dict.fromkeys(key for numbers in report.arms.values() for key in numbers.summaries))
     heading = ["arm", *(f"{key} shot{'' if key == '1' else 's'}" for key in shots)]
     rows = [
@@ -22,24 +22,24 @@ def study(report: "StudyReport") -> list[str]:
         *(["(each averaged over the numbers of shots)"] if several else []),
         "accuracy, % (95 % interval over seeds)",
         *table([heading, *rows]),
-        *excluded(report.excluded),
+        *excluded_lines(report.excluded),
         f"{report.trained} of {report.trials} trials trained, {report.generated} images generated, in "
         f"{report.seconds:.0f} s; the others existed already",
         f"results: {report.out}/results.csv",
     ]
 
 
-def dry_run(report: "StudyDryRun") -> list[str]:
+def study_dry_run_lines(report: "StudyDryRun") -> list[str]:
     return [
         f"{len(report.arms)} arms: {', '.join(report.arms)}",
-        f"{report.missing_trials} of {report.trials} trials to train: {duration(report.training_seconds)}",
+        f"{report.missing_trials} of {report.trials} trials to train: {in_seconds(report.training_seconds)}",
         f"{report.missing_images} of {report.images} images to generate, in {report.synthetic_sets} sets: "
-        f"{duration(report.generating_seconds)}, about {report.megabytes:.1f} MB",
+        f"{in_seconds(report.generating_seconds)}, about {report.megabytes:.1f} MB",
         f"results would go to {report.out}; no trial was trained, no image generated",
     ]
 
 
-def demo(report: "DemoReport") -> list[str]:
+def demo_lines(report: "DemoReport") -> list[str]:
     rows = [
         (arm, found.text(), *(percent(group[arm]) for group in report.groups.values()))
         for arm, found in report.arms.items()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import by_reason, duration
+from dalda.cli.output.numbers import by_reason, in_seconds
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
 
 
-def augment(report: "AugmentReport") -> list[str]:
+def augment_lines(report: "AugmentReport") -> list[str]:
     lines = [f"{report.generated} images generated in {report.seconds:.0f} s: {report.out}"]
     if report.already_there:
         lines.append(f"{report.already_there} of {report.planned} existed already")
@@ -29,19 +29,19 @@ def augment(report: "AugmentReport") -> list[str]:
     return lines + [f"skipped: {sentence}" for sentence in report.skipped]
 
 
-def augment_dry_run(report: "AugmentDryRun") -> list[str]:
+def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
     quartiles = ", ".join(f"{name} {value:.2f}" for name, value in report.ip_adapter_scale.items())
     return [
         f"{report.planned} images from {report.images} real images of {report.classes} classes",
         f"IP-Adapter scale: {quartiles}",
         f"{report.low_clip_probability} of them follow the image more than the caption: CLIP gives their "
         "real image a class probability of at most 0.3",
-        f"time: {duration(report.seconds)}; disk: about {report.megabytes:.1f} MB; no image was generated",
+        f"time: {in_seconds(report.seconds)}; disk: about {report.megabytes:.1f} MB; no image was generated",
         *(f"skipped: {sentence}" for sentence in report.skipped),
     ]
 
 
-def import_original(report: "ImportReport") -> list[str]:
+def import_original_lines(report: "ImportReport") -> list[str]:
     lines = [f"{report.kept} of {report.images} images are in {report.out}"]
     if report.dropped_for:
         dropped = sum(report.dropped_for.values())
@@ -55,7 +55,7 @@ def import_original(report: "ImportReport") -> list[str]:
     return lines + [f"skipped: {sentence}" for sentence in report.skipped]
 
 
-def review(report: "ReviewReport") -> list[str]:
+def review_lines(report: "ReviewReport") -> list[str]:
     undecided = report.images - report.kept - report.rejected
     lines = [
         f"{report.images} images: {report.kept} kept, {report.rejected} rejected, {undecided} undecided"
@@ -68,7 +68,7 @@ def review(report: "ReviewReport") -> list[str]:
     return lines
 
 
-def export(report: "ExportReport") -> list[str]:
+def export_lines(report: "ExportReport") -> list[str]:
     lines = [f"{report.synthetic} synthetic and {report.real} real images: {report.out}"]
     if report.linked:
         lines.append(
@@ -78,14 +78,14 @@ def export(report: "ExportReport") -> list[str]:
     return lines + _rejected(report.rejected)
 
 
-def page(report: "PageReport") -> list[str]:
+def page_lines(report: "PageReport") -> list[str]:
     lines = [report.headline, f"report: {report.path} ({report.megabytes:.1f} MB)"]
     if report.shown < report.images:
         lines.append(f"it shows {report.shown} of {report.images} images, and says which")
     return lines + _rejected(report.rejected)
 
 
-def captions(report: "CaptionReport") -> list[str]:
+def captions_lines(report: "CaptionReport") -> list[str]:
     """The captions by number, their quality, their cost, and what is missing and why."""
     summary = report.summary
     count = sum(len(captions) for captions in report.book.values())
