@@ -15,14 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from dalda.evaluation.backbones import load_backbone
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads import run_trial
+from dalda.evaluation.training import run_trials
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.types import FewShotSplit, RealImage
 
-WEIGHTS = Path(__file__).parents[1] / "src" / "dalda" / "doodles" / "weights" / "clip"
 WIDTH, VIEWS, CLASSES, CHUNK = 512, 8, 10, 1000
 UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -42,17 +43,24 @@ def split_of(part: str, images: int) -> FewShotSplit:
     return FewShotSplit("random", Path(), part, 0, None, names, tuple(examples))
 
 
+def refuse(path: Path, *, sha256: str, shorter: int) -> Image.Image:
+    raise SystemExit(f"{path} was opened")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
-    doodle = load_backbone("doodle", folder=WEIGHTS)
-    backbone = replace(doodle, name="random", dimensions=WIDTH, tokenizer=None, fingerprint="random")
+    doodle = load_backbone("doodle")
+    assert isinstance(doodle, ClipBackbone)
+    backbone = replace(doodle, name="random", dimensions=WIDTH, fingerprint="random")
     split, validation = split_of("train", options.images), split_of("val", 2400)
     libraries = resident_megabytes()
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore(backbone, lambda path: sys.exit(f"{path} was opened"), folder=Path(folder))
+        store = FeatureStore(
+            backbone, lambda path, **_: sys.exit(f"{path} was opened"), folder=Path(folder)
+        )
         generator = np.random.default_rng(0)
         for table, whole in ((store._viewed, split), (store._plain, validation)):
             keys = [one.sha256 for one in whole.images]
@@ -61,7 +69,8 @@ def main() -> None:
                 table.add(part, generator.random((len(part), table.width), np.float32))
         # Read again, as the next run would.
         store = FeatureStore(backbone, store.open_image, folder=Path(folder))
-        result = run_trial(Trial("benchmark", 0, split), validation, store, Schedule())
+        schedule = Schedule(head_init="random")
+        (result,) = run_trials([Trial("benchmark", 0, split)], validation, store, schedule)
     found = {
         "images": options.images,
         "features_megabytes": round(options.images * VIEWS * WIDTH * 4 / 1e6),

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from dalda.evaluation.backbones import Backbone, load_backbone
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.backbones.load import load_backbone
+from dalda.evaluation.features import OpenImage
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
@@ -48,13 +50,16 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def backbone(clip_folder: Path) -> Backbone:
-    return load_backbone("doodle", folder=clip_folder)
+def backbone(clip_folder: Path) -> ClipBackbone:
+    found = load_backbone(str(clip_folder))
+    assert isinstance(found, ClipBackbone)
+    return found
 
 
 @pytest.fixture(scope="session")
-def open_image() -> Callable[[Path], Image.Image]:
-    def read(path: Path) -> Image.Image:
+def open_image() -> OpenImage:
+    def read(path: Path, *, sha256: str = "", shorter: int = 0) -> Image.Image:
+        assert sha256 in ("", hashlib.sha256(path.read_bytes()).hexdigest())
         with Image.open(path) as image:
             return image.convert("RGB")
 

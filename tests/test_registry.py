@@ -3,7 +3,7 @@
 import pytest
 
 from dalda.datasets.registry import DATASETS, made_for
-from dalda.evaluation.backbone_table import ROWS
+from dalda.evaluation.backbones.table import ROWS
 from dalda.models.presets import PRESETS
 from dalda.registry import DEFAULT_MODEL, Registry
 

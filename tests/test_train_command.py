@@ -158,14 +158,12 @@ def test_features_are_kept_for_the_next_run(
     assert "features: 18 of 18" in first.stderr
     assert "features" not in again.stderr
     assert first.stdout == again.stdout
-    (table,) = [
-        path for path in (tmp_path / "cache").rglob("rows.f32") if path.parent.name.startswith("flip")
-    ]
+    (table,) = (tmp_path / "cache").rglob("flip*.sqlite")
     table.write_bytes(b"x" * table.stat().st_size)
     damaged = run(*words)
     assert damaged.exit_code == 2
     assert "is damaged" in damaged.stderr
-    assert "delete that folder" in damaged.stderr
+    assert "delete that file" in damaged.stderr
     monkeypatch.setenv("DALDA_CACHE", str(photos / "val" / "car" / "2.png"))
     unusable = run(*words)
     assert unusable.exit_code == 2
@@ -340,11 +338,11 @@ def test_evaluate_tells_copies_and_strays(photos: Path, made: Path) -> None:
     report = answer(*words)
     assert list(report["classes"]) == list(CLASSES)
     assert (report["overall"]["real_images"], report["overall"]["synthetic_images"]) == (6, 12)
-    copies = {one["file"]: one for one in report["near_copies"]}
+    copies = {one["file"]: one for one in report["near_duplicates"]}
     assert copies[str(copied)]["nearest"] == str(source)
-    assert report["overall"]["near_copies"] == pytest.approx(len(copies) / 12)
+    assert report["overall"]["near_duplicates"] == pytest.approx(len(copies) / 12)
     strays = [one["label"] for one in report["off_class"]]
-    assert len(strays) == pytest.approx(report["overall"]["off_target"] * 12)
+    assert len(strays) == pytest.approx(report["overall"]["off_class"] * 12)
     assert "tree" in strays
     assert report["classes"]["car"]["density"] is None
     result = run(*words)

@@ -104,7 +104,7 @@ def _trials(
     splits: Mapping[int, FewShotSplit], sets: Mapping[tuple[str, int], list[SyntheticImage]]
 ) -> tuple[list[TrialResult], float]:
     """The results of all arms and seeds, and the accuracy of CLIP without any training."""
-    from dalda.evaluation.heads import run_trials
+    from dalda.evaluation.training import run_trials
     from dalda.evaluation.trial import Schedule, Trial
 
     # Validation is one and the same for all seeds; only the few shots differ.

@@ -9,14 +9,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from dalda.compat.protocol import HalfNormalised, run_as_original
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.features import FeatureStore
+from dalda.compat.protocol import half_normalized, run_as_original
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, SyntheticImage
 
-Opener = Callable[[Path], Image.Image]
 SHORT = Schedule(epochs=2, iterations=3, batch=4)
 SHAPES = ((24, 33), (40, 20), (48, 48))
 """Wide, tall, and square, all larger than the 16 pixels that the model sees."""
@@ -30,7 +29,7 @@ def trial(
     return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
-def independent(trial: Trial, validation: FewShotSplit, backbone: Backbone) -> dict[str, list[float]]:
+def independent(trial: Trial, validation: FewShotSplit, backbone: ClipBackbone) -> dict[str, list[float]]:
     """The loop, item by item: losses and hits of both parts, epoch by epoch, in order of drawing."""
     classes = trial.split.classes
     real = [(one.path, classes.index(one.label), one.sha256) for one in trial.split.images]
@@ -47,10 +46,7 @@ def independent(trial: Trial, validation: FewShotSplit, backbone: Backbone) -> d
         model = backbone.model
         return model.visual_projection(model.vision_model((pixels - 0.5) / 0.5).pooler_output)  # type: ignore
 
-    words = backbone.tokenizer(
-        [f"a photo of a {name}" for name in classes], return_tensors="pt", padding=True
-    )
-    texts = backbone.model.get_text_features(**words).pooler_output  # type: ignore[operator]
+    texts = backbone.text_features(classes)
     head = torch.nn.Linear(texts.shape[1], len(texts))
     with torch.no_grad():
         head.weight.copy_(texts)
@@ -84,7 +80,7 @@ def independent(trial: Trial, validation: FewShotSplit, backbone: Backbone) -> d
 
 
 def test_every_loss_is_that_of_the_loop_written_again(
-    trial: Trial, backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    trial: Trial, backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit]
 ) -> None:
     validation = make_split("val", 5, 6, SHAPES)
     store = FeatureStore(backbone, open_image, views=1)
@@ -117,6 +113,6 @@ def _counts(
 
 def test_values_run_from_minus_one_to_one_on_a_square() -> None:
     image = Image.fromarray(np.array([[[0, 255, 127]] * 6] * 3, np.uint8))
-    pixels = HalfNormalised(4)([image])["pixel_values"]
+    pixels = half_normalized([image], 4)
     assert pixels.shape == (1, 3, 4, 4)
     assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, 1, -1 / 255], abs=1e-6)

@@ -7,25 +7,24 @@ import torch
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.evaluation.backbones import Backbone
+from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.feature_cache import Matrix
-from dalda.evaluation.features import FeatureStore, TrainingImage
-from dalda.evaluation.transforms import AUGMENTS
+from dalda.evaluation.features import FeatureStore, ImageFile, OpenImage, batches_of
+from dalda.evaluation.transforms import TRANSFORMS
 from dalda.types import FewShotSplit
-
-Opener = Callable[[Path], Image.Image]
+from dalda.workflows import loading
 
 
 def test_every_image_is_opened_once(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit]
 ) -> None:
     opened: list[Path] = []
 
-    def counting(path: Path) -> Image.Image:
+    def counting(path: Path, *, sha256: str, shorter: int) -> Image.Image:
         opened.append(path)
-        return open_image(path)
+        return open_image(path, sha256=sha256, shorter=shorter)
 
-    images = [TrainingImage(one.path, one.sha256) for one in make_split("train", 2).images]
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 2).images]
     store = FeatureStore(backbone, counting, views=3)
     table, rows = store.viewed(images)
     again, more = store.viewed([*images, images[0]])
@@ -36,36 +35,36 @@ def test_every_image_is_opened_once(
 
 
 def test_plain_features_are_of_the_image_as_it_is(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit]
 ) -> None:
-    images = [TrainingImage(one.path, one.sha256) for one in make_split("train", 2).images]
-    wanted = backbone.features([open_image(image.path) for image in images])
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 2).images]
+    wanted = backbone.extract([open_image(image.path, sha256=image.sha256, shorter=0) for image in images])
     found = torch.from_numpy(FeatureStore(backbone, open_image).plain(images))
     torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("transforms", AUGMENTS)
+@pytest.mark.parametrize("transforms", TRANSFORMS)
 def test_views_depend_on_the_content_alone(
-    transforms: str, backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    transforms: str, backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit]
 ) -> None:
-    images = [TrainingImage(one.path, one.sha256) for one in make_split("train", 2).images]
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 2).images]
     together = FeatureStore(backbone, open_image, views=2, transforms=transforms).viewed(images)[0]
     alone = FeatureStore(backbone, open_image, views=2, transforms=transforms).viewed(images[3:4])[0]
     np.testing.assert_allclose(alone[0], together[3], rtol=1e-5, atol=1e-6)
     assert np.abs(together[0, 0] - together[0, 1]).max() > 1e-4
 
 
-def test_no_images(backbone: Backbone, open_image: Opener) -> None:
+def test_no_images(backbone: ClipBackbone, open_image: OpenImage) -> None:
     assert FeatureStore(backbone, open_image, views=2).viewed([])[0].shape == (0, 2, 24)
 
 
 def test_a_folder_keeps_features_for_the_next_run(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit], tmp_path: Path
+    backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit], tmp_path: Path
 ) -> None:
-    images = [TrainingImage(one.path, one.sha256) for one in make_split("train", 2).images]
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 2).images]
     table, rows = FeatureStore(backbone, open_image, views=2, folder=tmp_path).viewed(images[:4])
 
-    def refusing(path: Path) -> Image.Image:
+    def refusing(path: Path, *, sha256: str, shorter: int) -> Image.Image:
         raise AssertionError(f"{path} was opened again")
 
     again, found = FeatureStore(backbone, refusing, views=2, folder=tmp_path).viewed(images[3::-1])
@@ -89,13 +88,13 @@ def test_views_of_another_recipe_are_not_taken_from_the_cache(
     transforms: str,
     name: str,
     value: object,
-    backbone: Backbone,
-    open_image: Opener,
+    backbone: ClipBackbone,
+    open_image: OpenImage,
     make_split: Callable[..., FewShotSplit],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    images = [TrainingImage(one.path, one.sha256) for one in make_split("train", 1).images]
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 1).images]
 
     def views() -> Matrix:
         store = FeatureStore(backbone, open_image, views=2, transforms=transforms, folder=tmp_path)
@@ -107,8 +106,41 @@ def test_views_of_another_recipe_are_not_taken_from_the_cache(
     assert np.abs(views() - before).max() > 1e-5
 
 
-def test_views_that_cannot_be(backbone: Backbone, open_image: Opener) -> None:
+def test_views_that_cannot_be(backbone: ClipBackbone, open_image: OpenImage) -> None:
     with pytest.raises(UserError, match="at least one view"):
         FeatureStore(backbone, open_image, views=0)
     with pytest.raises(UserError, match="use one of standard"):
         FeatureStore(backbone, open_image, transforms="wild")
+
+
+def test_a_file_that_changed_after_it_was_hashed_never_stays_in_the_cache(
+    backbone: ClipBackbone, make_split: Callable[..., FewShotSplit], tmp_path: Path
+) -> None:
+    image = make_split("train", 1).images[0]
+    other = make_split("train", 1).images[1]
+    path = tmp_path / "image.png"
+    path.write_bytes(other.path.read_bytes())
+    store = load_features_like_the_product(backbone, tmp_path / "cache")
+    with pytest.raises(UserError, match="has changed since this command began"):
+        store.plain([ImageFile(path, image.sha256)])
+    path.write_bytes(image.path.read_bytes())
+    found = store.plain([ImageFile(path, image.sha256)])
+    np.testing.assert_array_equal(found, store.plain([ImageFile(image.path, image.sha256)]))
+
+
+def load_features_like_the_product(backbone: ClipBackbone, folder: Path) -> FeatureStore:
+    return FeatureStore(backbone, loading._open_image, folder=folder)
+
+
+def test_few_large_images_are_in_memory_at_a_time() -> None:
+    """260 photographs of 12 megapixels would fill 9 GB."""
+    alive: list[int] = []
+
+    def opened(file: ImageFile) -> list[Image.Image]:
+        alive.append(1)
+        return [Image.new("1", (4000, 3000))]
+
+    files = [ImageFile(Path(str(number)), str(number)) for number in range(260)]
+    for keys, images in batches_of(files, opened):
+        assert len(keys) == len(images) <= 6
+    assert len(alive) == 260

@@ -1,19 +1,17 @@
 from collections.abc import Callable
 from dataclasses import astuple, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from prdc import compute_prdc  # type: ignore[import-untyped]
 from scipy.spatial.distance import cdist, pdist
 from torchmetrics.image.kid import poly_mmd
 from vendi_score import vendi  # type: ignore[import-untyped]
 
 from dalda.errors import UserError
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.features import FeatureStore
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.generative_metrics import (
     Features,
     clip_measures,
@@ -94,10 +92,10 @@ def test_cmmd_is_its_definition() -> None:
 def test_the_same_images_are_faithful_copies() -> None:
     found = measure(REAL, REAL, np.zeros(40, np.int64), None)
     assert found.cmmd == pytest.approx(0, abs=1e-9)
-    assert (found.near_copies, found.coverage) == (1.0, 1.0)
+    assert (found.near_duplicates, found.coverage) == (1.0, 1.0)
     far = measure(REAL, REAL + 100, np.zeros(40, np.int64), None)
     assert far.kid > found.kid + 1
-    assert (far.coverage, far.near_copies) == (0.0, 0.0)
+    assert (far.coverage, far.near_duplicates) == (0.0, 0.0)
 
 
 def test_strays_are_images_in_which_clip_sees_another_class() -> None:
@@ -126,9 +124,27 @@ def test_rows_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert astuple(parts) == pytest.approx(astuple(whole), nan_ok=True)
 
 
+class WithoutText:
+    """A CLIP's image features alone."""
+
+    def __init__(self, clip: ClipBackbone) -> None:
+        self.name, self.fingerprint, self.extract = clip.name, clip.fingerprint, clip.extract
+        self.size, self.dimensions = clip.size, clip.dimensions
+
+
+def test_of_large_sets_a_fixed_sample_is_compared_by_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dalda.evaluation.generative_metrics.MOST_PAIRED", 20)
+    found = measure(REAL, MADE, LABELS, None)
+    again = measure(REAL, MADE, LABELS, None)
+    assert astuple(again) == pytest.approx(astuple(found), nan_ok=True)
+    assert found.kid != kid(REAL, MADE)
+    assert found.kid == pytest.approx(kid(REAL, MADE), abs=1)
+    assert (found.vendi_score, found.synthetic_images) == (vendi_score(MADE), 30)
+
+
 def test_a_set_is_measured_overall_and_by_class(
-    backbone: Backbone,
-    open_image: Callable[[Path], Image.Image],
+    backbone: ClipBackbone,
+    open_image: OpenImage,
     make_split: Callable[..., FewShotSplit],
     make_samples: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
@@ -138,10 +154,10 @@ def test_a_set_is_measured_overall_and_by_class(
     overall, classes = found.overall, found.classes
     assert list(classes) == ["red", "green", "blue"]
     assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
-    assert overall.off_target == pytest.approx(np.mean([one.off_target for one in classes.values()]))
-    assert overall.off_target == np.mean([look.off_target for look in found.looks])
-    assert overall.near_copies == np.mean([look.near_copy for look in found.looks])
-    blind = FeatureStore(replace(store.backbone, tokenizer=None), open_image)
+    assert overall.off_class == pytest.approx(np.mean([one.off_class for one in classes.values()]))
+    assert overall.off_class == np.mean([look.is_off_class for look in found.images])
+    assert overall.near_duplicates == np.mean([look.is_near_duplicate for look in found.images])
+    blind = FeatureStore(WithoutText(backbone), open_image)
     assert evaluate(split, samples, blind, store).overall == overall
     few = evaluate(make_split("train", 1), samples[:1], store).overall
     assert np.isnan([few.kid, few.density, few.mean_distance]).all()

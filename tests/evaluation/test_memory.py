@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.feature_cache import FolderTable
-from dalda.evaluation.heads import SMALL_TABLE
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.feature_cache import SMALL, FeatureTable
 from dalda.evaluation.transforms import recipe_of
 
 IMAGES, VIEWS, WIDTH = 20_000, 8, 512
@@ -19,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dalda.types import RealImage, FewShotSplit
-from dalda.evaluation.backbones import load_backbone
+from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads import run_trial
+from dalda.evaluation.training import run_trials
 from dalda.evaluation.trial import Schedule, Trial
 
 IMAGES, WIDTH = int(sys.argv[3]), int(sys.argv[4])
-backbone = replace(load_backbone("doodle", folder=sys.argv[1]), dimensions=WIDTH)
-store = FeatureStore(backbone, lambda path: 1 / 0, views=8, folder=Path(sys.argv[2]))
+backbone = replace(load_backbone(sys.argv[1]), dimensions=WIDTH)
+store = FeatureStore(backbone, lambda path, **_: 1 / 0, views=8, folder=Path(sys.argv[2]))
 schedule = Schedule(epochs=3, iterations=200, batch=32, head_init="random")
 
 
@@ -41,7 +40,7 @@ def peak():
 
 
 for images in (100, IMAGES):
-    run_trial(Trial("real", 0, split(images)), split(10), store, schedule)
+    run_trials([Trial("real", 0, split(images))], split(10), store, schedule)
     print(peak())
 """
 
@@ -49,16 +48,18 @@ for images in (100, IMAGES):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_trial_on_a_large_cache_keeps_it_on_disk(
-    clip_folder: Path, backbone: Backbone, tmp_path: Path
+    clip_folder: Path, backbone: ClipBackbone, tmp_path: Path
 ) -> None:
     cache = tmp_path / backbone.fingerprint
-    viewed = FolderTable(VIEWS * WIDTH, cache / f"{recipe_of('standard')}-{VIEWS}")
+    viewed = FeatureTable(VIEWS * WIDTH, cache / f"{recipe_of('standard')}-{VIEWS}.sqlite")
     for start in range(0, IMAGES, 1000):
         noise = np.random.default_rng(start).random((1000, VIEWS * WIDTH), np.float32)
         viewed.add([f"{start + number:064x}" for number in range(1000)], noise)
-    FolderTable(WIDTH, cache / "plain").add([f"{number:064x}" for number in range(10)], noise[:10, :WIDTH])
+    FeatureTable(WIDTH, cache / "plain.sqlite").add(
+        [f"{number:064x}" for number in range(10)], noise[:10, :WIDTH]
+    )
     size = 4 * IMAGES * VIEWS * WIDTH
-    assert size > SMALL_TABLE
+    assert size > SMALL
     command = [sys.executable, "-c", TRIAL, clip_folder, tmp_path, IMAGES, WIDTH]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

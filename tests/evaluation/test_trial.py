@@ -6,7 +6,7 @@ import pytest
 
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
-from dalda.evaluation.trial import image_of
+from dalda.evaluation.trial import image_file
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -30,12 +30,12 @@ def test_a_image_is_hashed_once_until_it_changes(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", counting)
-        assert {image_of(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
+        assert {image_file(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
     assert read == [path]
     path.write_bytes(second.path.read_bytes())
-    assert image_of(sample).sha256 == sha256_of(second.path)
+    assert image_file(sample).sha256 == sha256_of(second.path)
     path.unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        image_of(sample)
+        image_file(sample)
     example = split.images[0]
-    assert image_of(example).sha256 == example.sha256
+    assert image_file(example).sha256 == example.sha256

@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import BertConfig, BertModel, ConvNextImageProcessorPil, ResNetConfig, ResNetModel
 
 from dalda.errors import UserError
+from dalda.evaluation.backbones.base import Backbone
 from dalda.models.presets import located, preset_named
 from dalda.workflows.loading import load_features
 
@@ -44,11 +45,12 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
     put(cache, "somebody/tiny", "v2", resnet)
     put(cache, "microsoft/resnet-50", "main", resnet)
     image = Image.new("RGB", (40, 40), "red")
-    wanted = load_features(str(resnet), "cpu").backbone.features([image])
+    wanted = load_features(str(resnet), "cpu").backbone.extract([image])
     revised, row = load_features("somebody/tiny@v2", "cpu"), load_features("resnet50", "cpu")
-    torch.testing.assert_close(revised.backbone.features([image]), wanted)
-    torch.testing.assert_close(row.backbone.features([image]), wanted)
-    assert (revised.backbone.row.optimizer, row.backbone.row.optimizer) == ("adamw", "adam")
+    torch.testing.assert_close(revised.backbone.extract([image]), wanted)
+    torch.testing.assert_close(row.backbone.extract([image]), wanted)
+    found = (revised.backbone, row.backbone)
+    assert [one.recipe.optimizer for one in found if isinstance(one, Backbone)] == ["adamw", "adam"]
 
 
 @pytest.mark.parametrize(

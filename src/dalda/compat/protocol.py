@@ -4,7 +4,7 @@ Images are squeezed to a square and normalised with mean = std = 0.5; the head s
 text features; validation images are drawn with replacement; each number is a mean over classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads import optimizer_of, start_of
-from dalda.evaluation.transforms import turned
-from dalda.evaluation.trial import Schedule, Trial, check, labels_of, result_of
+from dalda.errors import UserError
+from dalda.evaluation.backbones.base import Backbone, ZeroShot
+from dalda.evaluation.backbones.table import HeadRecipe
+from dalda.evaluation.features import FeatureStore, ImageFile
+from dalda.evaluation.inputs import FreshViews
+from dalda.evaluation.training import Heads, fit, start_of
+from dalda.evaluation.trial import Schedule, Trial, check, class_wordings, image_file, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, TrialResult
@@ -36,20 +38,31 @@ class Curves:
     validation_accuracy: Numbers
 
 
-@dataclass(frozen=True)
-class HalfNormalised:
-    """The original code's preprocessing, for either backbone: a square, and values from -1 to 1."""
+class OriginalViews(FreshViews):
+    """Fresh views of images that are squeezed to a square and scaled to values from -1 to 1."""
 
-    size: int
-
-    def __call__(self, images: Sequence[Image.Image], return_tensors: str = "pt") -> dict[str, Tensor]:
-        """Images to {"pixel_values": float32 [n, 3, size, size]}."""
-        squares = np.stack([np.asarray(square(image, self.size), np.float32) for image in images])
-        return {"pixel_values": torch.from_numpy(squares).permute(0, 3, 1, 2) / 127.5 - 1}
+    def open(self, file: ImageFile) -> Image.Image:
+        return square(self.store.open_image(file.path, sha256=file.sha256, shorter=0), self.backbone.size)
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
+    """An RGB image, squeezed to size x size pixels."""
     return image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+
+
+def original_backbone(store: FeatureStore) -> Backbone:
+    """The backbone with the original code's preprocessing. Raises UserError for no torch model."""
+    backbone = store.backbone
+    if not isinstance(backbone, Backbone):
+        raise UserError(f"--original needs a torch model, but the backbone {backbone.name!r} is none.")
+    size = backbone.size
+    return replace(backbone, preprocess=lambda images: half_normalized(images, size))
+
+
+def half_normalized(images: Sequence[Image.Image], size: int) -> Tensor:
+    """The original code's preprocessing: squares with values from -1 to 1, float32 [n, 3, size, size]."""
+    squares = np.stack([np.asarray(square(image, size), np.float32) for image in images])
+    return torch.from_numpy(squares).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def run_as_original(
@@ -62,29 +75,33 @@ def run_as_original(
     """
     schedule = schedule or Schedule()
     check(trial, validation)
-    backbone = replace(store.backbone, processor=HalfNormalised(store.backbone.size))
-    head = _head(trial, store, backbone, schedule)
-    faces = backbone.features([store.open_image(one.path) for one in validation.images])
-    truth = labels_of(validation.images, validation.classes)
-    training, sampled = _Tally(schedule, len(validation.classes)), _Tally(schedule, len(validation.classes))
+    views = OriginalViews(trial, store, schedule, backbone=original_backbone(store))
+    heads = Heads([_start(trial, views, schedule)], schedule, _recipe(views), device=views.device)
+    features = torch.cat(
+        [views.backbone.extract([views.open(image_file(image))]) for image in validation.images]
+    ).to(views.device)
+    labels = labels_of(validation.images, validation.classes)
+    classes, steps = len(validation.classes), schedule.iterations
+    training, sampled = _Tally(schedule, classes), _Tally(schedule, classes)
     chosen = generator_of(trial.seed, "validation sample").integers(
-        len(truth), size=(schedule.epochs, schedule.iterations * schedule.batch)
+        len(labels), size=(schedule.epochs, steps * schedule.batch)
     )
     with progress(f"training {trial.arm}", schedule.epochs) as bar:
-        for epoch, drawn in enumerate(_epochs(trial, store, schedule, backbone, head, training)):
-            with torch.no_grad():
-                logits = head(faces[chosen[drawn]].to(backbone.device)).cpu()
-            sampled.add(epoch, logits, torch.from_numpy(truth[chosen[drawn]]))
-            bar.advance()
+        for step, (batch, logits, _) in enumerate(fit(heads, views, schedule)):
+            training.add(step // steps, logits[0], batch.targets[0, :, 0])
+            if (step + 1) % steps == 0:
+                drawn = chosen[step // steps]
+                sampled.add(
+                    step // steps, heads.logits(0, features[drawn]), torch.from_numpy(labels[drawn])
+                )
+                bar.advance()
     curves = Curves(*training.means(), *sampled.means())
-    with torch.no_grad():
-        said = head(faces.to(backbone.device)).cpu().double().softmax(1).numpy()
     by_epoch = np.nanmean(curves.validation_accuracy, axis=1).tolist()
-    honest = result_of(trial, validation, said, by_epoch)
-    return _told(honest, curves), curves
+    complete = result_of(trial, validation, heads.probabilities(0, features), by_epoch)
+    return _with_sampled_numbers(complete, curves), curves
 
 
-def _told(result: TrialResult, curves: Curves) -> TrialResult:
+def _with_sampled_numbers(result: TrialResult, curves: Curves) -> TrialResult:
     if not len(curves.validation_accuracy):
         return result
     return replace(
@@ -95,49 +112,19 @@ def _told(result: TrialResult, curves: Curves) -> TrialResult:
     )
 
 
-def _epochs(
-    trial: Trial,
-    store: FeatureStore,
-    schedule: Schedule,
-    backbone: Backbone,
-    head: nn.Linear,
-    tally: "_Tally",
-) -> Iterator[int]:
-    """Trains `head` in place, and yields the number of each epoch when it is over."""
-    optimizer = optimizer_of(head.parameters(), schedule, backbone)
-    items, labels, draws = trial.items, torch.from_numpy(trial.labels), trial.draws(schedule)
-    views = generator_of(trial.seed, "exact views")
-    opened: dict[int, Image.Image] = {}
-    for step, images in enumerate(draws.images):
-        for number in images:
-            if number not in opened:
-                opened[number] = square(store.open_image(items[number].path), backbone.size)
-        pixels = backbone.pixels([turned(opened[number], views) for number in images])
-        with torch.no_grad():
-            features = backbone.embed(pixels)
-        logits = head(features)
-        wanted = labels[images]
-        loss = nn.functional.cross_entropy(logits, wanted.to(logits.device))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        tally.add(step // schedule.iterations, logits.detach().cpu(), wanted)
-        if (step + 1) % schedule.iterations == 0:
-            yield step // schedule.iterations
+def _recipe(views: OriginalViews) -> HeadRecipe:
+    assert isinstance(views.backbone, Backbone)
+    return views.backbone.recipe
 
 
-def _head(trial: Trial, store: FeatureStore, backbone: Backbone, schedule: Schedule) -> nn.Linear:
+def _start(trial: Trial, views: OriginalViews, schedule: Schedule) -> tuple[Tensor, Tensor]:
     """CLIP's text features as they are, with a bias from 0 on; without texts the head starts as torch's."""
-    text = backbone.head_init(trial.split.classes)
-    if text is None:
-        none = np.empty((0, backbone.dimensions), np.float32)
-        weight, bias = start_of(trial, none, np.arange(0), backbone, schedule)
-    else:
-        weight, bias = text, torch.zeros(len(text))
-    head = nn.utils.skip_init(nn.Linear, *weight.shape[::-1])  # type: ignore[no-untyped-call]
-    head.load_state_dict({"weight": weight, "bias": bias})
-    moved: nn.Linear = head.to(backbone.device)
-    return moved
+    backbone = views.backbone
+    if isinstance(backbone, ZeroShot):
+        text = backbone.text_features(list(class_wordings(trial.split).values()))
+        return text, torch.zeros(len(text))
+    none = np.empty((0, backbone.dimensions), np.float32)
+    return start_of(trial, backbone, schedule, none, np.arange(0))
 
 
 class _Tally:
@@ -146,12 +133,13 @@ class _Tally:
     def __init__(self, schedule: Schedule, classes: int) -> None:
         self.loss, self.hits, self.count = (np.zeros((schedule.epochs, classes)) for _ in range(3))
 
-    def add(self, epoch: int, logits: Tensor, truth: Tensor) -> None:
-        """Some images: logits [n, classes], truth [n]."""
-        each = nn.functional.cross_entropy(logits, truth, reduction="none").double().numpy()
-        hits = (logits.argmax(1) == truth).double().numpy()
-        for sums, values in ((self.loss, each), (self.hits, hits), (self.count, np.ones(len(truth)))):
-            np.add.at(sums[epoch], truth.numpy(), values)
+    def add(self, epoch: int, logits: Tensor, labels: Tensor) -> None:
+        """Some images: logits [n, classes], labels [n]."""
+        logits, labels = logits.cpu(), labels.cpu()
+        losses = nn.functional.cross_entropy(logits, labels, reduction="none").double().numpy()
+        hits = (logits.argmax(1) == labels).double().numpy()
+        for sums, values in ((self.loss, losses), (self.hits, hits), (self.count, np.ones(len(labels)))):
+            np.add.at(sums[epoch], labels.numpy(), values)
 
     def means(self) -> tuple[Numbers, Numbers]:
         """Loss and accuracy, [epochs, classes] each."""

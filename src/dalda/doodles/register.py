@@ -6,7 +6,7 @@ from dalda.captions.vocabulary import VOCABULARIES, GrammarWords
 from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.registry import DATASETS, DatasetRow
 from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FACINGS
-from dalda.evaluation.backbone_table import ROWS, Row
+from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.backends.autoencoders import AUTOENCODERS
 from dalda.models.presets import PRESETS, SHIPPED, Preset
 

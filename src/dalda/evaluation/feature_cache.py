@@ -1,167 +1,116 @@
-"""Rows of numbers by content hash: in memory, or memory-mapped in a folder, where they outlive the run."""
+"""Feature cache: rows of numbers by content hash, in a SQLite file that outlives the run, or in memory."""
 
 import mmap
-import os
-import re
+import sqlite3
+import tempfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
 
 Matrix = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
-LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{8})\n")
-LINE_BYTES = 74
+CHUNK = 500
+"""Keys of one query."""
+SMALL = 256_000_000
+"""Bytes of a matrix that may stay in memory; a larger one is mapped from a temporary file."""
+BUSY_SECONDS = 60.0
 
 
-class MemoryTable:
-    """Float32 rows of one width by key (64 hex digits), appended to and never changed."""
+class FeatureTable:
+    """Float32 rows of one width by key; a row that is there is never changed.
 
-    def __init__(self, width: int) -> None:
+    Several processes may share the file. Raises UserError for a file that cannot be used or is damaged:
+    each row is checked by its CRC-32 when it is read.
+    """
+
+    def __init__(self, width: int, path: Path | None = None) -> None:
         self.width = width
-        self._place: dict[str, int] = {}
-        self._blocks: list[Matrix] = []
-
-    def __len__(self) -> int:
-        return len(self._place)
+        self.path = path
+        with self._faults():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                path or ":memory:", timeout=BUSY_SECONDS, check_same_thread=False
+            )
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS features "
+                "(key TEXT PRIMARY KEY, crc INTEGER NOT NULL, row BLOB NOT NULL)"
+            )
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys that have no row yet, each once, in order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._place]
+        wanted = list(dict.fromkeys(keys))
+        found = {key for (key,) in self._select("key", wanted)}
+        return [key for key in wanted if key not in found]
 
     def add(self, keys: Sequence[str], rows: Matrix) -> None:
-        """Appends one row per key, [n, width]; a key that is there keeps its row."""
-        fresh = self._fresh(keys)
-        for number in fresh:
-            self._place[keys[number]] = len(self._place)
-        self._blocks.append(np.ascontiguousarray(rows[fresh], np.float32))
+        """Writes one row per key, [n, width]; a key that is there keeps its row."""
+        values = (row.tobytes() for row in np.ascontiguousarray(rows, "<f4"))
+        entries = [(key, zlib.crc32(row), row) for key, row in zip(keys, values, strict=True)]
+        with self._faults(), self._database:
+            self._database.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?)", entries)
 
-    def at(self, keys: Sequence[str]) -> Rows:
-        """The row numbers of keys that are there, [n]."""
-        return np.array([self._place[key] for key in keys], dtype=np.int64)
+    def rows(self, keys: Sequence[str]) -> Matrix:
+        """The rows of distinct keys that are there, [n, width]; a large matrix is memory-mapped."""
+        matrix = self._empty(len(keys))
+        places = {key: place for place, key in enumerate(keys)}
+        found = 0
+        for found, (key, crc, row) in enumerate(self._select("key, crc, row", keys), 1):
+            if len(row) != 4 * self.width or zlib.crc32(row) != crc:
+                raise self._damaged(f"the row of {key} is not what was written")
+            matrix[places[key]] = np.frombuffer(row, "<f4")
+            if found % CHUNK == 0:
+                release(matrix)
+        if found < len(keys):
+            raise self._damaged(f"{len(keys) - found} rows are gone")
+        release(matrix)
+        return matrix
 
-    @property
-    def matrix(self) -> Matrix:
-        """All rows, [rows, width]."""
-        if len(self._blocks) != 1:
-            self._blocks = [np.concatenate([np.empty((0, self.width), np.float32), *self._blocks])]
-        return self._blocks[0]
+    def _empty(self, rows: int) -> Matrix:
+        shape = (rows, self.width)
+        if self.path is None or 4 * rows * self.width <= SMALL:
+            return np.empty(shape, np.float32)
+        # Beside the cache: the system's folder for temporary files may itself be memory.
+        return np.memmap(tempfile.TemporaryFile(dir=self.path.parent), np.float32, "w+", shape=shape)
 
-    def release(self) -> None:
-        """Lets go of memory that can be read again."""
+    def _select(self, columns: str, keys: Sequence[str]) -> Iterator[Any]:
+        for start in range(0, len(keys), CHUNK):
+            part = keys[start : start + CHUNK]
+            marks = ", ".join("?" * len(part))
+            query = f"SELECT {columns} FROM features WHERE key IN ({marks})"
+            with self._faults():
+                found = self._database.execute(query, part).fetchall()
+            yield from found
 
-    def _fresh(self, keys: Sequence[str]) -> list[int]:
-        first = {key: number for number, key in reversed(list(enumerate(keys)))}
-        return [
-            number
-            for key, number in sorted(first.items(), key=lambda item: item[1])
-            if key not in self._place
-        ]
-
-
-class FolderTable(MemoryTable):
-    """The same in a folder: numbers in `rows.f32`, and in line n of `keys.txt` the key and CRC-32 of row n.
-
-    Rows are written before their keys and under a lock: a process that dies leaves no key without its
-    row, and two processes may share the folder. Raises `UserError` where the files are not these.
-    """
-
-    def __init__(self, width: int, folder: Path) -> None:
-        super().__init__(width)
-        self.folder = folder
-        self._checks: list[int] = []
-        self._checked: set[int] = set()
-        self._mapped: np.memmap[tuple[int, ...], np.dtype[np.float32]] | None = None
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """SQLite's and the disk's errors as one sentence."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._lock():
-                self._load()
-        except OSError as error:
+            yield
+        except (OSError, sqlite3.OperationalError) as error:
             raise UserError(
-                f"The feature cache {folder} cannot be used ({error.strerror or error}): "
+                f"The feature cache '{self.path}' cannot be used ({error}): "
                 "set DALDA_CACHE to a folder that can be written."
             ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from error
 
-    def add(self, keys: Sequence[str], rows: Matrix) -> None:
-        with self._lock():
-            self._load()
-            fresh = self._fresh(keys)
-            values = np.ascontiguousarray(rows[fresh], "<f4")
-            checks = [zlib.crc32(row.tobytes()) for row in values]
-            lines = "".join(
-                f"{keys[number]} {check:08x}\n" for number, check in zip(fresh, checks, strict=True)
-            )
-            # What lies behind the last whole entry was torn by a process that died.
-            _append(self.folder / "rows.f32", len(self) * self.width * 4, values.tobytes())
-            _append(self.folder / "keys.txt", len(self) * LINE_BYTES, lines.encode())
-            self._checked.update(range(len(self), len(self) + len(fresh)))
-            self._load()
-
-    def at(self, keys: Sequence[str]) -> Rows:
-        """The row numbers of keys that are there, [n]; each row is checked once against its CRC-32."""
-        found = super().at(keys)
-        unseen = sorted(set(found.tolist()) - self._checked)
-        if unseen:
-            # Read, not mapped: what is only checked shall not stay resident.
-            with (self.folder / "rows.f32").open("rb") as file:
-                for row in unseen:
-                    file.seek(row * self.width * 4)
-                    if zlib.crc32(file.read(self.width * 4)) != self._checks[row]:
-                        raise self._corrupt(f"row {row} is not what was written")
-            self._checked.update(unseen)
-        return found
-
-    @property
-    def matrix(self) -> Matrix:
-        """All rows, [rows, width], memory-mapped: only what is touched is read."""
-        if not len(self):
-            return np.empty((0, self.width), np.float32)
-        if self._mapped is None or len(self._mapped) != len(self):
-            shape = (len(self), self.width)
-            self._mapped = np.memmap(self.folder / "rows.f32", "<f4", "r", shape=shape)
-        return self._mapped
-
-    def release(self) -> None:
-        mapped: mmap.mmap | None = getattr(self._mapped, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
-
-    def _load(self) -> None:
-        """Takes in the entries that were added since the last look, by this process or by another."""
-        keys, rows = self.folder / "keys.txt", self.folder / "rows.f32"
-        if not keys.exists():
-            return
-        with keys.open("rb") as file:
-            file.seek(len(self) * LINE_BYTES)
-            written = file.read()
-        whole = len(written) // LINE_BYTES
-        for number in range(whole):
-            match = LINE.fullmatch(written[number * LINE_BYTES : (number + 1) * LINE_BYTES])
-            if match is None:
-                raise self._corrupt(f"line {len(self) + 1} of keys.txt is no entry")
-            self._place[match[1].decode()] = len(self._place)
-            self._checks.append(int(match[2], 16))
-        if len(self._checks) != len(self._place) or rows.stat().st_size < len(self) * self.width * 4:
-            raise self._corrupt("it has fewer rows than keys")
-
-    def _lock(self) -> FileLock:
-        return FileLock(self.folder / "lock")
-
-    def _corrupt(self, what: str) -> UserError:
-        return UserError(f"The feature cache {self.folder} is damaged ({what}): delete that folder.")
+    def _damaged(self, fault: str) -> UserError:
+        return UserError(f"The feature cache '{self.path}' is damaged ({fault}): delete that file.")
 
 
-def _append(path: Path, length: int, data: bytes) -> None:
-    """Cuts a file to `length` bytes and writes behind them, down to the disk."""
-    with path.open("r+b" if path.exists() else "x+b") as file:
-        file.truncate(length)
-        file.seek(length)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def release(matrix: Matrix) -> None:
+    """Frees the resident pages of a memory-mapped matrix: they are read again when they are needed."""
+    base: Any = matrix
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    mapped: mmap.mmap | None = getattr(base, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,42 +1,51 @@
-"""Features of images under augmented views, computed once for all trials, seeds and arms."""
+"""Features of images, as they are and under augmented views, computed once for all trials and seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.feature_cache import FolderTable, Matrix, MemoryTable, Rows
-from dalda.evaluation.transforms import check_augment, recipe_of, recoloured, shrunk, turned
+from dalda.evaluation.backbones.base import FeatureExtractor
+from dalda.evaluation.feature_cache import FeatureTable, Matrix
+from dalda.evaluation.transforms import augmented_views, check_transforms, recipe_of
 from dalda.progress import progress
-from dalda.seeding import generator_of
 
-CHUNK = 256
+MAX_IMAGES, MAX_PIXELS = 256, 2**26
+"""Views that are in memory at once, and their pixels (200 MB as RGB)."""
+MARGIN = 2
+"""How much larger than the model reads an image is decoded, so that resizing stays smooth."""
+
+
+class OpenImage(Protocol):
+    """Decodes a file whose bytes must have this hash; its shorter side may come as small as `shorter`."""
+
+    def __call__(self, path: Path, *, sha256: str, shorter: int) -> Image.Image: ...
 
 
 @dataclass(frozen=True)
-class TrainingImage:
-    """An image file and the hash of its bytes."""
+class ImageFile:
+    """An image file and the SHA-256 of its bytes."""
 
     path: Path
     sha256: str
 
 
 class FeatureStore:
-    """The features of every image seen so far: one plain view, and `views` augmented ones.
+    """Features by the image's content: one plain row, and rows of `views` augmented views.
 
     The augmentations of an image are drawn from its content, so they are the same in every trial. With
-    a `folder` the features are kept there, by the backbone's weights and the views' recipe.
+    a `folder` the features are kept there, by the backbone's fingerprint and the views' recipe.
     """
 
     def __init__(
         self,
-        backbone: Backbone,
-        open_image: Callable[[Path], Image.Image],
+        backbone: FeatureExtractor,
+        open_image: OpenImage,
         *,
         views: int = 8,
         transforms: str = "standard",
@@ -44,68 +53,78 @@ class FeatureStore:
     ) -> None:
         if views < 1:
             raise UserError(f"views is {views}: an image needs at least one view.")
-        check_augment(transforms)
+        check_transforms(transforms)
         self.backbone = backbone
         self.open_image = open_image
         self.views = views
         self.transforms = transforms
-        self._plain = _table(backbone, folder, "plain", 1)
-        self._viewed = _table(backbone, folder, f"{recipe_of(transforms)}-{views}", views)
+        place = None if folder is None else folder / backbone.fingerprint
+        width, recipe = backbone.dimensions, f"{recipe_of(transforms)}-{views}"
+        self._plain = FeatureTable(width, place and place / "plain.sqlite")
+        self._viewed = FeatureTable(views * width, place and place / f"{recipe}.sqlite")
 
-    def plain(self, images: Sequence[TrainingImage]) -> Matrix:
+    def plain(self, images: Sequence[ImageFile]) -> Matrix:
         """Features of the images as they are, [n, d]; what is missing is computed."""
-        self._fill(images, self._plain, self._as_is)
-        rows = self._plain.at([image.sha256 for image in images])
-        return np.asarray(self._plain.matrix[rows])
+        rows, places = self._rows(images, self._plain, lambda file: [self.open(file)])
+        return np.asarray(rows[places])
 
-    def viewed(self, images: Sequence[TrainingImage]) -> tuple[Matrix, Rows]:
+    def viewed(self, images: Sequence[ImageFile]) -> tuple[Matrix, NDArray[np.int64]]:
         """Features of the images' augmented views; what is missing is computed.
 
-        Returns a table [rows, views, d], memory-mapped where there is a folder, and the images' rows [n].
+        Returns a table [distinct images, views, d], memory-mapped where it is large, and each image's row
+        in it [n].
         """
-        self._fill(images, self._viewed, self._augmented)
-        rows = self._viewed.at([image.sha256 for image in images])
-        return self._viewed.matrix.reshape(-1, self.views, self.backbone.dimensions), rows
+        rows, places = self._rows(images, self._viewed, self._views)
+        return rows.reshape(-1, self.views, self.backbone.dimensions), places
 
-    def release(self) -> None:
-        """Lets go of mapped memory that can be read again."""
-        self._viewed.release()
+    def open(self, file: ImageFile) -> Image.Image:
+        """The decoded image, large ones reduced. Raises UserError where its bytes have changed."""
+        shorter = MARGIN * self.backbone.size
+        return self.open_image(file.path, sha256=file.sha256, shorter=shorter).convert("RGB")
 
-    def _as_is(self, image: TrainingImage) -> list[Image.Image]:
-        return [self.open_image(image.path)]
+    def _views(self, file: ImageFile) -> list[Image.Image]:
+        opened = self.open(file)
+        return augmented_views(opened, self.backbone.size, self.views, self.transforms, file.sha256)
 
-    def _augmented(self, image: TrainingImage) -> list[Image.Image]:
-        opened = shrunk(self.open_image(image.path).convert("RGB"), self.backbone.size)
-        views = [turned(opened, generator_of(0, "view", image.sha256, view)) for view in range(self.views)]
-        return recoloured(views, self.transforms, image.sha256)
-
-    def _fill(
+    def _rows(
         self,
-        images: Sequence[TrainingImage],
-        table: MemoryTable,
-        open_views: Callable[[TrainingImage], list[Image.Image]],
-    ) -> None:
-        missing = table.missing(image.sha256 for image in images)
-        if not missing:
-            return
-        by_key = {image.sha256: image for image in images}
-        step = max(1, CHUNK * self.backbone.dimensions // table.width)
-        with progress("features", len(missing)) as bar:
-            for start in range(0, len(missing), step):
-                chunk = missing[start : start + step]
-                opened = [image for key in chunk for image in open_views(by_key[key])]
-                table.add(chunk, self.backbone.features(opened).numpy().reshape(len(chunk), -1))
-                bar.advance(len(chunk))
+        images: Sequence[ImageFile],
+        table: FeatureTable,
+        open_views: Callable[[ImageFile], list[Image.Image]],
+    ) -> tuple[Matrix, NDArray[np.int64]]:
+        by_key = {file.sha256: file for file in images}
+        missing = table.missing(by_key)
+        if missing:
+            with progress("features", len(missing)) as bar:
+                for keys, opened in batches_of([by_key[key] for key in missing], open_views):
+                    features = self.backbone.extract(opened).numpy()
+                    table.add(keys, features.reshape(len(keys), table.width))
+                    bar.advance(len(keys))
+        places = {key: place for place, key in enumerate(by_key)}
+        return table.rows(list(by_key)), np.array([places[file.sha256] for file in images], np.int64)
 
 
-def _table(backbone: Backbone, folder: Path | None, recipe: str, views: int) -> MemoryTable:
-    width = views * backbone.dimensions
-    return (
-        MemoryTable(width) if folder is None else FolderTable(width, folder / backbone.fingerprint / recipe)
-    )
+def batches_of(
+    files: Sequence[ImageFile], open_views: Callable[[ImageFile], list[Image.Image]]
+) -> Iterator[tuple[list[str], list[Image.Image]]]:
+    """Keys and opened views, a few files at a time: large photographs would fill the memory."""
+    keys: list[str] = []
+    opened: list[Image.Image] = []
+    pixels = 0
+    for file in files:
+        views = open_views(file)
+        keys.append(file.sha256)
+        opened += views
+        pixels += sum(view.width * view.height for view in views)
+        if len(opened) >= MAX_IMAGES or pixels >= MAX_PIXELS:
+            yield keys, opened
+            keys, opened, pixels = [], [], 0
+    if keys:
+        yield keys, opened
 
 
-def normalised(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def normalized(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows at length one, [n, d]."""
+    rows = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, np.finfo(np.float64).tiny), np.float64)

@@ -1,76 +1,90 @@
-"""Which synthetic images a trial takes, and how far it trusts each: filters that record what they drop."""
+"""Filters and weights of synthetic images: which ones a trial uses, and how much each counts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dalda.errors import UserError
+from dalda.evaluation.backbones.base import ZeroShot
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.trial import image_of, labels_of
+from dalda.evaluation.trial import image_file, labels_of
 from dalda.models.clip import class_probabilities
 from dalda.types import SyntheticImage
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a filter kept, and each dropped sample's request with the reason."""
+    """The images that pass a filter, and each excluded image's request with the reason."""
 
-    kept: tuple[SyntheticImage, ...]
-    dropped: tuple[tuple[str, str], ...]
+    passed: tuple[SyntheticImage, ...]
+    excluded: tuple[tuple[str, str], ...]
 
 
-def by_score(samples: Sequence[SyntheticImage], scores: ArrayLike, threshold: float) -> Filtered:
-    """Keeps samples whose own score (CLIP's probability of their class) is at least the threshold."""
-    return _sieve(
-        samples, np.asarray(scores) >= threshold, lambda _: f"CLIP class probability below {threshold:g}"
+def by_probability(
+    images: Sequence[SyntheticImage], probabilities: ArrayLike, threshold: float
+) -> Filtered:
+    """Passes images whose own CLIP class probability is at least the threshold."""
+    return _filter(
+        images,
+        np.asarray(probabilities) >= threshold,
+        lambda _: f"CLIP class probability below {threshold:g}",
     )
 
 
-def by_agreement(samples: Sequence[SyntheticImage], seen: Sequence[str]) -> Filtered:
-    """Keeps samples in which a classifier trained on real images only sees their class."""
-    agreed = [sample.label == name for sample, name in zip(samples, seen, strict=True)]
-    return _sieve(samples, agreed, lambda number: f"looks like {seen[number]}, not {samples[number].label}")
+def by_agreement(images: Sequence[SyntheticImage], predicted: Sequence[str]) -> Filtered:
+    """Passes images whose predicted class (by a classifier of real images alone) is their own."""
+    agreed = [image.label == name for image, name in zip(images, predicted, strict=True)]
+    return _filter(
+        images, agreed, lambda number: f"looks like {predicted[number]}, not {images[number].label}"
+    )
 
 
 def clip_probabilities(
-    samples: Sequence[SyntheticImage], classes: Sequence[str], store: FeatureStore
+    images: Sequence[SyntheticImage], classes: Mapping[str, str], store: FeatureStore
 ) -> NDArray[np.float64]:
-    """The method's CLIP class probability of each synthetic image itself: CLIP's probability of its class,
-    [n].
+    """The CLIP class probability of each synthetic image for its own class, [n].
 
-    Raises `UserError` for a backbone that reads no text.
+    `classes` are the labels with their wordings. Raises `UserError` for a backbone without text features.
     """
-    text = store.backbone.head_init(classes)
-    if text is None:
-        raise UserError(f"The backbone {store.backbone.name!r} reads no text: score with clip.")
-    faces = store.plain([image_of(sample) for sample in samples])
-    return class_probabilities(faces, text.numpy(), store.backbone.text_scale)[
-        np.arange(len(samples)), labels_of(samples, classes)
-    ]
+    probabilities = all_probabilities(images, classes, store)
+    if probabilities is None:
+        raise UserError(f"The backbone {store.backbone.name!r} reads no class names: use clip.")
+    return probabilities[np.arange(len(images)), labels_of(images, list(classes))]
 
 
-def soft_weights(scores: ArrayLike, power: float = 1.0) -> tuple[float, ...]:
-    """Weights from scores in [0, 1], scaled to a mean of 1, for `Trial.sample_weights`.
+def all_probabilities(
+    images: Sequence[SyntheticImage], classes: Mapping[str, str], store: FeatureStore
+) -> NDArray[np.float64] | None:
+    """CLIP class probabilities [n, classes]; None for a backbone without text features."""
+    if not isinstance(store.backbone, ZeroShot):
+        return None
+    features = store.plain([image_file(image) for image in images])
+    text = store.backbone.text_features(list(classes.values()))
+    return class_probabilities(features, text.numpy(), store.backbone.logit_scale)
 
-    Raises `UserError` where all scores are zero, so that nothing would be learned from the images.
+
+def weights_of(probabilities: ArrayLike) -> tuple[float, ...]:
+    """Loss weights from probabilities in [0, 1], scaled to a mean of 1, for `Trial.sample_weights`.
+
+    Raises `UserError` where all are zero, so that nothing would be learned from the images.
     """
-    raised = np.asarray(scores, float) ** power
-    if not len(raised):
+    values = np.asarray(probabilities, float)
+    if not len(values):
         return ()
-    if raised.mean() == 0:
-        raise UserError("Every synthetic image has a score of zero: leave the weights out.")
-    return tuple((raised / raised.mean()).tolist())
+    if values.mean() == 0:
+        raise UserError("Every synthetic image has a CLIP class probability of zero: use no weights.")
+    return tuple((values / values.mean()).tolist())
 
 
-def _sieve(samples: Sequence[SyntheticImage], keep: ArrayLike, why: Callable[[int], str]) -> Filtered:
-    chosen = np.asarray(keep, bool)
-    if len(chosen) != len(samples):
+def _filter(images: Sequence[SyntheticImage], passes: ArrayLike, reason: Callable[[int], str]) -> Filtered:
+    chosen = np.asarray(passes, bool)
+    if len(chosen) != len(images):
         raise UserError(
-            f"There are {len(chosen)} scores for {len(samples)} synthetic images: give one for each."
+            f"There are {len(chosen)} values for {len(images)} synthetic images: give one for each."
         )
     return Filtered(
-        tuple(sample for sample, good in zip(samples, chosen, strict=True) if good),
-        tuple((samples[number].request_id, why(number)) for number in np.flatnonzero(~chosen).tolist()),
+        tuple(image for image, good in zip(images, chosen, strict=True) if good),
+        tuple((images[number].request_id, reason(number)) for number in np.flatnonzero(~chosen).tolist()),
     )

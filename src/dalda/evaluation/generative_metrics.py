@@ -1,7 +1,7 @@
-"""What can be said of synthetic images without training: fidelity, coverage, diversity, copies, strays.
+"""Measures of synthetic images without training: fidelity, coverage, diversity, near-duplicates, off-class.
 
 All measures take feature matrices, one row per image, so that one pass of the backbone serves them all.
-What compares every image with every other does so some rows at a time: n x n numbers are never held.
+Pairs are compared some rows at a time, and of a large set a fixed sample: time grows with its size alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,26 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from dalda.errors import UserError
-from dalda.evaluation.features import FeatureStore, normalised
-from dalda.evaluation.trial import image_of, labels_of
-from dalda.models.clip import class_probabilities
+from dalda.evaluation.features import FeatureStore, normalized
+from dalda.evaluation.filters import all_probabilities
+from dalda.evaluation.trial import class_wordings, image_file, labels_of
+from dalda.progress import progress
+from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, SyntheticImage
 
-Features = NDArray[np.float64]
+Features = NDArray[np.floating]
+Probabilities = NDArray[np.float64]
 
-NEAR_COPY = 0.98
-"""A cosine to the nearest real image from which a synthetic one counts as its copy."""
+NEAR_DUPLICATE = 0.98
+"""Cosine to the nearest real image from which a synthetic image counts as a near-duplicate."""
 NEIGHBOURS = 5
 ROWS_AT_ONCE = 512
+MOST_PAIRED = 10_000
+"""Images of a set whose pairs are compared: of a larger set a fixed sample of so many."""
 
 
 @dataclass(frozen=True)
-class Quality:
+class SetMeasures:
     """The measures of one set of synthetic images against real ones; NaN where there are too few images."""
 
     real_images: int
@@ -37,165 +42,173 @@ class Quality:
     coverage: float
     vendi_score: float
     mean_distance: float
-    near_copies: float
-    """Share of synthetic images whose nearest real image is closer than `NEAR_COPY`."""
-    source_clip_probability: float
-    off_target: float
-    """Share of synthetic images in which CLIP sees another class than they were made for."""
+    near_duplicates: float
+    """Share of synthetic images whose nearest real image has a cosine of at least `NEAR_DUPLICATE`."""
+    clip_probability: float
+    """Mean of the CLIP class probabilities of the images for their own classes."""
+    off_class: float
+    """Share of synthetic images in which CLIP sees another class than theirs."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one synthetic image looks like: its nearest real image, and what CLIP sees."""
+class ImageMeasures:
+    """One synthetic image: its nearest real image, and the class that CLIP sees."""
 
-    sample: SyntheticImage
+    image: SyntheticImage
     nearest: int
-    """Place in the split's examples."""
+    """Place in the split's images."""
     cosine: float
     """To the nearest real image."""
-    source_clip_probability: float | None
-    """CLIP's probability of the image's class."""
-    seen: str | None
-    """The class that CLIP sees."""
+    clip_probability: float | None
+    """CLIP class probability of the image's own class."""
+    predicted: str | None
+    """The class with the highest probability."""
 
     @property
-    def near_copy(self) -> bool:
-        return self.cosine >= NEAR_COPY
+    def is_near_duplicate(self) -> bool:
+        return self.cosine >= NEAR_DUPLICATE
 
     @property
-    def off_target(self) -> bool:
-        return self.seen is not None and self.seen != self.sample.label
+    def is_off_class(self) -> bool:
+        return self.predicted is not None and self.predicted != self.image.label
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """A synthetic set against real images: overall, class by class, and image by image."""
 
-    overall: Quality
-    classes: dict[str, Quality]
-    looks: tuple[Look, ...]
+    overall: SetMeasures
+    classes: dict[str, SetMeasures]
+    images: tuple[ImageMeasures, ...]
 
 
 def evaluate(
     split: FewShotSplit,
-    samples: Sequence[SyntheticImage],
+    images: Sequence[SyntheticImage],
     store: FeatureStore,
-    reader: FeatureStore | None = None,
+    clip: FeatureStore | None = None,
 ) -> Evaluation:
-    """All there is to say of a synthetic set. Raises `UserError` where there is nothing to tell.
+    """All measures of a synthetic set. Raises `UserError` where there is nothing to compare.
 
-    `reader` is a CLIP for the CLIP class probability and the off-target share; without one, the store's
-    own backbone says them where it reads text.
+    `clip` gives the CLIP class probabilities; without one, the store's own backbone does where it can.
     """
-    seen = _seen(split, samples, store, reader or store)
-    real_labels, labels = labels_of(split.images, split.classes), labels_of(samples, split.classes)
+    real, synthetic, probabilities = _features(split, images, store, clip or store)
+    real_labels, labels = labels_of(split.images, split.classes), labels_of(images, split.classes)
     classes = {}
-    for number, name in enumerate(split.classes):
-        own = labels == number
-        if own.any():
-            said = None if seen.said is None else seen.said[own]
-            classes[name] = measure(seen.real[real_labels == number], seen.made[own], labels[own], said)
-    return Evaluation(
-        measure(seen.real, seen.made, labels, seen.said), classes, _looks(split, samples, seen)
-    )
+    with progress("measures", len(split.classes) + 1) as bar:
+        overall = measure(real, synthetic, labels, probabilities)
+        bar.advance()
+        for number, name in enumerate(split.classes):
+            own = labels == number
+            if own.any():
+                its = None if probabilities is None else probabilities[own]
+                classes[name] = measure(real[real_labels == number], synthetic[own], labels[own], its)
+            bar.advance()
+    return Evaluation(overall, classes, _image_measures(split, images, real, synthetic, probabilities))
 
 
-def look_at(
-    split: FewShotSplit, samples: Sequence[SyntheticImage], store: FeatureStore
-) -> tuple[Look, ...]:
-    """What each synthetic image looks like, and nothing of the whole. Raises `UserError` as `evaluate`."""
-    return _looks(split, samples, _seen(split, samples, store, store))
+def measure_images(
+    split: FewShotSplit, images: Sequence[SyntheticImage], store: FeatureStore
+) -> tuple[ImageMeasures, ...]:
+    """The measures of each synthetic image alone. Raises `UserError` as `evaluate` does."""
+    return _image_measures(split, images, *_features(split, images, store, store))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Features of the real and of the synthetic images, and CLIP's probabilities [m, classes] of these."""
-
-    real: Features
-    made: Features
-    said: Features | None
-
-
-def _seen(
-    split: FewShotSplit, samples: Sequence[SyntheticImage], store: FeatureStore, reader: FeatureStore
-) -> _Seen:
-    if not samples or not split.images:
+def _features(
+    split: FewShotSplit, images: Sequence[SyntheticImage], store: FeatureStore, clip: FeatureStore
+) -> tuple[Features, Features, Probabilities | None]:
+    """Features of the real and of the synthetic images, and CLIP class probabilities of these."""
+    if not images or not split.images:
         raise UserError("There are no synthetic images, or no real ones, to evaluate.")
-    foreign = sorted({sample.label for sample in samples} - set(split.classes))
+    foreign = sorted({image.label for image in images} - set(split.classes))
     if foreign:
         raise UserError(
             f"The synthetic images have classes that {split.dataset} has not ({', '.join(foreign[:5])}): "
             "name the data set they were made from."
         )
-    real = store.plain([image_of(example) for example in split.images]).astype(np.float64)
-    images = [image_of(sample) for sample in samples]
-    made = store.plain(images).astype(np.float64)
-    text = reader.backbone.head_init(split.classes)
-    said = None
-    if text is not None:
-        said = class_probabilities(reader.plain(images), text.numpy(), reader.backbone.text_scale)
-    return _Seen(real, made, said)
+    real = store.plain([image_file(image) for image in split.images])
+    synthetic = store.plain([image_file(image) for image in images])
+    return real, synthetic, all_probabilities(images, class_wordings(split), clip)
 
 
-def _looks(split: FewShotSplit, samples: Sequence[SyntheticImage], seen: _Seen) -> tuple[Look, ...]:
-    labels = labels_of(samples, split.classes)
-    nearest, cosine = nearest_real(seen.real, seen.made)
+def _image_measures(
+    split: FewShotSplit,
+    images: Sequence[SyntheticImage],
+    real: Features,
+    synthetic: Features,
+    probabilities: Probabilities | None,
+) -> tuple[ImageMeasures, ...]:
+    labels = labels_of(images, split.classes)
+    nearest, cosine = nearest_real(real, synthetic)
     return tuple(
-        Look(
-            sample,
+        ImageMeasures(
+            image,
             int(nearest[number]),
             float(cosine[number]),
-            None if seen.said is None else float(seen.said[number, labels[number]]),
-            None if seen.said is None else split.classes[int(seen.said[number].argmax())],
+            None if probabilities is None else float(probabilities[number, labels[number]]),
+            None if probabilities is None else split.classes[int(probabilities[number].argmax())],
         )
-        for number, sample in enumerate(samples)
+        for number, image in enumerate(images)
     )
 
 
-def measure(real: Features, made: Features, labels: NDArray[np.int64], said: Features | None) -> Quality:
-    """All measures of `made` [m, d] against `real` [n, d].
+def measure(
+    real: Features, synthetic: Features, labels: NDArray[np.int64], probabilities: Probabilities | None
+) -> SetMeasures:
+    """All measures of `synthetic` [m, d] against `real` [n, d].
 
-    `said` is CLIP's probabilities of the synthetic images, [m, classes]; `labels` are their classes [m].
+    `probabilities` are CLIP's of the synthetic images, [m, classes]; `labels` are their classes [m].
     """
-    density, coverage = density_and_coverage(real, made)
-    score, stray = clip_measures(labels, said)
-    return Quality(
+    few_real, few_synthetic = _sampled(real), _sampled(synthetic)
+    density, coverage = density_and_coverage(few_real, few_synthetic)
+    probability, off_class = clip_measures(labels, probabilities)
+    near = nearest_real(real, synthetic)[1] >= NEAR_DUPLICATE
+    return SetMeasures(
         real_images=len(real),
-        synthetic_images=len(made),
-        kid=kid(real, made),
-        cmmd=cmmd(real, made),
+        synthetic_images=len(synthetic),
+        kid=kid(few_real, few_synthetic),
+        cmmd=cmmd(few_real, few_synthetic),
         density=density,
         coverage=coverage,
-        vendi_score=vendi_score(made),
-        mean_distance=mean_distance(made),
-        near_copies=float((nearest_real(real, made)[1] >= NEAR_COPY).mean()) if len(real) else np.nan,
-        source_clip_probability=score,
-        off_target=stray,
+        vendi_score=vendi_score(synthetic),
+        mean_distance=mean_distance(synthetic),
+        near_duplicates=float(near.mean()) if len(real) else np.nan,
+        clip_probability=probability,
+        off_class=off_class,
     )
 
 
-def kid(real: Features, made: Features) -> float:
+def _sampled(rows: Features) -> Features:
+    """All rows, or a fixed sample of `MOST_PAIRED` of them."""
+    if len(rows) <= MOST_PAIRED:
+        return rows
+    chosen = generator_of(0, "pairs", len(rows)).choice(len(rows), MOST_PAIRED, replace=False)
+    return rows[np.sort(chosen)]
+
+
+def kid(real: Features, synthetic: Features) -> float:
     """Kernel inception distance (arXiv 1801.01401) on these features: unbiased, over all images at once."""
-    n, m, width = len(real), len(made), real.shape[1]
+    n, m, width = len(real), len(synthetic), real.shape[1]
     if n < 2 or m < 2:
         return np.nan
 
     def total(a: Features, b: Features) -> float:
-        return sum(float(((rows @ b.T / width + 1) ** 3).sum()) for rows in _parts(a))
+        other = b.astype(np.float64).T
+        return sum(float(((rows @ other / width + 1) ** 3).sum()) for rows in _parts(a))
 
     def trace(a: Features) -> float:
-        return float((((a * a).sum(1) / width + 1) ** 3).sum())
+        return sum(float((((rows * rows).sum(1) / width + 1) ** 3).sum()) for rows in _parts(a))
 
     within = (total(real, real) - trace(real)) / (n * (n - 1))
-    within += (total(made, made) - trace(made)) / (m * (m - 1))
-    return within - 2 * total(real, made) / (n * m)
+    within += (total(synthetic, synthetic) - trace(synthetic)) / (m * (m - 1))
+    return within - 2 * total(real, synthetic) / (n * m)
 
 
-def cmmd(real: Features, made: Features, sigma: float = 10.0, scale: float = 1000.0) -> float:
+def cmmd(real: Features, synthetic: Features, sigma: float = 10.0, scale: float = 1000.0) -> float:
     """CMMD (arXiv 2401.09603): squared MMD with a Gaussian kernel on features of length one, times 1000."""
-    if not len(real) or not len(made):
+    if not len(real) or not len(synthetic):
         return np.nan
-    a, b = normalised(real), normalised(made)
+    a, b = normalized(real), normalized(synthetic)
 
     def mean(x: Features, y: Features) -> float:
         sums = [float(np.exp(-cdist(rows, y, "sqeuclidean") / (2 * sigma**2)).sum()) for rows in _parts(x)]
@@ -204,65 +217,70 @@ def cmmd(real: Features, made: Features, sigma: float = 10.0, scale: float = 100
     return scale * (mean(a, a) + mean(b, b) - 2 * mean(a, b))
 
 
-def density_and_coverage(real: Features, made: Features, k: int = NEIGHBOURS) -> tuple[float, float]:
+def density_and_coverage(real: Features, synthetic: Features, k: int = NEIGHBOURS) -> tuple[float, float]:
     """Density and coverage (arXiv 2002.09797): how many real neighbourhoods hold a synthetic image.
 
     A neighbourhood reaches to a real image's k-th nearest other one. NaN with k real images or fewer.
     """
-    if len(real) <= k or not len(made):
+    if len(real) <= k or not len(synthetic):
         return np.nan, np.nan
     inside, covered = 0, 0
     for rows in _parts(real):
         # The nearest one is the image itself.
         reach = np.partition(cdist(rows, real), k, axis=1)[:, k]
-        held = cdist(rows, made) < reach[:, None]
+        held = cdist(rows, synthetic) < reach[:, None]
         inside += int(held.sum())
         covered += int(held.any(1).sum())
-    return inside / (k * len(made)), covered / len(real)
+    return inside / (k * len(synthetic)), covered / len(real)
 
 
-def vendi_score(made: Features) -> float:
+def vendi_score(synthetic: Features) -> float:
     """Vendi score (arXiv 2210.02410) with the cosine kernel: the effective number of different images."""
-    if not len(made):
+    if not len(synthetic):
         return np.nan
-    unit = normalised(made)
     # The smaller of the two Gram matrices has the same eigenvalues above zero.
-    gram = unit @ unit.T if len(unit) <= unit.shape[1] else unit.T @ unit
-    share = np.linalg.eigvalsh(gram / len(unit))
+    if len(synthetic) <= synthetic.shape[1]:
+        unit = normalized(synthetic)
+        gram = unit @ unit.T
+    else:
+        gram = np.zeros((synthetic.shape[1],) * 2)
+        for rows in _parts(synthetic):
+            gram += normalized(rows).T @ normalized(rows)
+    share = np.linalg.eigvalsh(gram / len(synthetic))
     share = share[share > 1e-12]
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
-def mean_distance(made: Features) -> float:
+def mean_distance(synthetic: Features) -> float:
     """The mean cosine distance between two different images, from the length of the images' sum."""
-    count = len(made)
+    count = len(synthetic)
     if count < 2:
         return np.nan
-    cosines = float((normalised(made).sum(0) ** 2).sum()) - count
-    return 1 - cosines / (count * (count - 1))
+    total = sum((normalized(rows).sum(0) for rows in _parts(synthetic)), np.zeros(synthetic.shape[1]))
+    return 1 - (float((total**2).sum()) - count) / (count * (count - 1))
 
 
-def nearest_real(real: Features, made: Features) -> tuple[NDArray[np.int64], Features]:
+def nearest_real(real: Features, synthetic: Features) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each synthetic image the nearest real one and the cosine to it, [m] and [m]."""
-    if not len(real) or not len(made):
+    if not len(real) or not len(synthetic):
         return np.empty(0, np.int64), np.empty(0)
-    unit = normalised(real)
+    unit = normalized(real)
     places, cosines = [], []
-    for rows in _parts(made):
-        cosine = normalised(rows) @ unit.T
+    for rows in _parts(synthetic):
+        cosine = normalized(rows) @ unit.T
         places.append(cosine.argmax(1))
         cosines.append(cosine.max(1))
     return np.concatenate(places), np.concatenate(cosines)
 
 
-def clip_measures(labels: NDArray[np.int64], said: Features | None) -> tuple[float, float]:
-    """The mean of CLIP's probability of the own class, and the share in which it sees another one."""
-    if said is None:
+def clip_measures(labels: NDArray[np.int64], probabilities: Probabilities | None) -> tuple[float, float]:
+    """The mean probability of the images' own classes, and the share in which another one is higher."""
+    if probabilities is None:
         return np.nan, np.nan
-    own = said[np.arange(len(labels)), labels]
-    return float(own.mean()), float((said.argmax(1) != labels).mean())
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(own.mean()), float((probabilities.argmax(1) != labels).mean())
 
 
-def _parts(rows: Features) -> Iterator[Features]:
+def _parts(rows: Features) -> Iterator[NDArray[np.float64]]:
     for start in range(0, len(rows), ROWS_AT_ONCE):
-        yield rows[start : start + ROWS_AT_ONCE]
+        yield rows[start : start + ROWS_AT_ONCE].astype(np.float64)

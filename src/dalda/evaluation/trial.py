@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
-from dalda.evaluation.features import TrainingImage
+from dalda.evaluation.features import ImageFile
 from dalda.evaluation.mixing import Draws, Pool, draw, pool_of
 from dalda.evaluation.statistics import calibration_error, confusion, per_class
 from dalda.progress import say
@@ -19,7 +19,7 @@ from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 
 Labels = NDArray[np.int64]
 IMAGE_DIGITS = 12
-"""Of an image's hash, enough to tell a data set's images apart."""
+"""Of an image's hash, enough to distinguish a data set's images."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class Trial:
     mixing: str = "per-image-replacement"
     """A way of `dalda.evaluation.mixing.WAYS`."""
     sample_weights: tuple[float, ...] | None = None
-    """How far each synthetic image is trusted: its loss is multiplied by it. None is 1 for all."""
+    """What each synthetic image's loss is multiplied by; None is 1 for all."""
 
     @cached_property
-    def _pooled(self) -> tuple[Pool, list[SyntheticImage]]:
+    def _pool_and_synthetic(self) -> tuple[Pool, list[SyntheticImage]]:
         return pool_of(self.split.images, self.synthetic)
 
     @property
     def pool(self) -> Pool:
         """The images by number. Raises `UserError` where the synthetic ones are not of this split."""
-        return self._pooled[0]
+        return self._pool_and_synthetic[0]
 
     @property
     def items(self) -> list[RealImage | SyntheticImage]:
         """The images of the pool, in its order."""
-        return [*self.split.images, *self._pooled[1]]
+        return [*self.split.images, *self._pool_and_synthetic[1]]
 
     @property
     def labels(self) -> Labels:
@@ -56,7 +56,7 @@ class Trial:
         return labels_of(self.items, self.split.classes)
 
     def draws(self, schedule: "Schedule") -> Draws:
-        """What each training step sees; the arm is no label, so that arms of a seed share real draws."""
+        """The images of each step; the arm is no label, so that arms of a seed share real draws."""
         generator = generator_of(self.seed, "draws")
         steps = schedule.epochs * schedule.iterations
         drawn = draw(self.mixing, generator, self.pool, steps, schedule.batch, self.synthetic_probability)
@@ -67,9 +67,9 @@ class Trial:
                 f"There are {len(self.sample_weights)} sample weights for {len(self.synthetic)} synthetic "
                 "images: give one for each."
             )
-        trust = dict(zip((sample.path for sample in self.synthetic), self.sample_weights, strict=True))
-        of_item = [trust[item.path] if isinstance(item, SyntheticImage) else 1.0 for item in self.items]
-        return Draws(drawn.images, drawn.weights * np.array(of_item, np.float32)[drawn.images])
+        by_path = dict(zip((image.path for image in self.synthetic), self.sample_weights, strict=True))
+        weights = np.array([by_path.get(item.path, 1.0) for item in self.items], np.float32)
+        return Draws(drawn.images, drawn.weights * weights[drawn.images])
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class Schedule:
     learning_rate: float | None = None
     weight_decay: float | None = None
     head_init: str = "zero-shot"
-    """`text` where the backbone reads, at CLIP's own scale; `random`, as torch starts a linear layer."""
+    """`zero-shot`: from class names, for a CLIP; `random`: as torch starts a linear layer."""
 
 
 def check(trial: Trial, validation: FewShotSplit) -> None:
-    """Raises `UserError` where a trial cannot be trained or compared; notes what it leaves out."""
+    """Raises `UserError` where a trial cannot be trained or compared; notes what it does not use."""
     split = trial.split
     if split.classes != validation.classes:
         odd = sorted(set(split.classes) ^ set(validation.classes))
@@ -98,31 +98,31 @@ def check(trial: Trial, validation: FewShotSplit) -> None:
     check_classes(trial)
     if not validation.images:
         raise UserError("There are no validation images: the accuracy cannot be measured.")
-    unseen = _without(validation)
-    if unseen:
+    empty = _without(validation)
+    if empty:
         raise UserError(
-            f"{len(unseen)} classes have no validation image ({', '.join(unseen[:5])}): add some."
+            f"{len(empty)} classes have no validation image ({', '.join(empty[:5])}): add some."
         )
     if trial.pool.unused:
         say(
-            f"note: {trial.arm} leaves out {trial.pool.unused} of {len(trial.synthetic)} synthetic images, "
-            "since their real images are not in this split"
+            f"note: {trial.arm} does not use {trial.pool.unused} of {len(trial.synthetic)} synthetic "
+            "images, since their source images are not in this split"
         )
 
 
 def check_classes(trial: Trial) -> None:
-    """Raises `UserError` where there is nothing to tell apart, or a class that nothing shows."""
+    """Raises `UserError` for fewer than two classes, and for a class without training images."""
     if len(trial.split.classes) < 2:
         raise UserError("A classifier needs at least two classes: this data set has one.")
-    bare = _without(trial.split)
-    if bare:
-        raise UserError(f"{len(bare)} classes have no training image ({', '.join(bare[:5])}): add some.")
+    empty = _without(trial.split)
+    if empty:
+        raise UserError(f"{len(empty)} classes have no training image ({', '.join(empty[:5])}): add some.")
 
 
 def _without(split: FewShotSplit) -> list[str]:
     """The classes of which a split has no image."""
-    there = {example.label for example in split.images}
-    return [name for name in split.classes if name not in there]
+    labels = {image.label for image in split.images}
+    return [name for name in split.classes if name not in labels]
 
 
 def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str]) -> Labels:
@@ -131,13 +131,18 @@ def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str
     return np.array([number[item.label] for item in items], dtype=np.int64)
 
 
-def image_of(item: RealImage | SyntheticImage) -> TrainingImage:
-    """The item's file and the hash of its bytes. Raises `UserError` where a synthetic image is gone."""
+def class_wordings(split: FewShotSplit) -> dict[str, str]:
+    """The classes by label, as captions and CLIP read them, in the split's order."""
+    return {name: name for name in split.classes}
+
+
+def image_file(item: RealImage | SyntheticImage) -> ImageFile:
+    """The item's file and the hash of its bytes. Raises `UserError` for a synthetic image that is gone."""
     if isinstance(item, RealImage):
-        return TrainingImage(item.path, item.sha256)
+        return ImageFile(item.path, item.sha256)
     try:
         state = item.path.stat()
-        return TrainingImage(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
+        return ImageFile(item.path, _hash_of(item.path, state.st_mtime_ns, state.st_size))
     except OSError as error:
         raise UserError(f"The synthetic image {item.path} cannot be read: make it again.") from error
 
@@ -154,25 +159,25 @@ def result_of(
     probabilities: NDArray[np.float64],
     epoch_accuracy: Sequence[float],
 ) -> TrialResult:
-    """The numbers of a trained classifier from what it says of each validation image, [images, classes]."""
-    truth = labels_of(validation.images, validation.classes)
-    seen = probabilities.argmax(1)
-    classes = len(validation.classes)
-    likelihood = np.maximum(probabilities[np.arange(len(truth)), truth], np.finfo(np.float64).tiny)
+    """The numbers of a classifier from its probabilities of validation images, [images, classes]."""
+    labels = labels_of(validation.images, validation.classes)
+    predicted = probabilities.argmax(1)
+    correct, classes = predicted == labels, len(validation.classes)
+    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)
     return TrialResult(
         dataset=trial.split.dataset,
         arm=trial.arm,
         seed=trial.seed,
         shots=trial.split.shots,
         classes=validation.classes,
-        accuracy=float((seen == truth).mean()),
-        class_accuracy=tuple(per_class(seen == truth, truth, classes).tolist()),
+        accuracy=float(correct.mean()),
+        class_accuracy=tuple(per_class(correct, labels, classes).tolist()),
         loss=float(-np.log(likelihood).mean()),
         real_images=trial.pool.real,
         synthetic_images=trial.pool.synthetic,
-        right=tuple((seen == truth).tolist()),
-        calibration_error=calibration_error(probabilities, truth),
-        confusion=tuple(map(tuple, confusion(seen, truth, classes).tolist())),
+        right=tuple(correct.tolist()),
+        calibration_error=calibration_error(probabilities, labels),
+        confusion=tuple(map(tuple, confusion(predicted, labels, classes).tolist())),
         epoch_accuracy=tuple(epoch_accuracy),
-        images=tuple(example.sha256[:IMAGE_DIGITS] for example in validation.images),
+        images=tuple(image.sha256[:IMAGE_DIGITS] for image in validation.images),
     )

@@ -18,7 +18,7 @@ from dalda.workflows.loading import load_features
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.synthetic_sets import backbone_for
-from dalda.workflows.train import schedule_of
+from dalda.workflows.train import method_of, schedule_of
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         store = load_features(backbone, config.device, views=views, transforms=config.transforms)
         tried = [open_image(one.path) for one in task.split.images[:TRIED_IMAGES]]
         started = time.monotonic()
-        store.backbone.features(tried)
+        store.backbone.extract(tried)
         each = (time.monotonic() - started) / len(tried)
         step = _step_seconds(study, task, store)
     except UserError as error:
@@ -131,7 +131,7 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
 
 def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
     """One training step of the trial, on its real images."""
-    from dalda.evaluation.run import run_all
+    from dalda.evaluation.training import run_trials
     from dalda.evaluation.trial import Trial
 
     config = task.spec.train
@@ -143,14 +143,6 @@ def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
         if protocol_of(study).train(study, trial, few, store, quick) is None:
-            run_all(
-                [trial],
-                few,
-                store,
-                quick,
-                exact=config.online,
-                finetune=config.finetune,
-                mix=config.batch_augment,
-            )
+            run_trials([trial], few, store, quick, method_of(config))
         seconds = time.monotonic() - started
     return seconds / TRIED_STEPS

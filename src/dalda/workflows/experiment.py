@@ -36,7 +36,7 @@ from dalda.workflows.run_folder import (
     write_table,
 )
 from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
-from dalda.workflows.train import schedule_of, sieved
+from dalda.workflows.train import method_of, schedule_of, sieved
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class _Bench:
     def train(
         self, task: Task, samples: tuple[SyntheticImage, ...]
     ) -> tuple[TrialResult, Curves | None, list[Excluded]]:
-        from dalda.evaluation.run import run_all
+        from dalda.evaluation.training import run_trials
         from dalda.evaluation.trial import Trial
 
         config = task.spec.train
@@ -257,15 +257,7 @@ class _Bench:
         other = protocol_of(self.study).train(self.study, trial, task.validation, store, schedule)
         if other is not None:
             return *other, excluded
-        (result,) = run_all(
-            [trial],
-            task.validation,
-            store,
-            schedule,
-            exact=config.online,
-            finetune=config.finetune,
-            mix=config.batch_augment,
-        )
+        (result,) = run_trials([trial], task.validation, store, schedule, method_of(config))
         return result, None, excluded
 
     def features(self, task: Task) -> "FeatureStore":

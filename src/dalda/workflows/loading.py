@@ -1,16 +1,20 @@
 """Models by the names that users give them; each is loaded by the stage that uses it."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.cache import cache_folder
-from dalda.datasets.image_io import open_image
+from dalda.datasets.image_io import open_image, sha256_of
 from dalda.errors import UserError
 from dalda.models.presets import Preset
 
 if TYPE_CHECKING:
+    from PIL import Image
+    from torch import nn
+
     from dalda.captions.validation import CountTokens
-    from dalda.evaluation.backbones import Backbone
+    from dalda.evaluation.backbones.base import FeatureExtractor
     from dalda.evaluation.features import FeatureStore
     from dalda.generation.backends.stable_diffusion import Renderer
     from dalda.models.clip import Clip
@@ -49,7 +53,7 @@ def load_model(
 
 
 def load_features(
-    backbone: str,
+    backbone: "str | nn.Module | FeatureExtractor",
     device: str,
     *,
     views: int = 8,
@@ -57,24 +61,23 @@ def load_features(
 ) -> "FeatureStore":
     """A loaded backbone with the features that it gave earlier, kept in the user's cache.
 
-    A backbone is a row of the table, a folder or ID@REVISION, from the disk or else from the Hub. Raises
-    UserError when it cannot be loaded or cannot be read.
+    Raises UserError for a backbone that cannot be loaded (`dalda.evaluation.backbones.load`).
     """
     _hush()
-    from dalda.evaluation.backbone_table import ROWS
-    from dalda.evaluation.backbones import load_backbone
+    from dalda.evaluation.backbones.load import load_backbone
     from dalda.evaluation.features import FeatureStore
-    from dalda.models.hub import loaded
 
-    where = ROWS[backbone].model if backbone in ROWS else backbone
-    on = device_named(device)
+    found = load_backbone(backbone, device_named(device))
+    return FeatureStore(
+        found, _open_image, views=views, transforms=transforms, folder=cache_folder("features")
+    )
 
-    def load(name: str, **place: Any) -> "Backbone":
-        return load_backbone(backbone, folder=name, device=on, **place)
 
-    found = loaded(where, "--backbone", load)
-    cache = cache_folder("features")
-    return FeatureStore(found, open_image, views=views, transforms=transforms, folder=cache)
+def _open_image(path: Path, *, sha256: str, shorter: int) -> "Image.Image":
+    image = open_image(path)
+    if sha256_of(path) != sha256:
+        raise UserError(f"{path} has changed since this command began: run it again")
+    return image
 
 
 def on_disk(folder_or_id: str) -> bool:

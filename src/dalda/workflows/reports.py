@@ -9,7 +9,7 @@ from dalda.types import Interval
 
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison
-    from dalda.evaluation.generative_metrics import Quality
+    from dalda.evaluation.generative_metrics import SetMeasures
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ReviewReport:
 
 
 @dataclass(frozen=True)
-class NearCopy:
+class NearDuplicate:
     """A synthetic image that nearly equals a real one."""
 
     file: Path
@@ -103,9 +103,9 @@ class EvaluateReport:
     """The quality of a synthetic set, measured without training."""
 
     backbone: str
-    overall: "Quality"
-    classes: Mapping[str, "Quality"]
-    near_copies: tuple[NearCopy, ...]
+    overall: "SetMeasures"
+    classes: Mapping[str, "SetMeasures"]
+    near_duplicates: tuple[NearDuplicate, ...]
     off_class: tuple[OffClassImage, ...]
     rejected_in_review: int
 

@@ -72,7 +72,9 @@ def clip_probabilities_of(out: Path, images: Sequence[SyntheticImage]) -> list[f
     classes = classes_of(SyntheticDataset.existing(out))
     if len(classes) < 2:
         raise UserError("there is one class only, so CLIP has nothing to choose from")
-    values = clip_probabilities(images, classes, sight_of(read_settings(out), "auto"))
+    values = clip_probabilities(
+        images, {name: name for name in classes}, sight_of(read_settings(out), "auto")
+    )
     return [round(float(value), 5) for value in values]
 
 

@@ -31,6 +31,7 @@ from dalda.workflows.train_folder import SETTINGS, begin, end, settings_of
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
+    from dalda.evaluation.training import Classifier, Method
     from dalda.evaluation.trial import Schedule, Trial
 
 REAL = "real"
@@ -81,7 +82,7 @@ def _results(
     store: "FeatureStore",
 ) -> list[TrialResult]:
     """The results of all trials in their order; those that the folder has are not trained again."""
-    from dalda.evaluation.run import run_all
+    from dalda.evaluation.training import run_trials
 
     out = config.out
     there: dict[tuple[str, int], TrialResult] = {}
@@ -89,21 +90,19 @@ def _results(
         paths = {(trial.arm, trial.seed): place_of(out, trial) for trial in trials}
         there = {key: read_result(path) for key, path in paths.items() if path.exists()}
 
-    def told(result: TrialResult) -> None:
+    def on_trial_end(result: TrialResult, _: "Classifier") -> None:
         if out is not None:
             keep_result(place_of(out, result), result)
         there[result.arm, result.seed] = result
         say_result(result)
 
-    run_all(
+    run_trials(
         [trial for trial in trials if (trial.arm, trial.seed) not in there],
         validation,
         store,
         schedule_of(config),
-        exact=config.online,
-        finetune=config.finetune,
-        mix=config.batch_augment,
-        told=told,
+        method_of(config),
+        on_trial_end,
     )
     return [there[trial.arm, trial.seed] for trial in trials]
 
@@ -132,6 +131,13 @@ def schedule_of(config: ClassifierConfig) -> "Schedule":
     from dalda.evaluation.trial import Schedule
 
     return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
+
+
+def method_of(config: ClassifierConfig) -> "Method":
+    """Beside the schedule, how a classifier is trained."""
+    from dalda.evaluation.training import Method
+
+    return Method(config.feature_views == "online", config.finetune, config.batch_augment)
 
 
 def trials_of(
@@ -182,29 +188,34 @@ def sieved(
 
     Raises UserError where nothing passes.
     """
-    from dalda.evaluation.filters import by_agreement, by_score, clip_probabilities, soft_weights
-    from dalda.evaluation.heads import seen_classes
-    from dalda.evaluation.trial import Trial
+    from dalda.evaluation.backbones.base import ZeroShot
+    from dalda.evaluation.filters import by_agreement, by_probability, clip_probabilities, weights_of
+    from dalda.evaluation.training import predict_classes
+    from dalda.evaluation.trial import Trial, class_wordings
 
     samples, excluded = trial.synthetic, []
-    reads = store.backbone.tokenizer is not None
+    reads = isinstance(store.backbone, ZeroShot)
     asked = config.min_clip_probability is not None or config.clip_weighting
     reader = load_features("clip", config.device) if asked and not reads else store
     if config.min_clip_probability is not None:
-        scores = clip_probabilities(samples, trial.split.classes, reader)
-        passed = by_score(samples, scores, config.min_clip_probability)
+        probabilities = clip_probabilities(samples, class_wordings(trial.split), reader)
+        passed = by_probability(samples, probabilities, config.min_clip_probability)
         kind = f"CLIP class probability below {config.min_clip_probability:g}"
-        excluded += [Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.dropped]
-        samples = _some(passed.kept, trial.arm, "--min-clip-probability")
+        excluded += [
+            Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.excluded
+        ]
+        samples = _some(passed.passed, trial.arm, "--min-clip-probability")
     if config.filter_by_classifier:
-        seen = seen_classes(Trial(REAL, trial.seed, trial.split), samples, store, schedule)
-        passed = by_agreement(samples, seen)
+        predicted = predict_classes(Trial(REAL, trial.seed, trial.split), samples, store, schedule)
+        passed = by_agreement(samples, predicted)
         kind = "seen as another class"
-        excluded += [Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.dropped]
-        samples = _some(passed.kept, trial.arm, "--filter-by-classifier")
+        excluded += [
+            Excluded(trial.arm, request_id, reason, kind) for request_id, reason in passed.excluded
+        ]
+        samples = _some(passed.passed, trial.arm, "--filter-by-classifier")
     weights = None
     if config.clip_weighting:
-        weights = soft_weights(clip_probabilities(samples, trial.split.classes, reader))
+        weights = weights_of(clip_probabilities(samples, class_wordings(trial.split), reader))
     return replace(trial, synthetic=samples, sample_weights=weights), excluded
 
 

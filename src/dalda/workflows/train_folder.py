@@ -16,7 +16,7 @@ from dalda.types import FewShotSplit, RealImage, SyntheticImage
 from dalda.workflows.synthetic_sets import SyntheticSet
 
 if TYPE_CHECKING:
-    from dalda.evaluation.backbones import Backbone
+    from dalda.evaluation.backbones.base import FeatureExtractor
 
 SETTINGS = "train.yaml"
 _VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
@@ -27,20 +27,20 @@ def settings_of(
     split: FewShotSplit,
     validation: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
-    backbone: "Backbone",
+    backbone: "FeatureExtractor",
 ) -> dict[str, Any]:
     """What train.yaml says: the settings as they were resolved, and digests of the images."""
-    from dalda.evaluation.trial import image_of
+    from dalda.evaluation.trial import image_file
 
     def digest(images: Iterable[RealImage | SyntheticImage]) -> str:
-        return digest_of([[one.label, image_of(one).sha256] for one in images])
+        return digest_of([[one.label, image_file(one).sha256] for one in images])
 
     return {
         **config.model_dump(mode="json", exclude={"out"}),
         "dataset": split.dataset,
         "synthetic": {arm: str(made.folder) for arm, made in sets.items()},
         "backbone": backbone.name,
-        "device": str(backbone.device),
+        "device": config.device,
         "backbone_fingerprint": backbone.fingerprint,
         "examples": len(split.images),
         "examples_sha256": digest(split.images),

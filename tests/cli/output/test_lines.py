@@ -15,7 +15,7 @@ def test_every_report_of_a_workflow_has_lines() -> None:
         for name, value in vars(reports).items()
         if isinstance(value, type) and value.__module__ == reports.__name__
     }
-    assert results - {"NearCopy", "OffClassImage"} <= set(_LINES)
+    assert results - {"NearDuplicate", "OffClassImage"} <= set(_LINES)
 
 
 def test_an_augment_run_in_words() -> None:
@@ -68,4 +68,4 @@ def test_names_cannot_steer_the_terminal() -> None:
 
 def test_an_unknown_result_is_a_bug() -> None:
     with pytest.raises(KeyError):
-        lines_of(reports.NearCopy(Path("a"), Path("b"), 1.0))
+        lines_of(reports.NearDuplicate(Path("a"), Path("b"), 1.0))

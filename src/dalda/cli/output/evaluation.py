@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 MEASURES = {
     "synthetic_images": "images",
-    "source_clip_probability": "CLIP",
+    "clip_probability": "CLIP",
     "kid": "KID",
     "cmmd": "CMMD",
     "density": "density",
     "coverage": "coverage",
     "vendi_score": "Vendi",
     "mean_distance": "distance",
-    "near_copies": "copies",
-    "off_target": "off-class",
+    "near_duplicates": "duplicates",
+    "off_class": "off-class",
 }
 """The measures of a synthetic set, and the headings of their columns."""
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dalda.errors import UserError
 from dalda.reporting.report import Budget, Pair, SetPart, Shown
 from dalda.types import FewShotSplit, SyntheticImage
@@ -15,7 +13,7 @@ from dalda.workflows.report.sources import Material
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
-    from dalda.evaluation.generative_metrics import Look
+    from dalda.evaluation.generative_metrics import ImageMeasures
 
 MOST = 12
 """Images of each kind."""
@@ -25,18 +23,18 @@ PER_CLASS = 2
 
 def with_looks(part: SetPart, material: Material, store: "FeatureStore", budget: Budget) -> SetPart:
     """The part with what CLIP says of its images. Raises UserError where there is nothing to compare."""
-    from dalda.evaluation.generative_metrics import NEAR_COPY, look_at
+    from dalda.evaluation.generative_metrics import NEAR_DUPLICATE, measure_images
 
     if not material.images:
         raise UserError("the real images are no longer where they were, so nothing can be compared")
     split = split_of(material)
-    looks = look_at(split, material.samples, store)
-    stray = sum(look.off_target for look in looks)
-    near = sorted((look for look in looks if look.near_copy), key=lambda look: -look.cosine)
+    looks = measure_images(split, material.samples, store)
+    stray = sum(look.is_off_class for look in looks)
+    near = sorted((look for look in looks if look.is_near_duplicate), key=lambda look: -look.cosine)
     nearest = max(looks, key=lambda look: look.cosine)
     least = sorted(
         looks,
-        key=lambda look: look.source_clip_probability if look.source_clip_probability is not None else 1.0,
+        key=lambda look: look.clip_probability if look.clip_probability is not None else 1.0,
     )
     said = (
         f"In {stray} of {len(looks)} images ({share(stray, len(looks))}) CLIP sees another class "
@@ -45,20 +43,20 @@ def with_looks(part: SetPart, material: Material, store: "FeatureStore", budget:
     if near:
         near_say = (
             f"{len(near)} of {len(looks)} images ({share(len(near), len(looks))}) are nearly the same "
-            f"as a real one to CLIP (cosine at least {NEAR_COPY:g})"
+            f"as a real one to CLIP (cosine at least {NEAR_DUPLICATE:g})"
             + (f"; the nearest {MOST} are shown." if len(near) > MOST else ".")
             + " They add little that is new."
         )
     else:
         near_say = (
-            f"None is nearly the same as a real one to CLIP (cosine at least {NEAR_COPY:g}); "
+            f"None is nearly the same as a real one to CLIP (cosine at least {NEAR_DUPLICATE:g}); "
             f"the nearest has {nearest.cosine:.2f}."
         )
     return replace(
         part,
         doubtful=_shown(least[:MOST], budget, _doubt),
         doubtful_say=said,
-        typical=_shown(_typical(material, looks, store), budget, lambda look: (look.sample.label,)),
+        typical=_shown(_typical(material, looks, store), budget, lambda look: (look.image.label,)),
         near=_pairs(near[:MOST], split, budget),
         near_say=near_say,
         unseen="",
@@ -83,53 +81,55 @@ def split_of(material: Material) -> FewShotSplit:
     )
 
 
-def _doubt(look: "Look") -> tuple[str, ...]:
-    if look.source_clip_probability is None:
-        return (look.sample.label,)
-    seen = f"CLIP sees {look.seen}" if look.off_target else "CLIP sees it"
-    return (f"{look.sample.label}: {look.source_clip_probability:.2f}", seen)
+def _doubt(look: "ImageMeasures") -> tuple[str, ...]:
+    if look.clip_probability is None:
+        return (look.image.label,)
+    seen = f"CLIP sees {look.predicted}" if look.is_off_class else "CLIP sees it"
+    return (f"{look.image.label}: {look.clip_probability:.2f}", seen)
 
 
-def _typical(material: Material, looks: Sequence["Look"], store: "FeatureStore") -> list["Look"]:
+def _typical(
+    material: Material, looks: Sequence["ImageMeasures"], store: "FeatureStore"
+) -> list["ImageMeasures"]:
     """The images nearest to the mean of their class's real ones, a few of each class."""
-    from dalda.evaluation.features import normalised
-    from dalda.evaluation.trial import image_of
+    from dalda.evaluation.features import normalized
+    from dalda.evaluation.trial import image_file
 
-    real = normalised(store.plain([image_of(one) for one in material.images.values()]).astype(np.float64))
+    real = normalized(store.plain([image_file(one) for one in material.images.values()]))
     labels = [label for label, _ in material.images]
     middles = {
         name: real[[place for place, label in enumerate(labels) if label == name]].mean(0)
         for name in dict.fromkeys(labels)
     }
-    known = [look for look in looks if look.sample.label in middles]
-    made = normalised(store.plain([image_of(look.sample) for look in known]).astype(np.float64))
-    typical = [float(made[place] @ middles[look.sample.label]) for place, look in enumerate(known)]
-    chosen: list[Look] = []
+    known = [look for look in looks if look.image.label in middles]
+    made = normalized(store.plain([image_file(look.image) for look in known]))
+    typical = [float(made[place] @ middles[look.image.label]) for place, look in enumerate(known)]
+    chosen: list[ImageMeasures] = []
     count: Counter[str] = Counter()
     for place in sorted(range(len(known)), key=lambda place: -typical[place]):
-        label = known[place].sample.label
+        label = known[place].image.label
         if count[label] < PER_CLASS and len(chosen) < MOST:
             count[label] += 1
             chosen.append(known[place])
     return chosen
 
 
-def _shown(looks: Sequence["Look"], budget: Budget, notes: Any) -> tuple[Shown, ...]:
-    taken = budget.take([look.sample.path for look in looks]) or []
+def _shown(looks: Sequence["ImageMeasures"], budget: Budget, notes: Any) -> tuple[Shown, ...]:
+    taken = budget.take([look.image.path for look in looks]) or []
     return tuple(
-        Shown(thumb, look.sample.prompt, look.sample.ip_adapter_scale, notes(look))
+        Shown(thumb, look.image.prompt, look.image.ip_adapter_scale, notes(look))
         for thumb, look in zip(taken, looks, strict=False)
     )
 
 
-def _pairs(looks: Sequence["Look"], split: FewShotSplit, budget: Budget) -> tuple[Pair, ...]:
+def _pairs(looks: Sequence["ImageMeasures"], split: FewShotSplit, budget: Budget) -> tuple[Pair, ...]:
     pairs = []
     for look in looks:
         real = split.images[look.nearest]
-        taken = budget.take([real.path, look.sample.path])
+        taken = budget.take([real.path, look.image.path])
         if taken is None:
             break
-        sample: SyntheticImage = look.sample
+        sample: SyntheticImage = look.image
         pairs.append(
             Pair(
                 Shown(taken[0], f"real image of {real.label}"),

@@ -8,22 +8,29 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from dalda.errors import UserError
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.finetune import cutmix, exact_steps, head_for, mixup, run_exact, tunable
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.features import FeatureStore, OpenImage
+from dalda.evaluation.inputs import trainable_copy
+from dalda.evaluation.training import Method, fit, prepare, run_trials
+from dalda.evaluation.transforms import cutmix, mixup
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
-from dalda.types import FewShotSplit, SyntheticImage
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 
-Opener = Callable[[Path], Image.Image]
 Samples = tuple[SyntheticImage, ...]
 SHORT = Schedule(epochs=2, iterations=6, batch=4)
 SHAPES = ((24, 32), (40, 20), (48, 48))
 """Wide, tall, and square, all larger than the 16 pixels that the model sees."""
 
 
+def run_fresh(
+    trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule, **method: str
+) -> TrialResult:
+    return run_trials([trial], validation, store, schedule, Method(True, **method))[0]
+
+
 @pytest.fixture(scope="module")
-def store(backbone: Backbone, open_image: Opener) -> FeatureStore:
+def store(backbone: ClipBackbone, open_image: OpenImage) -> FeatureStore:
     return FeatureStore(backbone, open_image, views=1)
 
 
@@ -33,7 +40,7 @@ def trial(make_split: Callable[..., FewShotSplit], make_samples: Callable[..., S
     return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
 
 
-def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -> list[float]:
+def reference_losses(trial: Trial, backbone: ClipBackbone, steps: int, batch: int) -> list[float]:
     """The original code's loop, written again from METHOD.md: item by item, sharing nothing but the
     seeds."""
     real = [(one.path, trial.split.classes.index(one.label), one.sha256) for one in trial.split.images]
@@ -59,10 +66,7 @@ def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -
         model = backbone.model
         return model.visual_projection(model.vision_model((pixels - mean) / std).pooler_output)  # type: ignore
 
-    words = backbone.tokenizer(
-        [f"a photo of a {name}" for name in trial.split.classes], return_tensors="pt", padding=True
-    )
-    texts = backbone.model.get_text_features(**words).pooler_output  # type: ignore[operator]
+    texts = backbone.text_features(trial.split.classes)
     length = torch.cat([encode(resized(path)) for path, _, _ in real]).norm(dim=1).mean()
     scale = backbone.model.logit_scale.exp() / length  # type: ignore[operator]
     head = torch.nn.Linear(texts.shape[1], len(texts))
@@ -90,22 +94,23 @@ def reference_losses(trial: Trial, backbone: Backbone, steps: int, batch: int) -
     return losses
 
 
-def test_the_exact_path_is_the_references_loop_loss_by_loss(
-    trial: Trial, store: FeatureStore, backbone: Backbone
+def test_fresh_views_are_the_original_codes_loop_loss_by_loss(
+    trial: Trial, store: FeatureStore, backbone: ClipBackbone
 ) -> None:
-    found = list(exact_steps(trial, store, SHORT, backbone, head_for(trial, store, SHORT)))
+    heads, inputs = prepare([trial], store, SHORT, Method(online=True))
+    found = [loss for _, _, loss in fit(heads, inputs, SHORT)]
     assert found == pytest.approx(reference_losses(trial, backbone, 12, 4), rel=1e-4)
     assert found[0] != pytest.approx(found[-1], rel=1e-3)
 
 
-def test_an_exact_trial_has_an_result_and_a_seed(
+def test_a_trial_on_fresh_views_has_a_result_and_a_seed(
     trial: Trial, store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     validation = make_split("val", 5)
-    result = run_exact(trial, validation, store, SHORT)
-    assert result == run_exact(trial, validation, store, SHORT)
+    result = run_fresh(trial, validation, store, SHORT)
+    assert result == run_fresh(trial, validation, store, SHORT)
     assert (len(result.right), len(result.epoch_accuracy), result.synthetic_images) == (15, 2, 18)
-    assert run_exact(trial, validation, store, SHORT, mix="cutmix").loss != result.loss
+    assert run_fresh(trial, validation, store, SHORT, batch_augment="cutmix").loss != result.loss
 
 
 @pytest.mark.parametrize("finetune", ["full", "lora"])
@@ -113,24 +118,24 @@ def test_tuning_moves_a_copy_of_the_backbone(
     finetune: str,
     trial: Trial,
     store: FeatureStore,
-    backbone: Backbone,
+    backbone: ClipBackbone,
     make_split: Callable[..., FewShotSplit],
 ) -> None:
     before = {name: weight.clone() for name, weight in backbone.model.state_dict().items()}
     state = torch.random.get_rng_state()
-    result = run_exact(trial, make_split("val", 5), store, SHORT, finetune=finetune)
-    still = run_exact(trial, make_split("val", 5), store, SHORT)
+    result = run_fresh(trial, make_split("val", 5), store, SHORT, finetune=finetune)
+    still = run_fresh(trial, make_split("val", 5), store, SHORT)
     assert result.loss != still.loss
-    assert result == run_exact(trial, make_split("val", 5), store, SHORT, finetune=finetune)
+    assert result == run_fresh(trial, make_split("val", 5), store, SHORT, finetune=finetune)
     assert all(torch.equal(weight, before[name]) for name, weight in backbone.model.state_dict().items())
     assert not backbone.model.training
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_lora_learns_beside_the_weights_of_the_vision_tower(backbone: Backbone) -> None:
+def test_lora_learns_beside_the_weights_of_the_vision_tower(backbone: ClipBackbone) -> None:
     moving = [
         name
-        for name, weight in tunable(backbone, "lora", 0).model.named_parameters()
+        for name, weight in trainable_copy(backbone, "lora", 0).model.named_parameters()
         if weight.requires_grad
     ]
     assert moving
@@ -153,6 +158,6 @@ def test_unknown_choices_are_one_sentence(
     trial: Trial, store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     with pytest.raises(UserError, match="use head, full or lora"):
-        run_exact(trial, make_split("val", 5), store, SHORT, finetune="half")
+        run_fresh(trial, make_split("val", 5), store, SHORT, finetune="half")
     with pytest.raises(UserError, match="use none, mixup or cutmix"):
-        run_exact(trial, make_split("val", 5), store, SHORT, mix="mixing")
+        run_fresh(trial, make_split("val", 5), store, SHORT, batch_augment="mixing")

@@ -5,22 +5,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from dalda.errors import UserError
-from dalda.evaluation.backbone_table import Row
-from dalda.evaluation.backbones import Backbone
-from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads import Heads, run_trial, run_trials
+from dalda.evaluation.backbones.base import Backbone
+from dalda.evaluation.backbones.clip import ClipBackbone
+from dalda.evaluation.backbones.load import as_backbone
+from dalda.evaluation.backbones.table import HeadRecipe
+from dalda.evaluation.features import FeatureStore, ImageFile, OpenImage
+from dalda.evaluation.inputs import Batch
+from dalda.evaluation.training import Classifier, Heads, run_trials
 from dalda.evaluation.trial import Schedule, Trial
-from dalda.types import FewShotSplit, SyntheticImage
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 
-Opener = Callable[[Path], Image.Image]
 SHORT = Schedule(epochs=2, iterations=20, batch=8, learning_rate=0.01)
 
 
+def run_trial(
+    trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule
+) -> TrialResult:
+    return run_trials([trial], validation, store, schedule)[0]
+
+
 @pytest.fixture(scope="module")
-def store(backbone: Backbone, open_image: Opener) -> FeatureStore:
+def store(backbone: ClipBackbone, open_image: OpenImage) -> FeatureStore:
     return FeatureStore(backbone, open_image, views=2)
 
 
@@ -66,15 +73,18 @@ def test_trials_together_are_trials_alone(
     assert run_trials([], validation, store) == []
 
 
-def test_heads_are_trained_as_torch_trains_a_linear_layer(backbone: Backbone) -> None:
+def test_heads_are_trained_as_torch_trains_a_linear_layer() -> None:
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(10, 2, 6, generator=generator).numpy()
     images = torch.randint(10, (30, 2, 4), generator=generator).numpy()
     views = torch.randint(2, (30, 2, 4), generator=generator).numpy()
     weights = torch.rand(30, 2, 4, generator=generator).numpy()
     starts = [(torch.randn(3, 6, generator=generator), torch.zeros(3)) for _ in range(2)]
-    heads = Heads(starts, Schedule(), backbone)
-    heads.train(table, images, views, images % 3, weights)
+    heads = Heads(starts, Schedule(), HeadRecipe())
+    for step in range(30):
+        features = torch.from_numpy(table[images[step], views[step]])
+        targets = torch.from_numpy(images[step] % 3).unsqueeze(2)
+        heads.step(Batch(features, targets, torch.from_numpy(weights[step] / 4).unsqueeze(2)))
     for number, (start, bias) in enumerate(starts):
         layer = torch.nn.Linear(6, 3)
         layer.load_state_dict({"weight": start, "bias": bias})
@@ -132,12 +142,12 @@ def test_images_of_more_shots_are_left_out_and_told(
     fewer = replace(split, images=split.images[::2], shots=1)
     result = run_trial(Trial("dalda", 0, fewer, make_samples(split, 2)), make_split("val", 5), store, SHORT)
     assert (result.real_images, result.synthetic_images) == (3, 6)
-    assert "dalda leaves out 6 of 12 synthetic images" in capsys.readouterr().err
+    assert "dalda does not use 6 of 12 synthetic images" in capsys.readouterr().err
 
 
 def test_a_folder_of_features_changes_nothing(
-    backbone: Backbone,
-    open_image: Opener,
+    backbone: ClipBackbone,
+    open_image: OpenImage,
     make_split: Callable[..., FewShotSplit],
     make_samples: Callable[..., tuple[SyntheticImage, ...]],
     store: FeatureStore,
@@ -152,23 +162,39 @@ def test_a_folder_of_features_changes_nothing(
 
 
 def test_the_text_head_starts_at_clips_own_logits(
-    store: FeatureStore, backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    store: FeatureStore,
+    backbone: ClipBackbone,
+    open_image: OpenImage,
+    make_split: Callable[..., FewShotSplit],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     still = Schedule(epochs=0)
     result = run_trial(Trial("zero-shot", 0, split), validation, store, still)
-    images = [open_image(example.path) for example in validation.images]
-    texts = backbone.head_init(validation.classes)
-    assert texts is not None
-    best = (backbone.features(images) @ torch.nn.functional.normalize(texts, dim=1).T).argmax(1)
+    images = [open_image(example.path, sha256=example.sha256, shorter=0) for example in validation.images]
+    texts = backbone.text_features(validation.classes)
+    best = (backbone.extract(images) @ torch.nn.functional.normalize(texts, dim=1).T).argmax(1)
     assert result.right == tuple((best == torch.arange(3).repeat_interleave(5)).tolist())
 
 
 def test_a_backbone_without_text_starts_from_the_seed(
-    backbone: Backbone, open_image: Opener, make_split: Callable[..., FewShotSplit]
+    backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit]
 ) -> None:
-    blind = replace(backbone, tokenizer=None, row=Row("none", "adam", 0.01, 0.0))
-    store = FeatureStore(blind, open_image, views=2)
+    class NoText(torch.nn.Module):
+        """The CLIP's image features alone."""
+
+        image_size = 16
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = backbone.model
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return backbone.embed(pixels)
+
+    recipe = HeadRecipe("adam", 0.01, 0.0)
+    module = as_backbone(NoText(), "cpu")
+    assert isinstance(module, Backbone)
+    store = FeatureStore(replace(module, recipe=recipe), open_image, views=2)
     split, validation = make_split("train", 2), make_split("val", 5)
     start = [
         run_trial(Trial("real", seed, split), validation, store, Schedule(epochs=0)) for seed in (0, 0, 1)
@@ -191,3 +217,23 @@ def test_what_cannot_be_compared_is_one_sentence(
     for train, held_out, sentence in cases:
         with pytest.raises(UserError, match=sentence):
             run_trial(Trial("real", 0, train), held_out, store, SHORT)
+
+
+def test_each_trained_head_is_handed_out_with_its_result(
+    store: FeatureStore, make_split: Callable[..., FewShotSplit]
+) -> None:
+    split, validation = make_split("train", 2), make_split("val", 5)
+    heads: dict[int, Classifier] = {}
+    trials = [Trial("real", seed, split) for seed in (0, 1)]
+
+    def keep(result: TrialResult, head: Classifier) -> None:
+        heads[result.seed] = head
+
+    results = run_trials(trials, validation, store, SHORT, on_trial_end=keep)
+    files = [ImageFile(image.path, image.sha256) for image in validation.images]
+    features = torch.from_numpy(store.plain(files))
+    for result in results:
+        head = heads[result.seed]
+        predicted = (features @ head.weight.T + head.bias).argmax(1)
+        labels = torch.arange(3).repeat_interleave(5)
+        assert result.right == tuple((predicted == labels).tolist())

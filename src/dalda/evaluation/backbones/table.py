@@ -1,0 +1,33 @@
+"""The backbones by name."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dalda.registry import Registry
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """How a head on a backbone is trained (METHOD.md)."""
+
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A backbone of the table: where its weights are, and how its head is trained."""
+
+    model: str
+    """A folder or Hub id."""
+    recipe: HeadRecipe = field(default_factory=HeadRecipe)
+
+
+ROWS: Registry[Row] = Registry(
+    {
+        "clip": Row("openai/clip-vit-base-patch16"),
+        "resnet50": Row("microsoft/resnet-50", HeadRecipe("adam", 1e-4, 0.0)),
+        "dinov2": Row("facebook/dinov2-base"),
+    }
+)
