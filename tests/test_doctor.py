@@ -10,9 +10,7 @@ from click.testing import CliRunner
 
 from dalda import doctor
 from dalda.cli import app
-from dalda.cli.actions import MachineReport
-from dalda.cli.output import lines_of
-from dalda.doctor import Check, devices, examine, keys, models, parts_of, places, versions
+from dalda.doctor import Check, devices, examine, keys, lines_of_checks, models, parts_of, places, versions
 from dalda.models.presets import PRESETS
 
 SECRET = "sk-very-secret"
@@ -126,7 +124,7 @@ def test_folders_that_cannot_be_looked_at_are_told(monkeypatch: pytest.MonkeyPat
 
 def test_lines_are_grouped() -> None:
     checks = [Check("a", "x", "ok", "fine"), Check("b", "long name", "warn", "bad", "fix it")]
-    assert lines_of(MachineReport(checks)) == [
+    assert lines_of_checks(checks) == [
         "a",
         "  ok       x          fine",
         "",

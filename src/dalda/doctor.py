@@ -48,6 +48,21 @@ def examine() -> list[Check]:
     return [*versions(), *devices(), *models(), *keys(), *places()]
 
 
+def lines_of_checks(checks: list[Check]) -> list[str]:
+    """The checks by group, aligned, with what to do about what is missing."""
+    width = max(len(check.name) for check in checks)
+    lines: list[str] = []
+    group = ""
+    for check in checks:
+        if check.group != group:
+            group = check.group
+            lines += [*([""] if lines else []), group]
+        lines.append(f"  {check.state:<8} {check.name:<{width}}  {check.found}")
+        if check.do:
+            lines.append(f"  {'':<8} {'':<{width}}  -> {check.do}")
+    return lines
+
+
 def versions() -> list[Check]:
     """Python, the libraries, and what each extra needs."""
     group = "versions"

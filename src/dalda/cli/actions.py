@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
+from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda import config as configs
-    from dalda.doctor import Check
     from dalda.workflows.reports import DemoReport, ReviewReport, StudyDryRun, StudyReport
 
 
@@ -22,68 +22,46 @@ class Output:
     exit_code: int = 0
 
 
-@dataclass(frozen=True)
-class DownloadReport:
-    """A downloaded data set."""
-
-    dataset: str
-    root: Path
-    classes: int
-    images: Mapping[str, int]
-    """By part."""
-
-
-@dataclass(frozen=True)
-class ScoreReport:
-    """The CLIP class probabilities of a split."""
-
-    dataset: str
-    at_most_03: int
-    images: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class MachineReport:
-    """The checks of `dalda doctor`."""
-
-    checks: "list[Check]"
-
-
 def start_demo(config: "configs.DemoConfig") -> "DemoReport":
     from dalda.demo import run_demo
 
     return run_demo(config.out)
 
 
-def run_download(config: "configs.DownloadConfig") -> DownloadReport:
+def run_download(config: "configs.DownloadConfig") -> Output:
     from dalda.datasets.download import download
 
     dataset = download(config.dataset, config.root, config.mirror)
-    counts = {part: sum(map(len, files.values())) for part, files in dataset.parts.items()}
-    return DownloadReport(config.dataset, config.root, len(dataset.classes), counts)
+    images = {part: sum(map(len, files.values())) for part, files in dataset.parts.items()}
+    counts = {"classes": len(dataset.classes), "images": images}
+    lines = [f"{config.dataset}: {len(dataset.classes)} classes in {config.root}"]
+    return Output({"dataset": config.dataset, "root": config.root, **counts}, lines)
 
 
 def run_split(config: "configs.SplitConfig") -> Output:
-    from dalda.cli.output import lines_of
     from dalda.datasets.few_shot import sample_few_shot, split_as_json
     from dalda.workflows.real_images import load_dataset
 
-    chosen = sample_few_shot(
+    split = sample_few_shot(
         load_dataset(config.dataset, config.root),
         part=config.part,
         seed=config.seed,
         shots=config.shots,
         split_strategy=config.split_strategy,
     )
-    return Output(split_as_json(chosen), lines_of(chosen))
+    rows = [(image.label, image.path) for image in split.images]
+    return Output(split_as_json(split), table([("class", "image"), *rows]))
 
 
-def run_score(config: "configs.ScoreConfig") -> ScoreReport:
+def run_score(config: "configs.ScoreConfig") -> Output:
     from dalda.workflows.real_images import score_table
 
-    rows = score_table(config, config.model, config.device, config.out)
-    low = sum(row["source_clip_probability"] <= 0.3 for row in rows)
-    return ScoreReport(config.dataset, low, rows)
+    images = score_table(config, config.model, config.device, config.out)
+    low = sum(image["source_clip_probability"] <= 0.3 for image in images)
+    rows = [(image["label"], f"{image['source_clip_probability']:.5f}", image["path"]) for image in images]
+    lines = table([("class", "CLIP class probability", "image"), *rows])
+    lines.append(f"{low} of {len(images)} images have a CLIP class probability of at most 0.3")
+    return Output({"dataset": config.dataset, "at_most_0.3": low, "images": images}, lines)
 
 
 def run_captions(config: "configs.CaptionConfig") -> Output:
@@ -99,17 +77,17 @@ def run_captions(config: "configs.CaptionConfig") -> Output:
 def run_study(config: "configs.RunConfig") -> "StudyReport":
     from dalda.workflows.experiment import run_experiment
 
-    return run_experiment(
-        config.study, out=config.out, root=config.root, original=config.original, only=config.only
-    )
+    return run_experiment(config.study, **_study_options(config))
 
 
 def dry_run_study(config: "configs.RunConfig") -> "StudyDryRun":
     from dalda.workflows.dry_run import dry_run_experiment
 
-    return dry_run_experiment(
-        config.study, out=config.out, root=config.root, original=config.original, only=config.only
-    )
+    return dry_run_experiment(config.study, **_study_options(config))
+
+
+def _study_options(config: "configs.RunConfig") -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("out", "root", "original", "only")}
 
 
 def run_convert(config: "configs.ConvertConfig") -> Output:
@@ -122,10 +100,8 @@ def run_convert(config: "configs.ConvertConfig") -> Output:
         with config.out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UserError(
-            f"'{config.out}' exists already; name another file, nothing is overwritten"
-        ) from None
-    return Output({"study": text, "out": str(config.out)}, [f"study: {config.out}"])
+        raise UserError(f"'{config.out}' exists; name another file, nothing is overwritten") from None
+    return Output({"study": text, "out": config.out}, [f"study: {config.out}"])
 
 
 def run_plot(config: "configs.PlotConfig") -> Mapping[str, Path]:
@@ -140,7 +116,8 @@ def run_review(config: "configs.ReviewConfig") -> "ReviewReport":
     return review(config.out, config.port, host=config.host, browser=config.browser)
 
 
-def run_doctor(config: "configs.DoctorConfig") -> MachineReport:
-    from dalda.doctor import examine
+def run_doctor(config: "configs.DoctorConfig") -> Output:
+    from dalda.doctor import examine, lines_of_checks
 
-    return MachineReport(examine())
+    checks = examine()
+    return Output({"checks": checks}, lines_of_checks(checks))

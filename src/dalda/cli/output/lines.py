@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from dalda.cli.output import datasets, evaluation, studies, synthetic
+from dalda.cli.output import evaluation, studies, synthetic
 from dalda.terminal import printable
 
 _LINES: dict[str, Callable[[Any], list[str]]] = {
@@ -12,15 +12,11 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "AugmentReport": synthetic.augment_lines,
     "CaptionReport": synthetic.captions_lines,
     "DemoReport": studies.demo_lines,
-    "DownloadReport": datasets.download_lines,
     "EvaluateReport": evaluation.evaluate_lines,
     "ExportReport": synthetic.export_lines,
-    "FewShotSplit": datasets.split_lines,
     "ImportReport": synthetic.import_original_lines,
-    "MachineReport": datasets.doctor_lines,
     "PageReport": synthetic.page_lines,
     "ReviewReport": synthetic.review_lines,
-    "ScoreReport": datasets.score_lines,
     "StudyDryRun": studies.study_dry_run_lines,
     "StudyReport": studies.study_lines,
     "TrainReport": evaluation.train_lines,

@@ -32,7 +32,8 @@ def study_lines(report: "StudyReport") -> list[str]:
 def study_dry_run_lines(report: "StudyDryRun") -> list[str]:
     return [
         f"{len(report.arms)} arms: {', '.join(report.arms)}",
-        f"{report.missing_trials} of {report.trials} trials to train: {in_seconds(report.training_seconds)}",
+        f"{report.missing_trials} of {report.trials} trials to train: "
+        f"{in_seconds(report.training_seconds)}",
         f"{report.missing_images} of {report.images} images to generate, in {report.synthetic_sets} sets: "
         f"{in_seconds(report.generating_seconds)}, about {report.megabytes:.1f} MB",
         f"results would go to {report.out}; no trial was trained, no image generated",

@@ -36,7 +36,7 @@ def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
         f"IP-Adapter scale: {quartiles}",
         f"{report.low_clip_probability} of them follow the image more than the caption: CLIP gives their "
         "real image a class probability of at most 0.3",
-        f"time: {in_seconds(report.seconds)}; disk: about {report.megabytes:.1f} MB; no image was generated",
+        f"time: {in_seconds(report.seconds)}; disk: about {report.megabytes:.1f} MB; nothing was generated",
         *(f"skipped: {sentence}" for sentence in report.skipped),
     ]
 
