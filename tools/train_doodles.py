@@ -27,6 +27,7 @@ from doodle_training.denoiser import (
 from doodle_training.encoder import train_encoder
 from doodle_training.images import make_images
 from doodle_training.tokenizer import make_tokenizer
+from doodle_training.vision import measure_vision, train_vision
 
 TRAIN_SEED, TEST_SEED = 1_000_000, 9_000_000
 SHIPPED = Path(__file__).parent.parent / "src/dalda/doodles/weights"
@@ -66,6 +67,14 @@ def export(work: Path, out: Path) -> None:
     (out / "model/model_index.json").write_text(json.dumps(PARTS, indent=2) + "\n")
 
 
+def export_vision(work: Path, out: Path) -> None:
+    """Copies the backbone without text, and prints the ceiling of a linear probe on it."""
+    shutil.copytree(work / "vision/export", out / "vision", dirs_exist_ok=True)
+    figures = json.dumps(measure_vision(out / "vision"), indent=2)
+    (out / "vision/metrics.json").write_text(figures + "\n")
+    print(figures)
+
+
 def forget_origin(config: Path) -> None:
     """Takes the folder out in which a model was trained."""
     settings = json.loads(config.read_text())
@@ -85,10 +94,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only-vision", action="store_true", help="the backbone without text alone")
     parser.add_argument("--export-only", action="store_true", help="write out what the last save holds")
     asked = parser.parse_args()
     work: Path = asked.work
     work.mkdir(parents=True, exist_ok=True)
+    if not (work / "vision/export/config.json").exists() and not asked.export_only:
+        train_vision(work / "vision", asked.processes, asked.seed)
+    if asked.only_vision:
+        export_vision(work, asked.out)
+        return
     train, test, clip = work / "train.npz", work / "test.npz", work / "clip"
     cache = work / "cache.safetensors"
     if not asked.export_only:
@@ -116,6 +131,7 @@ def main() -> None:
         images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.75, start=unet, **shared)
         train_denoiser(train, clip, cache, images)
     export(work, asked.out)
+    export_vision(work, asked.out)
     metrics = measure_clip(clip, test)
     (work / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     shutil.copy(work / "metrics.json", asked.out / "metrics.json")

@@ -1,16 +1,23 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import dalda.doodles
 from dalda.doodles.dataset import SIZES, doodle_of, draw_dataset
 from dalda.doodles.draw import SIZE, draw, random_doodle
 from dalda.doodles.shapes import SHAPES
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
+from doodle_training import vision
 from doodle_training.captions import VAGUE, caption, vocabulary
 from doodle_training.images import DRAWN
 from doodle_training.other_things import OTHER_THINGS
+from doodle_training.vision import measure_vision
+
+WEIGHTS = Path(dalda.doodles.__file__).parent / "weights"
 
 
 def test_eight_classes_are_known_and_four_are_not() -> None:
@@ -86,3 +93,44 @@ def test_the_data_set_is_drawn_once_and_fixed(tmp_path: Path) -> None:
     assert paths[1].stat().st_mtime_ns == stamp
     doodle, rng = doodle_of("train", "boat", 0)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "train/boat/0000.png")), draw(doodle, rng))
+
+
+def test_training_images_of_the_iid_set_are_drawn_like_the_validation_images() -> None:
+    train = [doodle_of("train-iid", "car", number)[0] for number in range(SIZES["train"])]
+    assert len({one.background for one in train}) > 4
+    assert len({one.colour for one in train}) > 4
+    val = [doodle_of("val", "car", number)[0] for number in range(SIZES["train"])]
+    assert train != val
+
+
+def test_the_vision_backbone_tells_classes_apart_that_it_never_saw() -> None:
+    """The shipped weights give what the model card says: a linear probe near the ceiling."""
+    assert measure_vision(WEIGHTS / "vision") == json.loads((WEIGHTS / "vision/metrics.json").read_text())
+    figures = measure_vision(WEIGHTS / "vision").values()
+    assert min(figures) > 0.95
+    assert sum(path.stat().st_size for path in (WEIGHTS / "vision").iterdir()) < 3e6
+
+
+def test_the_training_of_the_vision_backbone_resumes_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PER_THING": 8, "BATCH": 8, "SAVE_EVERY": 2}.items():
+        monkeypatch.setattr(vision, name, value)
+    monkeypatch.setattr(vision, "STEPS", 4)
+    vision.train_vision(tmp_path / "unbroken", 1)
+
+    steps = iter(range(3))
+
+    def pixels(images: np.ndarray) -> torch.Tensor:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return whole(images)
+
+    whole = vision.pixels
+    with monkeypatch.context() as patch:
+        patch.setattr(vision, "pixels", pixels)
+        with pytest.raises(KeyboardInterrupt):
+            vision.train_vision(tmp_path / "broken", 1)
+    vision.train_vision(tmp_path / "broken", 1)
+    first, second = (tmp_path / name / "export/model.safetensors" for name in ("unbroken", "broken"))
+    assert first.read_bytes() == second.read_bytes()

@@ -1,7 +1,8 @@
-"""The data set `doodles`: a narrow few-shot part to learn from and the whole world to be tested on.
+"""The data sets `doodles` and `doodles-iid`: few-shot images, and a validation set of the whole world.
 
-As in real few-shot sets, each class was seen in one place and in two colours only. Images are
-drawn on demand, each from its own seed, and kept as a folder of class folders.
+In `doodles`, as in real few-shot sets, each class was seen in one place and in two colours only; in
+`doodles-iid` the training images are drawn like the validation images, which are the same in both. Images
+are drawn on demand, each from its own seed, into a folder of class folders.
 """
 
 import io
@@ -19,36 +20,38 @@ from dalda.storage.atomic import write_atomically
 VERSION = 1
 SEED = 2409_16949
 SIZES = {"train": 40, "val": 200}
-"""Images per class and part; the original code's split rule uses half of each."""
+"""Images per class and part; the split strategy `original` uses half of each."""
+PARTS = {"doodles": {"train": "train", "val": "val"}, "doodles-iid": {"train": "train-iid", "val": "val"}}
+"""Data set to its parts and how each is drawn."""
 
 
-def default_root() -> Path:
+def default_root(dataset: str = "doodles") -> Path:
     """The folder of the drawn data set."""
-    return cache_folder(f"doodles-v{VERSION}")
+    return cache_folder(f"{dataset}-v{VERSION}")
 
 
-def doodle_of(part: str, name: str, number: int) -> tuple[Doodle, np.random.Generator]:
-    """What image `number` of a class shows, and the generator that draws it."""
-    rng = generator_of(SEED, part, name, number)
-    if part != "train":
+def doodle_of(drawn: str, name: str, number: int) -> tuple[Doodle, np.random.Generator]:
+    """The description of image `number` of a class, and the generator that draws it."""
+    rng = generator_of(SEED, drawn, name, number)
+    if drawn != "train":
         return random_doodle(rng, name), rng
     habits = np.random.default_rng(seed_of(SEED, "habits", name))
-    place = str(habits.choice(list(BACKGROUNDS)))
+    background = str(habits.choice(list(BACKGROUNDS)))
     colours = habits.choice(list(COLOURS), 2, replace=False)
-    return Doodle(name, str(rng.choice(colours)), place, str(rng.choice(FACINGS))), rng
+    return Doodle(name, str(rng.choice(colours)), background, str(rng.choice(FACINGS))), rng
 
 
-def draw_dataset(root: Path) -> Path:
+def draw_dataset(root: Path, dataset: str = "doodles") -> Path:
     """Draws what is missing under `root` as PART/CLASS/NUMBER.png; returns `root`."""
-    for part, count in SIZES.items():
+    for part, drawn in PARTS[dataset].items():
         for name in CLASSES:
             folder = root / part / name
             folder.mkdir(parents=True, exist_ok=True)
-            there = {path.name for path in folder.glob("*.png")}
-            for number in range(count):
+            existing = {path.name for path in folder.glob("*.png")}
+            for number in range(SIZES[part]):
                 path = folder / f"{number:04}.png"
-                if path.name not in there:
-                    _write(path, Image.fromarray(draw(*doodle_of(part, name, number))))
+                if path.name not in existing:
+                    _write(path, Image.fromarray(draw(*doodle_of(drawn, name, number))))
     return root
 
 

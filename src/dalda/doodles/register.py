@@ -22,10 +22,14 @@ GRAMMAR = GrammarWords(
 """The words that the text encoder has tokens for."""
 
 
-def _read() -> ImageDataset:
-    from dalda.doodles.dataset import default_root, draw_dataset
+def _row(name: str) -> DatasetRow:
+    def read() -> ImageDataset:
+        from dalda.doodles.dataset import default_root, draw_dataset
 
-    return read_folder(draw_dataset(default_root()), "doodles", halved=True)
+        return read_folder(draw_dataset(default_root(name), name), name, halved=True)
+
+    models = frozenset({"doodle", "doodle-vision"})
+    return DatasetRow(read, backbone="doodle", vocabulary="doodles", models=models)
 
 
 def _autoencoder() -> Any:
@@ -34,12 +38,12 @@ def _autoencoder() -> Any:
     return PatchAutoencoder
 
 
-DATASETS.register(
-    "doodles", DatasetRow(_read, backbone="doodle", vocabulary="doodles", models=frozenset({"doodle"}))
-)
+for _name in ("doodles", "doodles-iid"):
+    DATASETS.register(_name, _row(_name))
 VOCABULARIES.register("doodles", GRAMMAR)
 AUTOENCODERS.register("PatchAutoencoder", _autoencoder)
 ROWS.register("doodle", Row(WEIGHTS + "clip"))
+ROWS.register("doodle-vision", Row(WEIGHTS + "vision"))
 PRESETS.register(
     "doodle",
     Preset(
