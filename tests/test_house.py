@@ -29,6 +29,7 @@ GROUND = {
     "progress",
     "device",
     "cache",
+    "plugins",
     "registry",
     "terminal",
 }
@@ -52,8 +53,8 @@ NEEDED_BY = {
         "models",
         "workflows",
     },
-    "diffusers": {"doodles", "generation", "models", "workflows"},
-    "transformers": {"captions", "evaluation", "generation", "models", "workflows"},
+    "diffusers": {"device", "doodles", "generation", "models", "workflows"},
+    "transformers": {"captions", "device", "evaluation", "generation", "models", "workflows"},
     "safetensors": {"evaluation", "generation", "models"},
     "openai": {"captions"},
     "matplotlib": {"reporting"},

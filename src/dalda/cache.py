@@ -1,13 +1,27 @@
-"""The user's cache folder."""
+"""The user's cache folder: DALDA_CACHE, or dalda's folder in XDG_CACHE_HOME or the home folder."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
-def cache_folder(part: str) -> Path:
-    """A folder of the cache, by DALDA_CACHE or XDG_CACHE_HOME; it may not exist yet."""
-    cache = os.environ.get("DALDA_CACHE")
-    if cache:
-        return Path(cache) / part
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dalda" / part
+def cache_folder(name: str = "") -> Path:
+    """A folder in the cache; it is not made.
+
+    A user without a home folder, as in a container, has the cache among the temporary files.
+    """
+    chosen = os.environ.get("DALDA_CACHE")
+    if chosen:
+        return Path(chosen) / name
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "dalda" / name
+    home: Path | None
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+        home = None
+    if home is not None and home.is_dir() and os.access(home, os.W_OK):
+        return home / ".cache/dalda" / name
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"dalda-cache-{user}" / name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dalda.config import AugmentConfig, DataConfig
 from dalda.datasets.image_io import open_image
+from dalda.device import device_named
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
@@ -15,7 +16,7 @@ from dalda.models.presets import preset_named
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, decide, generate_plan, settings_of
-from dalda.workflows.loading import device_named, load_features, load_model, load_scorer
+from dalda.workflows.loading import load_features, load_model, load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 from dalda.workflows.reports import DemoReport
 from dalda.workflows.run_folder import save_results

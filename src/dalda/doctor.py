@@ -218,7 +218,7 @@ def places() -> list[Check]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     named = {
-        "cache": (cache_folder(""), "set DALDA_CACHE to a folder of yours"),
+        "cache": (cache_folder(), "set DALDA_CACHE to a folder of yours"),
         "models' cache": (Path(HF_HUB_CACHE), "set HF_HOME to a folder of yours"),
         "this folder": (Path.cwd(), "go to a folder of yours, or name one with -o"),
     }

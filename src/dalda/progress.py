@@ -1,12 +1,63 @@
-"""Long work says how far it is, on stderr: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, plain lines of the logger `dalda` elsewhere, or a callback.
 
+Everything goes to stderr. `quiet()` silences it; in a notebook, `on_progress(callback)` is called
+with a label, the finished and the total number of items.
+"""
+
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 PLAIN_SECONDS = 15.0
+LOGGER = logging.getLogger("dalda")
+LOGGER.addHandler(logging.NullHandler())
+OnProgress = Callable[[str, int, int], None]
+_callbacks: list[OnProgress] = []
+
+
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to the stderr of the moment, which a test or a notebook may replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+_HANDLER = _Stderr()
+_HANDLER.setFormatter(logging.Formatter("%(message)s"))
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal: an INFO record of the logger `dalda`."""
+    show_log()
+    LOGGER.info(line)
+
+
+def show_log(level: int = logging.INFO) -> None:
+    """Shows the records of the logger `dalda` on stderr, unless the program has set its own level."""
+    if LOGGER.level == logging.NOTSET:
+        LOGGER.setLevel(level)
+    if _HANDLER not in LOGGER.handlers:
+        LOGGER.addHandler(_HANDLER)
+
+
+def quiet(level: int = logging.WARNING) -> None:
+    """Silences progress and notes; errors and results still come."""
+    LOGGER.setLevel(level)
+
+
+@contextmanager
+def on_progress(callback: OnProgress) -> Iterator[None]:
+    """Within the block, `callback(label, done, total)` is called as work goes on."""
+    _callbacks.append(callback)
+    try:
+        yield
+    finally:
+        _callbacks.remove(callback)
 
 
 @dataclass
@@ -17,19 +68,22 @@ class Progress:
     total: int
     done: int = 0
     started: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    logged: float = field(default_factory=time.monotonic)
     draw: Callable[[int], None] | None = None
-    """Moves a bar; without one, a line is said now and then."""
+    """Moves a bar; without one, a line is logged now and then."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def advance(self, count: int = 1) -> None:
-        self.done += count
-        if self.draw is not None:
-            self.draw(count)
-            return
-        now = time.monotonic()
-        if now - self.said >= PLAIN_SECONDS:
-            self.said = now
-            say(self.line())
+        with self.lock:
+            self.done += count
+            for callback in _callbacks:
+                callback(self.label, self.done, self.total)
+            now = time.monotonic()
+            if self.draw is not None:
+                self.draw(count)
+            elif now - self.logged >= PLAIN_SECONDS:
+                self.logged = now
+                say(self.line())
 
     def line(self) -> str:
         spent = time.monotonic() - self.started
@@ -37,15 +91,12 @@ class Progress:
         return f"{self.label}: {self.done} of {self.total}, {left:.0f} s left"
 
 
-def say(line: str) -> None:
-    """One line for the person at the terminal."""
-    print(line, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Progress]:
     """A bar with an ETA when stderr is a terminal, else a line now and then and one at the end."""
-    if not sys.stderr.isatty():
+    show_log()
+    shown = LOGGER.isEnabledFor(logging.INFO)
+    if not shown or not sys.stderr.isatty():
         state = Progress(label, total)
         yield state
         if total:

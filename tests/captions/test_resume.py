@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from tests.captions.chat_server import ChatServer
 from tests.captions.test_generate import CLASSES, write
 
 from dalda.captions.response_cache import ResponseCache
 from dalda.errors import UserError
+from dalda.storage import lock
 
 
 def names_asked(server: ChatServer) -> list[str]:
@@ -129,7 +129,7 @@ def test_two_at_once_do_not_pay_twice(chat_server: ChatServer, tmp_path: Path) -
     folder = tmp_path / "captions.answers"
     folder.mkdir()
     with (
-        FileLock(folder / "lock", timeout=0),
+        lock(folder, "busy"),
         pytest.raises(UserError, match="another command is writing captions"),
     ):
         write(chat_server, tmp_path)

@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.generation.stock import request_of, source_of
 
-from dalda.generation.batching import (
-    MOST,
-    SPARE,
-    automatic_batch_size,
-    fitting,
-    is_out_of_memory,
-    probed_batch_size,
-)
+from dalda.device import is_out_of_memory
+from dalda.generation.batching import MOST, SPARE, automatic_batch_size, fitting, probed_batch_size
 
 GIGABYTE = 2**30
 

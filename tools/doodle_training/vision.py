@@ -127,7 +127,7 @@ def even_out(model: ResNetModel, images: NDArray[np.uint8]) -> None:
 
 
 def measure_vision(folder: Path) -> dict[str, float]:
-    """The ceiling of a linear probe, which learns from half of the validation set: all, known, unknown classes.
+    """A linear probe on half of the validation set: its accuracy on all, known and unknown classes.
 
     50 images a class train a softmax regression (L2 strength 0.01), the other 50 test it.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dalda.errors import UserError
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 
 
 def meta_path(path: Path) -> Path:
@@ -121,6 +121,6 @@ def _write(path: Path, content: Mapping[str, object]) -> None:
     written = (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, written, shared=True)
+        write(path, written, shared=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}.") from error

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dalda.captions.llm import Answer, Question
 from dalda.errors import UserError
-from dalda.storage.atomic import write_atomically
-from dalda.storage.lock import alone
+from dalda.storage import lock, write
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class ResponseCache:
         """For one process at a time. Raises UserError where another is at work on these answers."""
         _make(self.folder)
         busy = f"another command is writing captions with {self.folder}; let it end, then run this again."
-        with alone(self.folder / "lock", busy):
+        with lock(self.folder, busy):
             yield
 
     def _note(self, request: str) -> Path:
@@ -74,7 +73,7 @@ def _write(path: Path, record: object) -> None:
     _make(path.parent)
     try:
         # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
-        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode("ascii"), shared=True)
+        write(path, (json.dumps(record, indent=1) + "\n").encode("ascii"), shared=True)
     except OSError as error:
         raise UserError(f"cannot keep the answers in {path.parent}: {error.strerror or error}.") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 from dalda.types import TrialResult
 from dalda.workflows.protocols import Curves
 from dalda.workflows.results import result_of_table
@@ -59,7 +59,7 @@ def write_results(
         writer.writerow(COLUMNS)
         writer.writerows([number, *row] for number, row in enumerate(rows))
         name = f"results_{result.seed}_{result.shots or 'all'}.csv"
-        write_atomically(folder / name, text.getvalue(), sync=False)
+        write(folder / name, text.getvalue(), sync=False)
 
 
 def tables_in(folder: Path) -> dict[tuple[int, int | None], Path]:

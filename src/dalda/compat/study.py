@@ -10,7 +10,7 @@ from dalda.compat.results import COLUMNS, read_rows, tables_in, write_results
 from dalda.config.experiment import Study
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.protocols import Curves, StudyProtocol
 from dalda.workflows.trials import Task, filled
@@ -89,7 +89,7 @@ class OriginalProtocol(StudyProtocol):
                 if x.id in paths:
                     scales = (x.ip_adapter_scale, x.source_clip_probability, x.ip_adapter_scale_mean)
                     rows.append((x.source, paths[x.id], x.prompt, *scales))
-            write_atomically(folder / TABLE, prompt_table(rows), sync=False)
+            write(folder / TABLE, prompt_table(rows), sync=False)
 
     def results_written(
         self, study: Study, folder: Path, trials: Sequence[tuple[TrialResult, Curves | None]], epochs: int

@@ -12,8 +12,10 @@ from dalda.config.augment import AugmentConfig
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location, names_of
 from dalda.config.train import TrainConfig, UsageConfig
-from dalda.errors import UserError, first_line
+from dalda.errors import UserError
 from dalda.registry import Registry
+from dalda.storage.readers import read_text
+from dalda.storage.yaml import parse_yaml
 
 REAL = "real"
 """The method of an arm without synthetic images."""
@@ -194,36 +196,13 @@ def study_as_yaml(study: Study) -> str:
 
 def read_yaml_study(path: Path) -> Study:
     """A study from YAML. Raises UserError that names the line and the field of a mistake."""
-    try:
-        with path.open("rb") as file:
-            held = file.read(MAX_BYTES + 1)
-        if len(held) > MAX_BYTES:
-            raise UserError(f"'{path}' is larger than {MAX_BYTES // 1024} kB: it is no study")
-        return parse_study(held.decode("utf-8-sig"), str(path))
-    except OSError as error:
-        raise UserError(f"the study '{path}' cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the study '{path}' is not text in UTF-8; save it as such") from None
+    return parse_study(read_text(path, limit=MAX_BYTES), str(path))
 
 
 def parse_study(text: str, name: str = "study") -> Study:
     """The same from the text itself."""
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise UserError(f"{name}: aliases (*name) are not read; write the value out")
-        tree = yaml.compose(text, yaml.SafeLoader)
-        said = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        what = getattr(error, "problem", None) or first_line(error)
-        raise UserError(f"{name}, line {line}: this is not YAML ({what})") from None
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{name}, line 1: this is not YAML ({first_line(error)})") from None
-    if not isinstance(said, dict):
-        raise UserError(f"{name}: a study is made of settings, `dataset: ...` and so on")
-    _refuse_duplicates(tree, name)
-    return checked_study({str(key): value for key, value in said.items()}, name, tree)
+    settings, tree = parse_yaml(text, name, "study")
+    return checked_study(settings, name, tree)
 
 
 def checked_study(said: dict[str, Any], name: str = "study", tree: yaml.Node | None = None) -> Study:
@@ -297,20 +276,6 @@ def _line_of(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
-
-
-def _refuse_duplicates(node: yaml.Node | None, name: str) -> None:
-    """YAML keeps the last of two equal keys in silence; that is a mistake nobody means."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(item, name)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if str(key.value) in seen:
-                raise UserError(f"{name}, line {key.start_mark.line + 1}: '{key.value}' is set twice")
-            seen.add(str(key.value))
-            _refuse_duplicates(value, name)
 
 
 STUDY_READERS: Registry[Callable[[Path], Study]] = Registry(

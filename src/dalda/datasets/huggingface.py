@@ -11,7 +11,7 @@ from dalda.datasets.image_folder import ClassFiles, ImageDataset
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import progress, say
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 
 VALIDATION_NAMES = ("validation", "val", "valid", "dev", "test")
 
@@ -135,4 +135,4 @@ def _put(content: bytes, path: Path) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content, shared=True, sync=False)
+    write(path, content, shared=True, sync=False)

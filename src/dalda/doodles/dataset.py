@@ -15,7 +15,7 @@ from dalda.cache import cache_folder
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 from dalda.seeding import generator_of, seed_of
-from dalda.storage.atomic import write_atomically
+from dalda.storage import make_folder, write
 
 VERSION = 1
 SEED = 2409_16949
@@ -46,7 +46,7 @@ def draw_dataset(root: Path, dataset: str = "doodles") -> Path:
     for part, drawn in PARTS[dataset].items():
         for name in CLASSES:
             folder = root / part / name
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             existing = {path.name for path in folder.glob("*.png")}
             for number in range(SIZES[part]):
                 path = folder / f"{number:04}.png"
@@ -59,4 +59,4 @@ def _write(path: Path, image: Image.Image) -> None:
     """Atomically, and safely beside another process that draws the same image."""
     stream = io.BytesIO()
     image.save(stream, format="PNG")
-    write_atomically(path, stream.getvalue(), shared=True, sync=False)
+    write(path, stream.getvalue(), shared=True, sync=False)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
+from dalda.storage import make_folder
 
 Matrix = NDArray[np.float32]
 
@@ -35,7 +36,7 @@ class FeatureTable:
         self.path = path
         with self._faults():
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(path.parent)
             self._database = sqlite3.connect(
                 path or ":memory:", timeout=BUSY_SECONDS, check_same_thread=False
             )

@@ -1,6 +1,5 @@
 """How many images are rendered together, and what to do when they do not fit into memory."""
 
-import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
+from dalda.device import free_memory, is_out_of_memory
 from dalda.types import GenerationRequest
 
 if TYPE_CHECKING:
@@ -62,18 +62,3 @@ def fitting(free: int, one: int) -> int:
     """The largest power of two of images, from 1 to MOST, that fit into `free` bytes at `one` each."""
     room = int(free * (1 - SPARE)) // max(one, 1)
     return max(1, min(MOST, 1 << max(room, 1).bit_length() - 1))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on a GPU or (where torch says so in words only) on a CPU."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said
-
-
-def free_memory() -> None:
-    """Gives back what a failed attempt still holds."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 
 SCORES = "scores.json"
 Scores = Mapping[tuple[str, str], float]
@@ -56,7 +56,7 @@ def keep_scores(folder: Path, clip: str, classes: Sequence[str], scores: Scores)
     for (label, sha256), score in {**kept, **scores}.items():
         by_class.setdefault(label, {})[sha256] = score
     content = {"clip": clip, "classes": list(classes), "scores": by_class}
-    write_atomically(folder / SCORES, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write(folder / SCORES, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def _share(value: object) -> float:

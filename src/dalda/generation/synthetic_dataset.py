@@ -16,14 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dalda.config.roles import difference
 from dalda.errors import UserError
 from dalda.generation.image_encoding import Encoded
-from dalda.generation.lock import alone_in
+from dalda.storage import exists, list_folder, lock, make_folder, read_yaml, to_yaml, unfinished, write
 from dalda.storage import jsonl as lines
-from dalda.storage.atomic import unfinished, write_atomically
 from dalda.types import GenerationRequest, SyntheticImage
 
 SETTINGS = "dalda.yaml"
@@ -90,31 +87,25 @@ class SyntheticDataset:
         and for one that cannot be written.
         """
         store = cls(folder)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
+        if not exists(folder / SETTINGS):
+            if any(name != unfinished(folder / SETTINGS).name for name in list_folder(folder)):
+                raise UserError(
+                    f"the output folder '{folder}' holds files that dalda did not make; "
+                    "choose a new or empty folder with -o"
+                )
+            make_folder(folder)
+            write(folder / SETTINGS, to_yaml(settings))
+        kept = read_settings(folder)
         try:
-            if folder.exists() and not folder.is_dir():
-                raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
-            if not (folder / SETTINGS).exists():
-                begun = unfinished(folder / SETTINGS)
-                if folder.exists() and any(path != begun for path in folder.iterdir()):
-                    raise UserError(
-                        f"the output folder '{folder}' holds files that dalda did not make; "
-                        "choose a new or empty folder with -o"
-                    )
-                folder.mkdir(parents=True, exist_ok=True)
-                write_atomically(folder / SETTINGS, as_yaml(settings))
-            kept = read_settings(folder)
-            try:
-                refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY, defaults)
-            except UserError:
-                if not store._is_bare():
-                    raise
-                with alone_in(folder):
-                    write_atomically(folder / SETTINGS, as_yaml(settings))
-            (folder / TRAIN).mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"the output folder '{folder}' cannot be used ({error.strerror}); choose another with -o"
-            ) from error
+            refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY, defaults)
+        except UserError:
+            if not store._is_bare():
+                raise
+            with lock(folder, _busy(folder)):
+                write(folder / SETTINGS, to_yaml(settings))
+        make_folder(folder / TRAIN, root=folder)
         return store
 
     @classmethod
@@ -133,22 +124,14 @@ class SyntheticDataset:
     def held(self) -> Iterator[None]:
         """While images are added: no other process adds any, and torn last lines are fixed.
 
-        Raises UserError when another process is at work here, or the folder cannot be written; a full
-        disk and the like within the block end as one, too.
+        Raises UserError when another process is at work here, or the folder cannot be written.
         """
-        try:
-            with alone_in(self.folder):
-                for path in self._records():
-                    lines.fix(path)
-                # Known before any work is done: that records can be added here.
-                lines.append(self.folder / TRAIN / METADATA, ())
-                yield
-        except OSError as error:
-            place = error.filename or self.folder
-            raise UserError(
-                f"'{place}' cannot be written ({error.strerror or error}); fix this and run the same "
-                "command again: what is finished is kept"
-            ) from error
+        with lock(self.folder, _busy(self.folder)):
+            for path in self._records():
+                lines.fix(path)
+            # Known before any work is done: that records can be added here.
+            lines.append(self.folder / TRAIN / METADATA, (), root=self.folder)
+            yield
 
     def finished(self) -> set[str]:
         """Ids of the requests that need no more work: generated, or dropped with a reason."""
@@ -232,12 +215,12 @@ class SyntheticDataset:
         for one in images:
             name = f"{folder_name(one.request.label)}/{one.request.id}{one.image.suffix}"
             path = self.folder / TRAIN / name
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, one.image.data)
+            make_folder(path.parent, root=self.folder)
+            write(path, one.image.data, root=self.folder)
             records.append({"file_name": name, **_described(one)})
         metadata, drops = self._records()
         if records:
-            lines.append(metadata, records)
+            lines.append(metadata, records, root=self.folder)
         if dropped:
             lines.append(drops, [{**_described(one), "reason": one.reason} for one in dropped])
 
@@ -262,24 +245,22 @@ class SyntheticDataset:
         if rendering.items() <= self.rendering().items():
             return
         settings = read_settings(self.folder)
-        write_atomically(
+        write(
             self.folder / SETTINGS,
-            as_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
+            to_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
         )
+
+
+def _busy(folder: Path) -> str:
+    return f"another process is adding to '{folder}'; wait for it, or choose another with -o"
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """What a synthetic folder was made with. Raises UserError when it is not one."""
     path = folder / SETTINGS
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"'{folder}' is not a folder made by dalda augment; it has no {SETTINGS}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise UserError(f"the settings '{path}' cannot be read; restore them or use a new folder") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"the settings '{path}' are empty or damaged; restore them or use a new folder")
-    return settings
+    if not exists(path):
+        raise UserError(f"'{folder}' is not a folder made by dalda augment; it has no {SETTINGS}")
+    return read_yaml(path)
 
 
 def refuse_other(
@@ -329,9 +310,3 @@ def _described(one: Finished | Dropped) -> dict[str, Any]:
 def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
     contents = settings.get(CONTENTS)
     return {**settings, **contents} if isinstance(contents, dict) else dict(settings)
-
-
-def as_yaml(settings: Mapping[str, Any]) -> str:
-    """Settings as they are saved beside what was made with them."""
-    text: str = yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
-    return text

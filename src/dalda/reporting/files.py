@@ -4,7 +4,7 @@ from errno import EEXIST
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 
 
 def write_new(path: Path, content: bytes) -> Path:
@@ -18,7 +18,7 @@ def write_new(path: Path, content: bytes) -> Path:
         if path.exists():
             raise FileExistsError(EEXIST, "", str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content, shared=True)
+        write(path, content, shared=True)
     except FileExistsError as error:
         raise UserError(
             f"'{error.filename}' is there already and is not overwritten; move it or choose another name"

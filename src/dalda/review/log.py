@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dalda.errors import UserError
-from dalda.storage import jsonl
-from dalda.storage.lock import alone
+from dalda.storage import jsonl, lock
 
 REVIEW = "review.jsonl"
-LOCK = REVIEW + ".lock"
 LOCK_SECONDS = 10.0
 Verdict = Literal["keep", "reject", "undo"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -88,13 +86,13 @@ class ReviewLog:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         added = Decision(request_id, decision, time, author)
         path = self._path()
-        busy = f"'{self.out / LOCK}' is held by another process; end it and decide again"
-        try:
-            with alone(self.out / LOCK, busy, seconds=LOCK_SECONDS):
-                _end_last_line(path)
-                jsonl.append(path, [asdict(added)])
-        except OSError as error:
-            raise UserError(f"'{path}' cannot be written ({error.strerror})") from error
+        busy = f"'{path}' is held by another process; end it and decide again"
+        jsonl.append(
+            path, ()
+        )  # makes the file, which is locked in place of the folder: augment may hold that
+        with lock(path, busy, seconds=LOCK_SECONDS):
+            _end_last_line(path)
+            jsonl.append(path, [asdict(added)])
         return added
 
     def _path(self) -> Path:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dalda.datasets.image_io import open_image, sha256_of
 from dalda.errors import UserError
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 
 Size = Literal["small", "large"]
 SIDES: dict[Size, int] = {"small": 192, "large": 768}
@@ -59,7 +59,7 @@ class Thumbnails:
         content = encoded(open_image(original()), SIDES[size])
         with suppress(OSError):  # a full or read-only cache makes the page slower, not wrong
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, content, shared=True, sync=False)
+            write(file, content, shared=True, sync=False)
         return content
 
 

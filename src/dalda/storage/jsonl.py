@@ -3,15 +3,17 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
-from dalda.storage.atomic import unfinished, write_atomically
+from dalda.storage.failures import explained
+from dalda.storage.files import append_lines, exists, open_binary, unfinished, write
+from dalda.storage.readers import parse_json
 
 LARGEST = 1e9
 """Numbers of records are smaller by far; what is not, or is no number, is not one of ours."""
+MAX_LINE = 1 << 20
 
 
 def _is_number(value: object) -> bool:
@@ -19,10 +21,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(value.isascii() or value.encode())
-    except UnicodeEncodeError:  # half of a pair, which no file and no page can hold
-        return False
+    return isinstance(value, str)
 
 
 NEEDED: Mapping[str, Callable[[object], bool]] = {
@@ -35,36 +34,27 @@ NEEDED: Mapping[str, Callable[[object], bool]] = {
     "ip_adapter_scale": _is_number,
     "source_clip_probability": lambda value: value is None or _is_number(value),
 }
-"""What a record must say of itself to be a sample."""
+"""What a record must say of itself to be a synthetic image."""
 
 
-def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Adds a line per record, on the disk when this returns; adds nothing where it raises OSError."""
-    data = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        try:
-            written = 0
-            while written < len(data):
-                written += file.write(data[written:])
-            os.fsync(file.fileno())
-        except OSError:
-            # A full disk takes part of a line; what is added after it must not be joined to it.
-            with suppress(OSError):
-                file.truncate(before)
-            raise
+def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | None = None) -> None:
+    """Adds a line per record, on the disk when this returns; adds nothing where it raises StorageError."""
+    append_lines(path, (json.dumps(record, ensure_ascii=False) for record in records), root=root)
 
 
 def fix(path: Path) -> None:
     """Cuts off a last line that a stop has torn."""
-    if not path.exists() or path.stat().st_size == 0:
+    if not exists(path):
         return
-    with path.open("rb") as file:
+    with open_binary(path) as file, explained(path, "read"):
+        if file.seek(0, os.SEEK_END) == 0:
+            return
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":
             return
-    whole = path.read_bytes().rfind(b"\n") + 1
-    os.truncate(path, whole)
+        file.seek(0)
+        data = file.read()
+    write(path, data[: data.rfind(b"\n") + 1])
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -77,7 +67,7 @@ def put_in_order(path: Path, place: Mapping[str, int]) -> None:
     changes."""
     text = _reordered(path, place)
     if text is not None:
-        write_atomically(path, text)
+        write(path, text)
 
 
 def are_in_order(path: Path, place: Mapping[str, int]) -> bool:
@@ -87,41 +77,42 @@ def are_in_order(path: Path, place: Mapping[str, int]) -> bool:
 
 def _reordered(path: Path, place: Mapping[str, int]) -> str | None:
     """The lines in their requests' order; None where they are in it."""
-    if not path.exists():
+    if not exists(path):
         return None
     count, last = 0, dict[str, str]()
     for record, text in _numbered(path):
         count += 1
         last[str(record["request_id"])] = text
     ordered = sorted(last, key=lambda request_id: place.get(request_id, -1))
-    if count != len(last) or ordered != list(last) or unfinished(path).exists():
+    if count != len(last) or ordered != list(last) or exists(unfinished(path)):
         return "".join(last[request_id] for request_id in ordered)
     return None
 
 
-def _is_sound(record: Mapping[str, Any]) -> bool:
-    """Whether a record has what it needs, and nothing that is neither a number nor text."""
-    if not all(name in record and fits(record[name]) for name, fits in NEEDED.items()):
+def _is_valid(record: object) -> bool:
+    """Whether a record has what it needs, and no number that is too large."""
+    if not isinstance(record, dict) or not all(
+        name in record and fits(record[name]) for name, fits in NEEDED.items()
+    ):
         return False
-    others = (value for name, value in record.items() if name not in NEEDED)
-    return all(
-        (not isinstance(one, float) or _is_number(one)) and (not isinstance(one, str) or _is_text(one))
-        for one in others
-    )
+    return all(not isinstance(value, float) or _is_number(value) for value in record.values())
 
 
 def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Records with their lines; a torn last line is no record."""
-    if not path.exists():
+    if not exists(path):
         return
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, text in enumerate(file, 1):
-            if not text.endswith("\n"):
+    with open_binary(path) as file:
+        number = 0
+        while line := file.readline(MAX_LINE):
+            number += 1
+            if not line.endswith(b"\n") and len(line) < MAX_LINE:
                 return
             try:
-                record = json.loads(text)
-            except (ValueError, RecursionError):
+                text = line.decode()
+                record = parse_json(text, f"line {number}")
+            except (UnicodeDecodeError, UserError):
                 record = None
-            if not isinstance(record, dict) or not _is_sound(record):
+            if not _is_valid(record):
                 raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
             yield record, text

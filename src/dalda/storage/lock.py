@@ -1,19 +1,63 @@
-"""One process at a time, by a lock file that ends with the process."""
+"""One process at a time in a folder, by a lock that ends with the process."""
 
+import errno
+import hashlib
+import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.storage.failures import Place, explained
+from dalda.storage.remote import remote
+
+PAUSE = 0.05
 
 
 @contextmanager
-def alone(lock: Path, busy: str, *, seconds: float = 0) -> Iterator[None]:
-    """Holds the lock file. Raises UserError, saying `busy`, where another has it longer than `seconds`."""
+def lock(folder: Place, busy: str, *, seconds: float = 0) -> Iterator[None]:
+    """A lock on a folder (or a file) itself: no lock file may lie in it, for it may be a data set.
+
+    Raises UserError with the sentence `busy` where another process has it for longer than `seconds`.
+    """
+    if remote(folder) is not None:
+        raise UserError(f"'{folder}' cannot be locked against other processes; name a local folder with -o")
+    try:
+        import fcntl
+    except ImportError:
+        with _locked_by_file(Path(folder), busy, seconds):
+            yield
+        return
+    with explained(folder, "used"):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                # Some network file systems lock no folders; that is no reason not to work there.
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                    break
+            if time.monotonic() >= end:
+                raise UserError(busy)
+            time.sleep(PAUSE)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked_by_file(folder: Path, busy: str, seconds: float) -> Iterator[None]:
+    """The same by a file among the temporary ones, where the system locks no folders."""
     from filelock import FileLock, Timeout
 
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:20]
     try:
-        with FileLock(lock, timeout=seconds):
+        with FileLock(Path(tempfile.gettempdir()) / f"dalda-{name}.lock", timeout=seconds):
             yield
     except Timeout:
         raise UserError(busy) from None

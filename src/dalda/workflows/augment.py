@@ -12,6 +12,7 @@ from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.image_io import open_source
 from dalda.datasets.registry import made_for
+from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.plan import Recipe, make_plan
 from dalda.generation.source_probabilities import keep_scores, kept_scores
@@ -22,7 +23,7 @@ from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.progress import progress, say
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
-from dalda.workflows.loading import device_named, load_model, load_scorer, token_counter
+from dalda.workflows.loading import load_model, load_scorer, token_counter
 from dalda.workflows.real_images import score_examples, split_of
 from dalda.workflows.reports import AugmentDryRun, AugmentReport
 from dalda.workflows.source_images import usable
@@ -260,7 +261,7 @@ def _tried(config: AugmentConfig, decided: AugmentPlan) -> tuple[float | None, i
 
 def _pace(renderer: "Renderer", batch: Sequence[GenerationRequest]) -> float | None:
     """Seconds for a image in such a batch, or in half of one that does not fit; None where none fits."""
-    from dalda.generation.batching import free_memory, is_out_of_memory
+    from dalda.device import free_memory, is_out_of_memory
 
     while batch:
         sources = [open_source(request.source) for request in batch]

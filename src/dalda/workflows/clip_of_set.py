@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.hub import place_of
-from dalda.workflows.loading import device_named, load_features, on_disk
+from dalda.workflows.loading import load_features, on_disk
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore

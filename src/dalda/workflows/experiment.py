@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalda.config.experiment import REAL, Study, read_study, refused_by_protocol, study_as_yaml
+from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
-from dalda.storage.atomic import write_atomically
+from dalda.storage import write
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
-from dalda.workflows.loading import device_named, load_features, load_model
+from dalda.workflows.loading import load_features, load_model
 from dalda.workflows.protocols import Curves, protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports import StudyReport
@@ -66,8 +67,8 @@ def run_experiment(
     refuse_others(folder, protocol_of(study).leftovers(folder))
     tasks = tasks_of(study)
     with held(folder):
-        write_atomically(folder / SETTINGS, study_as_yaml(study))
-        write_atomically(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
+        write(folder / SETTINGS, study_as_yaml(study))
+        write(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
         bench = _Bench(study, folder)
         missing = [task for task in missing_tasks(study, folder, tasks) if task.spec.arm in arms]
         for number, task in enumerate(missing, 1):
@@ -185,7 +186,7 @@ class _Bench:
         if curve is not None:
             path = _file(self.folder, task, "curves")
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, json.dumps(curve) + "\n")
+            write(path, json.dumps(curve) + "\n")
         keep_result(_file(self.folder, task), result)
         return result
 

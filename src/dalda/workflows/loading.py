@@ -1,11 +1,11 @@
 """Models by the names that users give them; each is loaded by the stage that uses it."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.cache import cache_folder
 from dalda.datasets.image_io import open_image, sha256_of
+from dalda.device import device_named, dtype_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.models.presets import Preset
 
@@ -25,7 +25,7 @@ BYTES = 256
 
 def load_scorer(clip: str, device: str) -> "Clip":
     """The CLIP of a preset. Raises UserError when it cannot be loaded."""
-    _hush()
+    quiet_libraries()
     from dalda.models.clip import Clip
     from dalda.models.hub import loaded
 
@@ -44,11 +44,10 @@ def load_model(
     compiled: bool = False,
 ) -> "Renderer":
     """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
-    _hush(diffusers=True)
+    quiet_libraries(diffusers=True)
     from dalda.generation.backends.stable_diffusion import load_renderer
 
-    if dtype == "auto":
-        dtype = "fp16" if device.startswith("cuda") else "fp32"
+    dtype = dtype_named(dtype, device)
     return load_renderer(preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled)
 
 
@@ -63,7 +62,7 @@ def load_features(
 
     Raises UserError for a backbone that cannot be loaded (`dalda.evaluation.backbones.load`).
     """
-    _hush()
+    quiet_libraries()
     from dalda.evaluation.backbones.load import load_backbone
     from dalda.evaluation.features import FeatureStore
 
@@ -93,40 +92,9 @@ def on_disk(folder_or_id: str) -> bool:
     return isinstance(found, str)
 
 
-def device_named(device: str) -> str:
-    """`auto` is a GPU when there is one. Raises UserError for one that is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    if kind not in ("cpu", "cuda", "mps"):
-        raise UserError(f"there is no device '{device}'; write auto, cpu, cuda or mps")
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(
-            f"the device '{device}' is not on this machine; leave --device out to choose one"
-        ) from None
-    return device
-
-
-def _hush(*, diffusers: bool = False) -> None:
-    """Keeps the libraries' loading bars and advice off the terminal; their errors still come."""
-    for library in ("TRANSFORMERS", "DIFFUSERS"):
-        os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    if diffusers:  # seconds to import, so only where a model of theirs is to be loaded
-        from diffusers.utils import logging as diffusers_logging
-
-        diffusers_logging.disable_progress_bar()
-
-
 def token_counter(preset: Preset) -> "CountTokens | None":
     """Counts a text as the preset's text encoder does; None where its tokenizer is not on disk."""
-    _hush()
+    quiet_libraries()
     from transformers import CLIPTokenizer
 
     from dalda.models.hub import place_of

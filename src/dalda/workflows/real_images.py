@@ -9,11 +9,12 @@ from dalda.config import DataConfig
 from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_io import DECODERS, check_image, open_image
 from dalda.datasets.registry import ImageDataset, read_catalog
+from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import progress
 from dalda.types import FewShotSplit, RealImage
-from dalda.workflows.loading import device_named, load_scorer
+from dalda.workflows.loading import load_scorer
 from dalda.workflows.source_images import refuse_unread
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
 def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     """The CLIP class probability of each example, in the split's order; each distinct image is looked at
     once."""
-    from dalda.generation.batching import is_out_of_memory
+    from dalda.device import is_out_of_memory
 
     wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.images}
     with progress("score", len(wanted)) as bar:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import folder_name
-from dalda.storage.atomic import write_atomically
-from dalda.storage.lock import alone
+from dalda.storage import lock, write
 from dalda.types import TrialResult, as_dict
 from dalda.workflows.results import OUTCOMES, RESULTS
 
 if TYPE_CHECKING:
     from dalda.evaluation.trial import Trial
 
-LOCK = ".lock"
 REJECTED = "rejected in review"
 
 
@@ -43,7 +41,7 @@ def refuse_foreign(folder: Path, mark: str, command: str, begun: Collection[str]
     if folder.exists() and not folder.is_dir():
         raise UserError(f"'{folder}' is a file; name a folder with -o")
     if folder.is_dir() and not (folder / mark).exists():
-        ours = {LOCK, *begun}
+        ours = set(begun)
         others = [path for path in folder.iterdir() if path.name not in ours and path.suffix != ".partial"]
         if others:
             raise UserError(
@@ -56,14 +54,14 @@ def refuse_foreign(folder: Path, mark: str, command: str, begun: Collection[str]
 def held(folder: Path) -> Iterator[None]:
     """One run at a time in a folder, which is made where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / LOCK, f"another dalda run is at work in '{folder}'; wait for it, or end it"):
+    with lock(folder, f"another dalda run is at work in '{folder}'; wait for it, or end it"):
         yield
 
 
 def keep_result(path: Path, result: TrialResult) -> None:
     """One JSON object with all that was measured in a trial, whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(as_dict(result), ensure_ascii=False) + "\n")
+    write(path, json.dumps(as_dict(result), ensure_ascii=False) + "\n")
 
 
 def place_of(folder: Path, trial: "Trial | TrialResult") -> Path:
@@ -87,7 +85,7 @@ def write_table(folder: Path, results: Iterable[TrialResult]) -> None:
     writer.writeheader()
     for result in results:
         writer.writerows(rows_of(result))
-    write_atomically(folder / RESULTS, text.getvalue())
+    write(folder / RESULTS, text.getvalue())
 
 
 def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
@@ -95,7 +93,7 @@ def write_excluded(path: Path, excluded: Sequence[Excluded]) -> None:
     if excluded:
         path.parent.mkdir(exist_ok=True)
         text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in excluded)
-        write_atomically(path, text)
+        write(path, text)
 
 
 def read_excluded(path: Path) -> list[Excluded]:

@@ -5,13 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from dalda.config import TrainConfig
 from dalda.config.roles import defaults_of, digest_of, names_of
-from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import as_yaml, refuse_other
-from dalda.storage.atomic import write_atomically
+from dalda.generation.synthetic_dataset import refuse_other
+from dalda.storage import read_yaml, to_yaml, write
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
 from dalda.workflows.synthetic_sets import SyntheticSet
 
@@ -59,24 +56,13 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     if (folder / SETTINGS).exists():
         recorded = {*names_of(TrainConfig, "location", "execution", within="sets"), "versions", "seconds"}
-        refuse_other(folder, _read(folder), settings, recorded, defaults_of(TrainConfig))
+        refuse_other(folder, read_yaml(folder / SETTINGS), settings, recorded, defaults_of(TrainConfig))
     else:
-        write_atomically(folder / SETTINGS, as_yaml(settings))
+        write(folder / SETTINGS, to_yaml(settings))
 
 
 def end(folder: Path, seconds: float) -> None:
     """Keeps how long the run took that finished the folder; one that finds all done leaves it."""
-    settings = _read(folder)
+    settings = read_yaml(folder / SETTINGS)
     if "seconds" not in settings:
-        write_atomically(folder / SETTINGS, as_yaml({**settings, "seconds": round(seconds, 1)}))
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / SETTINGS
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        settings = None
-    if not isinstance(settings, dict):
-        raise UserError(f"the settings '{path}' cannot be read; restore them or use a new folder with -o")
-    return settings
+        write(folder / SETTINGS, to_yaml({**settings, "seconds": round(seconds, 1)}))

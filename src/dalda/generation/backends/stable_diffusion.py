@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dalda.device import is_out_of_memory
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.attention import install
 from dalda.generation.backends.conditioning import Conditioner, Conditioning
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import draws_noise, guided_steps, scheduler_of
-from dalda.generation.batching import is_out_of_memory
 from dalda.models.presets import Preset
 from dalda.progress import say
 from dalda.types import GenerationRequest

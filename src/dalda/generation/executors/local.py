@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from dalda.device import free_memory, is_out_of_memory
 from dalda.errors import UserError
-from dalda.generation.batching import free_memory, is_out_of_memory
 from dalda.generation.image_encoding import FORMATS, REPEATED, Encoded, Format, encode
 from dalda.generation.plan import with_next_seed
 from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset

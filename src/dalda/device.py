@@ -1,0 +1,63 @@
+"""The device that models run on, by name, and its memory."""
+
+import gc
+from typing import Any
+
+from dalda.errors import UserError
+
+
+def device_named(device: str) -> str:
+    """The device of a name; `auto` is a GPU when there is one. Raises UserError for a missing one."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise UserError(f"there is no device '{device}'; write auto, cpu, cuda or mps")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(
+            f"the device '{device}' is not on this machine; leave --device out to choose one"
+        ) from None
+    return device
+
+
+def dtype_named(dtype: str, device: str) -> str:
+    """The precision of a name; `auto` is half precision on a GPU and single precision elsewhere."""
+    if dtype != "auto":
+        return dtype
+    return "fp16" if device.startswith("cuda") else "fp32"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on a GPU or (where torch says so in words only) on a CPU."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def free_memory() -> None:
+    """Gives back what a failed attempt still holds."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def quiet_libraries(*, diffusers: bool = False) -> None:
+    """Keeps loading bars and advice of transformers and diffusers off the terminal, but not errors."""
+    from transformers.utils import logging as transformers_logging
+
+    libraries: list[Any] = [transformers_logging]
+    if diffusers:  # seconds to import, so only where a model of theirs is to be loaded
+        from diffusers.utils import logging as diffusers_logging
+
+        libraries.append(diffusers_logging)
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()

@@ -1,0 +1,204 @@
+"""Atomic writes: a file is whole or not there, and nothing is reached through a link.
+
+A file is written under a hidden name in its folder, brought to the disk, and renamed. A link that
+somebody planted under a name that dalda writes is refused, never followed.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from dalda.storage.failures import AlreadyThere, Place, explained, failure, linked, made
+from dalda.storage.remote import remote
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def unfinished(path: Path) -> Path:
+    """The name, hidden and in the same folder, that a file has until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def write(
+    place: Place, data: bytes | str, *, sync: bool = True, shared: bool = False, root: Path | None = None
+) -> None:
+    """Puts data (text as UTF-8) at a place; a stop anywhere leaves what was there before, or all of it.
+
+    A stop may leave `unfinished(path)` behind, which the next write takes over. Where several threads or
+    processes may write one file at a time (`shared`), each has an unfinished file of its own. Without
+    `sync` the file may be lost in a power cut, which is right for what is easily made again. No folder
+    between `root` and the file may be a link. Raises StorageError, and then leaves nothing behind.
+    """
+    _put(place, data, sync=sync, shared=shared, root=root, replace=True)
+
+
+def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> None:
+    """The same for a new file. Raises StorageError where there is one: nothing is overwritten."""
+    if exists(place):
+        raise _there(place)
+    _put(place, data, sync=True, shared=True, root=root, replace=False)
+
+
+def _there(place: Place) -> AlreadyThere:
+    sentence = f"'{place}' is there already and is not overwritten; move it or choose another name"
+    return cast(AlreadyThere, made(AlreadyThere, sentence, errno.EEXIST, "File exists", place))
+
+
+def _put(
+    place: Place, data: bytes | str, *, sync: bool, shared: bool, root: Path | None, replace: bool
+) -> None:
+    content = data.encode() if isinstance(data, str) else data
+    store = remote(place)
+    if store is not None:
+        with explained(place, "written"):
+            store.write(content)  # an object is whole or not there
+        return
+    path = Path(place)
+    refuse_links(path.parent, root)
+    partial = unfinished(path)
+    if shared:
+        partial = partial.with_suffix(f".{os.getpid()}-{threading.get_native_id()}.partial")
+    with explained(path, "written"):
+        if path.is_symlink():
+            raise linked(path)
+        _clear(partial)
+        try:
+            _create(partial, content, sync)
+            if replace:
+                os.replace(partial, path)
+            else:
+                _rename_new(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def _clear(partial: Path) -> None:
+    """Removes what an earlier stop left. Only a plain file can be that."""
+    try:
+        mode = partial.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise linked(partial)
+    partial.unlink()
+
+
+def _create(path: Path, content: bytes, sync: bool) -> None:
+    with os.fdopen(os.open(path, NEW, 0o666), "wb") as file:
+        file.write(content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _rename_new(partial: Path, path: Path) -> None:
+    """Renames without ever replacing; some file systems have no hard links, and there is a short gap."""
+    try:
+        os.link(partial, path)
+        partial.unlink()
+    except FileExistsError:
+        raise _there(path) from None
+    except OSError:
+        if path.exists():
+            raise _there(path) from None
+        os.replace(partial, path)
+
+
+def refuse_links(folder: Path, root: Path | None) -> None:
+    """Raises StorageError where a folder below `root`, down to `folder`, is a link."""
+    while root is not None and folder != root and folder != folder.parent:
+        if folder.is_symlink():
+            raise linked(folder)
+        folder = folder.parent
+
+
+def make_folder(place: Place, *, root: Path | None = None) -> None:
+    """Makes a folder with its parents, unless it is there. Links are refused below `root`."""
+    if remote(place) is not None:
+        return
+    refuse_links(Path(place), root)
+    with explained(place, "made"):
+        Path(place).mkdir(parents=True, exist_ok=True)
+
+
+def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None) -> None:
+    """Adds lines, on the disk when this returns; adds nothing where it raises StorageError."""
+    data = "".join(line + "\n" for line in lines).encode()
+    store = remote(place)
+    if store is not None:
+        with explained(place, "written"):
+            store.write((store.read() if store.exists() else b"") + data)
+        return
+    refuse_links(Path(place).parent, root)
+    with explained(place, "written"), open(os.open(place, APPEND, 0o666), "ab", buffering=0) as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise failure(place, "written", OSError(errno.EISDIR, "no plain file"))
+        if state.st_nlink > 1:  # another name of the same file, in a backup or elsewhere, stays as it is
+            with open_binary(place) as before:
+                write(place, before.read() + data)
+            return
+        try:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+            os.fsync(file.fileno())
+        except BaseException:
+            # A full disk takes part of a line; what is added after it must not be joined to it.
+            with suppress(OSError):
+                file.truncate(state.st_size)
+            raise
+
+
+def open_binary(place: Place) -> BinaryIO:
+    """A plain file to read; a pipe or a device is refused, not waited for."""
+    store = remote(place)
+    with explained(place, "read"):
+        if store is not None:
+            return store.open()
+        handle = os.open(place, READ)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            folder = Path(place).is_dir()
+            raise failure(place, "read", OSError(errno.EISDIR if folder else 0, "it is no plain file"))
+        return os.fdopen(handle, "rb")
+
+
+def exists(place: Place) -> bool:
+    """Whether something, a broken link too, has that name."""
+    store = remote(place)
+    return store.exists() if store is not None else os.path.lexists(place)
+
+
+def list_folder(place: Place) -> list[str]:
+    """The names in a folder, sorted; of no folder none."""
+    store = remote(place)
+    with explained(place, "read"):
+        if store is not None:
+            return store.names()
+        try:
+            return sorted(os.listdir(place))
+        except FileNotFoundError:
+            return []
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """All plain files below a folder, in order; links to folders are not entered."""
+    for above, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(above, name) for name in sorted(names))
+
+
+def remove(place: Place) -> None:
+    """Removes a file of dalda's own, if it is there; of a link the link alone."""
+    with explained(place, "removed"), suppress(FileNotFoundError):
+        os.unlink(place)

@@ -1,0 +1,34 @@
+"""Devices by name."""
+
+import pytest
+import torch
+
+from dalda import UserError
+from dalda.device import device_named, dtype_named, is_out_of_memory
+
+
+def test_auto_is_there() -> None:
+    assert device_named("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device_named("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("gpu", "no device 'gpu'; write auto"), ("cuda:99", "not on this machine")]
+)
+def test_a_device_that_is_not_there(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        device_named(name)
+
+
+def test_precision() -> None:
+    assert [dtype_named("auto", "cuda:1"), dtype_named("auto", "cpu")] == ["fp16", "fp32"]
+    assert dtype_named("bf16", "cpu") == "bf16"
+
+
+def test_memory_that_ran_out_is_told_from_other_errors() -> None:
+    words = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+    assert is_out_of_memory(RuntimeError(words))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    assert not is_out_of_memory(ValueError(words))
