@@ -312,7 +312,6 @@ NAMES_THE_ORIGINAL = {
 """Files that are still to be rewritten; to be emptied."""
 NAMES_THE_DOODLES = {
     "compat/config.py",
-    "doctor.py",
 }
 """Files that are still to be rewritten; to be emptied."""
 
@@ -363,7 +362,6 @@ OLD_WORDS: set[str] = {
     "config.py",
     "conftest.py",
     "curves.py",
-    "doctor.py",
     "doodles.md",
     "download.py",
     "drawn_set.py",

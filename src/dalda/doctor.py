@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +34,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The state of one thing."""
 
     group: str
     name: str
@@ -64,124 +65,111 @@ def lines_of_checks(checks: list[Check]) -> list[str]:
 
 
 def versions() -> list[Check]:
-    """Python, the libraries, and what each extra needs."""
-    group = "versions"
-    found = [Check(group, "python", "ok", f"{platform.python_version()}, {platform.platform(terse=True)}")]
-    found += [_needed(name) for name in ("dalda", *NEEDED)]
+    """Python, the libraries, and the packages of each extra."""
+    checks = [
+        Check("versions", "python", "ok", f"{platform.python_version()}, {platform.platform(terse=True)}")
+    ]
+    reinstall = "pip install --force-reinstall dalda: without it nothing runs"
+    checks += [_packages(name, (name,), reinstall) for name in ("dalda", *NEEDED)]
     for extra, packages in EXTRAS.items():
-        missing = [name for name in packages if _version(name) is None]
-        name = f"extra {extra}"
-        if missing:
-            do = f"pip install 'dalda[{extra}]', if you need it"
-            found.append(Check(group, name, "missing", f"no {', '.join(missing)}", do))
-        else:
-            there = ", ".join(f"{one} {_version(one)}" for one in packages)
-            found.append(Check(group, name, "ok", there))
-    return found
+        checks.append(
+            _packages(f"extra {extra}", packages, f"pip install 'dalda[{extra}]', if you need it")
+        )
+    return checks
 
 
-def _needed(package: str) -> Check:
-    found = _version(package)
-    if found is None:
-        do = "pip install --force-reinstall dalda: without it nothing runs"
-        return Check("versions", package, "missing", "not installed", do)
-    return Check("versions", package, "ok", found)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def _packages(name: str, packages: tuple[str, ...], do: str) -> Check:
+    found, missing = [], []
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}".removeprefix(f"{name} "))
+        except PackageNotFoundError:
+            missing.append(package)
+    if missing:
+        return Check("versions", name, "missing", f"{', '.join(missing)} not installed", do)
+    return Check("versions", name, "ok", ", ".join(found))
 
 
 def devices() -> list[Check]:
-    """The processor and every accelerator that torch sees, with free memory."""
-    group = "devices"
+    """The processor and every accelerator that torch sees, with memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = [Check(group, "cpu", "ok", f"{cores} cores, {_memory()}")]
+    checks = [Check("devices", "cpu", "ok", f"{cores} cores, {_memory()}")]
     try:
         import torch
-    except (ImportError, OSError) as error:  # it is not there, or a library that it needs is not
+    except (ImportError, OSError) as error:  # it is not installed, or a library that it needs is not
         do = "install torch for this machine: pytorch.org says how"
-        return [*found, Check(group, "torch", "missing", f"cannot be loaded ({first_line(error)})", do)]
+        return [
+            *checks,
+            Check("devices", "torch", "missing", f"cannot be loaded ({first_line(error)})", do),
+        ]
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        name = f"cuda:{number}"
         try:
             free, total = torch.cuda.mem_get_info(number)
         except RuntimeError as error:
-            do = "end what else uses it, or choose another with --device"
-            found.append(Check(group, f"cuda:{number}", "warn", first_line(error), do))
+            do = "end other programs that use it, or choose another with --device"
+            checks.append(Check("devices", name, "warn", first_line(error), do))
             continue
         room = f"{torch.cuda.get_device_name(number)}, {free / GB:.1f} of {total / GB:.1f} GB free"
-        found.append(Check(group, f"cuda:{number}", "ok", room))
+        checks.append(Check("devices", name, "ok", room))
     if torch.backends.mps.is_available():
-        found.append(Check(group, "mps", "ok", "Apple GPU, shares the memory"))
-    if len(found) == 1:
-        do = "doodles run well on the CPU; for photographs use a machine with a GPU and torch built for it"
-        found.append(Check(group, "gpu", "warn", "torch sees none", do))
-    return found
+        checks.append(Check("devices", "mps", "ok", "Apple GPU, shares the memory"))
+    if len(checks) == 1:
+        do = "the demo runs well on the CPU; for photographs use a GPU and a torch that is built for it"
+        checks.append(Check("devices", "gpu", "warn", "torch sees none", do))
+    return checks
 
 
 def _memory() -> str:
-    """Free and total memory, where the system says so in Linux's way."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if ":" in line}
-        free, total = (kilobytes[name] * 1024 / GB for name in ("MemAvailable", "MemTotal"))
-    except (OSError, ValueError, KeyError, IndexError):
+        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GB:.1f} GB memory"
+    except (AttributeError, ValueError, OSError):  # a system without these names
         return "memory unknown"
-    return f"{free:.1f} of {total:.1f} GB memory free"
 
 
 def models() -> list[Check]:
     """For each preset, which of its parts are on disk; nothing is asked of the network."""
-    found = []
+    checks = []
     for name, preset in PRESETS.items():
         try:
-            missing = list(dict.fromkeys(part for part in parts_of(preset) if not _there(*part)))
+            missing = dict.fromkeys(part[0] for part in parts_of(preset) if not _on_disk(*part))
         except OSError as error:
             do = "make it readable, or set HF_HOME to a folder of yours"
-            found.append(Check("models", name, "warn", f"cannot be looked at ({error})", do))
+            checks.append(Check("models", name, "warn", f"cannot be read ({error})", do))
             continue
-        if not missing:
+        if missing:
+            do = f"the first dalda augment --model {name} downloads it; or hf download, beforehand"
+            checks.append(Check("models", name, "missing", f"not on disk: {', '.join(missing)}", do))
+        else:
             shipped = preset.model.startswith(SHIPPED)
-            found.append(Check("models", name, "ok", "shipped with dalda" if shipped else "on disk"))
-            continue
-        names = ", ".join(dict.fromkeys(named for named, _, _ in missing))
-        do = f"the first dalda augment --model {name} fetches it, online; or hf download, beforehand"
-        found.append(Check("models", name, "missing", f"not on disk: {names}", do))
-    return found
+            checks.append(Check("models", name, "ok", "shipped with dalda" if shipped else "on disk"))
+    return checks
 
 
 def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
-    """The parts of a preset: model, the file that shows it is there, and the folder with its weights."""
-    adapter = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
+    """The parts of a preset: model, a file of it, and the folder with its weights."""
     encoder = preset.image_encoder
     parts = [
         (preset.model, "model_index.json", "unet"),
-        (preset.adapter, adapter, ""),
+        (preset.adapter, f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./"), ""),
         (preset.adapter, f"{encoder}/config.json", encoder),
         (preset.clip, "config.json", "."),
     ]
     return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
 
 
-def _there(named: str, file: str, weights: str) -> bool:
+def _on_disk(model: str, file: str, weights: str) -> bool:
     """Whether the file and, in that folder of the model, some weights are on disk."""
     from huggingface_hub import try_to_load_from_cache
 
-    place = place_of(named)
-    if place.is_folder:
-        path = Path(place.name) / file
-    else:
-        cached = try_to_load_from_cache(place.name, file, revision=place.revision)
-        if not isinstance(cached, str):
-            return False
-        path = Path(cached)
-    if not path.is_file() or not weights:
-        return path.is_file()
-    folder = path.parents[len(Path(file).parts) - 1] / weights
-    return folder.is_dir() and any(one.suffix in WEIGHTS for one in folder.iterdir())
+    place = place_of(model)
+    path: Path | str | object = Path(place.name) / file
+    if not place.is_folder:
+        path = try_to_load_from_cache(place.name, file, revision=place.revision)
+    if not isinstance(path, str | Path) or not Path(path).is_file():
+        return False
+    folder = Path(path).parents[len(Path(file).parts) - 1] / weights
+    return not weights or (folder.is_dir() and any(x.suffix in WEIGHTS for x in folder.iterdir()))
 
 
 def keys() -> list[Check]:
@@ -214,26 +202,28 @@ def _hub_token() -> bool:
 
 
 def places() -> list[Check]:
-    """The caches and the folder one is in: writable, and with room."""
+    """The caches and the working folder: writable, and with room."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    named = {
-        "cache": (cache_folder(), "set DALDA_CACHE to a folder of yours"),
-        "models' cache": (Path(HF_HUB_CACHE), "set HF_HOME to a folder of yours"),
-        "this folder": (Path.cwd(), "go to a folder of yours, or name one with -o"),
-    }
-    return [_place(name, path, do) for name, (path, do) in named.items()]
+    return [
+        _place("cache", cache_folder, "set DALDA_CACHE to a folder of yours"),
+        _place("models' cache", lambda: Path(HF_HUB_CACHE), "set HF_HOME to a folder of yours"),
+        _place("this folder", Path.cwd, "go to a folder of yours, or name one with -o"),
+    ]
 
 
-def _place(name: str, path: Path, do: str) -> Check:
+def _place(name: str, find: Callable[[], Path], do: str) -> Check:
     try:
-        there = next(one for one in (path, *path.absolute().parents) if one.exists())
-    except OSError as error:  # as in a folder of somebody else's
-        return Check("disk", name, "missing", f"'{path}' cannot be looked at ({error.strerror})", do)
-    if not there.is_dir() or not os.access(there, os.W_OK):
+        path = find()
+        existing = next(x for x in (path, *path.absolute().parents) if x.exists())
+    except (OSError, RuntimeError) as error:  # another user's folder, or a user without a home
+        return Check("disk", name, "missing", f"cannot be read ({first_line(error)})", do)
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Check("disk", name, "missing", f"'{path}' cannot be written", do)
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing).free
+    found = f"{path}, writable, {free / GB:.1f} GB free"
     if free < LITTLE_ROOM:
-        more = f"make room: a model for photographs takes several GB; or {do}"
-        return Check("disk", name, "warn", f"{path}, writable, {free / GB:.1f} GB free", more)
-    return Check("disk", name, "ok", f"{path}, writable, {free / GB:.1f} GB free")
+        return Check(
+            "disk", name, "warn", found, f"free some: a model for photographs takes several GB; or {do}"
+        )
+    return Check("disk", name, "ok", found)

@@ -179,9 +179,8 @@ class DemoReport:
     problem: str
     figure: Path
     sheet: Path
-    zero_shot: float = 0.0
-    """Accuracy of CLIP's zero-shot classifier."""
     images: int = 0
+    """Images that this run generated."""
     seconds: float = 0.0
 
 
