@@ -96,11 +96,9 @@ def run_convert(config: "configs.ConvertConfig") -> Output:
     text = study_as_yaml(read_study(config.study))
     if config.out is None:
         return Output({"study": text}, text.splitlines())
-    try:
-        with config.out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"'{config.out}' exists; name another file, nothing is overwritten") from None
+    from dalda.storage import write_new
+
+    write_new(config.out, text)
     return Output({"study": text, "out": config.out}, [f"study: {config.out}"])
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.storage import read_text
 
 Value = str | int | float | bool | None | list["Value"]
 
@@ -39,20 +40,7 @@ class _Refused(Exception):
 
 def read_config(path: Path) -> dict[str, Assigned]:
     """The assignments of a file, in order. Raises UserError for one that cannot be read or is refused."""
-    try:
-        with path.open("rb") as file:
-            held = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"the configuration '{path}' cannot be read ({error.strerror})") from None
-    if len(held) > MAX_BYTES:
-        raise UserError(
-            f"the configuration '{path}' is larger than {MAX_BYTES // 1024} kB: it is no such file"
-        )
-    try:
-        text = held.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"the configuration '{path}' is not text in UTF-8; save it as such") from None
-    return read_assignments(text, str(path))
+    return read_assignments(read_text(path, limit=MAX_BYTES), str(path))
 
 
 def read_assignments(text: str, name: str = "config") -> dict[str, Assigned]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
-from dalda.storage import write
+from dalda.storage import read_csv, write
 from dalda.types import TrialResult
 from dalda.workflows.protocols import Curves
 from dalda.workflows.results import result_of_table
@@ -74,19 +74,13 @@ def tables_in(folder: Path) -> dict[tuple[int, int | None], Path]:
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table by column. Raises UserError for a file that is no such table."""
+    what = "a result table of the original DALDA code"
+    rows = read_csv(path, what=what, needs=COLUMNS[1:])
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
-            columns = tuple(reader.fieldnames or ())
         for row in rows:
             int(row["epoch"]), int(row["seed"]), float(row["value"] or "nan")
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError):
-        raise UserError(
-            f"'{path}' is no result table of the original DALDA code; restore it or name another folder"
-        ) from None
-    if columns[1:] != COLUMNS[1:]:
-        raise UserError(f"'{path}' is no result table of the original DALDA code; name another folder")
+    except ValueError:
+        raise UserError(f"'{path}' is not {what}; restore it or name another folder") from None
     return rows
 
 

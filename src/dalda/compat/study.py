@@ -10,7 +10,7 @@ from dalda.compat.results import COLUMNS, read_rows, tables_in, write_results
 from dalda.config.experiment import Study
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
-from dalda.storage import write
+from dalda.storage import make_folder, write
 from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.protocols import Curves, StudyProtocol
 from dalda.workflows.trials import Task, filled
@@ -96,7 +96,7 @@ class OriginalProtocol(StudyProtocol):
     ) -> None:
         for arm in study.arms if study.original_csv else ():
             target = folder if len(study.arms) == 1 else folder / "original" / folder_name(arm.name)
-            target.mkdir(parents=True, exist_ok=True)
+            make_folder(target, root=folder)
             earlier = _earlier_rows(study) if len(study.arms) == 1 else []
             write_results(target, [pair for pair in trials if pair[0].arm == arm.name], epochs, earlier)
 

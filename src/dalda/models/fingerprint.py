@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dalda.models.hub import place_of
 from dalda.models.presets import SHIPPED, Preset, split_file
+from dalda.storage import open_binary
 
 KINDS = frozenset({".json", ".txt", ".model", ".safetensors", ".bin"})
 """What models are read from; a page about them changes nothing."""
@@ -69,7 +70,7 @@ def _hash(folder: Path, files: Iterable[Path]) -> str:
 
 def _read(path: Path, size: int, digest: "hashlib._Hash") -> None:
     """A small file whole, a large one (gigabytes of weights) in places."""
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         if size <= SAMPLES * SAMPLE:
             digest.update(file.read())
             return

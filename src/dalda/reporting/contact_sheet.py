@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dalda.errors import UserError
-from dalda.reporting.files import write_new
+from dalda.storage import write_new
 
 Copy = tuple[Image.Image, str, float]
 """A synthetic image, its caption, its lambda."""
@@ -58,7 +58,8 @@ def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING)
         top += height
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
-    return write_new(path, file.getvalue())
+    write_new(path, file.getvalue())
+    return path
 
 
 def fitted(image: Image.Image, cell: int = CELL) -> Image.Image:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
-from dalda.reporting.files import write_new
 from dalda.reporting.plots import FAINT, FORMATS, INK, SOFT, TITLE_WIDTH, _rendered, _shortened
+from dalda.storage import write_new
 from dalda.types import Interval
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def study_figure(found: StudyFigure, path: Path) -> Path:
         draw(row, found)
     if heading:
         figure.suptitle("\n".join(heading), x=0.01, ha="left", fontsize=12, color=INK, parse_math=False)
-    return write_new(path, _rendered(figure, path.suffix.lower()))
+    write_new(path, _rendered(figure, path.suffix.lower()))
+    return path
 
 
 def styles_of(found: StudyFigure) -> dict[str, dict[str, Any]]:

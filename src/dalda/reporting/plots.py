@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
-from dalda.reporting.files import write_new
+from dalda.storage import write_new
 from dalda.types import Interval
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def accuracy_figure(
     figure.supxlabel(
         f"diamond: mean   circles: single seeds   {said}", x=0.01, ha="left", fontsize=9, color=SOFT
     )
-    return write_new(path, _rendered(figure, path.suffix.lower()))
+    write_new(path, _rendered(figure, path.suffix.lower()))
+    return path
 
 
 def _draw_arm(axes: "Axes", place: int, arm: Interval, values: Sequence[float]) -> None:

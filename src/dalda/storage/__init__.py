@@ -10,6 +10,11 @@ from dalda.storage.files import remove as remove
 from dalda.storage.files import unfinished as unfinished
 from dalda.storage.files import write as write
 from dalda.storage.files import write_new as write_new
+from dalda.storage.folders import link_or_copy as link_or_copy
+from dalda.storage.folders import move as move
+from dalda.storage.folders import open_append as open_append
+from dalda.storage.folders import open_new as open_new
+from dalda.storage.folders import whole_folder as whole_folder
 from dalda.storage.lock import lock as lock
 from dalda.storage.readers import parse_json as parse_json
 from dalda.storage.readers import read_bytes as read_bytes

@@ -5,15 +5,16 @@ somebody planted under a name that dalda writes is refused, never followed.
 """
 
 import errno
+import glob
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from dalda.storage.failures import AlreadyThere, Place, explained, failure, linked, made
+from dalda.storage.failures import AlreadyThere, Place, StorageError, explained, failure, linked, made
 from dalda.storage.remote import remote
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -40,15 +41,38 @@ def write(
 
 
 def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> None:
-    """The same for a new file. Raises StorageError where there is one: nothing is overwritten."""
+    """The same for a new file, with its folder; where the very same content is there already, all is well.
+
+    Raises StorageError where something else is there: nothing is overwritten.
+    """
+    content = data.encode() if isinstance(data, str) else data
     if exists(place):
-        raise _there(place)
-    _put(place, data, sync=True, shared=True, root=root, replace=False)
+        with suppress(StorageError), open_binary(place) as file:
+            if file.read(len(content) + 1) == content:
+                return
+        raise already_there(place)
+    if remote(place) is None:
+        make_folder(Path(place).parent, root=root)
+        _remove_stale(Path(place))
+    _put(place, content, sync=True, shared=True, root=root, replace=False)
 
 
-def _there(place: Place) -> AlreadyThere:
+def _remove_stale(path: Path) -> None:
+    """Removes unfinished files of processes that are no more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.partial"):
+        process = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if process.isdigit() and not left.is_symlink():
+            try:
+                os.kill(int(process), 0)
+            except (ProcessLookupError, OverflowError):
+                remove(left)
+            except OSError:
+                continue
+
+
+def already_there(place: Place) -> StorageError:
     sentence = f"'{place}' is there already and is not overwritten; move it or choose another name"
-    return cast(AlreadyThere, made(AlreadyThere, sentence, errno.EEXIST, "File exists", place))
+    return made(AlreadyThere, sentence, errno.EEXIST, "File exists", place)
 
 
 def _put(
@@ -106,10 +130,10 @@ def _rename_new(partial: Path, path: Path) -> None:
         os.link(partial, path)
         partial.unlink()
     except FileExistsError:
-        raise _there(path) from None
+        raise already_there(path) from None
     except OSError:
         if path.exists():
-            raise _there(path) from None
+            raise already_there(path) from None
         os.replace(partial, path)
 
 
@@ -189,13 +213,6 @@ def list_folder(place: Place) -> list[str]:
             return sorted(os.listdir(place))
         except FileNotFoundError:
             return []
-
-
-def walk_files(folder: Path) -> Iterator[Path]:
-    """All plain files below a folder, in order; links to folders are not entered."""
-    for above, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(above, name) for name in sorted(names))
 
 
 def remove(place: Place) -> None:

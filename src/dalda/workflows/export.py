@@ -14,7 +14,7 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import progress
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
-from dalda.reporting.files import write_new
+from dalda.storage import write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import synthetic_set

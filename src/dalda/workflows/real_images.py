@@ -1,6 +1,7 @@
 """From a data set to its few examples and their scores."""
 
 import csv
+import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import progress
+from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.loading import load_scorer
 from dalda.workflows.source_images import refuse_unread
@@ -62,10 +64,11 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
         for one, value in zip(split.images, scores, strict=True)
     ]
     if out is not None:
-        with out.open("x", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["path", "label", "source_clip_probability"])
-            writer.writeheader()
-            writer.writerows(rows)
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, ["path", "label", "source_clip_probability"])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_new(out, file.getvalue().encode(errors="backslashreplace"))
     return rows
 
 

@@ -33,7 +33,7 @@ def report(config: ReportConfig) -> PageReport:
 
     Raises UserError where there is nothing to show, and when another file has that name.
     """
-    from dalda.reporting.files import write_new
+    from dalda.storage import write_new
 
     started = time.monotonic()
     if config.out.suffix.lower() not in (".html", ".htm"):
@@ -50,8 +50,9 @@ def report(config: ReportConfig) -> PageReport:
     ]
     page = page_of(config, found, materials, parts)
     html = report_page(page).encode("utf-8", "replace")
+    write_new(config.out, html)
     return PageReport(
-        path=write_new(config.out, html),
+        path=config.out,
         headline=page.headline,
         trials=len(found.results),
         sets=len(found.sets),

@@ -1,0 +1,82 @@
+"""Folders that are whole or not there, links to large files, and files that are written in pieces."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from dalda.storage.failures import explained, linked
+from dalda.storage.files import APPEND, NEW, READ, already_there, make_folder, refuse_links, unfinished
+from dalda.storage.lock import lock
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder that is renamed to `out` at the end of the block; a failure leaves nothing.
+
+    What an earlier stop left of it is made anew. Raises StorageError where `out` holds something.
+    """
+    partial = unfinished(out)
+    make_folder(out.parent)
+    with explained(out, "written"):
+        if partial.is_symlink() or out.is_symlink():
+            raise linked(partial if partial.is_symlink() else out)
+        partial.mkdir(exist_ok=True)
+        with lock(partial, f"another process is writing '{out}'; wait for it, or choose another place"):
+            for path in partial.iterdir():  # of an earlier stop
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            try:
+                yield partial
+                if out.is_dir():
+                    os.rmdir(out)
+                os.rename(partial, out)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise already_there(out) from None
+                raise
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path, *, root: Path) -> bool:
+    """Puts a file at a new name below `root`: a hard link (True) where the disk allows it, else a copy."""
+    make_folder(target.parent, root=root)
+    with explained(target, "written"):
+        try:
+            os.link(source.resolve(), target)
+            return True
+        except FileExistsError:
+            raise already_there(target) from None
+        except OSError:
+            with open(os.open(source, READ), "rb") as old, open_new(target, root=root) as new:
+                shutil.copyfileobj(old, new)
+            return False
+
+
+def open_new(path: Path, *, root: Path) -> BinaryIO:
+    """A new file below `root` to write in pieces; for use within `whole_folder`."""
+    make_folder(path.parent, root=root)
+    with explained(path, "written"):
+        return os.fdopen(os.open(path, NEW, 0o666), "wb")
+
+
+def open_append(path: Path, *, keep: bool = True) -> BinaryIO:
+    """An unfinished file of dalda's own to go on with, or to begin anew."""
+    make_folder(path.parent)
+    with explained(path, "written"):
+        if not keep:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        return os.fdopen(os.open(path, APPEND, 0o666), "ab")
+
+
+def move(source: Path, target: Path, *, root: Path | None = None) -> None:
+    """Gives a finished file its name; a link there is refused."""
+    refuse_links(target.parent, root)
+    with explained(target, "written"):
+        if target.is_symlink():
+            raise linked(target)
+        os.replace(source, target)
