@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dalda.errors import UserError
 from dalda.terminal import table
 
 if TYPE_CHECKING:

@@ -51,11 +51,19 @@ def explained(place: Place, action: str) -> Iterator[None]:
 
 def failure(place: Place, action: str, error: OSError) -> StorageError:
     """The StorageError of a system's error."""
+    if isinstance(error, FileExistsError):
+        return already_there(place)
     reason = error.strerror or str(error) or type(error).__name__
     number = errno.ENOENT if isinstance(error, FileNotFoundError) else error.errno or 0
     what, advice = _ADVICE.get(number, (reason, "fix this and run the same command again"))
     kind = NotFound if isinstance(error, FileNotFoundError) else StorageError
     return made(kind, f"'{place}' cannot be {action}: {what}; {advice}", number, reason, place)
+
+
+def already_there(place: Place) -> StorageError:
+    """For a file that is kept, since nothing is overwritten."""
+    sentence = f"'{place}' is there already and is not overwritten; move it or choose another name"
+    return made(AlreadyThere, sentence, errno.EEXIST, "File exists", place)
 
 
 def linked(place: Place) -> StorageError:

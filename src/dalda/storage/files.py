@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dalda.storage.failures import AlreadyThere, Place, StorageError, explained, failure, linked, made
+from dalda.storage.failures import Place, StorageError, already_there, explained, failure, linked
 from dalda.storage.remote import remote
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -68,11 +68,6 @@ def _remove_stale(path: Path) -> None:
                 remove(left)
             except OSError:
                 continue
-
-
-def already_there(place: Place) -> StorageError:
-    sentence = f"'{place}' is there already and is not overwritten; move it or choose another name"
-    return made(AlreadyThere, sentence, errno.EEXIST, "File exists", place)
 
 
 def _put(

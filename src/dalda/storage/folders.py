@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dalda.storage.failures import explained, linked
-from dalda.storage.files import APPEND, NEW, READ, already_there, make_folder, refuse_links, unfinished
+from dalda.storage.failures import already_there, explained, linked
+from dalda.storage.files import APPEND, NEW, READ, make_folder, refuse_links, unfinished
 from dalda.storage.lock import lock
 
 
@@ -17,7 +17,7 @@ from dalda.storage.lock import lock
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder that is renamed to `out` at the end of the block; a failure leaves nothing.
 
-    What an earlier stop left of it is made anew. Raises StorageError where `out` holds something.
+    What an earlier stop left of it is removed first. Raises StorageError where `out` holds something.
     """
     partial = unfinished(out)
     make_folder(out.parent)
@@ -49,7 +49,7 @@ def link_or_copy(source: Path, target: Path, *, root: Path) -> bool:
             os.link(source.resolve(), target)
             return True
         except FileExistsError:
-            raise already_there(target) from None
+            raise
         except OSError:
             with open(os.open(source, READ), "rb") as old, open_new(target, root=root) as new:
                 shutil.copyfileobj(old, new)
@@ -64,7 +64,7 @@ def open_new(path: Path, *, root: Path) -> BinaryIO:
 
 
 def open_append(path: Path, *, keep: bool = True) -> BinaryIO:
-    """An unfinished file of dalda's own to go on with, or to begin anew."""
+    """An unfinished file of dalda's own, to append to or (without `keep`) to begin again."""
     make_folder(path.parent)
     with explained(path, "written"):
         if not keep:
