@@ -11,7 +11,7 @@ TESTS ?= -m "not llm"
 AXE_CORE := 4.14.1
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: help browser screenshots demo test llm lint format docs bench constraints clean
+.PHONY: help browser screenshots demo test llm lint format docs architecture bench constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 20
@@ -52,6 +52,9 @@ screenshots: $(READY)  ## docs/images of the report and of the review page, of a
 docs: $(READY)  ## docs/command-line.md, written from the command line itself
 	mkdir -p build
 	$(BIN)/python tools/command_line_page.py > build/command-line.md && mv build/command-line.md docs/command-line.md
+
+architecture: $(READY)  ## docs/images/data-flow.svg, the figure of docs/architecture.md
+	$(BIN)/python tools/data_flow.py
 
 bench: $(READY)  ## every benchmark, one JSON object each
 	set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark --json; done

@@ -83,3 +83,15 @@ def test_the_tests_that_the_pages_name_are_there() -> None:
     for page in PAGES:
         for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
             assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{page.name}: {test}"
+
+
+def test_the_figure_of_the_architecture_is_current() -> None:
+    """`make architecture` draws it."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import data_flow; print(data_flow.drawing(), end='')"],
+        cwd=ROOT / "tools",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (ROOT / "docs/images/data-flow.svg").read_text(encoding="utf-8") == done.stdout
