@@ -132,7 +132,7 @@ def test_an_image_that_is_not_trusted_is_not_learned(
         run_trial(arms[1], validation, store, SHORT)
 
 
-def test_images_of_more_shots_are_left_out_and_told(
+def test_images_of_more_shots_are_excluded_and_counted(
     store: FeatureStore,
     make_split: Callable[..., FewShotSplit],
     make_samples: Callable[..., tuple[SyntheticImage, ...]],

@@ -61,7 +61,7 @@ def from_transformers(name: str, source: str, row: Row, device: str, **place: An
     if in_cache:
         from huggingface_hub import snapshot_download
 
-        # Given an id, transformers asks the Hub for adapters, and asks again, even when told not to.
+        # Given an id, transformers asks the Hub for adapters, and asks again, even when forbidden to.
         source = snapshot_download(source, **place)
     if load_settings(AutoConfig, source, **place).model_type == "clip":
         from dalda.evaluation.backbones.clip import clip_backbone
