@@ -330,20 +330,20 @@ def _one_class(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "sentence"),
     [(_text_file, "0.jpg"), (_truncated, "x.jpg"), (_empty_class, "empty"), (_one_class, "one class")],
 )
-def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: object, said: str) -> None:
+def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: object, sentence: str) -> None:
     harm(folder)  # type: ignore[operator]
     result = generate(folder, tmp_path / "out")
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (["--shots", "9"], "than the 9"),
         (["--shots", "some"], "--shots"),
@@ -365,10 +365,12 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
         (["--device", "cpu:x"], "cpu:x"),
     ],
 )
-def test_a_wrong_option_is_one_sentence(folder: Path, tmp_path: Path, words: list[str], said: str) -> None:
+def test_a_wrong_option_is_one_sentence(
+    folder: Path, tmp_path: Path, words: list[str], sentence: str
+) -> None:
     result = dalda("augment", folder, "-o", tmp_path / "out", *words)
     assert result.exit_code == 2, result.stdout
-    assert said in result.stderr
+    assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 2
     assert not (tmp_path / "out").exists()
 

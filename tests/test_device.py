@@ -25,7 +25,7 @@ def test_precision() -> None:
     assert dtype_named("bf16", "cpu") == "bf16"
 
 
-def test_memory_that_ran_out_is_told_from_other_errors() -> None:
+def test_memory_that_ran_out_is_not_confused_with_other_errors() -> None:
     words = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
     assert is_out_of_memory(RuntimeError(words))
     assert is_out_of_memory(MemoryError())

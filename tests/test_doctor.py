@@ -69,7 +69,9 @@ def test_models_are_missing_until_all_their_parts_are_there(tmp_path: Path) -> N
     assert missing.found == "not on disk: openai/clip-vit-base-patch16"
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "file" / "cache"))
     (cache,) = [check for check in places() if check.name == "cache"]
@@ -106,7 +108,9 @@ def test_a_package_that_is_gone_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("harm", [ImportError("No module named 'torch'"), OSError("no libcudart.so")])
-def test_a_torch_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, harm: Exception) -> None:
+def test_a_torch_that_cannot_be_loaded_is_reported(
+    monkeypatch: pytest.MonkeyPatch, harm: Exception
+) -> None:
     real = builtins.__import__
 
     def broken(name: str, *rest: Any) -> Any:
@@ -121,7 +125,7 @@ def test_a_torch_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch, 
     assert str(harm) in torch.found
 
 
-def test_folders_that_cannot_be_looked_at_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_cannot_be_looked_at_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: object, **_: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 

@@ -8,12 +8,12 @@ from click.testing import CliRunner, Result
 from tests.workflows.drawn_set import drawn_set
 
 from dalda.cli import app
-from dalda.workflows import clip_of_set as sight
+from dalda.workflows import clip_of_set
 
 
 @pytest.fixture(autouse=True)
 def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sight, "on_disk", lambda _: False)
+    monkeypatch.setattr(clip_of_set, "on_disk", lambda _: False)
 
 
 def dalda(*words: object) -> Result:
@@ -24,9 +24,9 @@ def test_a_report_is_one_file_and_one_object(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, drop=1)
     result = dalda("report", out, "-o", tmp_path / "report.html", "--json")
     assert result.exit_code == 0, result.stderr
-    told = json.loads(result.stdout)
-    assert (told["images"], told["shown"], told["rejected"]) == (11, 11, 0)
-    assert told["megabytes"] == round((tmp_path / "report.html").stat().st_size / 1e6, 2)
+    report = json.loads(result.stdout)
+    assert (report["images"], report["shown"], report["rejected"]) == (11, 11, 0)
+    assert report["megabytes"] == round((tmp_path / "report.html").stat().st_size / 1e6, 2)
     again = dalda("report", out, "-o", tmp_path / "report.html")
     assert again.exit_code == 0, again.stderr
     assert "11 synthetic images were made from 6 real ones." in again.stdout
@@ -37,12 +37,12 @@ def test_an_export_says_what_it_did(tmp_path: Path) -> None:
     result = dalda("export", out, "--to", "hf", "--with-real", "-o", tmp_path / "x")
     assert result.exit_code == 0, result.stderr
     assert "12 synthetic and 6 real images" in result.stdout
-    told = json.loads(dalda("export", out, "--to", "csv", "-o", tmp_path / "x.csv", "--json").stdout)
-    assert (told["synthetic"], told["real"], told["to"]) == (12, 0, "csv")
+    report = json.loads(dalda("export", out, "--to", "csv", "-o", tmp_path / "x.csv", "--json").stdout)
+    assert (report["synthetic"], report["real"], report["to"]) == (12, 0, "csv")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (["report", "nowhere", "-o", "r.html"], "there is no folder"),
         (["report", ".", "-o", "r.html"], "holds neither"),
@@ -54,13 +54,13 @@ def test_an_export_says_what_it_did(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
 ) -> None:
     if "out" in words:
         drawn_set(tmp_path, sources=1, copies=1)
     monkeypatch.chdir(tmp_path)
     result = dalda(*words)
     assert result.exit_code == 2, result.stdout
-    assert said in result.stderr
+    assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "x").exists()

@@ -61,7 +61,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def made(photos: Path, tmp_path: Path) -> Path:
-    """A synthetic set as docs/architecture.md describes it: two images of each, the last ones strays."""
+    """A synthetic set as docs/architecture.md describes it: two images of each, the last ones off-class."""
     return synthetic(tmp_path / "made", photos)
 
 
@@ -102,7 +102,7 @@ def records(made: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (made / "train/metadata.jsonl").open()]
 
 
-def test_all_numbers_are_told_and_saved(photos: Path, made: Path, tmp_path: Path) -> None:
+def test_all_numbers_are_printed_and_saved(photos: Path, made: Path, tmp_path: Path) -> None:
     result = run("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout, parse_constant=pytest.fail)
@@ -180,8 +180,8 @@ def test_what_is_filtered_is_counted_and_recorded(photos: Path, made: Path, tmp_
     lines = [json.loads(line) for line in (tmp_path / "run/excluded.jsonl").open()]
     assert Counter(line["kind"] for line in lines) == excluded
     dropped = {line["request_id"] for line in lines}
-    strays = {f"{place:010}{1:010}" for place in (4, 5)}
-    assert dropped & strays
+    off_class = {f"{place:010}{1:010}" for place in (4, 5)}
+    assert dropped & off_class
     nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-probability", 1)
     assert nothing.exit_code == 2
     assert "passes --min-clip-probability" in nothing.stderr
@@ -206,11 +206,11 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
     words = ("train", photos, "--synthetic", made, *SHORT, "--min-clip-probability", 0.2)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     wanted = answer(*words, "-o", whole)
-    told: list[TrialResult] = []
+    finished: list[TrialResult] = []
 
     def stop(result: TrialResult) -> None:
-        told.append(result)
-        if len(told) == 3:
+        finished.append(result)
+        if len(finished) == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -218,7 +218,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
         stopped = run(*words, "-o", broken)
         assert stopped.exit_code == 130
         assert "what is finished is kept" in stopped.stderr
-        told.clear()
+        finished.clear()
         assert "no result is kept" in run(*words).stderr
     assert len(list((broken / "results").iterdir())) == 3
     assert not (broken / "results.csv").exists()
@@ -331,7 +331,7 @@ def test_each_option_changes_what_is_learned(
     assert report["gains"]["made"]["overall"]["low"] is None
 
 
-def test_evaluate_tells_copies_and_strays(photos: Path, made: Path) -> None:
+def test_evaluate_lists_near_copies_and_off_class_images(photos: Path, made: Path) -> None:
     copied, source = made / f"train/fish/{2:010}{0:010}.png", photos / "train/fish/0.png"
     copied.write_bytes(source.read_bytes())
     words = ("evaluate", made, "--against", photos, "--backbone", "doodle")
@@ -341,9 +341,9 @@ def test_evaluate_tells_copies_and_strays(photos: Path, made: Path) -> None:
     copies = {one["file"]: one for one in report["near_duplicates"]}
     assert copies[str(copied)]["nearest"] == str(source)
     assert report["overall"]["near_duplicates"] == pytest.approx(len(copies) / 12)
-    strays = [one["label"] for one in report["off_class"]]
-    assert len(strays) == pytest.approx(report["overall"]["off_class"] * 12)
-    assert "tree" in strays
+    off_class = [one["label"] for one in report["off_class"]]
+    assert len(off_class) == pytest.approx(report["overall"]["off_class"] * 12)
+    assert "tree" in off_class
     assert report["classes"]["car"]["density"] is None
     result = run(*words)
     assert [line.split()[0] for line in result.stdout.splitlines()[:5]] == ["class", "all", *CLASSES]
@@ -424,7 +424,7 @@ def _broken_image(photos: Path, made: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "sentence"),
     [
         (_another, "None of the 12 synthetic images"),
         (_no_val_class, "tree"),
@@ -438,18 +438,18 @@ def _broken_image(photos: Path, made: Path) -> None:
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(
-    harm: Callable[[Path, Path], None], said: str, photos: Path, made: Path
+    harm: Callable[[Path, Path], None], sentence: str, photos: Path, made: Path
 ) -> None:
     harm(photos, made)
     result = run("train", photos, "--synthetic", made, *SHORT)
     assert result.exit_code == 2, result.stdout
-    assert said in result.stderr
+    assert sentence in result.stderr
     assert len([line for line in result.stderr.splitlines() if line.startswith("dalda: ")]) == 1
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (["--shots", "3"], "fewer than the 3 wanted"),
         (["--feature-views", "0"], "--feature-views"),
@@ -465,10 +465,10 @@ def test_what_cannot_be_trained_is_one_sentence(
         (["--device", "tpu"], "tpu"),
     ],
 )
-def test_a_wrong_option_is_one_sentence(photos: Path, made: Path, words: list[str], said: str) -> None:
+def test_a_wrong_option_is_one_sentence(photos: Path, made: Path, words: list[str], sentence: str) -> None:
     result = run("train", photos, "--synthetic", made, *SHORT, *words)
     assert result.exit_code == 2, result.stdout
-    assert said in result.stderr
+    assert sentence in result.stderr
     assert len([line for line in result.stderr.splitlines() if line.startswith("dalda: ")]) == 1
 
 

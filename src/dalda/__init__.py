@@ -24,6 +24,7 @@ _PUBLIC = {
     "export": "dalda.workflows.export",
     "import_original": "dalda.compat.import_folder",
     "plot": "dalda.workflows.plot",
+    "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.augment",
     "report": "dalda.workflows.report.page",
     "review": "dalda.workflows.review",
@@ -36,6 +37,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from dalda.cli.output.lines import describe as describe
     from dalda.compat.import_folder import import_original as import_original
     from dalda.config import AugmentConfig as AugmentConfig
     from dalda.config import CaptionConfig as CaptionConfig

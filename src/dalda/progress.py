@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from dalda.terminal import printable
+
 PLAIN_SECONDS = 15.0
 LOGGER = logging.getLogger("dalda")
 LOGGER.addHandler(logging.NullHandler())
@@ -34,7 +36,7 @@ _HANDLER.setFormatter(logging.Formatter("%(message)s"))
 def say(line: str) -> None:
     """One line for the person at the terminal: an INFO record of the logger `dalda`."""
     show_log()
-    LOGGER.info(line)
+    LOGGER.info("%s", printable(line))
 
 
 def show_log(level: int = logging.INFO) -> None:

@@ -3,7 +3,8 @@
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -103,11 +104,10 @@ def command_of(name: str, spec: CommandSpec) -> Command:
 
     def run(**values: Any) -> int:
         on = {flag: values.pop(flag + "_") for flag in flags}
-        if on["quiet"]:
-            be_quiet()
         config = config_of(spec, model, values)
         dry = on.get("dry_run", False)
-        result = import_path(spec.dry_run if dry else spec.run)(config)
+        with silence() if on["quiet"] else nullcontext():
+            result = import_path(spec.dry_run if dry else spec.run)(config)
         return show(result, as_json=on["json"], next_step="" if dry or on["quiet"] else step(spec, config))
 
     parameters = [*parameters_of(spec, model), *options]
@@ -119,8 +119,17 @@ def import_path(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def be_quiet() -> None:
-    """Silences progress and notes; errors are still printed."""
+@contextmanager
+def silence() -> Iterator[None]:
+    """No progress and no notes within the block; errors are still printed."""
+    from dalda.progress import LOGGER, quiet
+
+    level = LOGGER.level
+    quiet()
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
 
 
 def show(result: Any, *, as_json: bool, next_step: str) -> int:
