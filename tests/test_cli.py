@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def generate(folder: object, out: Path, *more: object) -> Result:
-    return dalda("augment", folder, "-o", out, "--per-image", 2, "--steps", 2, *more)
+    return dalda("augment", folder, "-o", out, "--per-image", 2, "--steps", 2, "--hold-out", 0, *more)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -155,7 +155,7 @@ def test_datasets_reads_the_folder_as_it_is(folder: Path, tmp_path: Path) -> Non
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
-    report = answer("augment", folder, "-o", tmp_path / "out", "--dry-run", "--steps", 2)
+    report = answer("augment", folder, "-o", tmp_path / "out", "--dry-run", "--steps", 2, "--hold-out", 0)
     assert report["planned"] == 60
     assert isinstance(report["seconds"], float)
     assert not (tmp_path / "out").exists()
@@ -368,7 +368,7 @@ def test_a_bad_data_set_is_one_sentence(folder: Path, tmp_path: Path, harm: obje
 def test_a_wrong_option_is_one_sentence(
     folder: Path, tmp_path: Path, words: list[str], sentence: str
 ) -> None:
-    result = dalda("augment", folder, "-o", tmp_path / "out", *words)
+    result = dalda("augment", folder, "-o", tmp_path / "out", "--hold-out", 0, *words)
     assert result.exit_code == 2, result.stdout
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 2

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from dalda.cli import app
-from dalda.datasets.published import class_names
+from dalda.datasets.class_names import published_classes
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 PER_CLASS = 32
@@ -27,7 +27,7 @@ def make_tree(dataset: str, root: Path) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         os.link(root / "one.jpg", root / name)
 
-    classes = class_names(dataset)
+    classes = published_classes(dataset)
     numbers = range(PER_CLASS)
     if dataset == "pets":
         (root / "annotations").mkdir()
@@ -62,7 +62,7 @@ def test_a_dry_run_of_the_papers_grid(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
     root = make_tree(dataset, tmp_path / "tree")
-    captions = {name: [f"a {name} outside"] for name in class_names(dataset)}
+    captions = {name: [f"a {name} outside"] for name in published_classes(dataset)}
     (tmp_path / "captions").mkdir()
     (tmp_path / "captions" / f"{dataset}.json").write_text(json.dumps(captions))
     words = ["run", str(EXPERIMENTS / f"{dataset}.yaml"), "--root", str(root), "--dry-run", "--json"]

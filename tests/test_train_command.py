@@ -379,7 +379,7 @@ def test_a_mixed_data_set_takes_a_folder_or_samples(photos: Path, made: Path) ->
     assert image.tobytes() == alike[5][0].tobytes()
     for path in (photos / "train").rglob("*.png"):
         path.write_bytes(b"broken")
-    with pytest.raises(dalda.UserError, match="not a image"):
+    with pytest.raises(dalda.UserError, match="not an image"):
         dalda.MixedDataset(real, [], 0.0)[0]
 
 
@@ -434,7 +434,7 @@ def _broken_image(photos: Path, made: Path) -> None:
         (_no_set, "not a folder made by dalda"),
         (_mislabelled, "belongs to another data set"),
         (_lost_image, "run dalda augment again"),
-        (_broken_image, "not a image"),
+        (_broken_image, "not an image"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(

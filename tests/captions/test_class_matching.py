@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from dalda.captions.class_matching import Names, words_of
 from dalda.captions.templates import article
-from dalda.datasets.published import class_names
+from dalda.datasets.class_names import published_classes
 
-FLOWERS = class_names("flowers102")
+FLOWERS = published_classes("flowers102")
 NAMES = Names.of(FLOWERS, {})
 
 

@@ -12,7 +12,7 @@ from dalda.captions.caption_file import read_book
 from dalda.captions.generate import write_captions
 from dalda.captions.validation import Rules
 from dalda.cli import app
-from dalda.datasets.published import class_names
+from dalda.datasets.class_names import published_classes
 from dalda.errors import UserError
 
 PETS = ["pug", "Siamese", "beagle", "Maine Coon", "samoyed"]
@@ -52,7 +52,7 @@ def test_pets_by_the_local_model_need_no_key_and_no_network(
     assert "limit of 3000 tokens" in first["stopped"]
     assert first["tokens_in"] + first["tokens_out"] <= 3000
     book = json.loads(path.read_text())
-    assert 0 < len(book) < len(class_names("pets"))
+    assert 0 < len(book) < len(published_classes("pets"))
     again = json.loads(CliRunner().invoke(app, words).stdout)
     assert again["questions"] > 0
     assert {

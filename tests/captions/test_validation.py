@@ -11,10 +11,11 @@ from dalda.captions.parsing import parse_answer
 from dalda.captions.quality import summary_of
 from dalda.captions.templates import grammar_captions
 from dalda.captions.validation import Rules, estimate_tokens, overlap
-from dalda.datasets.published import PUBLISHED, caption_name, class_names
+from dalda.datasets.class_names import published_classes, wordings_of
+from dalda.datasets.published import PUBLISHED
 
 SPLIT_STRATEGIES = Rules(["rose", "lenten rose", "猫", "{x}", "***"], prefix="best quality, high quality, ")
-FLOWERS = class_names("flowers102")
+FLOWERS = published_classes("flowers102")
 GARDEN = Rules(FLOWERS)
 WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=6), min_size=3, max_size=20)
 
@@ -158,8 +159,8 @@ def test_a_caption_of_two_flowers_is_accepted_for_neither(
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_the_grammar_s_captions_of_the_published_sets_are_accepted(dataset: str) -> None:
-    classes = class_names(dataset)
-    names = {name: caption_name(dataset, name) for name in classes}
+    classes = published_classes(dataset)
+    names = wordings_of(dataset, classes)
     rules = Rules(classes, names, "best quality, high quality, ")
     for name, captions in grammar_captions(classes, 2, 0, names=names).items():
         assert [rules.reason_against(caption, name, ()) for caption in captions] == [None, None]

@@ -17,7 +17,7 @@ from tests.compat.tiny_pets import CONFIGS, make_tiny_pets, write_captions, writ
 from dalda.compat.results import rows_of
 from dalda.compat.study import OriginalProtocol, read_images
 from dalda.config.experiment import Study
-from dalda.datasets.published import class_names
+from dalda.datasets.class_names import published_classes
 from dalda.errors import UserError
 from dalda.types import TrialResult
 from dalda.workflows.trials import base_book, tasks_of
@@ -94,7 +94,7 @@ def check_schema(table: Path) -> None:
         lines = list(csv.reader(file))
     assert lines[0] == COLUMNS
     assert [line[0] for line in lines[1:]] == [str(number) for number in range(len(lines) - 1)]
-    titled = [name.title() for name in class_names("pets")]
+    titled = [name.title() for name in published_classes("pets")]
     metrics = {
         f"{kind}{name}" for kind in ("Loss", "Accuracy") for name in ["", *(f" {one}" for one in titled)]
     }

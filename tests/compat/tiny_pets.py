@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dalda.datasets.published import class_names
+from dalda.datasets.class_names import published_classes
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.seeding import generator_of
@@ -26,7 +26,7 @@ def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
     (root / "images").mkdir()
     for part, name in (("trainval", "trainval.txt"), ("test", "test.txt")):
         lines = ["#Image CLASS-ID SPECIES BREED ID"]
-        for index, label in enumerate(class_names("pets")):
+        for index, label in enumerate(published_classes("pets")):
             for number in range(per_class):
                 stem = f"{label.replace(' ', '_')}_{part}_{number}"
                 rng = generator_of(0, "tiny pets", part, label, number)
@@ -40,7 +40,9 @@ def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
 def write_captions(path: Path) -> Path:
     """What a language model might have written, in the original code's format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    captions = {name: [f"a {name} at night", f"a {name} seen from afar"] for name in class_names("pets")}
+    captions = {
+        name: [f"a {name} at night", f"a {name} seen from afar"] for name in published_classes("pets")
+    }
     path.write_text(json.dumps(captions))
     return path
 

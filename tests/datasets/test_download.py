@@ -16,8 +16,8 @@ import pytest
 from scipy.io import savemat
 
 from dalda.datasets import download as module
+from dalda.datasets.class_names import published_classes
 from dalda.datasets.download import SOURCES, download
-from dalda.datasets.published import class_names
 from dalda.errors import UserError
 
 pytest.importorskip("pooch")
@@ -93,7 +93,9 @@ def noise(name: str, size: int = 400) -> bytes:
 
 
 def pets_files(extra: Entries | None = None) -> dict[str, bytes]:
-    stems = [f"{label.replace(' ', '_')}_{number}" for label in class_names("pets") for number in (1, 2)]
+    stems = [
+        f"{label.replace(' ', '_')}_{number}" for label in published_classes("pets") for number in (1, 2)
+    ]
     lines = "\n".join(f"{stem} {index // 2 + 1} 1 1" for index, stem in enumerate(stems)).encode()
     images: Entries = {f"images/{stem}.jpg": noise(stem) for stem in stems}
     lists: Entries = {"annotations/trainval.txt": lines, "annotations/test.txt": lines}
@@ -112,7 +114,7 @@ def caltech_files() -> dict[str, bytes]:
     top = "101_ObjectCategories"
     images: Entries = {
         f"{top}/{label.replace(' ', '_')}/image_0001.jpg": noise(label)
-        for label in class_names("caltech101")
+        for label in published_classes("caltech101")
     }
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as outer:
@@ -154,7 +156,7 @@ def test_a_data_set_arrives_whole_and_leaves_no_archives(
     offer(mirror, monkeypatch, dataset, files())
     root = tmp_path / "new" / dataset
     catalog = download(dataset, root, mirror.address)
-    assert (catalog.dataset, catalog.classes) == (dataset, class_names(dataset))
+    assert (catalog.dataset, catalog.classes) == (dataset, published_classes(dataset))
     assert sum(name.endswith(".jpg") for name in tree(root)) == images
     assert not (root / ".download").exists()
     assert mirror.asked == [(source.name, None) for source in SOURCES[dataset]]

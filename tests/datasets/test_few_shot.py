@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dalda.datasets.few_shot import (
-    half_of,
-    reference_order,
+    SPLIT_STRATEGIES,
+    SplitStrategy,
+    part_of,
     sample_few_shot,
     split_as_json,
     stratified_order,
@@ -20,21 +21,10 @@ COUNTS = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 SEEDS = st.integers(0, 2**32)
 
 
-@given(counts=COUNTS, seed=SEEDS)
-def test_the_reference_draws_all_classes_from_one_generator(counts: list[int], seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    expected = [rng.permutation(count).tolist() for count in counts]
-    assert [order.tolist() for order in reference_order(counts, seed)] == expected
-
-
-def test_the_reference_order_of_one_seed_as_it_was_written_down() -> None:
-    assert [order.tolist() for order in reference_order([4, 3], 0)] == [[2, 0, 1, 3], [2, 1, 0]]
-
-
 @given(count=st.integers(0, 40), seed=SEEDS)
 def test_halves_are_the_whole_and_differ_by_one_at_most(count: int, seed: int) -> None:
-    order = reference_order([count], seed)[0]
-    train, val = half_of(order, "train"), half_of(order, "val")
+    order = stratified_order(["a"], [count], seed)[0]
+    train, val = part_of(order, "train", 0.5), part_of(order, "val", 0.5)
     assert [*train, *val] == order.tolist()
     assert 0 <= len(train) - len(val) <= 1
 
@@ -71,12 +61,12 @@ def two_lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def names(catalog: ImageDataset, **request: object) -> list[str]:
-    split = sample_few_shot(catalog, **request)  # type: ignore[arg-type]
+    split = sample_few_shot(catalog, **{"hold_out": 0.0, **request})  # type: ignore[arg-type]
     return [example.path.relative_to(catalog.root).as_posix() for example in split.images]
 
 
 def test_every_image_of_a_plain_folder_is_an_example_in_file_order(one_list: Path) -> None:
-    split = sample_few_shot(read_folder(one_list))
+    split = sample_few_shot(read_folder(one_list), hold_out=0)
     assert [path.path for path in split.images] == sorted(one_list.glob("*/*.png"))
     assert all(example.sha256 == sha256_of(example.path) for example in split.images)
     assert all(example.label == example.path.parent.name for example in split.images)
@@ -99,7 +89,7 @@ def test_shots_of_a_plain_folder_are_the_first_of_the_permutation(one_list: Path
 
 def test_val_of_a_plain_folder_is_its_own_part_in_file_order(two_lists: Path) -> None:
     expected = [path.relative_to(two_lists).as_posix() for path in sorted(two_lists.glob("val/*/*.png"))]
-    for hold_out in (False, True):
+    for hold_out in (0.0, 0.5):
         assert names(read_folder(two_lists), part="val", hold_out=hold_out) == expected
         assert len(names(read_folder(two_lists), hold_out=hold_out)) == 13
 
@@ -118,8 +108,8 @@ def test_a_halved_folder_halves_each_of_its_lists(two_lists: Path) -> None:
 def test_without_a_validation_part_there_is_none_unless_asked_for(one_list: Path) -> None:
     catalog = read_folder(one_list)
     with pytest.raises(UserError, match="has no validation part"):
-        sample_few_shot(catalog, part="val")
-    train, val = names(catalog, hold_out=True), names(catalog, part="val", hold_out=True)
+        sample_few_shot(catalog, part="val", hold_out=0)
+    train, val = names(catalog, hold_out=0.5), names(catalog, part="val", hold_out=0.5)
     assert sorted(train + val) == sorted(names(catalog))
 
 
@@ -136,13 +126,11 @@ def test_splits_nest_in_shots_and_share_nothing_between_parts(
 ) -> None:
     catalog = read_folder(two_lists if two else one_list, halved=halved)
     small, large = (
-        sample_few_shot(
-            catalog, seed=seed, shots=shots, split_strategy=split_strategy, hold_out=True
-        ).images
+        sample_few_shot(catalog, seed=seed, shots=shots, split_strategy=split_strategy, hold_out=0.5).images
         for shots in (few, 3)
     )
     val = sample_few_shot(
-        catalog, part="val", seed=seed, split_strategy=split_strategy, hold_out=True
+        catalog, part="val", seed=seed, split_strategy=split_strategy, hold_out=0.5
     ).images
     for label in catalog.classes:
         of_small = [example for example in small if example.label == label]
@@ -177,13 +165,14 @@ def test_another_seed_draws_other_examples(one_list: Path) -> None:
     [
         ({"shots": 8}, "class 'cat' has 7 images for train, fewer than the 8 wanted"),
         (
-            {"shots": 4, "hold_out": True},
+            {"shots": 4, "hold_out": 0.5},
             "class 'dog' has 3 images for train of 6, the others being held out",
         ),
         ({"shots": 0}, "0 shots are too few"),
         ({"part": "test"}, "no part 'test': choose one of train, val"),
-        ({"split_strategy": "best"}, "no split rule 'best': choose one of original, stratified"),
+        ({"split_strategy": "best"}, "no split strategy 'best': choose one of stratified, original"),
         ({"seed": -1}, "the seed -1 is negative"),
+        ({"hold_out": 1.0}, "1 of the images cannot be held out"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(one_list: Path, request_: dict[str, object], words: str) -> None:
@@ -194,12 +183,12 @@ def test_what_cannot_be_drawn_is_said(one_list: Path, request_: dict[str, object
 def test_a_class_of_one_image_has_none_to_hold_out(tmp_path: Path) -> None:
     folder_of(tmp_path, {"cat": 1, "dog": 4})
     with pytest.raises(UserError, match="class 'cat' has 0 images for val of 1"):
-        sample_few_shot(read_folder(tmp_path), part="val", hold_out=True)
+        sample_few_shot(read_folder(tmp_path), part="val", hold_out=0.5)
 
 
 def test_a_split_as_json_has_paths_relative_to_the_root(tmp_path: Path) -> None:
     folder_of(tmp_path, {"cat": 1, "dog": 2})
-    assert split_as_json(sample_few_shot(read_folder(tmp_path, "mine"), seed=4)) == {
+    assert split_as_json(sample_few_shot(read_folder(tmp_path, "mine"), seed=4, hold_out=0)) == {
         "dataset": "mine",
         "seed": 4,
         "shots": None,
@@ -211,3 +200,23 @@ def test_a_split_as_json_has_paths_relative_to_the_root(tmp_path: Path) -> None:
             {"path": "dog/01.png", "label": "dog"},
         ],
     }
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(0, 60), hold_out=st.floats(0, 0.99), seed=SEEDS)
+def test_a_share_is_held_out_rounded_down(count: int, hold_out: float, seed: int) -> None:
+    order = stratified_order(["a"], [count], seed)[0]
+    train, val = part_of(order, "train", hold_out), part_of(order, "val", hold_out)
+    assert [*train, *val] == order.tolist()
+    assert count * hold_out - 1 < len(val) <= count * hold_out + 1e-6
+    assert len(train) > 0 or count == 0
+
+
+def test_a_registered_strategy_draws(one_list: Path) -> None:
+    def last(classes: object, counts: list[int], seed: int) -> list[np.ndarray]:
+        return [np.arange(count)[::-1] for count in counts]
+
+    strategy = SplitStrategy(last)  # type: ignore[arg-type]
+    SPLIT_STRATEGIES.register("last first", strategy)
+    found = names(read_folder(one_list), shots=1, split_strategy="last first")
+    assert found == ["cat/06.png", "dog/05.png", "fox/08.png"]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dalda.datasets.registry import caption_name, read_catalog, read_folder
+from dalda.datasets.class_names import wording_of
+from dalda.datasets.image_folder import refuse_output_inside
+from dalda.datasets.registry import read_catalog, read_folder
 from dalda.errors import UserError
 
 
@@ -54,9 +56,7 @@ def test_train_may_be_the_name_of_a_class(tmp_path: Path) -> None:
     assert read_folder(tmp_path).classes == ("train", "tram")
 
 
-@pytest.mark.parametrize(
-    "name", ["猫", "a∕b", "a\\b", "..", "caf" + "e\u0301", "<b>&", "tab\there", "con "]
-)
+@pytest.mark.parametrize("name", ["猫", "a∕b", "a\\b", "..", "caf" + "e\u0301", "<b>&", "con "])
 def test_a_class_may_be_called_anything(tmp_path: Path, name: str) -> None:
     name = "odd" + name
     put(tmp_path / name, "1.png")
@@ -157,7 +157,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_names_that_are_not_unicode_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "plain", "1.png")
     put(tmp_path / "odd\udce9", "1.png")
-    with pytest.raises(UserError, match=r"not valid Unicode \('odd\\udce9'\)"):
+    with pytest.raises(UserError, match=r"not valid Unicode.* \('odd\\udce9'\)"):
         read_folder(tmp_path)
 
 
@@ -183,11 +183,85 @@ def test_a_published_set_needs_a_root_and_a_folder_has_none(tmp_path: Path) -> N
     ],
 )
 def test_a_caption_gets_words_that_read_well(dataset: str, label: str, wording: str) -> None:
-    assert caption_name(dataset, label) == wording
+    assert wording_of(dataset, label) == wording
 
 
 def test_a_place_that_is_no_text_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    with pytest.raises(UserError, match="not valid Unicode: rename it"):
+    with pytest.raises(UserError, match="not valid Unicode text: rename it"):
         read_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["tab\there", "dog\r", "two\nlines", "\x1b[31mred"])
+def test_a_name_with_a_control_character_is_refused(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "cat", "a.png")
+    put(tmp_path / name, "a.png")
+    with pytest.raises(UserError, match="control character") as refused:
+        read_folder(tmp_path)
+    assert str(refused.value).isprintable()
+
+
+LAYOUTS = [
+    (train, held_out)
+    for train in ("train", "Training", "TRAIN")
+    for held_out in ("val", "valid", "Validation", "VAL", "test", "testing", "dev", "Eval")
+]
+
+
+@pytest.mark.parametrize(("train", "held_out"), LAYOUTS)
+def test_parts_have_many_names(tmp_path: Path, train: str, held_out: str) -> None:
+    for part in (train, held_out):
+        put(tmp_path / part / "cat", f"{part}.png")
+        put(tmp_path / part / "dog", f"{part}.png")
+    parts = read_folder(tmp_path).parts
+    assert parts["train"]["cat"] == (tmp_path / train / "cat" / f"{train}.png",)
+    assert parts["val"]["dog"] == (tmp_path / held_out / "dog" / f"{held_out}.png",)
+
+
+def test_a_part_that_is_not_used_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part in ("train", "valid", "test", "unlabelled"):
+        put(tmp_path / part / "cat", f"{part}.png")
+        put(tmp_path / part / "dog", f"{part}.png")
+    assert read_folder(tmp_path).parts["val"]["cat"][0].name == "valid.png"
+    assert "'train' and 'valid' are used; not used: test, unlabelled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pair", [("train", "Train"), ("train", "training"), ("val", "VAL")])
+def test_two_parts_of_one_kind_are_refused(tmp_path: Path, pair: tuple[str, str]) -> None:
+    for part in {"train", *pair}:
+        put(tmp_path / part / "cat", "a.png")
+        put(tmp_path / part / "dog", "a.png")
+    with pytest.raises(UserError, match=r"has the parts .* rename one"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["test tube", "dev", "eval", "valid-stamp", "test", "val", "Training day"])
+def test_a_class_may_be_called_like_a_part(tmp_path: Path, name: str) -> None:
+    put(tmp_path / name, "a.png")
+    put(tmp_path / "zebra", "a.png")
+    data = read_folder(tmp_path)
+    assert (set(data.classes), set(data.parts)) == ({name, "zebra"}, {"train"})
+
+
+@pytest.mark.parametrize(
+    ("out", "inside"), [("more", True), ("dog/more", True), (".", True), ("../out", False)]
+)
+def test_output_among_the_classes_is_refused(tmp_path: Path, out: str, inside: bool) -> None:
+    for name in ("cat", "dog"):
+        put(tmp_path / "set" / name, "a.png")
+    data = read_folder(tmp_path / "set")
+    if inside:
+        with pytest.raises(UserError, match="lies among the classes"):
+            refuse_output_inside(tmp_path / "set" / out, data)
+    else:
+        refuse_output_inside(tmp_path / "set" / out, data)
+
+
+def test_output_beside_the_parts_is_harmless(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        put(tmp_path / "train" / name, "a.png")
+    data = read_folder(tmp_path)
+    refuse_output_inside(tmp_path / "out", data)
+    with pytest.raises(UserError, match="lies among the classes"):
+        refuse_output_inside(tmp_path / "train" / "out", data)

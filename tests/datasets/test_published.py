@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from dalda.datasets.class_names import published_classes
 from dalda.datasets.few_shot import sample_few_shot, split_as_json
 from dalda.datasets.image_folder import ImageDataset
-from dalda.datasets.published import class_names
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
 
@@ -24,7 +24,7 @@ def touch(path: Path) -> None:
 
 def make_pets(root: Path, *, inside: str = "") -> Listed:
     """Lists whose lines are not sorted by class, with a comment, as in the archive."""
-    classes = class_names("pets")
+    classes = published_classes("pets")
     listed: Listed = {}
     (root / "annotations").mkdir(parents=True)
     for part, name, per_class in (("train", "trainval.txt", 9), ("val", "test.txt", 8)):
@@ -46,7 +46,7 @@ def make_pets_with_a_folder_of_images(root: Path) -> Listed:
 
 
 def make_flowers102(root: Path) -> Listed:
-    classes = class_names("flowers102")
+    classes = published_classes("flowers102")
     labels = np.random.default_rng(6).permutation(np.repeat(np.arange(1, len(classes) + 1), 9))
     root.mkdir(parents=True)
     savemat(root / "imagelabels.mat", {"labels": labels[None, :].astype(np.uint8)})
@@ -59,7 +59,7 @@ def make_flowers102(root: Path) -> Listed:
 
 def make_caltech101(root: Path) -> Listed:
     listed: dict[str, list[str]] = {}
-    for index, label in enumerate(class_names("caltech101")):
+    for index, label in enumerate(published_classes("caltech101")):
         folder = label.replace(" ", "_").capitalize() if index % 3 else label.replace(" ", "_")
         names = [
             f"101_ObjectCategories/{folder}/image_{number:04d}.jpg" for number in range(1, 9 + index % 4)
@@ -86,7 +86,7 @@ def expected_examples(
     """METHOD.md's rule once more, with a plain slice for the halves (the first has the odd one)."""
     rng = np.random.default_rng(seed)
     found = []
-    for label in class_names(dataset):
+    for label in published_classes(dataset):
         paths = listed.get(part, listed.get("both", {}))[label]
         ids = rng.permutation(len(paths)).tolist()
         middle = (len(ids) + 1) // 2
@@ -114,7 +114,7 @@ def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Li
                     "seed": seed,
                     "shots": shots,
                     "part": part,
-                    "classes": list(class_names(dataset)),
+                    "classes": list(published_classes(dataset)),
                     "examples": expected_examples(listed, dataset, part, seed, shots),
                 }
 

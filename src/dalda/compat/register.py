@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dalda.compat.splits import ORIGINAL
 from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules, Study
+from dalda.datasets.few_shot import SPLIT_STRATEGIES
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportForm, ExportImage
 from dalda.types import TrialResult
 from dalda.workflows.protocols import PROTOCOLS, StudyProtocol
@@ -53,3 +55,4 @@ PROTOCOL_RULES.register("original", RULES)
 EXPORT_FORMS.register("original", ExportForm(_export, holds_real_images=False))
 RUN_READERS.register("original", _read_run)
 PROTOCOLS.register("original", _protocol)
+SPLIT_STRATEGIES.register("original", ORIGINAL)

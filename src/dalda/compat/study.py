@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class OriginalProtocol(StudyProtocol):
     """`--original` changes captions and training; `original_csv` and `resume` concern files alone."""
 
-    def base_caption(self, study: Study, dataset: str, class_name: str) -> str:
+    def base_caption(self, study: Study, label: str, wording: str) -> str:
         if study.original:
-            return f"a photo of a {class_name.replace(' ', '_')}"
-        return super().base_caption(study, dataset, class_name)
+            return f"a photo of a {label.replace(' ', '_')}"
+        return super().base_caption(study, label, wording)
 
     def leftovers(self, folder: Path) -> set[str]:
         return {path.name for path in tables_in(folder).values()}

@@ -29,5 +29,8 @@ class DataConfig(Strict):
     """Real images per class; all (None in Python) is no limit."""
     seed: int = Content(0, ge=0)
     """The seed of all randomness."""
+    hold_out: float = Content(0.5, ge=0, lt=1)
+    """The share of a data set without a validation part that is held out for validation, the same by every
+    command; 0 uses all for training."""
     split_strategy: Literal["original", "stratified"] = Content("original")
     """How a split chooses images: as the original code does, or stratified."""

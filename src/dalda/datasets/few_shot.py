@@ -1,7 +1,9 @@
-"""Few-shot splits: the original code's split_strategy, exactly, and one of ours that nests."""
+"""Few-shot splits: which images are learned from, and which are held out for validation."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +12,45 @@ from numpy.typing import NDArray
 from dalda.datasets.image_folder import PARTS, ImageDataset
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
+from dalda.registry import Registry
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, RealImage
 
 Indices = NDArray[np.int64]
-SPLIT_STRATEGIES = ("original", "stratified")
+HOLD_OUT = 0.5
+"""The share of a folder without a validation part that is held out, unless told otherwise."""
 
 
-def reference_order(counts: Sequence[int], seed: int) -> list[Indices]:
-    """For each class of `counts` images a permutation of them, all from one generator, class by class."""
-    generator = np.random.default_rng(seed)
-    return [generator.permutation(count) for count in counts]
+@dataclass(frozen=True)
+class SplitStrategy:
+    """How images are drawn: for (classes, counts, seed) a permutation of each class's images."""
+
+    orders: Callable[[Sequence[str], Sequence[int], int], list[Indices]]
+    halves_each_list: bool = False
+    """Whether train and validation lists of a data set marked `halved` are halved each; the lists of others
+    stay as they are, and a single list is shared between both parts."""
 
 
 def stratified_order(classes: Sequence[str], counts: Sequence[int], seed: int) -> list[Indices]:
-    """The same with a generator per class, so that a class is drawn alike whatever the others hold."""
+    """A permutation for each class from a generator of its own, whatever the other classes hold."""
     return [
         generator_of(seed, "split", label).permutation(count)
         for label, count in zip(classes, counts, strict=True)
     ]
 
 
-def half_of(order: Indices, part: str) -> Indices:
-    """The first half for train, the second for val; the first is the larger of an odd number."""
-    return np.array_split(order, 2)[PARTS.index(part)]
+SPLIT_STRATEGIES: Registry[SplitStrategy] = Registry({"stratified": SplitStrategy(stratified_order)})
+"""The split strategies by name."""
+
+
+def part_of(order: Indices, part: str, hold_out: float) -> Indices:
+    """The part of a class's permutation: the last `hold_out` of it, rounded down, is for validation."""
+    first = len(order) - held_out_count(len(order), hold_out)
+    return order[:first] if part == "train" else order[first:]
+
+
+def held_out_count(count: int, hold_out: float) -> int:
+    return math.floor(count * hold_out + 1e-9)
 
 
 def sample_few_shot(
@@ -43,39 +60,34 @@ def sample_few_shot(
     seed: int = 0,
     shots: int | None = None,
     split_strategy: str = "original",
-    hold_out: bool = False,
+    hold_out: float = HOLD_OUT,
 ) -> FewShotSplit:
-    """The examples of one part: `shots` of each class (None is all), in class order.
+    """The images of one part: `shots` of each class (None is all), in class order.
 
-    `original` halves the lists of a catalog that says so; `stratified` halves only the list that two parts
-    must share, and so leaves the parts disjoint. Elsewhere every image is an example: in file order or, for
-    some shots, the first of a seeded permutation. `hold_out` lets a folder without a validation part
-    share its train list between both. Splits of rising shots nest, by either rule. A file that cannot be
-    read has no hash: whoever opens it says so, or goes on without.
-    Raises UserError for more shots than a class has images, and for a part that is not there.
+    A data set without a validation part is shared: `hold_out` of each class, by seed and strategy, is for
+    validation and never in train, whichever command asks; 0 keeps all in train. Otherwise every image of
+    the part is in: in file order or, for some shots, the first of a seeded permutation. Splits of rising
+    shots nest. A file that cannot be read has no hash: whoever opens it reports it. Raises UserError for
+    more shots than a class has images, and for a part that does not exist.
     """
-    _check_request(part, seed, shots, split_strategy)
-    shared = "val" not in catalog.parts and (catalog.halved or hold_out)
-    if part not in catalog.parts and not shared:
+    _check_request(part, seed, shots, split_strategy, hold_out)
+    strategy = SPLIT_STRATEGIES[split_strategy]
+    has_validation = "val" in catalog.parts
+    if part == "val" and not has_validation and not (catalog.halved or hold_out):
         raise UserError(
-            f"{catalog.root} has no validation part: add a folder 'val', or have some of train held out"
+            f"{catalog.root} has no validation part: add a folder 'val', or hold some out with --hold-out"
         )
+    held_out = HOLD_OUT if catalog.halved else hold_out
+    if has_validation and not (catalog.halved and strategy.halves_each_list):
+        held_out = 0.0
     files = catalog.parts.get(part, catalog.parts["train"])
-    halved = shared or (catalog.halved and split_strategy == "original")
-    drawn = _draw(catalog.classes, files, part, seed, shots, split_strategy, halved)
+    drawn = _draw(catalog.classes, files, part, seed, shots, strategy, held_out)
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(_hash, (path for _, path in drawn))
-    examples = tuple(
+    images = tuple(
         RealImage(path, label, sha256) for (label, path), sha256 in zip(drawn, hashes, strict=True)
     )
-    return FewShotSplit(catalog.dataset, catalog.root, part, seed, shots, catalog.classes, examples)
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except UserError:
-        return ""
+    return FewShotSplit(catalog.dataset, catalog.root, part, seed, shots, catalog.classes, images)
 
 
 def split_as_json(split: FewShotSplit) -> dict[str, object]:
@@ -87,10 +99,17 @@ def split_as_json(split: FewShotSplit) -> dict[str, object]:
         "part": split.part,
         "classes": list(split.classes),
         "examples": [
-            {"path": example.path.relative_to(split.root).as_posix(), "label": example.label}
-            for example in split.images
+            {"path": image.path.relative_to(split.root).as_posix(), "label": image.label}
+            for image in split.images
         ],
     }
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except UserError:
+        return ""
 
 
 def _draw(
@@ -99,41 +118,40 @@ def _draw(
     part: str,
     seed: int,
     shots: int | None,
-    split_strategy: str,
-    halved: bool,
+    strategy: SplitStrategy,
+    held_out: float,
 ) -> list[tuple[str, Path]]:
-    """(class, file) of each example."""
+    """(class, file) of each image."""
     counts = [len(files[label]) for label in classes]
-    if not halved and shots is None:
+    if not held_out and shots is None:
         orders = [np.arange(count) for count in counts]
-    elif split_strategy == "original":
-        orders = reference_order(counts, seed)
     else:
-        orders = stratified_order(classes, counts, seed)
+        orders = strategy.orders(classes, counts, seed)
     drawn: list[tuple[str, Path]] = []
     for label, order in zip(classes, orders, strict=True):
-        # A class that a published set's own lists leave bare is no mistake of the user's.
+        # A class that a published set's own lists leave empty is no mistake of the user's.
         if len(order) == 0:
             continue
-        ids = half_of(order, part) if halved else order
-        if len(ids) < (shots or 1):
-            of = f" of {len(order)}, the others being held out" if halved else ""
+        numbers = part_of(order, part, held_out) if held_out else order
+        if len(numbers) < (shots or 1):
+            others = f" of {len(order)}, the others being held out" if held_out else ""
             raise UserError(
-                f"class '{label}' has {len(ids)} images for {part}{of}, fewer than the {shots or 1} wanted:"
-                " ask for fewer shots or add images"
+                f"class '{label}' has {len(numbers)} images for {part}{others}, fewer than the "
+                f"{shots or 1} wanted: ask for fewer shots or add images"
             )
-        drawn += [(label, files[label][index]) for index in ids[:shots]]
+        drawn += [(label, files[label][number]) for number in numbers[:shots]]
     return drawn
 
 
-def _check_request(part: str, seed: int, shots: int | None, split_strategy: str) -> None:
+def _check_request(part: str, seed: int, shots: int | None, split_strategy: str, hold_out: float) -> None:
     if part not in PARTS:
         raise UserError(f"there is no part '{part}': choose one of {', '.join(PARTS)}")
     if split_strategy not in SPLIT_STRATEGIES:
-        raise UserError(
-            f"there is no split rule '{split_strategy}': choose one of {', '.join(SPLIT_STRATEGIES)}"
-        )
+        known = ", ".join(SPLIT_STRATEGIES)
+        raise UserError(f"there is no split strategy '{split_strategy}': choose one of {known}")
     if shots is not None and shots < 1:
         raise UserError(f"{shots} shots are too few: ask for at least 1 image a class, or for all")
     if seed < 0:
         raise UserError(f"the seed {seed} is negative: choose 0 or a larger one")
+    if not 0 <= hold_out < 1:
+        raise UserError(f"{hold_out:g} of the images cannot be held out: choose at least 0 and less than 1")

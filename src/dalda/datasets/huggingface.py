@@ -1,26 +1,25 @@
 """Data sets that the `datasets` library reads: from the Hub, or from a local folder of its files."""
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
-from dalda.datasets.image_folder import ClassFiles, ImageDataset
+from dalda.datasets.class_names import same_name
+from dalda.datasets.image_folder import ClassFiles, ImageDataset, choose_parts
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import progress, say
 from dalda.storage import write
 
-VALIDATION_NAMES = ("validation", "val", "valid", "dev", "test")
-
 
 def read_hugging_face(name: str, cache: Path | None = None) -> ImageDataset:
     """The catalog of `datasets.load_dataset(name)`, its images written once into a cache folder.
 
-    Train is the split 'train' or the only one, val the first of VALIDATION_NAMES. Classes come in the data
-    set's own order. Scripts of a data set are never run. Raises UserError for what has no labelled images.
+    The only split is train; of several, those that are called as the parts of a folder are used. Classes
+    come in the data set's own order. Scripts of a data set are never run. Raises UserError for what has no
+    labelled images.
     """
     try:
         import datasets
@@ -62,11 +61,12 @@ def _load(name: str) -> dict[str, Any]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"hf:{name} cannot be loaded ({reason}): check the name and the network") from error
     splits = dict(found) if isinstance(found, dict) else {"train": found}
-    if "train" not in splits and len(splits) > 1:
+    if len(splits) == 1:
+        return {"train": next(iter(splits.values()))}
+    chosen = choose_parts(splits, f"hf:{name}")
+    if not chosen:
         raise UserError(f"hf:{name} has no split 'train' but {', '.join(splits)}: choose another data set")
-    train = splits.pop("train") if "train" in splits else splits.popitem()[1]
-    held_out = next((splits[key] for key in VALIDATION_NAMES if key in splits), None)
-    return {"train": train} if held_out is None else {"train": train, "val": held_out}
+    return {part: splits[split] for part, split in chosen.items()}
 
 
 def _columns(table: Any, what: str) -> tuple[str, str]:
@@ -98,7 +98,7 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
     names = (
         feature.names if isinstance(feature, datasets.ClassLabel) else sorted(set(table[label]) - {None})
     )
-    found: dict[str, list[Path]] = {unicodedata.normalize("NFC", str(name)): [] for name in names}
+    found: dict[str, list[Path]] = {same_name(str(name)): [] for name in names}
     rows = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     unlabelled = 0
     with progress(f"reading {what}", len(rows)) as bar:
@@ -110,7 +110,7 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
                 continue
             path = folder / (hashlib.sha256(content).hexdigest() + suffix)
             _put(content, path)
-            found[unicodedata.normalize("NFC", name)].append(path)
+            found[same_name(name)].append(path)
     if unlabelled:
         say(f"{unlabelled} rows of {what} have no image or no label, and are left out")
     return {key: tuple(files) for key, files in found.items() if files}

@@ -1,14 +1,20 @@
-"""A folder of class folders, read as it is: what there is, in which order, and nothing guessed."""
+"""A folder of class folders: its parts, classes and image files, in a fixed order."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from dalda.datasets.class_names import same_name
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import say
 
 PARTS = ("train", "val")
+TRAINING_NAMES = ("train", "training")
+VALIDATION_NAMES = ("val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation")
+"""What validation parts are called, first those that are validation parts by name."""
 ClassFiles = dict[str, tuple[Path, ...]]
 
 
@@ -20,22 +26,41 @@ class ImageDataset:
     root: Path
     classes: tuple[str, ...]
     parts: dict[str, ClassFiles]
-    """'train', and 'val' where the data set has a list of its own for it: class to files, in order."""
+    """'train', and 'val' where the data set has one: class to files, in order."""
     halved: bool = False
-    """Train takes the first half of its permuted list and val the second of its own (of the only list
-    where there is one), as in the original code. Else every image of a part is an example."""
+    """Whether a part may be one half of its list, by the split strategy; otherwise it is all of it."""
+
+
+@cache
+def note(line: str) -> None:
+    """A line for the person at the terminal, once in a process: a data set may be read several times."""
+    say(f"note: {line}")
 
 
 def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = False) -> ImageDataset:
-    """The catalog of `folder` or, when there is one, of `folder/train` with `folder/val` or `folder/test`.
+    """The data set in `folder`: its class folders, or those of its training and validation parts.
 
     A class is called as its folder (Unicode NFC); classes and files are sorted by name; hidden ones are
-    left out. Raises UserError for anything that is not at least two classes with images in each.
+    left out. Parts are called as in TRAINING_NAMES and VALIDATION_NAMES, in upper or lower case; what is
+    not used is said.
+    Raises UserError for anything that is not at least two classes with images in each.
     """
     try:
         return _read(folder, dataset, halved)
     except OSError as error:
         raise unreadable(folder, error) from error
+
+
+def refuse_output_inside(out: Path, data: ImageDataset) -> None:
+    """Raises UserError for an output folder that would be read as a class, or as images of one."""
+    target = out.expanduser().resolve()
+    for files in data.parts.values():
+        folders = [paths[0].parent for paths in files.values() if paths]
+        for place in {path.parent for path in folders if same_name(path.name) in files}:
+            if target.is_relative_to(place.resolve()):
+                raise UserError(
+                    f"'{out}' lies among the classes of {data.root}: choose a folder outside of it"
+                )
 
 
 def unreadable(place: Path, error: OSError) -> UserError:
@@ -48,17 +73,17 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
         raise UserError(f"there is no folder {folder}: name a folder of class folders")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name a folder of class folders")
-    if not _is_text(str(folder)):
-        raise UserError(f"the folder {str(folder)!a} has a name that is not valid Unicode: rename it")
-    parts = {part: _class_files(place) for part, place in _places(folder).items()}
+    if not _is_printable(str(folder)):
+        raise UserError(f"the folder {str(folder)!a} has a name that is not valid Unicode text: rename it")
+    places = _places(folder)
+    parts = {part: _class_files(place) for part, place in places.items()}
     classes = tuple(parts["train"])
     if len(classes) == 1:
         raise UserError(f"{folder} has only one class ('{classes[0]}'): a classifier needs at least two")
     if "val" in parts and set(parts["val"]) != set(classes):
         odd = sorted(set(parts["val"]) ^ set(classes))[0]
-        raise UserError(
-            f"class '{odd}' is in one part of {folder} only: give train and val the same classes"
-        )
+        names = f"'{places['train'].name}' and '{places['val'].name}'"
+        raise UserError(f"class '{odd}' is in one part of {folder} only: give {names} the same classes")
     return ImageDataset(dataset or folder.resolve().name, folder, classes, parts, halved)
 
 
@@ -66,8 +91,11 @@ def visible(folder: Path) -> list[Path]:
     """What a folder holds, hidden entries left out, sorted by name."""
     found = sorted((path for path in folder.iterdir() if path.name[:1] != "."), key=lambda path: path.name)
     for path in found:
-        if not _is_text(path.name):
-            raise UserError(f"a name in {folder} is not valid Unicode ({path.name!a}): rename it")
+        if not _is_printable(path.name):
+            raise UserError(
+                f"a name in {folder} is not valid Unicode, or has a control character ({path.name!a}): "
+                "rename it"
+            )
     return found
 
 
@@ -76,16 +104,40 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
+def choose_parts(names: Iterable[str], what: object) -> dict[str, str]:
+    """The names of the training and validation parts among those of a data set; what is left over is said.
+
+    Empty where none is a training part. Raises UserError for two of one kind.
+    """
+    listed = list(names)
+    chosen: dict[str, str] = {}
+    for part, known in (("train", TRAINING_NAMES), ("val", VALIDATION_NAMES)):
+        for word in known:
+            found = [name for name in listed if name.casefold() == word]
+            if len(found) > 1:
+                raise UserError(f"{what} has the parts '{found[0]}' and '{found[1]}': rename one")
+            if found:
+                chosen.setdefault(part, found[0])
+    if "train" not in chosen:
+        return {}
+    both = [name for name in listed if name.casefold() in TRAINING_NAMES and name != chosen["train"]]
+    if both:
+        raise UserError(f"{what} has the parts '{chosen['train']}' and '{both[0]}': rename one")
+    unused = [name for name in listed if name not in chosen.values()]
+    if unused:
+        used = " and ".join(f"'{name}'" for name in chosen.values())
+        note(f"of {what} the parts {used} are used; not used: {', '.join(sorted(unused))}")
+    return chosen
+
+
 def _places(folder: Path) -> dict[str, Path]:
     """Where the parts lie. A 'train' that holds images beside other classes is itself a class."""
     names = {path.name: path for path in visible(folder) if path.is_dir()}
-    train = names.get("train")
-    if train is None:
+    training = [path for name, path in names.items() if name.casefold() in TRAINING_NAMES]
+    others = {name for name in names if name.casefold() not in (*TRAINING_NAMES, *VALIDATION_NAMES)}
+    if not training or (others and not any(path.is_dir() for path in visible(training[0]))):
         return {"train": folder}
-    if set(names) - {"train", "val", "test"} and not any(path.is_dir() for path in visible(train)):
-        return {"train": folder}
-    held_out = names.get("val") or names.get("test")
-    return {"train": train} if held_out is None else {"train": train, "val": held_out}
+    return {part: names[name] for part, name in choose_parts(names, folder).items()}
 
 
 def _class_files(folder: Path) -> ClassFiles:
@@ -93,10 +145,10 @@ def _class_files(folder: Path) -> ClassFiles:
     found: ClassFiles = {}
     odd = [path for path in entries if is_image(path)]
     for place in (path for path in entries if path.is_dir()):
-        label = unicodedata.normalize("NFC", place.name)
-        held = visible(place)
-        files = tuple(path for path in held if is_image(path))
-        odd += [path for path in held if not is_image(path)]
+        label = same_name(place.name)
+        inside = visible(place)
+        files = tuple(path for path in inside if is_image(path))
+        odd += [path for path in inside if not is_image(path)]
         if not files:
             raise UserError(f"class '{label}' has no images in {place}: add some, or take the folder away")
         if label in found:
@@ -107,15 +159,16 @@ def _class_files(folder: Path) -> ClassFiles:
     if not found:
         raise UserError(f"{folder} has no class folders: make one folder of images per class in it")
     if odd:
-        say(
+        note(
             f"{len(odd)} entries of {folder} are not images in a class folder and are left out, as {odd[0]}"
         )
     return dict(sorted(found.items()))
 
 
-def _is_text(name: str) -> bool:
+def _is_printable(name: str) -> bool:
+    """Whether a name can be written in UTF-8, in one cell of a table and on a terminal."""
     try:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return not any(unicodedata.category(letter) == "Cc" for letter in name)

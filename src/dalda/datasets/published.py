@@ -1,41 +1,13 @@
 """The three published data sets, in the folder layouts that the original code reads."""
 
-import json
 from collections.abc import Iterable
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
-from dalda.datasets.image_folder import ClassFiles, ImageDataset, unreadable, visible
+from dalda.datasets.class_names import published_classes
+from dalda.datasets.image_folder import ClassFiles, ImageDataset, note, unreadable, visible
 from dalda.errors import UserError
-from dalda.progress import say
-
-
-class _Names(TypedDict):
-    class_names: list[str]
-    names_for_captions: dict[str, str]
-
-
-@cache
-def _names() -> dict[str, _Names]:
-    written = resources.files("dalda.datasets").joinpath("classes.json").read_text(encoding="utf-8")
-    names: dict[str, _Names] = json.loads(written)
-    return names
-
-
-def class_names(dataset: str) -> tuple[str, ...]:
-    """The classes of a published data set, in the order that its labels count."""
-    return tuple(_names()[dataset]["class_names"])
-
-
-def caption_name(dataset: str, label: str) -> str:
-    """The words for a class in a caption: in one line, without underscores, and so that they read well."""
-    if dataset in _names() and label in _names()[dataset]["names_for_captions"]:
-        return _names()[dataset]["names_for_captions"][label]
-    return " ".join(label.replace("_", " ").split()) or label
 
 
 def read_pets(root: Path) -> ImageDataset:
@@ -43,7 +15,7 @@ def read_pets(root: Path) -> ImageDataset:
 
     A line is `STEM CLASS_ID SPECIES BREED_ID`; the image is `STEM.jpg` in the root or in `images`.
     """
-    classes = class_names("pets")
+    classes = published_classes("pets")
     needed = [root / "annotations" / "trainval.txt", root / "annotations" / "test.txt"]
     _require("pets", root, needed)
     there = {
@@ -65,7 +37,7 @@ def read_pets(root: Path) -> ImageDataset:
 
 def read_flowers102(root: Path) -> ImageDataset:
     """Oxford Flowers 102: `jpg/*.jpg` sorted by name, labels counted from 1 in `imagelabels.mat`."""
-    classes = class_names("flowers102")
+    classes = published_classes("flowers102")
     _require("flowers102", root, [root / "jpg", root / "imagelabels.mat"])
     images = [path for path in visible(root / "jpg") if path.suffix == ".jpg"]
     labels = _flower_labels(root / "imagelabels.mat", len(classes))
@@ -83,7 +55,7 @@ def read_caltech101(root: Path) -> ImageDataset:
 
     A class is called as its folder, in lower case and with spaces; others are left out.
     """
-    classes = class_names("caltech101")
+    classes = published_classes("caltech101")
     inner = root / "101_ObjectCategories"
     _require("caltech101", root, [] if root.name == inner.name else [root])
     top = inner if inner.is_dir() else root
@@ -120,7 +92,7 @@ def _published(
     if len(bare) == len(classes):
         raise UserError(f"{root} lists no images: {_how_to_get(dataset, root)}")
     if bare:
-        say(f"{dataset}: {len(bare)} of {len(classes)} classes have no images, the first '{bare[0]}'")
+        note(f"{dataset}: {len(bare)} of {len(classes)} classes have no images, the first '{bare[0]}'")
     return ImageDataset(dataset, root, classes, parts, halved=True)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.datasets.image_folder import ImageDataset, read_folder
-from dalda.datasets.published import PUBLISHED, caption_name, read_published
+from dalda.datasets.published import PUBLISHED, read_published
 from dalda.errors import UserError
 from dalda.registry import Registry
 
@@ -13,7 +13,6 @@ __all__ = [
     "DATASETS",
     "DatasetRow",
     "ImageDataset",
-    "caption_name",
     "made_for",
     "read_catalog",
     "read_folder",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
 from dalda.evaluation.mixing import Draws, Pool, draw, pool_of
@@ -133,7 +134,7 @@ def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str
 
 def class_wordings(split: FewShotSplit) -> dict[str, str]:
     """The classes by label, as captions and CLIP read them, in the split's order."""
-    return {name: name for name in split.classes}
+    return wordings_of(split.dataset, split.classes, split.root)
 
 
 def image_file(item: RealImage | SyntheticImage) -> ImageFile:

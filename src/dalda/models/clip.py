@@ -77,6 +77,12 @@ class Clip:
         return cls(model.eval().requires_grad_(False).to(device), tokenizer, processor, device)
 
     @property
+    def size(self) -> int:
+        """Side in pixels of the square that the model reads."""
+        side: int = self.model.config.vision_config.image_size
+        return side
+
+    @property
     def scale(self) -> float:
         """What multiplies a cosine to give a logit."""
         return float(self.model.logit_scale.exp())

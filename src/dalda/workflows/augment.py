@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dalda.captions.caption_file import assign_captions
 from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.image_io import open_source
 from dalda.datasets.registry import made_for
 from dalda.device import device_named
@@ -24,9 +25,8 @@ from dalda.progress import progress, say
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.loading import load_model, load_scorer, token_counter
-from dalda.workflows.real_images import score_examples, split_of
+from dalda.workflows.real_images import load_dataset, score_examples, split_of, usable
 from dalda.workflows.reports import AugmentDryRun, AugmentReport
-from dalda.workflows.source_images import usable
 
 if TYPE_CHECKING:
     from dalda.generation.backends.stable_diffusion import Renderer
@@ -69,17 +69,15 @@ class AugmentPlan:
         return self.contents.get("preset.clip", self.preset.clip)
 
 
-def decide(
-    config: AugmentConfig, scores: Sequence[float] | None = None, *, hold_out: bool = False
-) -> AugmentPlan:
+def decide(config: AugmentConfig, scores: Sequence[float] | None = None) -> AugmentPlan:
     """FewShotSplit, captions, scores and lambda, up to the plan; scores are computed only where needed.
 
     Those that the folder was begun with hold, whatever `scores` says: they decide the requests.
-    `hold_out` keeps half of a folder without a validation part out of it, as training does.
     """
     preset = preset_of(config)
     policy = policy_named(config.ip_adapter_scale, config.scale_sampling)
-    split, skipped = usable(split_of(config, hold_out=hold_out), config.on_bad_image)
+    refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
+    split, skipped = usable(split_of(config), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
     contents = contents_of(config.model, preset)
     known = _scores_of(config, preset, contents, split, scores)

@@ -7,7 +7,8 @@ from dalda.captions.caption_file import read_book
 from dalda.captions.templates import grammar_captions
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
-from dalda.datasets.registry import DATASETS, PHOTOS, caption_name
+from dalda.datasets.class_names import wordings_of
+from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.types import FewShotSplit
@@ -25,7 +26,7 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
     from dalda.captions.generate import write_captions as write
 
     preset = preset_named(config.model)
-    dataset, classes = config.dataset or "", classes_in(config)
+    dataset, (classes, names) = config.dataset or "", classes_in(config)
     return write(
         classes,
         config.out,
@@ -34,7 +35,7 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
         per_class=config.per_class,
         domain=config.domain,
         dataset=dataset,
-        names={name: caption_name(dataset, name) for name in classes},
+        names=names,
         words=VOCABULARIES[DATASETS.get(dataset, PHOTOS).vocabulary],
         seed=config.seed,
         concurrency=config.concurrency,
@@ -44,12 +45,16 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
     )
 
 
-def classes_in(config: CaptionConfig) -> tuple[str, ...]:
-    """The classes of the data set, or the lines of the list. Raises UserError for neither or both."""
+def classes_in(config: CaptionConfig) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The classes of the data set, or the lines of the list, and their wordings.
+
+    Raises UserError for neither or both.
+    """
     if (config.dataset is None) == (config.classes is None):
         raise UserError("name either a data set or a list of classes with --classes, one of the two")
     if config.dataset is not None:
-        return load_dataset(config.dataset, config.root).classes
+        data = load_dataset(config.dataset, config.root)
+        return data.classes, wordings_of(data.dataset, data.classes, data.root)
     assert config.classes is not None
     try:
         lines = config.classes.read_text(encoding="utf-8-sig").splitlines()
@@ -57,7 +62,8 @@ def classes_in(config: CaptionConfig) -> tuple[str, ...]:
         raise UserError(
             f"the list of classes '{config.classes}' cannot be read; name a text file"
         ) from None
-    return tuple(line.strip() for line in lines if line.strip())
+    classes = tuple(line.strip() for line in lines if line.strip())
+    return classes, wordings_of("", classes)
 
 
 def captions_for(
@@ -66,5 +72,5 @@ def captions_for(
     """Captions per class: the user's file or, without one, the grammar's."""
     if captions is not None:
         return read_book(captions, split.classes)
-    names = {name: caption_name(split.dataset, name) for name in split.classes}
+    names = wordings_of(split.dataset, split.classes, split.root)
     return grammar_captions(split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names)

@@ -2,7 +2,7 @@
 
 from dalda.config import EvaluateConfig
 from dalda.workflows.loading import load_features
-from dalda.workflows.real_images import checked, load_dataset, split_of
+from dalda.workflows.real_images import checked, split_of
 from dalda.workflows.reports import EvaluateReport, NearDuplicate, OffClassImage
 from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
 
@@ -16,8 +16,7 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     from dalda.evaluation.generative_metrics import evaluate as measure
 
     made = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
-    hold_out = config.split == "val" and "val" not in load_dataset(config.dataset, config.root).parts
-    split = checked(split_of(config, config.split, hold_out=hold_out))
+    split = checked(split_of(config, config.split))
     backbone = backbone_for(config, config.backbone)
     store = load_features(backbone, config.device)
     clip = store if isinstance(store.backbone, ZeroShot) else load_features("clip", config.device)

@@ -216,7 +216,7 @@ class _Bench:
         assert config is not None
         config = config.model_copy(update={"out": place_of(config.out, existing)})
         task.write_captions()
-        decided = decide(config, hold_out=task.hold_out)
+        decided = decide(config)
         missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)
         decided = replace(decided, plan=GenerationPlan(missing))
         store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
@@ -247,7 +247,7 @@ class _Bench:
         trial = Trial(
             task.spec.arm,
             config.seed,
-            checked(task.split),
+            checked(task.split, task.validation),
             samples,
             config.synthetic_probability,
             config.mixing if samples else "per-image-replacement",

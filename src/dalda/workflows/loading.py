@@ -1,16 +1,14 @@
 """Models by the names that users give them; each is loaded by the stage that uses it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.cache import cache_folder
-from dalda.datasets.image_io import open_image, sha256_of
+from dalda.datasets.image_io import open_image
 from dalda.device import device_named, dtype_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.models.presets import Preset
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import nn
 
     from dalda.captions.validation import CountTokens
@@ -68,15 +66,8 @@ def load_features(
 
     found = load_backbone(backbone, device_named(device))
     return FeatureStore(
-        found, _open_image, views=views, transforms=transforms, folder=cache_folder("features")
+        found, open_image, views=views, transforms=transforms, folder=cache_folder("features")
     )
-
-
-def _open_image(path: Path, *, sha256: str, shorter: int) -> "Image.Image":
-    image = open_image(path)
-    if sha256_of(path) != sha256:
-        raise UserError(f"{path} has changed since this command began: run it again")
-    return image
 
 
 def on_disk(folder_or_id: str) -> bool:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from dalda.captions.templates import base_caption
 from dalda.config.experiment import Study
-from dalda.datasets.registry import caption_name
 from dalda.registry import Registry
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 
@@ -23,9 +22,9 @@ Curves = dict[str, list[list[float]]]
 class StudyProtocol:
     """The hooks of a run. This one is ours; another protocol overrides what it does differently."""
 
-    def base_caption(self, study: Study, dataset: str, class_name: str) -> str:
+    def base_caption(self, study: Study, label: str, wording: str) -> str:
         """The paper's plain caption of a class."""
-        return base_caption(caption_name(dataset, class_name))
+        return base_caption(wording)
 
     def leftovers(self, folder: Path) -> set[str]:
         """Names of files in a new run folder that are left alone and do not keep a run from starting."""

@@ -1,23 +1,28 @@
-"""From a data set to its few examples and their scores."""
+"""From a data set to its few images, checked before any work begins, and their CLIP class probabilities."""
 
 import csv
 import io
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import DataConfig
-from dalda.datasets.few_shot import sample_few_shot
-from dalda.datasets.image_io import DECODERS, check_image, open_image
+from dalda.datasets.class_names import split_wordings
+from dalda.datasets.few_shot import held_out_count, sample_few_shot
+from dalda.datasets.image_folder import note
+from dalda.datasets.image_io import DECODERS, check_image, check_source, open_image
+from dalda.datasets.leakage import leaks
 from dalda.datasets.registry import ImageDataset, read_catalog
 from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
-from dalda.progress import progress
+from dalda.progress import progress, say
 from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.loading import load_scorer
-from dalda.workflows.source_images import refuse_unread
 
 if TYPE_CHECKING:
     from dalda.models.clip import Clip
@@ -28,40 +33,89 @@ def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
     return read_catalog(dataset, root)
 
 
-def split_of(config: DataConfig, part: str = "train", *, hold_out: bool = False) -> FewShotSplit:
-    """The examples that the configuration names."""
+def split_of(config: DataConfig, part: str = "train") -> FewShotSplit:
+    """The images of a part that the configuration names; what is held out of train is said."""
+    data = load_dataset(config.dataset, config.root)
+    if "val" not in data.parts and not data.halved and config.hold_out:
+        counts = [len(files) for files in data.parts["train"].values()]
+        if held_out := sum(held_out_count(count, config.hold_out) for count in counts):
+            note(
+                f"{data.root} has no validation part: {held_out} of its {sum(counts)} images are held out "
+                "for validation, the same by every command with this seed (--hold-out 0 uses all)"
+            )
     return sample_few_shot(
-        load_dataset(config.dataset, config.root),
+        data,
         part=part,
         seed=config.seed,
         shots=config.shots if part == "train" else None,
         split_strategy=config.split_strategy,
-        hold_out=hold_out,
+        hold_out=config.hold_out,
     )
 
 
-def checked(split: FewShotSplit) -> FewShotSplit:
-    """The split, once every image of it has been opened. Raises UserError for the first bad one."""
+def checked(split: FewShotSplit, validation: FewShotSplit | None = None) -> FewShotSplit:
+    """The split, once every image of it has been opened; leakage within it and to `validation` is said.
+
+    Raises UserError for the first bad image.
+    """
+    others = () if validation is None else validation.images
     with ThreadPoolExecutor(DECODERS) as pool:
-        list(pool.map(_check, split.images))
+        signatures = list(pool.map(_signature, (*split.images, *others)))
+    count = len(split.images)
+    for sentence in leaks(split.images, signatures[:count], others, signatures[count:]):
+        note(sentence)
     return split
 
 
-def _check(example: RealImage) -> None:
-    check_image(example.path)
-    refuse_unread(example)
+def usable(split: FewShotSplit, on_bad_image: str) -> tuple[FewShotSplit, tuple[str, ...]]:
+    """The split without its bad images, and a sentence on each of these; leakage between classes is said.
+
+    An image is bad when it is broken, no image at all, or too small or narrow to make new ones from. Raises
+    UserError for the first one where `on_bad_image` is `stop`, and where `skip` leaves a class empty.
+    """
+    with ThreadPoolExecutor(DECODERS) as pool:
+        results = list(pool.map(_signature_or_fault, split.images))
+    bad = tuple(result for result in results if isinstance(result, str))
+    pairs = zip(split.images, results, strict=True)
+    good = [(image, result) for image, result in pairs if isinstance(result, bytes)]
+    if bad and on_bad_image == "stop":
+        more = f", and so {len(bad) - 1} more of {len(results)}" if len(bad) > 1 else ""
+        raise UserError(f"{bad[0]}{more}; --on-bad-image skip goes on without")
+    empty = {image.label for image in split.images} - {image.label for image, _ in good}
+    if empty:
+        raise UserError(f"no image of the class '{min(empty)}' is left: {bad[0]}")
+    if bad:
+        say(f"note: {len(bad)} of {len(results)} images are left out, as {bad[0]}")
+    for sentence in leaks([image for image, _ in good], [signature for _, signature in good]):
+        note(sentence)
+    return replace(split, images=tuple(image for image, _ in good)), bad
+
+
+def _signature_or_fault(image: RealImage) -> bytes | str:
+    try:
+        return _signature(image, check_source)
+    except UserError as error:
+        return str(error)
+
+
+@lru_cache(maxsize=50_000)
+def _signature(image: RealImage, check: Callable[..., bytes] = check_image) -> bytes:
+    """An image's signature, from the very bytes that its hash is of. Raises UserError for a bad image."""
+    signature = check(image.path, image.sha256 or None)
+    if not image.sha256:
+        raise UserError(f"{image.path} could not be read at first: run again")
+    return signature
 
 
 def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
-    """Path, class and CLIP class probability of each example; written as a new CSV file where one is
-    named."""
+    """Path, class and CLIP class probability of each image; in a new CSV file where one is named."""
     if out is not None:
         new_file(out)
     split = checked(split_of(config))
     scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
     rows: list[dict[str, Any]] = [
-        {"path": one.path.as_posix(), "label": one.label, "source_clip_probability": value}
-        for one, value in zip(split.images, scores, strict=True)
+        {"path": image.path.as_posix(), "label": image.label, "source_clip_probability": value}
+        for image, value in zip(split.images, scores, strict=True)
     ]
     if out is not None:
         file = io.StringIO(newline="")
@@ -73,16 +127,16 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
 
 
 def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
-    """The CLIP class probability of each example, in the split's order; each distinct image is looked at
-    once."""
+    """The CLIP class probability of each image, in the split's order; distinct ones are computed once."""
     from dalda.device import is_out_of_memory
 
-    wanted = {(one.sha256, one.label): (one.path, one.label) for one in split.images}
+    numbers = {label: number for number, label in enumerate(split.classes)}
+    wanted = {(one.sha256, one.label): (one.path, numbers[one.label]) for one in split.images}
+    found: dict[tuple[str, str], float] = {}
     with progress("score", len(wanted)) as bar:
-        found = {}
-        numbers = {label: number for number, label in enumerate(split.classes)}
-        items = [(path, numbers[label]) for path, label in wanted.values()]
-        scored = scorer.scores(items, split.classes, open_image)
+        scored = scorer.scores(
+            wanted.values(), split_wordings(split), partial(open_image, shorter=2 * scorer.size)
+        )
         try:
             for key, value in zip(wanted, scored, strict=True):
                 found[key] = value

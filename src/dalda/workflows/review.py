@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.cache import cache_folder
+from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError, first_line
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.progress import say
@@ -72,9 +73,9 @@ def clip_probabilities_of(out: Path, images: Sequence[SyntheticImage]) -> list[f
     classes = classes_of(SyntheticDataset.existing(out))
     if len(classes) < 2:
         raise UserError("there is one class only, so CLIP has nothing to choose from")
-    values = clip_probabilities(
-        images, {name: name for name in classes}, sight_of(read_settings(out), "auto")
-    )
+    settings = read_settings(out)
+    words = wordings_of(str(settings.get("dataset")), classes)
+    values = clip_probabilities(images, words, sight_of(settings, "auto"))
     return [round(float(value), 5) for value in values]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dalda.config import ClassifierConfig, DataConfig, TrainConfig
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
@@ -57,6 +58,7 @@ def train(config: TrainConfig) -> TrainReport:
 def _trained(config: TrainConfig) -> TrainReport:
     started, out = time.monotonic(), config.out
     if out is not None:
+        refuse_output_inside(out, load_dataset(config.dataset, config.root))
         refuse_foreign(out, SETTINGS, "dalda train")
     split, validation = parts_of(config)
     sets = sets_of(config)
@@ -109,10 +111,8 @@ def _results(
 
 def parts_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
     """The few examples to learn from and the images to be tested on; held out where no part is."""
-    catalog = load_dataset(config.dataset, config.root)
-    hold_out = "val" not in catalog.parts
-    split = checked(split_of(config, hold_out=hold_out))
-    return split, checked(split_of(config, "val", hold_out=hold_out))
+    validation = split_of(config, "val")
+    return checked(split_of(config), validation), validation
 
 
 def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:

@@ -9,6 +9,7 @@ from dalda.captions.caption_file import write_book
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
+from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import folder_name
 from dalda.methods.scale_policy import policy_named
@@ -18,7 +19,7 @@ from dalda.types import FewShotSplit
 from dalda.workflows.augment import preset_of
 from dalda.workflows.captions import captions_for
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.real_images import load_dataset, split_of
+from dalda.workflows.real_images import split_of
 from dalda.workflows.synthetic_sets import backbone_for
 
 
@@ -29,7 +30,6 @@ class Task:
     spec: TrialSpec
     split: FewShotSplit
     validation: FewShotSplit
-    hold_out: bool
     synthetic: AugmentConfig | None
     """The set, with its folder and its caption file; None for real images only."""
     base: Mapping[str, Sequence[str]] | None
@@ -63,14 +63,12 @@ class Task:
 def tasks_of(study: Study) -> list[Task]:
     """The trials in their order; nothing is written. Raises UserError for what cannot be run."""
     specs = trials_of(study)
-    catalog = load_dataset(study.dataset, study.root)
-    hold_out = "val" not in catalog.parts and not catalog.halved
     splits: dict[tuple[str, int, int | None], FewShotSplit] = {}
 
     def drawn(config: DataConfig, part: str = "train") -> FewShotSplit:
         key = (part, config.seed, config.shots if part == "train" else None)
         if key not in splits:
-            splits[key] = split_of(config, part, hold_out=hold_out)
+            splits[key] = split_of(config, part)
         return splits[key]
 
     tasks = []
@@ -102,7 +100,7 @@ def tasks_of(study: Study) -> list[Task]:
                 sorted(rejected(config.out)) if config and not spec.train.ignore_review else [],
             ]
         )
-        tasks.append(Task(spec, split, validation, hold_out, config, base, set_id, sources, id_))
+        tasks.append(Task(spec, split, validation, config, base, set_id, sources, id_))
     return tasks
 
 
@@ -144,7 +142,8 @@ def filled(template: str, spec: TrialSpec) -> str:
 def base_book(study: Study, split: FewShotSplit) -> dict[str, list[str]]:
     """The paper's plain caption for each class, in the wording of the study's protocol."""
     caption = protocol_of(study).base_caption
-    return {name: [caption(study, split.dataset, name)] for name in split.classes}
+    words = wordings_of(split.dataset, split.classes, split.root)
+    return {label: [caption(study, label, wording)] for label, wording in words.items()}
 
 
 def _examples(split: FewShotSplit) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dalda.captions.quality import summary_of
 from dalda.captions.validation import Rules
-from dalda.datasets.registry import caption_name
+from dalda.datasets.class_names import wording_of
 from dalda.models.presets import SHIPPED
 from dalda.workflows.report.sources import Material, source_of
 
@@ -34,7 +34,7 @@ def caption_facts(material: Material) -> dict[str, str]:
         if caption not in captions:
             captions.append(caption)
     dataset = str(material.settings.get("dataset", ""))
-    rules = Rules(list(book), {label: caption_name(dataset, label) for label in book}, prefix)
+    rules = Rules(list(book), {label: wording_of(dataset, label) for label in book}, prefix)
     against = [
         reason
         for label, captions in book.items()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dalda.cli import app
+from dalda.config import TrainConfig
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.types import FewShotSplit, RealImage
-from dalda.workflows.real_images import checked
-from dalda.workflows.source_images import usable
+from dalda.workflows.real_images import checked, split_of, usable
 
 
 def noise(width: int = 40, height: int = 30) -> Image.Image:
@@ -54,7 +56,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "point.png": (lambda path: noise(1, 1).save(path), "1 x 1 pixels, too small"),
     "strip.png": (lambda path: noise(20_000, 10).save(path), "20000 x 10 pixels, too long a strip"),
     "torn.jpg": (lambda path: path.write_bytes(torn()), "truncated"),
-    "fake.png": (lambda path: path.write_text("<html>"), "not a image"),
+    "fake.png": (lambda path: path.write_text("<html>"), "not an image"),
     "empty.png": (lambda path: path.write_bytes(b""), "empty file"),
 }
 
@@ -67,6 +69,7 @@ def torn() -> bytes:
 
 def augment(folder: Path, *words: object) -> Result:
     fixed = ["augment", folder, "--per-image", 1, "--steps", 1, "--ip-adapter-scale", "uniform"]
+    fixed += ["--hold-out", 0]
     return CliRunner().invoke(app, [str(word) for word in (*fixed, *words)])
 
 
@@ -74,7 +77,7 @@ def augment(folder: Path, *words: object) -> Result:
 def folder(tmp_path: Path) -> Path:
     for name in ("car", "tree"):
         (tmp_path / "set" / name).mkdir(parents=True)
-        noise().save(tmp_path / "set" / name / "usual.png")
+        noise(40, 30 + len(name)).save(tmp_path / "set" / name / "usual.png")
     return tmp_path / "set"
 
 
@@ -119,7 +122,10 @@ MEMORY = Path("/proc/self/mem")
 @pytest.mark.skipif(not MEMORY.is_file(), reason="needs a file that can be listed but not read")
 def test_a_file_that_cannot_be_read_is_a_bad_image_like_any_other(folder: Path, tmp_path: Path) -> None:
     (folder / "car" / "lost.png").symlink_to(MEMORY)
-    for words in (["augment", folder, "-o", tmp_path / "out"], ["score", folder]):
+    for words in (
+        ["augment", folder, "--hold-out", 0, "-o", tmp_path / "out"],
+        ["score", folder, "--hold-out", 0],
+    ):
         stopped = CliRunner().invoke(app, [str(word) for word in words])
         assert stopped.exit_code == 2
         assert "lost.png" in stopped.stderr
@@ -130,7 +136,7 @@ def test_a_file_that_cannot_be_read_is_a_bad_image_like_any_other(folder: Path, 
 
 
 def test_an_example_without_a_hash_is_never_used(folder: Path) -> None:
-    split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
+    split = split_with(folder / "car" / "usual.png", folder / "tree" / "usual.png")
     unread = replace(split, images=tuple(replace(one, sha256="") for one in split.images))
     with pytest.raises(UserError, match="could not be read at first"):
         usable(unread, "stop")
@@ -138,18 +144,56 @@ def test_an_example_without_a_hash_is_never_used(folder: Path) -> None:
         checked(unread)
 
 
-def split_of(*paths: Path) -> FewShotSplit:
-    examples = tuple(RealImage(path, path.parent.name, path.name) for path in paths)
+def split_with(*paths: Path) -> FewShotSplit:
+    examples = tuple(RealImage(path, path.parent.name, sha256_of(path)) for path in paths)
     return FewShotSplit("folder", Path(), "train", 0, None, ("car", "tree"), examples)
 
 
 def test_a_class_without_any_usable_image_is_refused(folder: Path) -> None:
     (folder / "tree" / "usual.png").write_text("no image")
-    split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
+    split = split_with(folder / "car" / "usual.png", folder / "tree" / "usual.png")
     with pytest.raises(UserError, match="no image of the class 'tree' is left"):
         usable(split, "skip")
 
 
 def test_a_good_split_stays_as_it_is(folder: Path) -> None:
-    split = split_of(folder / "car" / "usual.png", folder / "tree" / "usual.png")
+    split = split_with(folder / "car" / "usual.png", folder / "tree" / "usual.png")
     assert usable(split, "stop") == (split, ())
+
+
+def test_what_training_holds_out_is_never_a_source(folder: Path, tmp_path: Path) -> None:
+    """A folder without a validation part is split once: no image is generated from a held-out one."""
+    for number in range(5):
+        for height, name in ((30, "car"), (50, "tree")):
+            noise(40 + number, height).save(folder / name / f"more{number}.png")
+    words = ["augment", folder, "-o", tmp_path / "out", "--per-image", 1, "--steps", 1]
+    words += ["--ip-adapter-scale", "uniform"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.stderr
+    assert "6 of its 12 images are held out for validation" in result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out/train/metadata.jsonl").open()]
+    config = TrainConfig(dataset=str(folder), backbone="doodle")
+    train, validation = split_of(config), split_of(config, "val")
+    assert {line["source_sha256"] for line in lines} == {image.sha256 for image in train.images}
+    assert len(lines) == 6
+    assert {image.sha256 for image in train.images}.isdisjoint(image.sha256 for image in validation.images)
+    assert len(train.images) == len(validation.images) == 6
+
+
+def test_leakage_is_said_once_and_plainly(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same image in two classes, before anything is generated or trained."""
+    shutil.copy(folder / "car/usual.png", folder / "tree/copy.png")
+    split = split_of(TrainConfig(dataset=str(folder), backbone="doodle", hold_out=0))
+    usable(split, "stop")
+    checked(split)
+    text = capsys.readouterr().err
+    assert text.count("images are in two classes") == 1
+    assert "car/usual.png and" in text
+
+
+@pytest.mark.parametrize("command", ["augment", "train"])
+def test_output_inside_the_data_set_is_refused_at_once(folder: Path, command: str) -> None:
+    result = CliRunner().invoke(app, [command, str(folder), "-o", str(folder / "more")])
+    assert result.exit_code == 2
+    assert "lies among the classes" in result.stderr
+    assert not (folder / "more").exists()

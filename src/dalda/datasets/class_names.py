@@ -1,0 +1,82 @@
+"""Class names: the label is the folder's name; captions, CLIP and head initialisation read its wording."""
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dalda.errors import UserError
+from dalda.types import FewShotSplit
+
+WORDINGS_FILE = "class_names.csv"
+"""In a data set's folder: a line FOLDER,WORDING for each class that is called otherwise."""
+LARGEST_FILE = 10_000_000
+
+
+def same_name(text: str) -> str:
+    """A name in composed Unicode: a Mac's disk gives the decomposed form of the same letters."""
+    return unicodedata.normalize("NFC", text)
+
+
+@cache
+def _published() -> Any:
+    text = resources.files("dalda.datasets").joinpath("classes.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def published_classes(dataset: str) -> tuple[str, ...]:
+    """The classes of a published data set, in the order of its labels."""
+    return tuple(_published()[dataset]["class_names"])
+
+
+def wordings_of(dataset: str, classes: Iterable[str], root: Path | None = None) -> dict[str, str]:
+    """The wording of each class by its label: `german_shepherd` is "german shepherd".
+
+    A file `class_names.csv` in `root` goes first, then the wordings of a published data set. Raises
+    UserError for a file that is no such table, and for a class in it that the data set does not have.
+    """
+    labels = list(classes)
+    chosen = {} if root is None else _read(root / WORDINGS_FILE, labels)
+    return {label: chosen.get(label) or wording_of(dataset, label) for label in labels}
+
+
+def split_wordings(split: FewShotSplit) -> list[str]:
+    """The wordings of a split's classes, in their order."""
+    return list(wordings_of(split.dataset, split.classes, split.root).values())
+
+
+def wording_of(dataset: str, label: str) -> str:
+    """The wording of one class, in one line and with spaces for underscores."""
+    published = _published().get(dataset, {}).get("names_for_captions", {})
+    return published.get(label) or " ".join(label.replace("_", " ").split()) or label
+
+
+def _read(path: Path, labels: list[str]) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+        raise UserError(f"'{path}' is not a table of class names: write lines of FOLDER,WORDING")
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"'{path}' cannot be read ({error}): write lines of FOLDER,WORDING") from error
+    if rows and rows[0] == ["folder", "wording"]:
+        rows = rows[1:]
+    found: dict[str, str] = {}
+    for number, row in enumerate((row for row in rows if row), 1):
+        if len(row) != 2 or not (wording := " ".join(row[1].split())):
+            raise UserError(f"entry {number} of '{path}' is not FOLDER,WORDING: correct it")
+        label = same_name(row[0])
+        if label not in labels:
+            raise UserError(
+                f"'{path}' names the class '{label}', which the data set does not have: correct it"
+            )
+        if label in found:
+            raise UserError(f"'{path}' names the class '{label}' twice: remove one")
+        found[label] = wording
+    return found

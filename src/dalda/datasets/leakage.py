@@ -1,0 +1,98 @@
+"""Leakage: the same image, or nearly the same, in train and validation or in two classes."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dalda.datasets.image_io import SIGNATURE_SIDE
+from dalda.types import RealImage
+
+Signature = bytes
+"""As `image_io.check_image` gives it: an image in a few RGB pixels."""
+NEAR = 0.2
+"""Distance of two signatures, of mean 0 and length 1, up to which one image is a copy of the other:
+smaller or compressed again. Different photographs are at 0.8 and more."""
+FLAT = 2.0
+"""Standard deviation, of 255 levels, below which a signature shows nothing."""
+ROWS = 1024
+COARSE = 4
+
+
+def leaks(
+    train: Sequence[RealImage],
+    train_signatures: Sequence[Signature],
+    validation: Sequence[RealImage] = (),
+    validation_signatures: Sequence[Signature] = (),
+) -> list[str]:
+    """A sentence for each kind of leakage, with its count and an example; empty where there is none.
+
+    Images are compared by hash, then by signature: train with validation, and train between its classes. A
+    thousand images with ten thousand take about a second.
+    """
+    found = []
+    a, b = _features(train_signatures), _features(validation_signatures)
+    across = list(_pairs(train, a, validation, b))
+    if across:
+        one, other = across[0]
+        count = len({image.path for _, image in across})
+        found.append(
+            f"{count} of {len(validation)} validation images are also in train, or nearly the same as one "
+            f"there, as {one.path} and {other.path}: accuracies will be too high; take them out of one part"
+        )
+    mixed = [(one, other) for one, other in _pairs(train, a, train, a) if one.label < other.label]
+    if mixed:
+        one, other = mixed[0]
+        found.append(
+            f"{len(mixed)} images are in two classes, or nearly the same as one of another class, as "
+            f"{one.path} and {other.path}: take them out of the wrong class"
+        )
+    return found
+
+
+def _pairs(
+    first: Sequence[RealImage], a: NDArray[np.float32], second: Sequence[RealImage], b: NDArray[np.float32]
+) -> Iterator[tuple[RealImage, RealImage]]:
+    """Pairs of two lists that show the same, in the order of the first."""
+    by_hash: dict[str, list[int]] = {}
+    for number, image in enumerate(second):
+        by_hash.setdefault(image.sha256, []).append(number)
+    small_a, small_b = _coarse(a), _coarse(b)
+    for start in range(0, len(first), ROWS):
+        # Means of neighbouring pixels are never further apart than the pixels: a cheap first sieve.
+        near = small_a[start : start + ROWS] @ small_b.T >= _lengths(small_a, small_b, start) - NEAR**2 / 2
+        for row in range(len(near)):
+            image = first[start + row]
+            same = by_hash.get(image.sha256, []) if image.sha256 else []
+            close = np.flatnonzero(near[row])
+            close = close[np.square(b[close] - a[start + row]).sum(1) <= NEAR**2]
+            for number in sorted({*same, *close.tolist()}):
+                yield image, second[number]
+
+
+def _lengths(a: NDArray[np.float32], b: NDArray[np.float32], start: int) -> NDArray[np.float32]:
+    """Half the sum of squared lengths of each pair of rows: |x - y|^2 / 2 is this less their product."""
+    left, right = (np.square(rows).sum(1) / 2 for rows in (a[start : start + ROWS], b))
+    total: NDArray[np.float32] = left[:, None] + right[None, :]
+    return total
+
+
+def _features(signatures: Sequence[Signature]) -> NDArray[np.float32]:
+    """Signatures at mean 0 and length 1, [n, pixels]; those that show nothing are far from all others."""
+    pixels = 3 * SIGNATURE_SIDE**2
+    values = (
+        np.frombuffer(b"".join(signatures), np.uint8).reshape(len(signatures), pixels).astype(np.float32)
+    )
+    values -= values.mean(1, keepdims=True)
+    flat = values.std(1) < FLAT
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    values[flat] = np.nan
+    return values
+
+
+def _coarse(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means over squares of pixels, scaled so that no distance grows."""
+    side = SIGNATURE_SIDE // COARSE
+    squares = values.reshape(len(values), COARSE, side, COARSE, side, 3).sum((2, 4)) / side
+    coarse: NDArray[np.float32] = squares.reshape(len(values), 3 * COARSE**2)
+    return coarse
