@@ -1,12 +1,13 @@
 """The original code's permutations."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dalda.compat.splits import original_orders
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(counts=st.lists(st.integers(0, 12), min_size=1, max_size=6), seed=st.integers(0, 2**32))
 def test_all_classes_are_drawn_from_one_generator(counts: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)

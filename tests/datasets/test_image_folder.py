@@ -219,7 +219,7 @@ def test_parts_have_many_names(tmp_path: Path, train: str, held_out: str) -> Non
     assert parts["val"]["dog"] == (tmp_path / held_out / "dog" / f"{held_out}.png",)
 
 
-def test_a_part_that_is_not_used_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_that_is_not_used_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part in ("train", "valid", "test", "unlabelled"):
         put(tmp_path / part / "cat", f"{part}.png")
         put(tmp_path / part / "dog", f"{part}.png")

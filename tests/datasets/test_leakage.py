@@ -1,4 +1,4 @@
-"""The same image in two places is said, copies made smaller or compressed again included."""
+"""The same image in two places is reported, copies made smaller or compressed again included."""
 
 import hashlib
 import time
@@ -29,7 +29,7 @@ def put(folder: Path, name: str, image: Image.Image, **options: Any) -> tuple[Re
     return RealImage(path, path.parent.name, sha256), check_image(path)
 
 
-def said(
+def reported(
     train: list[tuple[RealImage, bytes]], val: list[tuple[RealImage, bytes]] | None = None
 ) -> list[str]:
     images, signatures = zip(*train, strict=True)
@@ -56,13 +56,13 @@ OTHERS: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_in_train_and_validation_is_said(tmp_path: Path, kind: str) -> None:
+def test_a_copy_in_train_and_validation_is_reported(tmp_path: Path, kind: str) -> None:
     change, name, options = COPIES[kind]
     train = [put(tmp_path / "train/dog", f"{number}.png", photo(number)) for number in range(4)]
     val = [put(tmp_path / "val/dog", f"{number}.png", photo(10 + number)) for number in range(4)]
-    assert said(train, val) == []
+    assert reported(train, val) == []
     copy = put(tmp_path / "val/dog", name, change(photo(2)), **options)
-    (sentence,) = said(train, [*val, copy])
+    (sentence,) = reported(train, [*val, copy])
     assert sentence.startswith("1 of 5 validation images are also in train")
     assert f"as {train[2][0].path} and {copy[0].path}" in sentence
 
@@ -70,17 +70,17 @@ def test_a_copy_in_train_and_validation_is_said(tmp_path: Path, kind: str) -> No
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_images_are_no_copies(tmp_path: Path, kind: str) -> None:
     train = [put(tmp_path / "train/dog", "0.png", photo(2))]
-    assert said(train, [put(tmp_path / "val/dog", "0.png", OTHERS[kind](photo(2)))]) == []
+    assert reported(train, [put(tmp_path / "val/dog", "0.png", OTHERS[kind](photo(2)))]) == []
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_a_copy_in_two_classes_is_said(tmp_path: Path, kind: str) -> None:
+def test_a_copy_in_two_classes_is_reported(tmp_path: Path, kind: str) -> None:
     change, name, options = COPIES[kind]
     train = [put(tmp_path / "dog", f"{number}.png", photo(number)) for number in range(3)]
     train += [put(tmp_path / "cat", f"{number}.png", photo(20 + number)) for number in range(3)]
-    assert said(train) == []
+    assert reported(train) == []
     copy = put(tmp_path / "cat", name, change(photo(1)), **options)
-    (sentence,) = said([*train, copy])
+    (sentence,) = reported([*train, copy])
     assert sentence.startswith("1 images are in two classes")
     assert copy[0].path.as_posix() in sentence
     assert train[1][0].path.as_posix() in sentence
@@ -89,9 +89,9 @@ def test_a_copy_in_two_classes_is_said(tmp_path: Path, kind: str) -> None:
 def test_images_that_show_nothing_are_compared_by_content_only(tmp_path: Path) -> None:
     white = [put(tmp_path / "dog", "0.png", Image.new("RGB", (40, 40), (250, 250, 250)))]
     whiter = put(tmp_path / "cat", "0.png", Image.new("RGB", (40, 40), (251, 250, 250)))
-    assert said([*white, whiter]) == []
+    assert reported([*white, whiter]) == []
     same = put(tmp_path / "cat", "1.png", Image.new("RGB", (40, 40), (250, 250, 250)))
-    assert len(said([*white, whiter, same])) == 1
+    assert len(reported([*white, whiter, same])) == 1
 
 
 def test_unread_images_are_not_one_image(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_unread_images_are_not_one_image(tmp_path: Path) -> None:
         (RealImage(Path(name), name, ""), photo(number).resize((16, 16)).tobytes())
         for number, name in enumerate("ab")
     ]
-    assert said(unread) == []
+    assert reported(unread) == []
 
 
 def test_thousands_are_compared_in_seconds() -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
+from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.feature_cache import Matrix
 from dalda.evaluation.features import FeatureStore, ImageFile, OpenImage, batches_of
 from dalda.evaluation.transforms import TRANSFORMS
 from dalda.types import FewShotSplit
-from dalda.workflows import loading
 
 
 def test_every_image_is_opened_once(
@@ -129,7 +129,7 @@ def test_a_file_that_changed_after_it_was_hashed_never_stays_in_the_cache(
 
 
 def load_features_like_the_product(backbone: ClipBackbone, folder: Path) -> FeatureStore:
-    return FeatureStore(backbone, loading._open_image, folder=folder)
+    return FeatureStore(backbone, open_image, folder=folder)
 
 
 def test_few_large_images_are_in_memory_at_a_time() -> None:

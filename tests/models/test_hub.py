@@ -1,4 +1,4 @@
-"""Where models come from: folders, the cache, the Hub; and how soon a missing one is told."""
+"""Where models come from: folders, the cache, the Hub; and how soon a missing one is reported."""
 
 import threading
 import time
@@ -59,11 +59,11 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
     assert one == other
 
 
-def test_a_model_that_is_nowhere_is_told_at_once(tmp_path: Path) -> None:
+def test_a_model_that_is_nowhere_is_reported_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(UserError, match="Hub cannot be reached") as told:
+    with pytest.raises(UserError, match="Hub cannot be reached") as refused:
         load_renderer(replace(preset_named("sd15"), vae=None, model="somebody/model@v2"))
-    sentence = str(told.value)
+    sentence = str(refused.value)
     assert "hf download somebody/model --revision v2 --local-dir FOLDER" in sentence
     assert "--model FOLDER" in sentence
     assert "\n" not in sentence
@@ -138,9 +138,9 @@ def test_what_the_hub_says_is_one_sentence(
     answers: list[tuple[int, str]], status: int, error: str, sentence: str
 ) -> None:
     answers.append((status, error))
-    with pytest.raises(UserError, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as refused:
         load_renderer(replace(preset_named("doodle"), model="somebody/model@v2"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_hub_that_hangs_is_given_up_soon(

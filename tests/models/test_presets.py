@@ -49,7 +49,7 @@ def test_an_adapter_is_a_folder_or_id_with_a_file(tmp_path: Path) -> None:
     assert parts(str(flat / "c.safetensors")) == (str(flat), ".", "c.safetensors")
 
 
-def test_a_file_is_told_from_its_folder(tmp_path: Path) -> None:
+def test_a_file_is_reported_from_its_folder(tmp_path: Path) -> None:
     assert split_file("somebody/lora") == ("somebody/lora", None)
     assert split_file("somebody/lora@v1:x.safetensors") == ("somebody/lora@v1", "x.safetensors")
     assert split_file("shipped:doodles/weights") == ("shipped:doodles/weights", None)
@@ -83,6 +83,6 @@ def test_every_field_can_be_overridden(fields: dict[str, object], expected: Pres
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(fields: dict[str, object], sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as refused:
         overridden(SD, fields)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)

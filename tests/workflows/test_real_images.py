@@ -111,7 +111,7 @@ def test_bad_images_stop_the_run_or_are_left_out_and_listed(folder: Path, tmp_pa
     report = json.loads(gone_on.stdout)
     assert report["planned"] == 2
     for name, (_, reason) in BAD.items():
-        assert [said for said in report["skipped"] if name in said and reason in said], name
+        assert [line for line in report["skipped"] if name in line and reason in line], name
     again = augment(folder, "-o", tmp_path / "out", "--on-bad-image", "skip", "--dry-run", "--json")
     assert json.loads(again.stdout)["skipped"] == report["skipped"]
 
@@ -180,7 +180,7 @@ def test_what_training_holds_out_is_never_a_source(folder: Path, tmp_path: Path)
     assert len(train.images) == len(validation.images) == 6
 
 
-def test_leakage_is_said_once_and_plainly(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_leakage_is_reported_once_and_plainly(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same image in two classes, before anything is generated or trained."""
     shutil.copy(folder / "car/usual.png", folder / "tree/copy.png")
     split = split_of(TrainConfig(dataset=str(folder), backbone="doodle", hold_out=0))

@@ -19,7 +19,7 @@ from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.features import FeatureStore, ImageFile
 from dalda.evaluation.inputs import FreshViews
 from dalda.evaluation.training import Heads, fit, start_of
-from dalda.evaluation.trial import Schedule, Trial, check, class_wordings, image_file, labels_of, result_of
+from dalda.evaluation.trial import Schedule, Trial, check, image_file, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, TrialResult
@@ -118,10 +118,10 @@ def _recipe(views: OriginalViews) -> HeadRecipe:
 
 
 def _start(trial: Trial, views: OriginalViews, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """CLIP's text features as they are, with a bias from 0 on; without texts the head starts as torch's."""
+    """CLIP's text features of the labels, with a bias from 0 on; else as torch's layers do."""
     backbone = views.backbone
     if isinstance(backbone, ZeroShot):
-        text = backbone.text_features(list(class_wordings(trial.split).values()))
+        text = backbone.text_features(trial.split.classes)
         return text, torch.zeros(len(text))
     none = np.empty((0, backbone.dimensions), np.float32)
     return start_of(trial, backbone, schedule, none, np.arange(0))

@@ -18,7 +18,7 @@ from dalda.types import FewShotSplit, RealImage
 
 Indices = NDArray[np.int64]
 HOLD_OUT = 0.5
-"""The share of a folder without a validation part that is held out, unless told otherwise."""
+"""The share of a folder without a validation part that is held out by default."""
 
 
 @dataclass(frozen=True)

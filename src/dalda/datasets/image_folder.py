@@ -42,7 +42,7 @@ def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = Fals
 
     A class is called as its folder (Unicode NFC); classes and files are sorted by name; hidden ones are
     left out. Parts are called as in TRAINING_NAMES and VALIDATION_NAMES, in upper or lower case; what is
-    not used is said.
+    not used is reported.
     Raises UserError for anything that is not at least two classes with images in each.
     """
     try:
@@ -105,7 +105,7 @@ def is_image(path: Path) -> bool:
 
 
 def choose_parts(names: Iterable[str], what: object) -> dict[str, str]:
-    """The names of the training and validation parts among those of a data set; what is left over is said.
+    """The names of the training and validation parts among those of a data set; others are reported.
 
     Empty where none is a training part. Raises UserError for two of one kind.
     """

@@ -59,7 +59,7 @@ def _pairs(
         by_hash.setdefault(image.sha256, []).append(number)
     small_a, small_b = _coarse(a), _coarse(b)
     for start in range(0, len(first), ROWS):
-        # Means of neighbouring pixels are never further apart than the pixels: a cheap first sieve.
+        # Means of neighbouring pixels are never further apart than the pixels: a cheap first check.
         near = small_a[start : start + ROWS] @ small_b.T >= _lengths(small_a, small_b, start) - NEAR**2 / 2
         for row in range(len(near)):
             image = first[start + row]

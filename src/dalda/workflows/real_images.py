@@ -34,7 +34,7 @@ def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
 
 
 def split_of(config: DataConfig, part: str = "train") -> FewShotSplit:
-    """The images of a part that the configuration names; what is held out of train is said."""
+    """The images of a part that the configuration names; what is held out of train is reported."""
     data = load_dataset(config.dataset, config.root)
     if "val" not in data.parts and not data.halved and config.hold_out:
         counts = [len(files) for files in data.parts["train"].values()]
@@ -54,7 +54,7 @@ def split_of(config: DataConfig, part: str = "train") -> FewShotSplit:
 
 
 def checked(split: FewShotSplit, validation: FewShotSplit | None = None) -> FewShotSplit:
-    """The split, once every image of it has been opened; leakage within it and to `validation` is said.
+    """The split, once every image of it has been opened; leakage within it and to `validation` is reported.
 
     Raises UserError for the first bad image.
     """
@@ -68,7 +68,7 @@ def checked(split: FewShotSplit, validation: FewShotSplit | None = None) -> FewS
 
 
 def usable(split: FewShotSplit, on_bad_image: str) -> tuple[FewShotSplit, tuple[str, ...]]:
-    """The split without its bad images, and a sentence on each of these; leakage between classes is said.
+    """The split without its bad images, and a sentence on each; leakage between classes is reported.
 
     An image is bad when it is broken, no image at all, or too small or narrow to make new ones from. Raises
     UserError for the first one where `on_bad_image` is `stop`, and where `skip` leaves a class empty.
