@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from dalda.cache import cache_folder
 from dalda.datasets.image_io import open_image
 from dalda.device import device_named, dtype_named, quiet_libraries
-from dalda.errors import UserError
 from dalda.models.presets import Preset
 
 if TYPE_CHECKING:
