@@ -89,7 +89,7 @@ def train_vision(folder: Path, processes: int, seed: int = 0) -> None:
         wanted = torch.from_numpy(things[chosen])
         loss = F.cross_entropy(logits, wanted, label_smoothing=0.05)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == STEPS:
@@ -150,12 +150,12 @@ def measure_vision(folder: Path) -> dict[str, float]:
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = F.cross_entropy(head(features[first]), labels[first]) + 0.01 * head.weight.square().sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     correct = (head(features[~first]).argmax(1) == labels[~first]).double()
     known = torch.tensor([CLASSES[label] in FAMILIAR for label in labels[~first]])
     shares = {"all": correct.mean(), "known": correct[known].mean(), "unknown": correct[~known].mean()}
