@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.compat.tiny_pets import CONFIGS, write_reference_config
 
-from dalda.config.experiment import parse_study, read_study, study_as_yaml, trials_of
+from dalda.config.experiment import Study, parse_study, read_study, study_as_yaml, trials_of
 from dalda.errors import UserError
 
 LLM = "cfg_dalda_pets_llm_prompt_adaptive_scaling_clip"
@@ -17,7 +17,7 @@ def test_every_field_arrives(tmp_path: Path) -> None:
     assert (study.dataset, study.shots, study.seeds) == ("pets", (1, 2, 4, 8, 16), (0, 1, 2))
     assert study.out == Path("logs/dalda_pets_llm_prompt_adaptive_scaling_clip")
     assert study.synthetic_dir is not None
-    assert study.synthetic_dir.endswith("scaling_clip/pets-{seed}-{examples_per_class}")
+    assert study.synthetic_dir.endswith("scaling_clip/pets-{seed}-{shots}")
     assert (study.original, study.original_csv, study.resume, study.device) == (False, True, None, "auto")
     first = trials_of(study)[0]
     assert first.captions == "prompts/pets_llm.json"
@@ -101,3 +101,48 @@ def test_a_random_name_with_an_adaptive_scale_is_remarked(
     path.write_text('dataset = "pets"\naug = "dalda"\nscale = "adaptive"\n')
     read_study(path)
     assert "called random" in capsys.readouterr().err
+
+
+def study_from(path: Path, text: str) -> Study:
+    path.write_text(f'dataset = "pets"\naug = "dalda"\n{text}\n')
+    return read_study(path)
+
+
+def test_the_published_device_is_this_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study_from(tmp_path / "cfg.py", 'device = "cuda:0"').device == "auto"
+    assert "read as the device that this machine has" in capsys.readouterr().err
+
+
+def test_every_field_is_filled_into_the_synthetic_folder(tmp_path: Path) -> None:
+    template = "out/{dataset}-{aug}-{scale}-{num_synthetic}/{seed}-{examples_per_class}"
+    study = study_from(tmp_path / "cfg.py", f'scale = 0.5\nsynthetic_dir = "{template}"')
+    assert study.synthetic_dir == "out/pets-dalda-0.5-10/{seed}-{shots}"
+    with pytest.raises(UserError, match=r"line 3: synthetic_dir cannot be .*no field 'nothing'"):
+        study_from(tmp_path / "cfg.py", 'synthetic_dir = "{nothing}"')
+
+
+def test_no_synthetic_images_is_real_images_alone(tmp_path: Path) -> None:
+    assert trials_of(study_from(tmp_path / "cfg.py", "num_synthetic = 0"))[0].synthetic is None
+
+
+def test_another_model_gets_the_papers_autoencoder_and_noise_schedule(tmp_path: Path) -> None:
+    other = trials_of(study_from(tmp_path / "cfg.py", 'model_path = "someone/model"'))[0].synthetic
+    assert other is not None
+    assert (other.vae, other.model_option["size"]) == ("stabilityai/sd-vae-ft-mse", 512)
+    assert other.model_option["noise_schedule"]["beta_end"] == 0.012
+    paper = trials_of(study_from(tmp_path / "cfg.py", ""))[0].synthetic
+    assert paper is not None
+    assert (paper.model, paper.vae) == ("sd14", None)
+
+
+def test_the_folders_of_the_original_readme_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("configs", "datasets/oxford_pet", "models"):
+        Path(folder).mkdir(parents=True)
+    Path("models/ip-adapter_sd15.bin").write_bytes(b"")
+    study = study_from(Path("configs/cfg_mine.py"), "")
+    assert study.root == Path("datasets/oxford_pet")
+    assert trials_of(study)[0].synthetic.adapter == "."  # type: ignore[union-attr]
+    assert read_study(Path("cfg_mine")) == read_study(Path("configs/cfg_mine")) == study

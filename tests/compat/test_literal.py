@@ -53,7 +53,7 @@ HOSTILE = {
     "x = 1\0": "not Python",
     "x = '\ud800'": "not Python",
     "x = [" + "1," * 1001 + "]": "too long",
-    "a = [1, 1]\nx = [a, a]": "another one by name",
+    "a = [1, 1]\nx = [a, a]": "part of another value by name",
     "a = 'b' * 3": "BinOp",
 }
 

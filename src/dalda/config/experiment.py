@@ -178,7 +178,10 @@ PROTOCOL_RULES: Registry[ProtocolRules] = Registry()
 
 
 def read_study(path: Path) -> Study:
-    """A study from a file, in the format that its suffix names."""
+    """A study from a file. Its suffix names the format and may be left out, also in the folder `configs`."""
+    if path.suffix not in STUDY_READERS and not path.exists():
+        named = (p.with_name(p.name + suffix) for p in (path, "configs" / path) for suffix in STUDY_READERS)
+        path = next((candidate for candidate in named if candidate.is_file()), path)
     reader = STUDY_READERS.get(path.suffix)
     if reader is None:
         raise UserError(f"'{path}' is no study; name a file that ends in {', '.join(STUDY_READERS)}")

@@ -52,8 +52,8 @@ def demo_lines(report: "DemoReport") -> list[str]:
         "",
         *report.comparisons,
         report.problem,
-        "Zero-shot CLIP saw this world in training and knows most classes by name; the backbone of the other "
-        "arms saw neither.",
+        "Zero-shot CLIP saw this world in training and knows most classes by name; the backbone of the",
+        "other arms saw neither.",
         f"{report.images} images generated; {report.seconds:.0f} s in all",
         f"figure: {report.figure}",
         f"sheet: {report.sheet}",
