@@ -13,7 +13,7 @@ from dalda.workflows import clip_of_set
 
 @pytest.fixture(autouse=True)
 def _blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clip_of_set, "on_disk", lambda _: False)
+    monkeypatch.setattr(clip_of_set, "folder_on_disk", lambda _: None)
 
 
 def dalda(*words: object) -> Result:

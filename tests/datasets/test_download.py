@@ -1,5 +1,6 @@
 """The real archives are large and far away: small ones of their layout come from a loopback server."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -275,6 +276,31 @@ def test_an_archive_that_swells_is_refused(
     with pytest.raises(UserError, match="unpacks to more than"):
         download("pets", tmp_path, mirror.address)
     assert not (tmp_path / "images" / "zeros.jpg").exists()
+
+
+def test_an_archive_of_endless_members_is_refused(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files({f"images/more{n}.jpg": b"" for n in range(60)}))
+    monkeypatch.setattr(module, "MAX_MEMBERS", 50)
+    with pytest.raises(UserError, match="has more than 50 members"):
+        download("pets", tmp_path, mirror.address)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_a_header_that_fills_the_memory_is_refused(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    """A kilobyte of gzip that says: here comes a name of two gigabytes."""
+    member = tarfile.TarInfo("long")
+    member.type, member.size = kind, 2 * 2**30
+    files = pets_files()
+    stream = io.BytesIO()
+    with gzip.GzipFile(fileobj=stream, mode="w") as packed:
+        packed.write(member.tobuf(tarfile.GNU_FORMAT) + bytes(4 * 2**20))
+    offer(mirror, monkeypatch, "pets", {**files, "images.tar.gz": stream.getvalue()})
+    with pytest.raises(UserError, match=r"images\.tar\.gz is a broken archive"):
+        download("pets", tmp_path, mirror.address)
 
 
 def test_a_file_of_the_user_is_never_overwritten(

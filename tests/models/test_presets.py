@@ -18,7 +18,7 @@ def test_presets_are_found_by_name_folder_or_id(tmp_path: Path) -> None:
     assert preset_named("somebody/a-model@v2").model == "somebody/a-model@v2"
     assert preset_named("somebody/a-model").vae is None
     assert preset_named("somebody/a-model").size is None
-    with pytest.raises(UserError, match="doodle, sd14, sd15, sdxl"):
+    with pytest.raises(UserError, match="sd14, sd15, sdxl, doodle"):
         preset_named("sd99")
 
 
@@ -86,3 +86,16 @@ def test_what_cannot_be_meant_is_one_sentence(fields: dict[str, object], sentenc
     with pytest.raises(UserError, match=sentence) as refused:
         overridden(SD, fields)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["models/some.safetensors", "some.ckpt", "a/b.pt"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_checkpoint_in_one_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exists: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if exists:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"weights")
+    with pytest.raises(UserError, match=f"'{name}' is a single file; a model is a diffusers folder"):
+        preset_named(name)

@@ -161,6 +161,23 @@ def test_a_pipelines_damaged_part_is_named(tmp_path: Path, part: str) -> None:
         load_pipeline(preset, torch.float32)
 
 
+@pytest.mark.parametrize("size", [None, [8, 8], "8"])
+def test_a_model_without_one_image_size_is_one_sentence(tmp_path: Path, size: object) -> None:
+    preset = preset_of(tmp_path)
+    path = tmp_path / "model/unet/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": size}))
+    with pytest.raises(UserError, match=r"how large its images are; .* --model-option size=512"):
+        load_pipeline(preset, torch.float32)
+    load_pipeline(replace(preset, size=16), torch.float32)
+
+
+def test_a_model_without_a_tokenizer_is_one_sentence(tmp_path: Path) -> None:
+    preset = preset_of(tmp_path)
+    shutil.rmtree(tmp_path / "model/tokenizer")
+    with pytest.raises(UserError, match=r"model' (has no tokenizer|cannot be loaded).* --model"):
+        load_pipeline(preset, torch.float32)
+
+
 def lora_tensors(preset: Any) -> Tensors:
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict

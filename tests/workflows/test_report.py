@@ -33,7 +33,7 @@ EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No CLIP on disk: quick, and a case of its own."""
-    monkeypatch.setattr(sight, "on_disk", lambda _: False)
+    monkeypatch.setattr(sight, "folder_on_disk", lambda _: None)
 
 
 def written(*places: Path, **options: object) -> tuple[str, PageReport]:

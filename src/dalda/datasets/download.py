@@ -50,12 +50,22 @@ SOURCES = {
 }
 """The official addresses, and the checksums that torchvision publishes for them."""
 
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 FETCHED = ".download"
 """Where archives wait, in the data set's folder, until they are unpacked."""
 
 RETRIES = 2
 TIMEOUT_SECONDS = (30, 60)
 MAX_UNPACKED = 4 * 2**30
+MAX_MEMBERS = 200_000
+MAX_HEADER = 2**20
+"""Bytes of a long name or of extended settings: they are read into memory."""
 MEGABYTE = 2**20
 CHUNK = 2**16
 
@@ -86,6 +96,15 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
     with suppress(OSError):
         (root / FETCHED).rmdir()
     return catalog
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive whose headers cannot fill the memory."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in (tarfile.GNUTYPE_SPARSE, *_LONG_HEADERS) and self.size > MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
 
 
 def _fetch(source: Source, root: Path, mirror: str | None, checked: bool) -> Path:
@@ -150,7 +169,7 @@ def _unpack(archive: Path, source: Source, root: Path) -> None:
     try:
         with (
             _opened(archive, source.inner) as (packed, size),
-            tarfile.open(fileobj=packed, mode="r|*") as tar,
+            tarfile.open(fileobj=packed, mode="r|*", tarinfo=_Member) as tar,
             progress(f"unpacking {archive.name}, MB", size // MEGABYTE) as bar,
         ):
             for member, target in _members(tar, archive, root):
@@ -182,7 +201,8 @@ def _opened(archive: Path, inner: str | None) -> Iterator[tuple[IO[bytes], int]]
 def _members(tar: tarfile.TarFile, archive: Path, root: Path) -> Iterator[tuple[tarfile.TarInfo, Path]]:
     """Each member with the place below `root` where it belongs."""
     total = 0
-    for member in tar:
+    for number, member in enumerate(tar, 1):
+        tar.members.clear()  # type: ignore[attr-defined]  # or all are kept in memory
         name = PurePosixPath(member.name)
         # As Windows reads it too: there a backslash and a drive lead elsewhere.
         parts = {*name.parts, *PureWindowsPath(member.name).parts}
@@ -196,6 +216,8 @@ def _members(tar: tarfile.TarFile, archive: Path, root: Path) -> Iterator[tuple[
                 f"{archive} wants to write outside of {root} ({member.name!a}): do not trust it"
             )
         total += member.size
+        if number > MAX_MEMBERS:
+            raise UserError(f"{archive} has more than {MAX_MEMBERS} members: do not trust it")
         if total > MAX_UNPACKED:
             raise UserError(f"{archive} unpacks to more than {MAX_UNPACKED // 2**30} GB: do not trust it")
         yield member, root / name

@@ -70,6 +70,23 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
         raise _unreadable(named, option, error) from error
 
 
+def folder_on_disk(named: str) -> str | None:
+    """A model's local folder: shipped, the user's, or in the Hub's cache, maybe in part; None elsewhere.
+
+    Loaders ask the Hub for a model that is given by its id, even when it is in the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    place = place_of(named)
+    if place.is_folder:
+        return place.name
+    try:
+        return snapshot_download(place.name, revision=place.revision, local_files_only=True)
+    except (OSError, HFValidationError):
+        return None
+
+
 def file_of(name: str, file: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
     """One file of a folder, or of a Hub id. Raises OSError where it is not there."""
     if Path(name).is_dir():

@@ -11,6 +11,8 @@ from dalda.registry import Registry
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
+SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
+"""What checkpoints of a model in one file are called."""
 Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
@@ -114,8 +116,14 @@ def preset_named(model: str) -> Preset:
     """
     if model in PRESETS:
         return PRESETS[model]
-    if Path(model).is_dir() or model.count("/") == 1:
+    single_file = Path(model).is_file() or Path(model).suffix in SINGLE_FILES
+    if Path(model).is_dir() or (model.count("/") == 1 and not single_file):
         return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
+    if single_file:
+        raise UserError(
+            f"'{model}' is a single file; a model is a diffusers folder or a Hub id: convert the file with "
+            "the script convert_original_stable_diffusion_to_diffusers.py of diffusers and name the folder"
+        )
     raise UserError(
         f"there is no model '{model}'; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     )

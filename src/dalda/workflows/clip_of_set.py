@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
-from dalda.models.hub import place_of
-from dalda.workflows.loading import load_features, on_disk
+from dalda.models.hub import folder_on_disk
+from dalda.workflows.loading import load_features
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
@@ -23,25 +22,15 @@ def sight_of(settings: Mapping[str, Any], device: str) -> "FeatureStore":
     clip = str(preset.get("clip") or "") if isinstance(preset, dict) else ""
     if not clip:
         raise UserError("the settings name no CLIP model")
-    if not on_disk(clip):
+    folder = folder_on_disk(clip)
+    if folder is None:
         raise UserError(f"the CLIP model '{clip}' is not on disk, and nothing is fetched for this")
-    on = device_named(device)
     try:
-        return load_features(_folder_of(clip), on)
+        return load_features(folder, device)
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
         raise UserError(
             f"the CLIP model '{clip}' on disk is not whole, and nothing is fetched for this"
         ) from error
-
-
-def _folder_of(clip: str) -> str:
-    """Where the model lies; given an id, transformers asks the Hub for adapters even when told not to."""
-    from huggingface_hub import snapshot_download
-
-    place = place_of(clip)
-    if place.is_folder:
-        return place.name
-    return snapshot_download(place.name, revision=place.revision, local_files_only=True)
 
 
 def classes_of(store: SyntheticDataset) -> list[str]:

@@ -69,19 +69,6 @@ def load_features(
     )
 
 
-def on_disk(folder_or_id: str) -> bool:
-    """Whether a model is shipped, a local folder, or in the Hub's cache, as far as its settings tell."""
-    from huggingface_hub import try_to_load_from_cache
-
-    from dalda.models.hub import place_of
-
-    place = place_of(folder_or_id)
-    if place.is_folder:
-        return True
-    found = try_to_load_from_cache(place.name, "config.json", revision=place.revision)
-    return isinstance(found, str)
-
-
 def token_counter(preset: Preset) -> "CountTokens | None":
     """Counts a text as the preset's text encoder does; None where its tokenizer is not on disk."""
     quiet_libraries()

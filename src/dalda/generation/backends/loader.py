@@ -27,6 +27,7 @@ from transformers import (
 
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.autoencoders import AUTOENCODERS
+from dalda.models.clip import SPECIAL_TOKENS
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, split_file
 from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
@@ -138,6 +139,14 @@ def _check(pipeline: Any, preset: Preset) -> None:
             f"the model '{preset.model}' cannot make images of {preset.size} pixels; "
             f"choose a multiple of {pipeline.vae_scale_factor} with --model-option size=..."
         )
+    if preset.size is None and not isinstance(pipeline.unet.config.sample_size, int):
+        raise UserError(
+            f"the model '{preset.model}' does not say how large its images are; "
+            "name their side in pixels with --model-option size=512"
+        )
+    tokenizers = [getattr(pipeline, part, None) for part in ("tokenizer", "tokenizer_2")]
+    if any(tokenizer is not None and len(tokenizer) <= SPECIAL_TOKENS for tokenizer in tokenizers):
+        raise UserError(f"the model '{preset.model}' has no tokenizer; name a complete one with --model")
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise UserError(
             f"the model '{preset.model}' has its guidance built in, which leaves none to choose; "
