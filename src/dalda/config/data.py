@@ -33,4 +33,4 @@ class DataConfig(Strict):
     """The share of a data set without a validation part that is held out for validation, the same by every
     command; 0 uses all for training."""
     split_strategy: Literal["original", "stratified"] = Content("original")
-    """How a split chooses images: as the original code does, or stratified."""
+    """How a split chooses images: as in the published experiments, or stratified."""

@@ -1,4 +1,4 @@
-"""The three published data sets, in the folder layouts that the original code reads."""
+"""The three published data sets, in their published folder layouts."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -71,7 +71,7 @@ class Preset:
             raise UserError(f"there is no scheduler '{self.scheduler}'; choose one of {known}")
 
 
-# Appendix of arXiv 2409.16949 and the original DALDA code: the DDIM scheduler of IP-Adapter's examples.
+# Appendix of arXiv 2409.16949: the DDIM scheduler of IP-Adapter's examples.
 _PAPER_DDIM = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
