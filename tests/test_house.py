@@ -318,7 +318,7 @@ def dependencies() -> set[str]:
 
 def test_what_is_imported_is_asked_for() -> None:
     """Nothing works only because something else happens to install it."""
-    names = {"PIL": "pillow", "yaml": "pyyaml"}
+    names = {"PIL": "pillow", "dotenv": "python-dotenv", "yaml": "pyyaml"}
     outside = {name.split(".")[0] for file in FILES for name, _ in imports_of(file)}
     foreign = outside - sys.stdlib_module_names - {"dalda", "__future__"}
     assert {names.get(name, name).lower().replace("_", "-") for name in foreign} <= dependencies()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dalda.cache import cache_folder
-from dalda.captions.keys import read_keys
+from dalda.captions.providers import PROVIDERS, Settings
 from dalda.errors import UserError, first_line
 from dalda.models.hub import place_of
 from dalda.models.presets import PRESETS, SHIPPED, Preset
@@ -176,22 +176,19 @@ def keys() -> list[Check]:
     """Which keys are set; their values are not looked at."""
     group = "keys"
     try:
-        found = read_keys()
+        settings = Settings.read()
     except UserError as error:
         return [Check(group, ".env", "warn", str(error), "fix the file, or take it away")]
-    env = "set it, or put it into .env"
-    told = {
-        "OPENAI_API_KEY": (found.openai_api_key is not None, "captions by --llm openai:MODEL", env),
-        "AZURE_API_KEY": (found.azure_api_key is not None, "captions by --llm azure:DEPLOYMENT", env),
-        "AZURE_ENDPOINT": (found.azure_endpoint is not None, "captions by --llm azure:DEPLOYMENT", env),
-        "HF_TOKEN": (_hub_token(), "models that ask for an account", "set it, or hf auth login"),
+    keys = {
+        provider.key: (settings.find(provider.key) is not None, f"captions by --llm {name}:MODEL")
+        for name, provider in PROVIDERS.items()
+        if provider.needs_key
     }
+    keys["HF_TOKEN"] = (_hub_token(), "models that ask for an account")
     checks = []
-    for name, (there, purpose, how) in told.items():
-        if there:
-            checks.append(Check(group, name, "ok", "set"))
-        else:
-            checks.append(Check(group, name, "missing", "not set", f"only for {purpose}: {how}"))
+    for name, (is_set, purpose) in keys.items():
+        do = "" if is_set else f"only for {purpose}: set it, or put it into .env"
+        checks.append(Check(group, name, "ok" if is_set else "missing", "set" if is_set else "not set", do))
     return checks
 
 

@@ -5,9 +5,7 @@ Run as a program it serves; imported, `ChatServer` starts it in a process of its
 """
 
 import asyncio
-import hashlib
 import json
-import random
 import re
 import socket
 import subprocess
@@ -17,59 +15,13 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-ACTIONS = [
-    "resting",
-    "leaning",
-    "turning",
-    "waiting",
-    "glowing",
-    "shining",
-    "drifting",
-    "standing",
-    "swaying",
-    "peeking",
-]
-PLACES = [
-    "garden",
-    "beach",
-    "street",
-    "kitchen",
-    "forest",
-    "meadow",
-    "harbour",
-    "valley",
-    "courtyard",
-    "workshop",
-    "balcony",
-    "market",
-]
-LIGHTS = ["golden", "pale", "cold", "soft", "harsh", "pink", "hazy", "silver", "dim", "bright"]
-VIEWS = ["above", "below", "behind", "afar", "nearby", "aside"]
-NEAR = [
-    "pebbles",
-    "ferns",
-    "puddles",
-    "crates",
-    "blankets",
-    "leaves",
-    "ropes",
-    "baskets",
-    "lanterns",
-    "shells",
-    "mosses",
-    "tiles",
-]
+from tests.captions.dialects import DIALECTS, respond
+from tests.captions.written import caption
 
-
-def caption(name: str, salt: str) -> str:
-    """One caption, decided by the name and the salt alone."""
-    pick = random.Random(hashlib.sha256(f"{name}|{salt}".encode()).digest()).choice
-    return (
-        f"a {name} {pick(ACTIONS)} among {pick(NEAR)} and {pick(NEAR)} in a {pick(LIGHTS)} {pick(PLACES)}, "
-        f"with a {pick(PLACES)} far behind, {pick(LIGHTS)} light, seen from {pick(VIEWS)}"
-    )
+ROOT = Path(__file__).parents[2]
 
 
 def good_answer(body: dict[str, Any], most: int) -> dict[str, list[str]]:
@@ -118,6 +70,10 @@ def build_app() -> Any:
             {"body": body, "key": key, "path": str(request.url), "fault": fault, "at": time.time()}
         )
         await asyncio.sleep(state["latency"])
+        if body["model"] in DIALECTS:
+            status, said = respond(body)
+            kind = "text/html" if isinstance(said, str) else "application/json"
+            return Response(said if isinstance(said, str) else json.dumps(said), status, media_type=kind)
         if state["key"] is not None and state["key"] not in key:
             return complaint(401, f"Incorrect API key provided: {key}")
         for field, message in state["refuse"].items():
@@ -201,7 +157,8 @@ def running_server() -> Iterator[ChatServer]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, __file__, str(port)])
+    command = [sys.executable, "-m", "tests.captions.chat_server", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         server = ChatServer(port)
         for attempt in range(600):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalda.captions.caption_file import assign_captions, meta_path, read_book, write_book
+from dalda.captions.caption_file import assign_captions, meta_path, read_captions, write_captions_file
 from dalda.errors import UserError
 from dalda.seeding import generator_of
 
@@ -16,10 +16,10 @@ from dalda.seeding import generator_of
 def test_a_book_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "captions.json"
     book = {"猫": ["a photo of a 猫"], "dog/wolf": ["one dog", "two dogs"]}
-    write_book(path, book, {"author": "grammar"})
-    assert read_book(path, ["dog/wolf", "猫"]) == book
-    assert list(read_book(path, ["dog/wolf", "猫"])) == ["dog/wolf", "猫"]
-    assert json.loads(meta_path(path).read_text()) == {"author": "grammar"}
+    write_captions_file(path, book, {"llm": "templates"})
+    assert read_captions(path, ["dog/wolf", "猫"]) == book
+    assert list(read_captions(path, ["dog/wolf", "猫"])) == ["dog/wolf", "猫"]
+    assert json.loads(meta_path(path).read_text()) == {"llm": "templates"}
     assert sorted(file.name for file in path.parent.iterdir()) == ["captions.json", "captions.meta.json"]
 
 
@@ -28,7 +28,7 @@ def test_single_strings_and_names_in_other_case_are_read(tmp_path: Path) -> None
     path.write_text(
         '\ufeff{"Maine_Coon": "a maine coon asleep", "PUG": ["a pug"], "extra": []}', encoding="utf-8"
     )
-    assert read_book(path, ["maine coon", "pug"]) == {
+    assert read_captions(path, ["maine coon", "pug"]) == {
         "maine coon": ["a maine coon asleep"],
         "pug": ["a pug"],
     }
@@ -45,6 +45,8 @@ def test_single_strings_and_names_in_other_case_are_read(tmp_path: Path) -> None
         ('{"beagle": ["a\\u0000beagle"]}', "control character"),
         ('["beagle"]', "must hold a JSON object"),
         ('{"beagle": ', "not a JSON file"),
+        ('{"beagle": ["a beagle"], "pug": ["a pug"], "beagle": ["the beagle"]}', "'beagle' twice"),
+        ('{"Beagle": ["a beagle"], "BEAGLE": ["the beagle"]}', "'beagle' twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
@@ -52,26 +54,26 @@ def test_a_bad_file_is_a_clear_sentence(tmp_path: Path, content: str, message: s
     path = tmp_path / "captions.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        read_book(path, ["beagle"])
+        read_captions(path, ["beagle"])
 
 
 def test_unreadable_files_are_a_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'{"caf\xe9": ["x"]}')
     with pytest.raises(UserError, match="UTF-8"):
-        read_book(tmp_path / "latin.json", ["x"])
+        read_captions(tmp_path / "latin.json", ["x"])
     for missing in (tmp_path / "none.json", tmp_path):
         with pytest.raises(UserError, match="cannot read"):
-            read_book(missing, ["x"])
+            read_captions(missing, ["x"])
 
 
 def test_a_book_may_grow_but_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
-    write_book(path, {"pug": ["a pug"]}, {"author": "grammar"})
-    write_book(path, {"pug": ["a pug", "the pug"], "beagle": ["a beagle"]}, {"author": "grammar"})
+    write_captions_file(path, {"pug": ["a pug"]}, {"llm": "templates"})
+    write_captions_file(path, {"pug": ["a pug", "the pug"], "beagle": ["a beagle"]}, {"llm": "templates"})
     before = path.read_bytes(), meta_path(path).read_bytes()
     for other in ({"pug": ["a pug"]}, {"pug": ["a pug", "the pug"], "beagle": ["some beagle"]}):
         with pytest.raises(UserError, match="nothing is overwritten"):
-            write_book(path, other, {"author": "other"})
+            write_captions_file(path, other, {"llm": "other"})
     assert (path.read_bytes(), meta_path(path).read_bytes()) == before
 
 
@@ -79,22 +81,22 @@ def test_a_file_that_is_no_book_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
     path.write_text("my notes")
     with pytest.raises(UserError, match="not a JSON file"):
-        write_book(path, {"pug": ["a pug"]}, {})
+        write_captions_file(path, {"pug": ["a pug"]}, {})
     meta_path(tmp_path / "other.json").write_text("my notes")
     with pytest.raises(UserError, match="without its captions"):
-        write_book(tmp_path / "other.json", {"pug": ["a pug"]}, {})
+        write_captions_file(tmp_path / "other.json", {"pug": ["a pug"]}, {})
     assert path.read_text() == meta_path(tmp_path / "other.json").read_text() == "my notes"
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        write_book(tmp_path / "file" / "captions.json", {"pug": ["a pug"]}, {})
+        write_captions_file(tmp_path / "file" / "captions.json", {"pug": ["a pug"]}, {})
 
 
 def test_a_lone_surrogate_in_the_account_survives(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
-    write_book(path, {"pug": ["a pug"]}, {"rejected": ["\ud800"]})
+    write_captions_file(path, {"pug": ["a pug"]}, {"rejected": ["\ud800"]})
     assert json.loads(meta_path(path).read_text()) == {"rejected": ["\ud800"]}
 
 

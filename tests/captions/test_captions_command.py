@@ -20,8 +20,8 @@ STUBBORN = {"say": json.dumps({"rose": ["a daffodil in a small green garden"]})}
 def prompts(server: ChatServer, folder: Path, *words: object, names: str = "pug\nrose\n") -> Result:
     (folder / "names.txt").write_text(names, encoding="utf-8")
     usual = ["--classes", folder / "names.txt", "-o", folder / "captions.json", "--model", "doodle"]
-    author = ["--llm", "openai:tiny", "--base-url", server.url]
-    return CliRunner().invoke(app, [str(word) for word in ["captions", *usual, *author, *words]])
+    llm = ["--llm", "openai:tiny", "--base-url", server.url]
+    return CliRunner().invoke(app, [str(word) for word in ["captions", *usual, *llm, *words]])
 
 
 def test_what_is_missing_is_a_table_and_exit_code_1(chat_server: ChatServer, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_hopeless_server_is_one_sentence_and_exit_code_2(
     chat_server.tell(faults=[{"status": status, "message": f"no {KEY}"}])
     done = prompts(chat_server, tmp_path)
     assert done.exit_code == 2
-    assert done.stderr.count("dalda: openai at ") == 1
+    assert done.stderr.count("dalda: openai:tiny at ") == 1
     assert len(done.stderr.splitlines()) <= 2
     assert KEY not in done.output
 
@@ -109,7 +109,7 @@ def test_a_hopeless_server_is_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--llm", "grammar"], "--base-url goes with openai:MODEL"),
+        (["--llm", "templates"], "--base-url goes with a hosted model"),
         (["--per-class", "0"], "--per-class cannot be"),
         (["--max-tokens-total", "0"], "--max-tokens-total cannot be"),
         (["--classes", "nothing.txt"], "the list of classes 'nothing.txt' cannot be read"),

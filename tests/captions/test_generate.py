@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.captions.chat_server import ChatServer, caption
+from tests.captions.chat_server import ChatServer
+from tests.captions.written import caption
 
-from dalda.captions.caption_file import meta_path, read_book
+from dalda.captions.caption_file import meta_path, read_captions
 from dalda.captions.generate import CaptionReport, write_captions
 from dalda.errors import UserError
 
@@ -36,10 +37,10 @@ def all_text(folder: Path) -> str:
 def test_every_class_gets_its_own_captions_and_an_account(chat_server: ChatServer, tmp_path: Path) -> None:
     report = write(chat_server, tmp_path, domain="photos of pets")
     assert not report.missing
-    book = read_book(report.path, CLASSES)
+    book = read_captions(report.path, CLASSES)
     assert all(len(set(book[name])) == 3 and all(name in text for text in book[name]) for name in CLASSES)
     account = json.loads(meta_path(report.path).read_text())
-    assert (account["author"], account["model"]) == (f"openai at {chat_server.url}", "tiny")
+    assert account["llm"] == f"openai:tiny at {chat_server.url}"
     assert report.questions == account["answers"] == 2
     assert (report.tokens_in, report.tokens_out) == (200, 40 * 3 * len(CLASSES))
     assert (account["tokens_in"], account["tokens_out"]) == (200, 40 * 3 * len(CLASSES))
@@ -58,7 +59,7 @@ def test_running_again_costs_nothing_and_more_costs_only_the_difference(
     assert (tmp_path / "captions.json").read_bytes() == before
     more = write(chat_server, tmp_path, per_class=5)
     assert more.tokens_out == 40 * 2 * len(CLASSES)
-    assert all(list(more.book[name][:3]) == list(first.book[name]) for name in CLASSES)
+    assert all(list(more.captions[name][:3]) == list(first.captions[name]) for name in CLASSES)
     assert write(chat_server, tmp_path, per_class=5).questions == 0
 
 
@@ -95,7 +96,9 @@ def test_bad_answers_are_survived_and_asked_again(
     chat_server.tell(faults=[BAD_ANSWERS[name]])
     report = write(chat_server, tmp_path, classes=["pug", "rose"])
     assert not report.missing
-    assert report.questions == 2
+    assert (
+        2 <= len(chat_server.asked()) <= 3
+    )  # an answer with nothing in it may be a refusal of one class alone
 
 
 ODD_ANSWERS: dict[str, dict[str, Any]] = {
@@ -157,7 +160,7 @@ def test_what_stays_missing_is_told_and_the_rest_is_saved(chat_server: ChatServe
     assert json.loads(report.path.read_text()) == {"pug": GOOD}
     assert len(chat_server.asked()) == 4
     assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
-    assert list(read_book(report.path, ["pug", "rose"])) == ["pug", "rose"]
+    assert list(read_captions(report.path, ["pug", "rose"])) == ["pug", "rose"]
 
 
 def test_the_token_limit_stops_cleanly_before_it_is_passed(chat_server: ChatServer, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_a_class_is_not_given_up_while_every_answer_brings_something(
 def test_a_class_is_given_up_in_the_end_although_answers_still_bring_something(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
-    chat_server.tell(most=1, faults=[{}, *[{"say": ""}] * 3] * 20)
+    chat_server.tell(most=1, faults=[{}, *[{"say": "no"}] * 3] * 20)
     report = write(chat_server, tmp_path, classes=["pug"], per_class=20)
     assert (report.questions, report.missing[0].captions) == (24, 6)
 
@@ -215,7 +218,7 @@ def test_what_is_good_is_saved_before_a_mistake_ends_the_run(
     rest = write(chat_server, tmp_path, classes=classes)
     assert not rest.missing
     assert rest.questions == 2
-    assert {name: rest.book[name] for name in kept} == kept
+    assert {name: rest.captions[name] for name in kept} == kept
 
 
 LOUD = """
@@ -244,7 +247,7 @@ def test_the_key_is_sent_but_never_shown(chat_server: ChatServer, tmp_path: Path
     assert all(KEY in request["key"] for request in chat_server.asked())
     assert len(chat_server.asked()) == 2
     assert "Building HTTP request" in done.stderr, "the SDK was to say all it does"
-    assert "refused: openai at" in done.stdout
+    assert "refused: openai:tiny at" in done.stdout
     assert "bad ***" in done.stdout
     for text in (done.stdout, done.stderr, all_text(tmp_path)):
         assert KEY not in text
@@ -268,15 +271,16 @@ def test_a_wrong_key_is_one_sentence_without_the_key(
         ("openai:gpt", {"base_url": "localhost:8000"}, "http://"),
         ("openai:gpt", {"base_url": "http://me:s3cret@host:80a/v1"}, "cannot be read"),
         ("openai:gpt", {"base_url": "http://me:s3c/ret@host/v1"}, "cannot be read"),
-        ("openai:", {}, "unknown author"),
-        ("azure:x", {}, "AZURE_ENDPOINT, AZURE_API_KEY, AZURE_API_VERSION"),
-        ("claude", {}, "unknown author 'claude'"),
+        ("openai:", {}, "name the model"),
+        ("azure:x", {}, "AZURE_API_KEY"),
+        ("claude", {}, "unknown language model 'claude'"),
+        ("anthropic:claude", {}, "ANTHROPIC_API_KEY"),
+        ("gemini:flash", {}, "GEMINI_API_KEY"),
+        ("mistral:small", {}, "MISTRAL_API_KEY"),
+        ("bedrock:nova", {}, "AWS_BEARER_TOKEN_BEDROCK"),
         ("transformers:/no/such/folder", {}, "cannot load"),
         ("local", {"base_url": "http://x"}, "--base-url goes with"),
-        ("grammar", {"base_url": "http://x"}, "--base-url goes with"),
-        ("grammar", {"per_class": 0}, "--per-class"),
-        ("grammar", {"concurrency": 0}, "--concurrency"),
-        ("grammar", {"max_tokens_total": 0}, "--max-tokens-total"),
+        ("templates", {"base_url": "http://x"}, "--base-url goes with"),
     ],
 )
 def test_bad_settings_are_clear_sentences(
@@ -298,7 +302,7 @@ def test_lists_that_cannot_be_are_clear_sentences(tmp_path: Path) -> None:
             write_captions(classes, tmp_path / "captions.json")
 
 
-def test_the_grammar_s_account_tells_what_was_passed_over(tmp_path: Path) -> None:
+def test_the_templates_metadata_tell_what_was_passed_over(tmp_path: Path) -> None:
     report = write_captions(["River", "Forest"], tmp_path / "captions.json", per_class=30)
     assert report.summary.rejected["names another class"] > 0
     rejected = json.loads(meta_path(report.path).read_text())["rejected"]
@@ -306,16 +310,16 @@ def test_the_grammar_s_account_tells_what_was_passed_over(tmp_path: Path) -> Non
     assert "forest" in next(one["caption"] for one in rejected if one["label"] == "River")
 
 
-@pytest.mark.parametrize("llm", ["grammar", "openai:gpt"])
+@pytest.mark.parametrize("llm", ["templates", "openai:gpt"])
 def test_a_folder_is_no_caption_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, llm: str) -> None:
     monkeypatch.chdir(tmp_path)
     for out in (Path("."), Path(".."), tmp_path):
         with pytest.raises(UserError, match="is a folder"):
-            write_captions(["pug"], out, llm=llm, base_url=None if llm == "grammar" else "http://h/v1")
+            write_captions(["pug"], out, llm=llm, base_url=None if llm == "templates" else "http://h/v1")
 
 
-def test_the_grammar_is_the_default_and_asks_nobody(tmp_path: Path) -> None:
+def test_templates_are_the_default_and_asks_nobody(tmp_path: Path) -> None:
     report = write_captions(CLASSES, tmp_path / "captions.json", per_class=4)
     assert not report.missing
-    assert read_book(report.path, CLASSES) == report.book
-    assert json.loads(meta_path(report.path).read_text())["author"] == "grammar"
+    assert read_captions(report.path, CLASSES) == report.captions
+    assert json.loads(meta_path(report.path).read_text())["llm"] == "templates"

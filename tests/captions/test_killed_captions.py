@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tests.captions.chat_server import ChatServer
 
-from dalda.captions.llm import Answer, Message, Question
-from dalda.captions.response_cache import ResponseCache
+from dalda.captions.llm import Completion, Message, Usage
+from dalda.captions.response_cache import Question, ResponseCache
 
 CLASSES = [f"thing number {index}" for index in range(300)]
 KILLS = 20
@@ -156,9 +156,9 @@ def is_noted(book: Path) -> bool:
 
 def test_any_answer_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     store = ResponseCache(tmp_path / "answers")
-    question = Question("a", "m", (Message("user", "写\ud800{}"),), (("猫", 1),), 1.0, 10, 3)
+    question = Question("m", (Message("user", "写\ud800{}"),), (("猫", 1),), 1.0, 10, 3)
     assert store.get(question) is None
-    answer = Answer("line\n\u2028\ud800\x00 猫", "stop", 1, 2)
+    answer = Completion("line\n\u2028\ud800\x00 猫", "stop", Usage(1, 2))
     store.put(question, answer)
     assert store.get(question) == answer
     assert [path.suffix for path in (tmp_path / "answers").rglob("*") if path.is_file()] == [".json"]

@@ -1,4 +1,4 @@
-"""The author `local`: a real language model from the package registry, end to end."""
+"""The language model `local`: a real language model from the package registry, end to end."""
 
 import importlib.util
 import json
@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from tests.compat.tiny_pets import make_tiny_pets
 
-from dalda.captions.caption_file import read_book
+from dalda.captions.caption_file import read_captions
 from dalda.captions.generate import write_captions
 from dalda.captions.validation import Rules
 from dalda.cli import app
@@ -26,7 +26,7 @@ def test_local_writes_accepted_captions_for_pets(tmp_path: Path) -> None:
     words += ["--domain", "photos of pet cats and dogs", "--json"]
     first = CliRunner().invoke(app, words)
     assert first.exit_code == 0, first.output
-    book = read_book(path, PETS)
+    book = read_captions(path, PETS)
     assert [len(book[name]) for name in PETS] == [2] * len(PETS)
     rules = Rules(PETS)
     assert not [text for name in PETS for text in book[name] if rules.reason_against(text, name, ())]

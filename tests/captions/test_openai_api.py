@@ -1,6 +1,7 @@
-"""The authors behind the OpenAI protocol: faults, dialects and limits of servers, through the real SDK."""
+"""Models behind OpenAI's protocol: faults, dialects and limits of servers, through the real SDK."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_retry_after_is_honoured(chat_server: ChatServer, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
-    [(401, "refuses the key"), (403, "does not let"), (404, "knows no model 'tiny'")],
+    [(401, "refuses the key"), (403, "does not let"), (404, "openai:tiny at .* knows no such model")],
 )
 def test_hopeless_faults_end_at_once(
     chat_server: ChatServer, tmp_path: Path, status: int, sentence: str
@@ -56,14 +57,26 @@ def test_a_used_up_quota_ends_with_a_sentence(chat_server: ChatServer, tmp_path:
         write(chat_server, tmp_path, classes=["pug"])
 
 
-def test_a_dead_server_is_a_stop_and_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dalda.captions.openai_api.RETRIES", 0)
-    monkeypatch.setattr("dalda.captions.openai_api.openai_author.__kwdefaults__", {"retries": 0})
-    report = write_captions(
-        CLASSES, tmp_path / "captions.json", llm="openai:x", base_url="http://127.0.0.1:9/v1", per_class=1
-    )
-    assert len(report.missing) == len(CLASSES)
-    assert "no connection" in str(report.stopped)
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("http://127.0.0.1:9/v1", "refused"),
+        ("http://no-such-box.invalid:8000/v1", "name|resol|known"),
+        ("https://127.0.0.1:{port}/v1", "ssl|tls"),
+    ],
+)
+def test_a_server_that_is_not_there_is_one_sentence_at_once(
+    chat_server: ChatServer, tmp_path: Path, address: str, reason: str
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(UserError, match=f"(?i)cannot be reached: .*({reason})"):
+        write_captions(
+            CLASSES,
+            tmp_path / "captions.json",
+            llm="openai:x",
+            base_url=address.format(port=chat_server.port),
+        )
+    assert time.monotonic() - started < 20  # 5 on a machine that does nothing else
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_class_that_is_new_in_the_list_is_all_that_is_asked_for(
     assert names_asked(chat_server) == ["lotus"]
     assert not second.missing
     assert list(json.loads(second.path.read_text())) == classes
-    assert {name: second.book[name] for name in CLASSES} == first.book
+    assert {name: second.captions[name] for name in CLASSES} == first.captions
     account = json.loads((tmp_path / "captions.meta.json").read_text())
     assert account["answers"] == first.questions + second.questions
     assert account["tokens_out"] == first.tokens_out + second.tokens_out
@@ -53,8 +53,8 @@ def test_the_captions_of_a_class_that_left_the_list_are_kept(
     first = write(chat_server, tmp_path)
     second = write(chat_server, tmp_path, classes=CLASSES[1:])
     assert second.questions == 0
-    assert list(second.book) == CLASSES[1:]
-    assert json.loads(second.path.read_text())[CLASSES[0]] == first.book[CLASSES[0]]
+    assert list(second.captions) == CLASSES[1:]
+    assert json.loads(second.path.read_text())[CLASSES[0]] == first.captions[CLASSES[0]]
 
 
 def test_fewer_captions_take_none_away(chat_server: ChatServer, tmp_path: Path) -> None:
@@ -70,13 +70,13 @@ def test_other_rules_judge_what_is_new_and_refuse_nothing_that_is_there(
 ) -> None:
     """As when the image model's tokenizer comes to the disk between two runs."""
     first = write(chat_server, tmp_path, classes=["pug", "rose"], per_class=4)
-    assert any("f" in text for text in first.book["pug"])
+    assert any("f" in text for text in first.captions["pug"])
     if broken_off:
         break_off(tmp_path)
     second = write(chat_server, tmp_path, classes=["pug", "rose"], per_class=5, count_tokens=strict)
-    kept = [] if broken_off else [text for captions in first.book.values() for text in captions]
-    new = [text for captions in second.book.values() for text in captions if text not in kept]
-    assert {text for captions in second.book.values() for text in captions} >= set(kept)
+    kept = [] if broken_off else [text for captions in first.captions.values() for text in captions]
+    new = [text for captions in second.captions.values() for text in captions if text not in kept]
+    assert {text for captions in second.captions.values() for text in captions} >= set(kept)
     assert new or second.missing
     assert not any("f" in text for text in new)
 
@@ -97,7 +97,7 @@ def test_what_was_broken_off_is_taken_up_with_another_aim(chat_server: ChatServe
     break_off(tmp_path)
     second = write(chat_server, tmp_path, classes=[*CLASSES, "lotus"], per_class=4)
     assert second.tokens_out == 40 * (len(CLASSES) + 4)
-    assert all(list(second.book[name][:3]) == list(first.book[name]) for name in CLASSES)
+    assert all(list(second.captions[name][:3]) == list(first.captions[name]) for name in CLASSES)
 
 
 def test_a_caption_that_the_user_took_out_is_written_anew(chat_server: ChatServer, tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_a_caption_that_the_user_took_out_is_written_anew(chat_server: ChatServe
     chat_server.tell(reset=True)
     second = write(chat_server, tmp_path)
     assert names_asked(chat_server) == ["rose"]
-    assert not set(second.book["rose"]) & set(gone)
-    assert {name: second.book[name] for name in CLASSES if name != "rose"} == {
+    assert not set(second.captions["rose"]) & set(gone)
+    assert {name: second.captions[name] for name in CLASSES if name != "rose"} == {
         name: book[name] for name in CLASSES if name != "rose"
     }
 

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import doodle_training.captions
-from dalda.captions.templates import article, base_caption, deal_captions, grammar_captions
+from dalda.captions.templates import article, base_caption, deal_captions, template_captions
 from dalda.captions.validation import Rules
-from dalda.captions.vocabulary import PHOTOS, GrammarWords
+from dalda.captions.vocabulary import Vocabulary, photos
 from dalda.doodles import vocabulary as doodle_words
-from dalda.doodles.register import GRAMMAR as DOODLES
+from dalda.doodles.register import VOCABULARY as DOODLES
 from dalda.errors import UserError
 
 NAMES = ["hour glass", "Abyssinian", "unicorn", "英国短毛猫", "and/or", "golden_retriever", "a{b}c"]
@@ -37,9 +37,9 @@ def test_article_follows_the_sound(phrase: str, expected: str) -> None:
     assert article(phrase) == expected
 
 
-@pytest.mark.parametrize("words", [PHOTOS, DOODLES])
-def test_captions_name_their_class_and_differ(words: GrammarWords) -> None:
-    book = grammar_captions(NAMES, 40, seed=3, words=words)
+@pytest.mark.parametrize("words", [photos(), DOODLES])
+def test_captions_name_their_class_and_differ(words: Vocabulary) -> None:
+    book = template_captions(NAMES, 40, seed=3, words=words)
     assert list(book) == NAMES
     for name, captions in book.items():
         assert len(set(captions)) == len(captions) == 40
@@ -48,15 +48,15 @@ def test_captions_name_their_class_and_differ(words: GrammarWords) -> None:
 
 
 def test_captions_depend_on_seed_class_and_index_alone() -> None:
-    few = grammar_captions(["car", "boat"], 4, seed=0)
-    many = grammar_captions(["boat", "tree", "car"], 9, seed=0)
+    few = template_captions(["car", "boat"], 4, seed=0)
+    many = template_captions(["boat", "tree", "car"], 9, seed=0)
     assert many["car"][:4] == few["car"]
     assert many["boat"][:4] == few["boat"]
-    assert grammar_captions(["car"], 4, seed=1)["car"] != few["car"]
+    assert template_captions(["car"], 4, seed=1)["car"] != few["car"]
 
 
 def test_wording_replaces_a_name_that_reads_badly() -> None:
-    book = grammar_captions(["faces", "bass"], 3, seed=0, names={"faces": "face"})
+    book = template_captions(["faces", "bass"], 3, seed=0, names={"faces": "face"})
     assert all(" face " in caption for caption in book["faces"])
     assert all(" bass " in caption for caption in book["bass"])
 
@@ -68,7 +68,7 @@ def test_doodle_captions_use_the_doodle_world_s_own_phrases() -> None:
         f"seen from the {side}" for side in doodle_words.FACINGS
     }
     known = set(doodle_training.captions.vocabulary())
-    for name, captions in grammar_captions(doodle_words.CLASSES, 30, seed=0, words=DOODLES).items():
+    for name, captions in template_captions(doodle_words.CLASSES, 30, seed=0, words=DOODLES).items():
         things = [
             f" {colour} {name} {place}" for colour, place in product(DOODLES.colours, DOODLES.backgrounds)
         ]
@@ -78,7 +78,7 @@ def test_doodle_captions_use_the_doodle_world_s_own_phrases() -> None:
 
 
 def test_every_background_comes_once_before_any_comes_again() -> None:
-    captions = grammar_captions(["car"], 8, seed=5, words=DOODLES)["car"]
+    captions = template_captions(["car"], 8, seed=5, words=DOODLES)["car"]
     assert {place for place in DOODLES.backgrounds for caption in captions if place in caption} == set(
         DOODLES.backgrounds
     )
@@ -86,16 +86,16 @@ def test_every_background_comes_once_before_any_comes_again() -> None:
 
 def test_all_combinations_can_be_had_and_no_more() -> None:
     possible = 6 * 8 * 3
-    assert len(grammar_captions(["car"], possible, seed=0, words=DOODLES)["car"]) == possible
+    assert len(template_captions(["car"], possible, seed=0, words=DOODLES)["car"]) == possible
     with pytest.raises(UserError, match="only 144"):
-        grammar_captions(["car"], possible + 1, seed=0, words=DOODLES)
+        template_captions(["car"], possible + 1, seed=0, words=DOODLES)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(alphabet=string.printable + "äé猫ß", max_size=20), st.integers(0, 2**31))
 def test_any_name_at_all_gives_one_line(name: str, seed: int) -> None:
     assume(name.replace("_", " ").strip())
-    for caption in grammar_captions([name], 3, seed)[name]:
+    for caption in template_captions([name], 3, seed)[name]:
         assert caption == " ".join(caption.split())
         assert " ".join(name.replace("_", " ").split()) in caption
 
@@ -104,16 +104,16 @@ def test_no_caption_stands_under_the_wrong_class() -> None:
     """The word lists name forests, lakes and people, which are classes to some."""
     classes = ["River", "Forest", "lake", "person"]
     rules = Rules(classes)
-    book, passed_over = deal_captions(rules, 40, 0, PHOTOS)
+    book, rejected = deal_captions(rules, 40, 0, photos())
     assert [len(set(captions)) for captions in book.values()] == [40] * 4
     for name, captions in book.items():
         assert not any(rules.reason_against(caption, name, ()) for caption in captions)
-    assert "names another class: Forest" in {reason for _, _, reason in passed_over}
-    assert {label for label, _, _ in passed_over} == set(classes)
-    assert grammar_captions(classes, 40, 0) == book
-    assert not deal_captions(Rules(["pug"]), 40, 0, PHOTOS)[1]
+    assert "names another class: Forest" in {entry["reason"] for entry in rejected}
+    assert {entry["label"] for entry in rejected} == set(classes)
+    assert template_captions(classes, 40, 0) == book
+    assert not deal_captions(Rules(["pug"]), 40, 0, photos())[1]
 
 
 def test_words_that_cannot_do_are_a_clear_sentence() -> None:
     with pytest.raises(UserError, match="no caption for 'rose'"):
-        grammar_captions(["rose", "photo"], 2, 0)
+        template_captions(["rose", "photo"], 2, 0)

@@ -1,6 +1,6 @@
-"""The author `openai:` against a server that others wrote: `transformers serve`, on loopback.
+"""A hosted model against a server that others wrote: `transformers serve`, on loopback.
 
-It serves the model of the author `local`, which transformers reads from the same GGUF file. That is a base
+It serves the model of `local`, which transformers reads from the same GGUF file. That is a base
 model: a chat template of ours shows it how such an answer looks and begins the next one, and the end of
 the line ends it. What it says is its own.
 """
@@ -21,11 +21,11 @@ from typing import Any
 
 import pytest
 
-from dalda.captions.caption_file import meta_path, read_book
+from dalda.captions.caption_file import meta_path, read_captions
 from dalda.captions.generate import write_captions
-from dalda.captions.keys import Keys
-from dalda.captions.llm import Message, Question
-from dalda.captions.openai_api import openai_author
+from dalda.captions.instructions import SCHEMA
+from dalda.captions.llm import Message
+from dalda.captions.openai_api import hosted_model
 from dalda.captions.validation import Rules
 
 PETS = ["pug", "samoyed"]
@@ -110,14 +110,14 @@ pytestmark = [
 
 def test_a_server_of_others_answers(served: tuple[str, str]) -> None:
     url, model = served
-    author = openai_author(model, url, Keys())
+    llm = hosted_model("openai", model, url)
     ask = Message("user", "For these classes:\n- pug: 1")
-    question = Question(author.name, model, (ask,), (("pug", 1),), 1.0, 12, 5)
-    answer = author.ask(question)
+    answer = llm.complete([ask], SCHEMA, temperature=1.0, max_tokens=12, seed=5)
     assert answer.text
-    assert answer.tokens_in > 0
-    assert 0 < answer.tokens_out <= 12
-    assert answer.finish == "length"
+    assert answer.usage is not None
+    assert answer.usage.input_tokens > 0
+    assert 0 < answer.usage.output_tokens <= 12
+    assert answer.finish_reason == "length"
 
 
 def test_a_server_of_others_writes_captions(served: tuple[str, str], tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_server_of_others_writes_captions(served: tuple[str, str], tmp_path: P
         path = tmp_path / f"{name}.json"
         report = write_captions([name], path, llm=f"openai:{model}", base_url=url, per_class=1)
         assert not report.missing
-        captions = read_book(path, [name])[name]
+        captions = read_captions(path, [name])[name]
         assert len(captions) == 1
         assert not [text for text in captions if Rules([name]).reason_against(text, name, ())]
         account = json.loads(meta_path(path).read_text())

@@ -1,6 +1,7 @@
 """The acceptance rules: what is let through, what is not, and the reason that is given."""
 
 import json
+import time
 from string import ascii_lowercase
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from dalda.captions.parsing import parse_answer
 from dalda.captions.quality import summary_of
-from dalda.captions.templates import grammar_captions
+from dalda.captions.templates import template_captions
 from dalda.captions.validation import Rules, estimate_tokens, overlap
 from dalda.datasets.class_names import published_classes, wordings_of
 from dalda.datasets.published import PUBLISHED
@@ -162,7 +163,7 @@ def test_the_grammar_s_captions_of_the_published_sets_are_accepted(dataset: str)
     classes = published_classes(dataset)
     names = wordings_of(dataset, classes)
     rules = Rules(classes, names, "best quality, high quality, ")
-    for name, captions in grammar_captions(classes, 2, 0, names=names).items():
+    for name, captions in template_captions(classes, 2, 0, names=names).items():
         assert [rules.reason_against(caption, name, ()) for caption in captions] == [None, None]
 
 
@@ -284,3 +285,88 @@ def test_names_are_matched_as_loosely_as_in_captions_but_exactly_where_they_can_
     assert parse_answer("Roses: a\nrose: b", ["rose"], {}).captions == {"rose": ["a", "b"]}
     both = parse_answer('{"hot dog": "a", "hotdog": "b"}', ["hotdog", "hot dog"], {})
     assert both.captions == {"hot dog": ["a"], "hotdog": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        piece * 30_000
+        for piece in (
+            '"a\\',
+            '"',
+            "{",
+            "[",
+            '{"a":',
+            '{"a\\',
+            '{"class": "pug", "captions": ["',
+            "pug: ",
+            "<think>",
+        )
+    ],
+)
+def test_no_answer_takes_long_to_read(text: str) -> None:
+    started = time.process_time()
+    parse_answer(text, ["pug", "rose"], {})
+    assert time.process_time() - started < 3  # milliseconds, on a machine that does nothing else
+
+
+CAPTION = "a pug asleep on a red rug"
+THOUGHT = "pug: a pug would be a good class to begin with, so let us plan"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>\n{THOUGHT}\n</think>\npug: {CAPTION}",
+        f"{THOUGHT}\n</think>\npug: {CAPTION}",
+        f"<think>{THOUGHT}</think>\n<think>{THOUGHT}</think>\npug: {CAPTION}",
+        f"[THINK]{THOUGHT}[/THINK]pug: {CAPTION}",
+        f"<reasoning>{THOUGHT}</reasoning>\npug: {CAPTION}",
+        f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|channel|>final<|message|>pug: {CAPTION}",
+        f"pug: {CAPTION}\n<think>\n{THOUGHT}",
+    ],
+)
+def test_thoughts_are_no_captions(text: str) -> None:
+    assert parse_answer(text, ["pug"], {}).captions == {"pug": [CAPTION]}
+    assert not parse_answer(f"<think>{THOUGHT}", ["pug"], {}).captions
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "okay so the user wants me to say rose in every sentence",
+        "I should mention the rose in every one of them",
+        "placeholder caption one about a rose goes here",
+        "let me think of a rose in another light",
+    ],
+)
+def test_thoughts_without_a_tag_are_rejected(thought: str) -> None:
+    assert reason(thought) == "speaks of the task"
+
+
+LETTERS = Rules(["A", "B", "I", "a", "the", "in"])
+
+
+@pytest.mark.parametrize(
+    ("caption", "label", "expected"),
+    [
+        ("a photo of an A on a wooden wall", "A", None),
+        ("A photo of an A on a wooden wall", "A", None),
+        ("A wooden toy on a white table", "A", "does not name its class"),
+        ("a wooden toy on a white table", "A", "does not name its class"),
+        ("a photo of a B on the grass in snow", "B", None),
+        ("A photo of a B on the grass in snow", "B", None),
+        ("a photo of a B beside an A on grass", "B", "names another class: A"),
+        ("a photo of a B that I saw", "B", "names another class: I"),
+        ("a photo of a a in chalk", "a", None),
+        ("a photo of the sign for in by night", "in", None),
+    ],
+)
+def test_letters_and_function_words_as_classes(caption: str, label: str, expected: str | None) -> None:
+    assert LETTERS.reason_against(caption, label, ()) == expected
+
+
+def test_templates_write_captions_for_every_letter() -> None:
+    letters = [*ascii_lowercase, *ascii_lowercase.upper()]
+    captions = template_captions(letters, 5, 0)
+    assert {name: len(set(texts)) for name, texts in captions.items()} == dict.fromkeys(letters, 5)

@@ -1,1 +1,1 @@
-"""CLASS NAMES -> CAPTIONS: grammar or language model (author), rules (acceptance), file (book)."""
+"""CLASS NAMES -> CAPTIONS: templates or a language model, validation, caption file."""

@@ -1,250 +1,250 @@
-"""The loop: ask for what is missing, a few classes at a time, until all is there or it is enough."""
+"""The question loop: ask for missing captions, a few classes at a time, until enough are accepted."""
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 
-from dalda.captions.instructions import chat_messages, completion_examples, completion_text
-from dalda.captions.llm import Answer, LanguageModel, Message, Question, Refused, Unanswered
+from dalda.captions.instructions import SCHEMA, chat_messages, completion_examples, completion_text
+from dalda.captions.llm import Completion, Message, Refused, Unavailable, Usage
 from dalda.captions.parsing import parse_answer
-from dalda.captions.response_cache import ResponseCache
+from dalda.captions.response_cache import Question, ResponseCache
+from dalda.captions.stage import CaptionRequest, Chunk, Rejection
 from dalda.captions.token_budget import Stopped, TokenBudget
-from dalda.captions.validation import Rules
-from dalda.errors import UserError
+from dalda.captions.validation import CUT
 from dalda.seeding import seed_of
 
-CLASSES_AT_ONCE = 5
-CAPTIONS_AT_ONCE = 10
-PATIENCE = {"chat": 4, "completion": 12}
-"""Answers in a row that bring a class nothing before it is given up, for this run."""
-ROUNDS = 3
-"""For each ten captions of a class, it is asked about at most so many times as often as patience allows."""
+CAPTIONS_PER_QUESTION = 10
+PATIENCE, BASE_MODEL_PATIENCE = 4, 12
+"""Answers in a row without an accepted caption of a class before it is given up for this run."""
+MAX_ROUNDS = 3
+"""For each ten captions of a class, it is asked about at most so many times its patience."""
 TOKENS_PER_CAPTION = 60
 TOKENS_BESIDE = 1000
-"""Of an answer: for its form, and for a model that thinks before it speaks."""
+"""Of an answer: for its form, and for a model that thinks before it answers."""
+GRACE_SECONDS = 2.0
+"""After Ctrl-C, for answers that are under way."""
 
 
-@dataclass(frozen=True)
-class GenerationRequest:
-    """What is asked of whom; the answers to it are found again by what stands here."""
-
-    classes: tuple[str, ...]
-    author: LanguageModel
-    rules: Rules
-    domain: str
-    seed: int
-    temperature: float
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A caption that was not accepted; `answer` is the address of the raw answer it stands in."""
-
-    label: str
-    caption: object
-    reason: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a run sets out to do, and from where; with the answers it decides all that comes of it."""
-
-    number: int
-    classes: tuple[str, ...]
-    per_class: int
-    begun_with: Mapping[str, Sequence[str]]
-    """The captions that were there before, which are kept as they are."""
-
-
-@dataclass
-class Chunk:
-    """The captions of a few classes, and how they came; a function of the stage and the answers alone."""
-
-    stage: Stage
-    classes: tuple[str, ...]
-    accepted: dict[str, list[str]] = field(default_factory=dict)
-    rejected: list[Rejection] = field(default_factory=list)
-    short: dict[str, Counter[str]] = field(default_factory=dict)
-    """Per class, why answers left it short."""
-    answers: list[Answer] = field(default_factory=list)
-    stopped: str | None = None
-
-    def __post_init__(self) -> None:
-        self.accepted = {name: list(self.stage.begun_with.get(name, ())) for name in self.classes}
-        self.short = {name: Counter() for name in self.classes}
-
-
-def chunks_of(request: GenerationRequest, stage: Stage) -> list[Chunk]:
-    """The classes that lack captions, a few at a time, one at a time for a base model."""
-    size = 1 if request.author.completes else CLASSES_AT_ONCE
-    short = [name for name in stage.classes if len(stage.begun_with.get(name, ())) < stage.per_class]
-    return [Chunk(stage, tuple(short[start : start + size])) for start in range(0, len(short), size)]
-
-
-def write_all(
-    request: GenerationRequest,
+def fill_all(
+    request: CaptionRequest,
     chunks: Sequence[Chunk],
-    store: ResponseCache,
-    meter: TokenBudget | None,
+    cache: ResponseCache,
+    budget: TokenBudget,
     concurrency: int = 1,
     advance: Callable[[int], None] = lambda count: None,
-) -> Sequence[Chunk]:
-    """Fill every chunk. Without a meter nothing is asked: the stored answers are replayed.
+) -> None:
+    """Fill every chunk, in threads that Ctrl-C need not wait for while a server hangs.
 
-    Raises UserError when the author can answer no question at all; what was answered is in the store.
+    Raises what the language model raises if it can answer no question; answers are in the cache.
     """
+    pending: SimpleQueue[Chunk] = SimpleQueue()
+    errors: list[BaseException] = []
+    for chunk in chunks:
+        pending.put(chunk)
 
-    def one(chunk: Chunk) -> Chunk:
+    def work() -> None:
+        while True:
+            try:
+                chunk = pending.get_nowait()
+                fill(request, chunk, cache, budget)
+            except Empty:
+                return
+            except Stopped as stop:
+                chunk.stopped = str(stop)
+            except BaseException as error:
+                errors.append(error)
+                budget.stop(str(error))
+                return
+            advance(len(chunk.classes))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(chunks)))]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            threads = [thread for thread in threads if thread.is_alive()]
+            threads[0].join(0.2)
+    except KeyboardInterrupt:
+        budget.stop("interrupted")
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        raise
+    if errors:
+        raise errors[0]
+
+
+def replay(request: CaptionRequest, chunks: Sequence[Chunk], cache: ResponseCache) -> None:
+    """Fill the chunks as far as the stored answers go."""
+    for chunk in chunks:
         try:
-            fill(request, chunk, store, meter)
+            fill(request, chunk, cache, None)
         except Stopped as stop:
             chunk.stopped = str(stop)
-        advance(len(chunk.classes))
-        return chunk
-
-    with ThreadPoolExecutor(max_workers=concurrency) as pool:
-        pending = [pool.submit(one, chunk) for chunk in chunks]
-        try:
-            return [chunk.result() for chunk in pending]
-        except BaseException:
-            if meter is not None:
-                meter.stop("interrupted")
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 @dataclass
 class Pace:
-    """How much is asked at a time; less after an answer that was cut or a question that was not taken."""
+    """How much is asked at a time; less after an answer that was cut, refused or empty."""
 
     classes: int
-    captions: int = CAPTIONS_AT_ONCE
-    room: int = 0
+    captions: int = CAPTIONS_PER_QUESTION
+    min_tokens: int = 0
     """Tokens that an answer has at least, however little is asked for."""
 
-    def slow_down(self, wanted: Mapping[str, int], question: Question, answer: Answer) -> bool:
-        """Whether less is asked from now on; False where the answer is to be taken as it is."""
-        whole = sum(wanted.values()) == 1
-        if answer.finish == "length":
-            # A model that thinks spends tokens before it speaks, so that less to say needs no less room.
-            self.room = 2 * question.max_tokens if whole else question.max_tokens
-        elif answer.finish == "too much":
-            self.room = 0
-        elif not answer.finish.startswith(NOT_TAKEN) or len(wanted) == 1:
-            return False
+    def slow_down(self, question: Question, answer: Completion, is_empty: bool) -> bool:
+        """Whether less is asked from now on; False if the answer counts as it is."""
+        wanted = dict(question.wanted)
+        is_single = sum(wanted.values()) == 1
+        if answer.finish_reason == "length":
+            # A model that thinks spends tokens before it answers, so that fewer captions need no less room.
+            self.min_tokens = 2 * question.max_tokens if is_single else question.max_tokens
+        elif answer.finish_reason.startswith("too long"):
+            self.min_tokens = 0
+        elif not is_empty or len(wanted) == 1:
+            return False  # an empty answer may be a refusal of one class alone
         if len(wanted) > 1:
             self.classes = len(wanted) // 2
-        elif not whole:
+        elif not is_single:
             self.captions = max(wanted.values()) // 2
-        return not whole
+        return not is_single
 
 
-NOT_TAKEN = ("refused", "content_filter")
-"""How an answer ends to a question that is not taken, perhaps for one of its classes alone."""
+def fill(request: CaptionRequest, chunk: Chunk, cache: ResponseCache, budget: TokenBudget | None) -> None:
+    """Ask until every class has its captions or its patience is spent. Raises `Stopped`.
 
-
-def fill(request: GenerationRequest, chunk: Chunk, store: ResponseCache, meter: TokenBudget | None) -> None:
-    """Ask until every class has its captions, or has been asked about often enough; raises `Stopped`."""
-    patience = PATIENCE["completion" if request.author.completes else "chat"]
-    most = patience * ROUNDS * -(-chunk.stage.per_class // CAPTIONS_AT_ONCE)
+    Without a budget nothing is asked: the stored answers are replayed.
+    """
+    patience = BASE_MODEL_PATIENCE if request.is_base_model else PATIENCE
+    max_asked = patience * MAX_ROUNDS * -(-chunk.stage.per_class // CAPTIONS_PER_QUESTION)
     asked: Counter[str] = Counter()
-    barren: Counter[str] = Counter()
+    in_vain: Counter[str] = Counter()
     pace = Pace(len(chunk.classes))
     while True:
-        need = {name: chunk.stage.per_class - len(chunk.accepted[name]) for name in chunk.classes}
-        short = [name for name in need if need[name] > 0 and barren[name] < patience and asked[name] < most]
+        lacking = {name: chunk.stage.per_class - len(chunk.accepted[name]) for name in chunk.classes}
+        short = [n for n in lacking if lacking[n] > 0 and in_vain[n] < patience and asked[n] < max_asked]
         if not short:
             return
-        wanted = {name: min(need[name], pace.captions) for name in short[: pace.classes]}
-        question = compose(request, chunk, wanted, pace.room)
-        answer = obtain(request.author, question, store, meter)
+        wanted = {name: min(lacking[name], pace.captions) for name in short[: pace.classes]}
+        question = compose(request, chunk, wanted, pace.min_tokens)
+        answer = obtain(request, question, chunk, cache, budget)
         chunk.answers.append(answer)
         before = {name: len(chunk.accepted[name]) for name in wanted}
-        harvest(request, chunk, question, answer)
-        if not pace.slow_down(wanted, question, answer):
+        is_empty = not harvest(request, chunk, question, answer)
+        if not pace.slow_down(question, answer, is_empty):
             for name in wanted:
                 asked[name] += 1
-                barren[name] = 0 if len(chunk.accepted[name]) > before[name] else barren[name] + 1
+                in_vain[name] = 0 if len(chunk.accepted[name]) > before[name] else in_vain[name] + 1
 
 
-def compose(request: GenerationRequest, chunk: Chunk, wanted: Mapping[str, int], room: int = 0) -> Question:
+def compose(request: CaptionRequest, chunk: Chunk, wanted: Mapping[str, int], min_tokens: int) -> Question:
     """The next question about a chunk; its seed makes it another question than the ones before."""
-    wording = request.rules.wording
-    count = sum(wanted.values())
-    if request.author.completes:
+    wording, count = request.rules.wording, sum(wanted.values())
+    if request.is_base_model:
         (name,) = wanted
-        messages: tuple[Message, ...] = (
-            Message("user", completion_text(wording.get(name, name), request.domain)),
-        )
+        text = completion_text(wording.get(name, name), request.domain)
+        messages: tuple[Message, ...] = (Message("user", text),)
         max_tokens = TOKENS_PER_CAPTION * count
     else:
         messages = chat_messages(wanted, request.domain, chunk.accepted, wording)
-        max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, room)
+        max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, min_tokens)
+    seed = seed_of(request.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31
+    samples = count if request.is_base_model else 1
+    wanted_pairs = tuple(wanted.items())
     return Question(
-        author=request.author.name,
-        model=request.author.model,
-        messages=messages,
-        wanted=tuple(wanted.items()),
-        temperature=request.temperature,
-        max_tokens=max_tokens,
-        seed=seed_of(request.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31,
-        samples=count if request.author.completes else 1,
+        request.llm.name, messages, wanted_pairs, request.temperature, max_tokens, seed, samples
     )
 
 
 def obtain(
-    author: LanguageModel, question: Question, store: ResponseCache, meter: TokenBudget | None
-) -> Answer:
-    """The stored answer, else a new one, which is stored before anyone reads it."""
-    stored = store.get(question)
+    request: CaptionRequest,
+    question: Question,
+    chunk: Chunk,
+    cache: ResponseCache,
+    budget: TokenBudget | None,
+) -> Completion:
+    """The stored answer, else a new one, which is stored before anything reads it."""
+    stored = cache.get(question)
     if stored is not None:
         return stored
-    if meter is None:
+    if budget is None:
         raise Stopped("not asked yet")
-    meter.reserve(question)
+    budget.reserve(question)
     try:
-        answer = author.ask(question)
-    except Unanswered as error:
-        meter.unanswered(question, str(error))
+        answer = complete(request, question)
+    except Unavailable as error:
+        budget.give_up(question, str(error))
         raise Stopped(str(error)) from error
     except Refused as error:
-        if not meter.others_are_answered(question):
-            meter.stop(str(error))
+        answer = Completion("", f"refused: {error}", Usage(0, 0))
+        if len(question.wanted) > 1:
+            chunk.unsaved.append((question, answer))
+            budget.release(question)
+            return answer
+        if not budget.others_are_answered(question):
             raise
-        answer = Answer("", f"refused: {error}", 0, 0)
-    except UserError as error:
-        meter.stop(str(error))
-        raise
-    text = answer.text
-    for secret in author.secrets:
-        text = text.replace(secret, "***")
-    answer = replace(answer, text=text)
-    store.put(question, answer)
-    meter.answered(question, answer)
+    for refused in chunk.unsaved:
+        cache.put(*refused)
+    chunk.unsaved.clear()
+    cache.put(question, answer)
+    assert answer.usage is not None
+    budget.settle(question, answer.usage)
     return answer
 
 
-def harvest(request: GenerationRequest, chunk: Chunk, question: Question, answer: Answer) -> None:
-    """Take from an answer what the rules accept, and note what they do not."""
+def complete(request: CaptionRequest, question: Question) -> Completion:
+    """The model's completion with its tokens; for a base model a line `name: caption` for each sample."""
+
+    def ask(sample: int) -> Completion:
+        return request.llm.complete(
+            question.messages,
+            None if request.is_base_model else SCHEMA,
+            temperature=question.temperature,
+            max_tokens=question.max_tokens // question.samples,
+            seed=(question.seed + sample) % 2**31,
+        )
+
+    if not request.is_base_model:
+        answer = ask(0)
+        written = len(answer.text.encode("utf-8", "replace"))
+        return replace(answer, usage=answer.usage or Usage(-(-question.bytes // 4), -(-written // 4)))
+    with ThreadPoolExecutor(question.samples) as pool:  # a model may answer several in one batch
+        samples = list(pool.map(ask, range(question.samples)))
+    opening = question.messages[0].content.rpartition("\n")[2].partition(": ")[2]
+    lines = []
+    for sample in samples:
+        line = sample.text.partition("\n")[0] + (CUT if sample.finish_reason == "length" else "")
+        lines.append(f"{question.wanted[0][0]}: {opening}{line}")
+    usages = [sample.usage or Usage(-(-question.bytes // 4), len(sample.text) // 4) for sample in samples]
+    return Completion(
+        "\n".join(lines),
+        "stop",
+        Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages)),
+    )
+
+
+def harvest(request: CaptionRequest, chunk: Chunk, question: Question, answer: Completion) -> int:
+    """Accept and reject the captions of an answer; their number."""
     text = answer.text
-    if answer.finish == "length" and "{" not in text:
+    if answer.finish_reason == "length" and "{" not in text:
         text = text.rpartition("\n")[0]
-    wanted = dict(question.wanted)
-    parsed = parse_answer(text, wanted, request.rules.wording)
+    parsed = parse_answer(text, dict(question.wanted), request.rules.wording)
     for name, caption in parsed.unknown:
-        chunk.rejected.append(Rejection(name, caption, "unknown class name", question.address))
-    examples = completion_examples() if request.author.completes else []
-    for name in wanted:
-        kept = chunk.accepted[name]
-        said = parsed.captions.get(name, [])
-        for caption in said:
-            reason = request.rules.reason_against(caption, name, [*examples, *kept])
+        chunk.rejected.append(Rejection(name, caption, "unknown class name", question.sha256))
+    examples = completion_examples() if request.is_base_model else []
+    for name, _ in question.wanted:
+        accepted = chunk.accepted[name]
+        for caption in parsed.captions.get(name, ()):
+            reason = request.rules.reason_against(caption, name, [*examples, *accepted])
             if reason is not None:
-                chunk.rejected.append(Rejection(name, caption, reason, question.address))
-                chunk.short[name][reason] += 1
-            elif len(kept) < chunk.stage.per_class:
-                kept.append(str(caption))
-        if not said:
-            chunk.short[name][f"not in the answer ({answer.finish})"] += 1
+                chunk.rejected.append(Rejection(name, caption, reason, question.sha256))
+                chunk.shortfalls[name][reason] += 1
+            elif len(accepted) < chunk.stage.per_class:
+                accepted.append(str(caption))
+        if not parsed.captions.get(name):
+            chunk.shortfalls[name][f"not in the answer ({answer.finish_reason})"] += 1
+    return sum(len(parsed.captions.get(name, ())) for name, _ in question.wanted)

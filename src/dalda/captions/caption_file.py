@@ -1,4 +1,4 @@
-"""The caption file: class name to list of captions, as the original code writes it, read strictly."""
+"""Caption file: class name to list of captions, the format of the original DALDA code, read strictly."""
 
 import json
 import unicodedata
@@ -12,27 +12,30 @@ from dalda.storage import write
 
 
 def meta_path(path: Path) -> Path:
-    """Where the account of a caption file lies: beside it, `captions.json` and `captions.meta.json`."""
+    """Where the metadata of a caption file are: beside it, `captions.json` and `captions.meta.json`."""
     return path.with_suffix(".meta.json")
 
 
-def read_book(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
+def read_captions(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     """The captions of `classes`, in that order, from a file `class -> [captions]` or `class -> caption`.
 
     Names are matched as they are, else without regard to case, underscores and hyphens.
-    Raises UserError when the file cannot be read, lacks a class or holds what is not a caption.
+    Raises UserError if the file cannot be read, lacks a class, has it twice or holds what is not a caption.
     """
-    found = _entries(path)
-    loose = {loose_name(name): name for name in reversed(found)}
-    book = {}
+    entries = _entries(path)
+    captions = {}
     for name in classes:
-        key = name if name in found else loose.get(loose_name(name))
-        if key is None:
+        alike = (
+            [name] if name in entries else [key for key in entries if loose_name(key) == loose_name(name)]
+        )
+        if not alike:
             raise UserError(
                 f"{path} has no captions for the class {name!r}; add them, or ask for new captions."
             )
-        book[name] = _checked(path, name, found[key])
-    return book
+        if len(alike) > 1:
+            raise UserError(f"{path} has the class {name!r} twice, as {alike[0]!r} and {alike[1]!r}.")
+        captions[name] = _checked(path, name, entries[alike[0]])
+    return captions
 
 
 def read_all(path: Path) -> dict[str, list[str]]:
@@ -42,28 +45,28 @@ def read_all(path: Path) -> dict[str, list[str]]:
 
 def loose_name(name: str) -> str:
     """A class name without case, underscores and hyphens, for matching names that people typed."""
-    return " ".join(
-        unicodedata.normalize("NFKC", name).casefold().replace("_", " ").replace("-", " ").split()
-    )
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
 
-def write_book(path: Path, book: Mapping[str, Sequence[str]], meta: Mapping[str, object]) -> None:
-    """Write captions and their account, each atomically; a file that holds other captions is refused.
+def write_captions_file(
+    path: Path, captions: Mapping[str, Sequence[str]], meta: Mapping[str, object]
+) -> None:
+    """Write captions and their metadata, each atomically; an existing file may only grow.
 
-    An existing file may only grow: every caption in it must be in the new book too.
+    Raises UserError if the file holds a caption that the new ones lack.
     """
-    refuse_loss(path, book)
-    account = meta_path(path)
-    if account.exists() and not path.exists():
+    refuse_loss(path, captions)
+    if meta_path(path).exists() and not path.exists():
         raise UserError(
-            f"{account} is there without its captions file; move it away, or name another output."
+            f"{meta_path(path)} is there without its captions file; move it away, or name another output."
         )
-    _write(path, book)
-    _write(account, meta)
+    _write(path, captions)
+    _write(meta_path(path), meta)
 
 
 def assign_captions(captions: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
-    """`count` captions without replacement in random order, shuffled anew after each full pass."""
+    """`count` captions without replacement in random order, shuffled again after each full pass."""
     if not captions:
         raise ValueError("no captions to assign")
     assigned: list[str] = []
@@ -72,19 +75,38 @@ def assign_captions(captions: Sequence[str], count: int, generator: np.random.Ge
     return assigned[:count]
 
 
+def refuse_loss(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError if the file holds what `captions` lack."""
+    for name, value in (_entries(path) if path.exists() else {}).items():
+        written = [value] if isinstance(value, str) else value
+        if not isinstance(written, list) or any(one not in captions.get(name, ()) for one in written):
+            raise UserError(
+                f"{path} holds other captions (of {name!r}), and nothing is overwritten; "
+                "name another output, or move that file away."
+            )
+
+
 def _entries(path: Path) -> dict[str, object]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        entries = dict(pairs)
+        if len(entries) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{path} has the class {twice!r} twice; join its captions in one list.")
+        return entries
+
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except OSError as error:
         raise UserError(f"cannot read the captions file {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{path} is not a JSON file in UTF-8: {reason}.") from error
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         raise UserError(
-            f"{path} must hold a JSON object, class name to list of captions, not a {type(found).__name__}."
+            f"{path} must hold a JSON object, class name to list of captions, not a list or value."
         )
-    return found
+    return entries
 
 
 def _checked(path: Path, name: str, value: object) -> list[str]:
@@ -101,19 +123,6 @@ def _checked(path: Path, name: str, value: object) -> list[str]:
                 f"{path}: a caption of the class {name!r} holds a control character: {caption[:60]!r}."
             )
     return captions
-
-
-def refuse_loss(path: Path, book: Mapping[str, Sequence[str]]) -> None:
-    """Raise UserError when a file is there already and holds what `book` does not."""
-    if not path.exists():
-        return
-    for name, value in _entries(path).items():
-        kept = [value] if isinstance(value, str) else value
-        if not isinstance(kept, list) or any(caption not in book.get(name, ()) for caption in kept):
-            raise UserError(
-                f"{path} holds other captions (of {name!r}), and nothing is overwritten; "
-                "name another output, or move that file away."
-            )
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

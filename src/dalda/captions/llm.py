@@ -1,99 +1,121 @@
-"""The seam to any language model: a question goes in, one raw answer comes out."""
+"""Protocol of a language model, and models by name such as `openai:gpt-4o-mini`.
 
-import hashlib
-import json
+A class with `name` and `complete` is a language model: pass an object of it as `llm`, or register a factory
+`model name -> object` as an entry point of the group `dalda.language_models`.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from dalda.errors import UserError
 
-Wanted = Mapping[str, int]
-"""Class name to the number of captions that are asked for."""
+GROUP = "dalda.language_models"
+LOCAL = ("local", "transformers:ID_OR_FOLDER")
+Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Message:
-    role: str
+    """One turn of a chat."""
+
+    role: Literal["system", "user"]
     content: str
 
 
 @dataclass(frozen=True)
-class Question:
-    """All that decides an answer; the same question always has the same address."""
+class Usage:
+    """Tokens read and written."""
 
-    author: str
-    model: str
-    messages: tuple[Message, ...]
-    wanted: tuple[tuple[str, int], ...]
-    temperature: float
-    max_tokens: int
-    """Of the answer: an upper bound that the author must keep."""
-    seed: int
-    samples: int = 1
-    """How often the messages are read: a base model reads them anew for each of its samples."""
-
-    @property
-    def address(self) -> str:
-        """A hash of author, model, messages and sampling settings."""
-        settings = [self.temperature, self.max_tokens, self.seed, self.wanted]
-        written = [self.author, self.model, [[m.role, m.content] for m in self.messages], settings]
-        return hashlib.sha256(json.dumps(written).encode()).hexdigest()
-
-    @property
-    def most_tokens(self) -> int:
-        """No answer to this question can cost more: a token is at least one byte of text."""
-        overhead = 16 * (1 + len(self.messages))
-        prompt = sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
-        return self.samples * (overhead + prompt) + self.max_tokens
+    input_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back, word for word, and what it cost."""
+class Completion:
+    """A model's answer, word for word."""
 
     text: str
-    finish: str
-    """`stop`, `length` (cut off), `too much` (not even begun), or the author's own word for another end."""
-    tokens_in: int
-    tokens_out: int
-
-
-class Unanswered(Exception):
-    """The author gave no answer although it was asked patiently; says why, without any key."""
-
-
-class Refused(UserError):
-    """This question is not taken as it stands. Where no question is, it is the user's to fix."""
-
-
-def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The same with the system's words at the head of the user's, for models that know no such role."""
-    told = "\n\n".join(message.content for message in messages if message.role == "system")
-    others = [message for message in messages if message.role != "system"]
-    if not told or not others:
-        return tuple(messages)
-    first = Message(others[0].role, f"{told}\n\n{others[0].content}")
-    return (first, *others[1:])
+    finish_reason: str = "stop"
+    """`stop`, `length` (cut off at `max_tokens`), `too long` (not begun), or the model's own word."""
+    usage: Usage | None = None
+    """None has the tokens estimated."""
 
 
 class LanguageModel(Protocol):
-    """A language model. `ask` may be called from several threads at once."""
+    """A chat model. `complete` may be called from several threads at once.
+
+    A class with `is_base_model = True` is asked to continue a text to the end of its line instead.
+    """
 
     @property
-    def name(self) -> str: ...
-    @property
-    def model(self) -> str: ...
-    @property
-    def completes(self) -> bool:
-        """True for a base model, which goes on with a text, one class at a time, and takes no orders."""
+    def name(self) -> str:
+        """What the captions file records; answers are cached under it."""
         ...
 
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not reach a file, even when a server says it aloud."""
+    def complete(
+        self,
+        messages: Sequence[Message],
+        schema: Schema | None,
+        *,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+    ) -> Completion:
+        """The answer, at most `max_tokens` long, in JSON of the schema if the model can.
+
+        Raises `Unavailable`, `Refused`, and UserError if the model cannot answer any question.
+        """
         ...
 
-    def ask(self, question: Question) -> Answer:
-        """Raises `Unanswered`, `Refused`, and UserError when no question at all can be answered."""
-        ...
+
+class Unavailable(Exception):
+    """The model gave no answer after retries; the message says why and holds no key."""
+
+
+class Refused(UserError):
+    """The model does not take this question; it may take another."""
+
+
+def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same messages with the system's text at the head of the user's, for models without that role."""
+    system = "\n\n".join(message.content for message in messages if message.role == "system")
+    first, *others = [message for message in messages if message.role != "system"]
+    return (Message(first.role, f"{system}\n\n{first.content}") if system else first, *others)
+
+
+def language_model(spec: str, base_url: str | None = None) -> LanguageModel:
+    """The language model of a spec: `PROVIDER:MODEL`, `transformers:ID_OR_FOLDER`, `local` or a plugin's.
+
+    Raises UserError for an unknown spec, a missing key and a model that cannot be loaded.
+    """
+    from dalda.captions.providers import PROVIDERS
+
+    kind, _, model = spec.partition(":")
+    if kind in PROVIDERS:
+        from dalda.captions.openai_api import hosted_model
+
+        return hosted_model(kind, model, base_url)
+    if base_url is not None:
+        raise UserError(f"--base-url goes with a hosted model such as openai:MODEL, not with {spec!r}.")
+    if kind == "transformers" and model:
+        from dalda.captions.transformers_llm import load_transformers_model
+
+        return load_transformers_model(model)
+    if spec == "local":
+        from dalda.captions.llama_cpp import LlamaCppModel
+
+        return LlamaCppModel()
+    return _plugin(spec, kind, model)
+
+
+def _plugin(spec: str, kind: str, model: str) -> LanguageModel:
+    from importlib.metadata import entry_points
+
+    from dalda.captions.providers import PROVIDERS
+
+    for entry in entry_points(group=GROUP, name=kind):
+        found: LanguageModel = entry.load()(model)
+        return found
+    known = ["templates", *LOCAL, *(f"{name}:MODEL" for name in PROVIDERS)]
+    raise UserError(f"unknown language model {spec!r}; use one of {', '.join(known)}.")

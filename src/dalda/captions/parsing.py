@@ -1,55 +1,67 @@
-"""What a raw answer says: captions by class name, from JSON, from broken JSON, or from plain lines."""
+"""Captions by class name from a raw answer: JSON, broken JSON, or lines of text."""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 from dalda.captions.caption_file import loose_name
-from dalda.captions.class_matching import forms_of, words_of
+from dalda.captions.class_matching import Names, forms_of, words_of
 
-_KEY = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*')
+MAX_CHARACTERS, MAX_BRACKETS = 1 << 17, 500
+"""No answer to our questions is larger; repairing takes long for some texts with many brackets."""
+MAX_LINE, MAX_NAME, MAX_DEPTH = 2_000, 200, 20
+_OPENING = re.compile(r"[{\[]")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
-_DRESS = "\"'*_`#“”‘’ \t"
+_AFTER_NAME = re.compile(r":|\||,(?=\s*\")")
+_ZERO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+_DRESS = "\"'*_`#“”‘’| \t"
+# Reasoning models close their thoughts with one of these; the opening is not always there.
+_TAG = r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|seed:think)"
+_THOUGHTS_END = re.compile(
+    rf"</{_TAG}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final\s*<\|message\|>", re.IGNORECASE
+)
+_THOUGHTS_BEGIN = re.compile(
+    rf"<{_TAG}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)",
+    re.IGNORECASE,
+)
 
 
 @dataclass
 class Parsed:
-    """Captions as they came, whatever their type, by class; and those under names nobody asked for."""
+    """Captions as they came, whatever their type, by class; and those under unknown names."""
 
     captions: dict[str, list[object]] = field(default_factory=dict)
     unknown: list[tuple[str, object]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Known:
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object that keeps the order and the repetition of its keys."""
+
+
+class _Known:
     """The classes that were asked about, by the names that an answer may use for them."""
 
-    exact: Mapping[str, str]
-    loose: Mapping[str, str]
-
-    @classmethod
-    def of(cls, classes: Iterable[str], wording: Mapping[str, str]) -> "Known":
-        exact = {wording.get(name, name): name for name in classes} | {name: name for name in classes}
-        plurals = {form: name for said, name in exact.items() for form in forms_of(said)}
-        return cls(exact, plurals | {_bare(said): name for said, name in exact.items()})
+    def __init__(self, classes: Iterable[str], wording: Mapping[str, str]) -> None:
+        classes = list(classes)
+        self.exact = {wording.get(name, name): name for name in classes} | {name: name for name in classes}
+        self.loose = {form: name for called, name in self.exact.items() for form in forms_of(called)}
+        self.loose |= {_bare(called): name for called, name in self.exact.items()}
+        self.names = Names.of(classes, wording)
 
     def label(self, name: str) -> str | None:
         return self.exact.get(name) or self.loose.get(_bare(name))
 
-    def __contains__(self, name: str) -> bool:
-        return self.label(name) is not None
-
-
-def _bare(name: str) -> str:
-    """A name without case, spaces, hyphens and apostrophes, as captions are searched for it."""
-    return "".join(words_of(name)) or loose_name(name)
+    def label_in(self, caption: str) -> str | None:
+        """The only class that a caption names, or None."""
+        named = {label for labels in self.names.named_in(caption) for label in labels}
+        return named.pop() if len(named) == 1 else None
 
 
 def parse_answer(text: str, classes: Iterable[str], wording: Mapping[str, str]) -> Parsed:
     """Match by class name, never by position; case, spaces, hyphens and the like may differ."""
-    known = Known.of(list(classes), wording)
+    known = _Known(classes, wording)
+    text = _unquoted(without_thoughts(text[:MAX_CHARACTERS]).translate(_ZERO_WIDTH))
     pairs = _json_pairs(text, known) or list(_line_pairs(text, known))
     parsed = Parsed()
     for name, value in pairs:
@@ -61,32 +73,64 @@ def parse_answer(text: str, classes: Iterable[str], wording: Mapping[str, str]) 
     return parsed
 
 
-def _json_pairs(text: str, known: Known) -> list[tuple[str, object]]:
-    """The pairs of every JSON value in the text, and what can be read of one that is cut or malformed."""
+def without_thoughts(text: str) -> str:
+    """The text after a model's last closing think tag, up to a tag that is opened and never closed."""
+    *_, rest = _THOUGHTS_END.split(text)
+    return _THOUGHTS_BEGIN.split(rest, maxsplit=1)[0]
+
+
+def _unquoted(text: str) -> str:
+    """The text in a JSON string, where an answer is one."""
+    try:
+        inner = json.loads(text) if text.lstrip().startswith('"') else text
+    except ValueError:
+        return text
+    return inner if isinstance(inner, str) else text
+
+
+def _json_pairs(text: str, known: _Known) -> list[tuple[str, object]]:
+    """The pairs of the JSON values in a text; those of a damaged value as far as it can be repaired."""
+    if len(_OPENING.findall(text)) > MAX_BRACKETS:
+        return []
     decoder = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
-    position = 0
-    pairs: list[tuple[str, object]] = []
-    while (start := _next_opening(text, position)) is not None:
+    whole: list[tuple[str, object]] = []
+    repaired: list[tuple[str, object]] = []
+    inner: list[tuple[str, object]] = []
+    position, is_damaged = 0, False
+    while (opening := _OPENING.search(text, position)) is not None:
         try:
-            value, position = decoder.raw_decode(text, start)
+            value, position = decoder.raw_decode(text, opening.start())
+            (inner if is_damaged else whole).extend(_walk(value, known))
         except (ValueError, RecursionError):
-            # Its inner parts are found one by one instead, and those of all that follows.
-            return pairs + list(_broken_pairs(text[start:], known))
-        pairs += _walk(value, known, depth=0)
-    return pairs
+            if not is_damaged:
+                repaired = list(_walk(_repair(text[opening.start() :]), known))
+            position, is_damaged = opening.end(), True
+    return whole + max(inner, repaired, key=lambda pairs: _count(pairs, known))
 
 
-class _Pairs(list[tuple[str, object]]):
-    """A JSON object that keeps the order and the repetition of its keys."""
+def _count(pairs: Iterable[tuple[str, object]], known: _Known) -> int:
+    return sum(len(list(_flat(value))) for name, value in pairs if known.label(name))
 
 
-def _next_opening(text: str, position: int) -> int | None:
-    found = re.compile(r"[{\[]").search(text, position)
-    return found.start() if found else None
+def _repair(text: str) -> object:
+    """What can be read of JSON that is cut or malformed; a string that is cut off is left out."""
+    from json_repair import loads
+
+    bare = text.rstrip("` \n\t")
+    if '"' not in bare:
+        bare = re.sub("[“”]", '"', bare)
+    if not bare.endswith(("}", "]")):
+        bare = bare[: bare.rfind('"') + 1] or bare
+    try:
+        repaired = loads(bare)
+    except (ValueError, RecursionError):
+        return None
+    return json.loads(json.dumps(repaired), object_pairs_hook=_Pairs)
 
 
-def _walk(value: object, known: Known, depth: int) -> Iterator[tuple[str, object]]:
-    if depth > 20:
+def _walk(value: object, known: _Known, depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Pairs of a name and what stands for captions, from objects and lists in any nesting."""
+    if depth > MAX_DEPTH:
         return
     if isinstance(value, _Pairs):
         if _is_entry(value):
@@ -94,18 +138,18 @@ def _walk(value: object, known: Known, depth: int) -> Iterator[tuple[str, object
             yield str(fields.get("class", fields.get("name"))), _texts(value)
             return
         for key, inner in value:
-            if not _holds_objects(inner):
+            objects = _objects(inner)
+            if not objects and (known.label(key) or loose_name(key) not in ("captions", "caption")):
                 yield key, inner
-            elif key in known and not any(map(_is_entry, _objects(inner))):
+            elif known.label(key) and not any(map(_is_entry, objects)):
                 yield key, _texts(inner)
             else:
                 yield from _walk(inner, known, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            if isinstance(inner, str):
-                yield from _line_pairs(inner, known)
-            else:
-                yield from _walk(inner, known, depth + 1)
+            yield from _walk(inner, known, depth + 1)
+    elif isinstance(value, str):
+        yield from _line_pairs(value, known, is_caption=True)
 
 
 def _is_entry(value: _Pairs) -> bool:
@@ -118,75 +162,57 @@ def _is_entry(value: _Pairs) -> bool:
 
 def _objects(value: object) -> list[_Pairs]:
     inner = [value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
-    return [one for one in inner if isinstance(one, _Pairs)]
+    return [entry for entry in inner if isinstance(entry, _Pairs)]
 
 
-def _holds_objects(value: object) -> bool:
-    return bool(_objects(value))
-
-
-def _texts(value: object) -> object:
+def _texts(value: object, depth: int = 0) -> object:
     """What stands for captions in an object, or in each object of a list: those fields, else all."""
     if isinstance(value, _Pairs):
         fields = dict(value)
         return fields.get("captions", fields.get("caption", list(fields.values())))
-    return [_texts(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list) and depth < MAX_DEPTH:
+        return [_texts(inner, depth + 1) for inner in value]
+    return value
 
 
-def _broken_pairs(text: str, known: Known) -> Iterator[tuple[str, object]]:
-    """From JSON that is cut or malformed: every string that can be read whole after a known name."""
-    name: str | None = None
-    keys = list(_KEY.finditer(text))
-    for found, following in zip_longest(keys, keys[1:]):
-        key = _string(found.group(1))
-        body = text[found.end() : following.start() if following else len(text)]
-        strings = [_string(inner) for inner in re.findall(r'"((?:[^"\\]|\\.)*)"', body)]
-        if loose_name(key) in ("class", "name") and len(strings) >= 1:
-            name = strings[0]
-        elif key in known:
-            yield key, strings
-            name = key  # whose captions may stand in objects of their own
-        elif loose_name(key) in ("captions", "caption") and name is not None:
-            yield name, strings
-
-
-def _string(escaped: str) -> str:
-    try:
-        return str(json.loads(f'"{escaped}"', strict=False))
-    except ValueError:
-        return escaped
-
-
-def _line_pairs(text: str, known: Known) -> Iterator[tuple[str, object]]:
-    """Lines `name: caption`, and bulleted lines below a line that is a name alone."""
+def _line_pairs(text: str, known: _Known, is_caption: bool = False) -> Iterator[tuple[str, object]]:
+    """Lines `name: caption`, table rows, bulleted lines below a name, captions that name a class."""
     heading: str | None = None
     for line in text.splitlines():
-        bare = _BULLET.sub("", line)
+        bare = _BULLET.sub("", line[:MAX_LINE])
         name, caption = _split(bare, known)
         if name is not None and caption:
             yield name, caption
         elif name is not None:
             heading = name
-        elif heading is not None and bare != line and bare.strip(_DRESS):
-            yield heading, bare.strip(_DRESS)
+        elif (is_caption or bare != line) and (label := heading or known.label_in(bare)):
+            yield label, bare.strip(_DRESS)
         elif line.strip():
             heading = None
 
 
-def _split(line: str, known: Known) -> tuple[str | None, str]:
-    for colon in re.finditer(r":", line):
-        name = line[: colon.start()].strip(_DRESS)
-        if name in known:
-            return name, line[colon.end() :].strip(_DRESS)
-    name = line.strip(_DRESS)
-    return (name, "") if name in known else (None, "")
+def _split(line: str, known: _Known) -> tuple[str | None, str]:
+    line = line.strip(_DRESS)
+    for separator in _AFTER_NAME.finditer(line):
+        name = line[: separator.start()].strip(_DRESS)
+        if len(name) > MAX_NAME:
+            break
+        if known.label(name):
+            return name, line[separator.end() :].strip(_DRESS)
+    return (line, "") if known.label(line) else (None, "")
 
 
 def _flat(value: object, depth: int = 0) -> Iterator[object]:
-    if isinstance(value, list) and not isinstance(value, _Pairs) and depth < 20:
+    if isinstance(value, list) and not isinstance(value, _Pairs) and depth < MAX_DEPTH:
         for inner in value:
             yield from _flat(inner, depth + 1)
     elif isinstance(value, str):
-        yield value.strip().strip('"“”').strip()
+        if plain := value.translate(_ZERO_WIDTH).strip().strip('"“”').strip():
+            yield plain
     elif value is not None:
         yield dict(value) if isinstance(value, _Pairs) else value
+
+
+def _bare(name: str) -> str:
+    """A name without case, spaces, hyphens and apostrophes, as captions are searched for it."""
+    return "".join(words_of(name)) or loose_name(name)

@@ -1,72 +1,104 @@
-"""Raw answers on disk, each under the hash of its question, written before anything reads them."""
+"""Raw completions on disk, each under the hash of its question, written before anything reads them."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dalda.captions.llm import Answer, Question
+from dalda.captions.llm import Completion, Message, Usage
 from dalda.errors import UserError
 from dalda.storage import lock, write
 
 
 @dataclass(frozen=True)
+class Question:
+    """All that decides a completion; the same question always has the same hash."""
+
+    llm: str
+    messages: tuple[Message, ...]
+    wanted: tuple[tuple[str, int], ...]
+    """Class name and the number of captions that are asked for."""
+    temperature: float
+    max_tokens: int
+    """Upper bound of the completion."""
+    seed: int
+    samples: int = 1
+    """How often the messages are read: a base model reads them anew for each caption."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the model, the messages and the sampling settings."""
+        messages = [[message.role, message.content] for message in self.messages]
+        settings = [self.wanted, self.temperature, self.max_tokens, self.seed]
+        return hashlib.sha256(json.dumps([self.llm, messages, settings]).encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Length of the messages in UTF-8."""
+        return sum(len(message.content.encode("utf-8", "replace")) for message in self.messages)
+
+    @property
+    def token_limit(self) -> int:
+        """No completion can cost more tokens: a token is at least one byte of text."""
+        return self.samples * (16 * (1 + len(self.messages)) + self.bytes) + self.max_tokens
+
+
+@dataclass(frozen=True)
 class ResponseCache:
-    """A folder `ab/abcdef....json`; safe with many threads and with being killed anywhere."""
+    """A folder of `ab/abcdef....json`; safe with many threads and with being killed anywhere."""
 
     folder: Path
 
-    def get(self, question: Question) -> Answer | None:
-        """The stored answer, or None; a file that is not one of ours is a UserError."""
-        path = self._path(question.address)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))["answer"]
-            return Answer(
-                str(found["text"]), str(found["finish"]), int(found["tokens_in"]), int(found["tokens_out"])
-            )
-        except FileNotFoundError:
+    def get(self, question: Question) -> Completion | None:
+        """The stored completion, or None. Raises UserError for a damaged file."""
+        found = _read(self._path(question), "a stored answer; move it away to ask again")
+        if found is None:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        try:
+            answer = found["answer"]  # type: ignore[index]
+            return Completion(answer["text"], answer["finish_reason"], Usage(**answer["usage"]))
+        except (KeyError, TypeError) as error:
             raise UserError(
-                f"{path} is not a stored answer; move it away to have it asked again."
+                f"{self._path(question)} is not a stored answer; move it away to ask again."
             ) from error
 
-    def put(self, question: Question, answer: Answer) -> None:
-        record = {"question": asdict(question), "answer": asdict(answer)}
-        _write(self._path(question.address), record)
+    def put(self, question: Question, completion: Completion) -> None:
+        _write(self._path(question), {"question": asdict(question), "answer": asdict(completion)})
 
-    def has_any(self) -> bool:
-        return next(self.folder.glob("??/*.json"), None) is not None
+    def is_empty(self) -> bool:
+        return next(self.folder.glob("??/*.json"), None) is None
 
     def record(self, request: str) -> object:
-        """What was noted of a request, plain JSON values; None where nothing was."""
-        path = self._note(request)
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} is not a request's record; move it away to begin the request anew."
-            ) from error
+        """What was recorded of a request as plain JSON values, or None."""
+        return _read(self._record(request), "the record of a request; move it away to start again")
 
     def put_record(self, request: str, record: object) -> None:
-        _write(self._note(request), record)
+        _write(self._record(request), record)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """For one process at a time. Raises UserError where another is at work on these answers."""
+        """For one process at a time. Raises UserError while another uses the folder."""
         _make(self.folder)
         busy = f"another command is writing captions with {self.folder}; let it end, then run this again."
         with lock(self.folder, busy):
             yield
 
-    def _note(self, request: str) -> Path:
+    def _record(self, request: str) -> Path:
         return self.folder / "requests" / f"{request}.json"
 
-    def _path(self, address: str) -> Path:
-        return self.folder / address[:2] / f"{address}.json"
+    def _path(self, question: Question) -> Path:
+        return self.folder / question.sha256[:2] / f"{question.sha256}.json"
+
+
+def _read(path: Path, what: str) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not {what}.") from error
 
 
 def _write(path: Path, record: object) -> None:

@@ -1,20 +1,22 @@
-"""How a run begins: it takes up the one that was broken off, or goes on from what is there."""
+"""Resuming: a run takes up the one that was killed, or continues from the captions in the file."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from dalda.captions.ask import Chunk, GenerationRequest, Rejection, Stage, chunks_of, write_all
+from dalda.captions.ask import replay
 from dalda.captions.caption_file import meta_path, read_all, refuse_loss
 from dalda.captions.response_cache import ResponseCache
+from dalda.captions.stage import CaptionRequest, Chunk, Rejection, Stage, chunks_of
 from dalda.errors import UserError
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the captions that are there have cost, and what was rejected on the way."""
+    """What captions have cost, and what was rejected on the way."""
 
     answers: int = 0
     tokens_in: int = 0
@@ -22,18 +24,27 @@ class Cost:
     rejected: tuple[Rejection, ...] = ()
 
     def plus(self, chunks: Sequence[Chunk]) -> "Cost":
-        answers = [answer for chunk in chunks for answer in chunk.answers]
+        usages = [answer.usage for chunk in chunks for answer in chunk.answers if answer.usage]
         return Cost(
-            self.answers + len(answers),
-            self.tokens_in + sum(answer.tokens_in for answer in answers),
-            self.tokens_out + sum(answer.tokens_out for answer in answers),
+            self.answers + len(usages),
+            self.tokens_in + sum(usage.input_tokens for usage in usages),
+            self.tokens_out + sum(usage.output_tokens for usage in usages),
             self.rejected + tuple(rejection for chunk in chunks for rejection in chunk.rejected),
         )
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Cost":
+        """From JSON values. Raises KeyError, TypeError or ValueError for anything else."""
+        answers, tokens_in, tokens_out = (
+            int(values[key]) for key in ("answers", "tokens_in", "tokens_out")
+        )
+        rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
+        return cls(answers, tokens_in, tokens_out, rejected)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One stage of a request. Broken off, it is done again with the same answers, and ends the same."""
+    """One stage of a request. Killed, it is repeated with the same answers, and ends the same."""
 
     stage: Stage
     before: Cost = Cost()
@@ -41,23 +52,22 @@ class Run:
     """Whether its captions are in their file."""
 
 
-def begin(request: GenerationRequest, path: Path, store: ResponseCache, per_class: int) -> Run:
-    """The run that is to be done, noted in the store. Raises UserError for a file with others' captions."""
-    run = _next(request, path, store, per_class)
-    store.put_record(request_id(request), asdict(run))
+def begin(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> Run:
+    """The run to do, recorded in the cache. Raises UserError for a file with other captions."""
+    run = _next(request, path, cache, per_class)
+    cache.put_record(request_id(request), asdict(run))
     return run
 
 
-def end(request: GenerationRequest, store: ResponseCache, run: Run) -> None:
-    """Note that the captions are in their file."""
-    store.put_record(request_id(request), asdict(replace(run, done=True)))
+def end(request: CaptionRequest, cache: ResponseCache, run: Run) -> None:
+    """Record that the captions are in their file."""
+    cache.put_record(request_id(request), asdict(replace(run, done=True)))
 
 
-def identity(request: GenerationRequest) -> dict[str, object]:
+def identity(request: CaptionRequest) -> dict[str, object]:
     """What makes captions those of one request; classes may come and go, and rules may change."""
     return {
-        "author": request.author.name,
-        "model": request.author.model,
+        "llm": request.llm.name,
         "domain": request.domain,
         "seed": request.seed,
         "temperature": request.temperature,
@@ -65,72 +75,63 @@ def identity(request: GenerationRequest) -> dict[str, object]:
     }
 
 
-def request_id(request: GenerationRequest) -> str:
+def request_id(request: CaptionRequest) -> str:
     return hashlib.sha256(json.dumps(identity(request)).encode()).hexdigest()[:20]
 
 
-def book_of(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
+def all_captions(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
     """All captions, old and new, in the order of the classes, then those of classes no longer asked for.
 
-    Classes without any caption are left out, so that the file is never mistaken for a whole one.
+    Classes without any caption are left out, so that the file is never mistaken for a complete one.
     """
-    written = {name: list(captions) for name, captions in stage.begun_with.items()}
+    captions = {name: list(existing) for name, existing in stage.existing.items()}
     for chunk in chunks:
-        written |= chunk.accepted
-    order = [*stage.classes, *(name for name in stage.begun_with if name not in stage.classes)]
-    return {name: written[name] for name in order if written.get(name)}
+        captions |= chunk.accepted
+    order = [*stage.classes, *(name for name in stage.existing if name not in stage.classes)]
+    return {name: captions[name] for name in order if captions.get(name)}
 
 
-def _next(request: GenerationRequest, path: Path, store: ResponseCache, per_class: int) -> Run:
-    last = _noted(request, store)
+def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> Run:
+    last = _recorded(request, cache)
     if last is None or last.done:
         number = 0 if last is None else last.stage.number + 1
-        own = _own(request, path)
+        own = _own_captions(request, path)
         if own is not None:
             return Run(Stage(number, request.classes, per_class, own[0]), own[1])
     if last is None:
         refuse_loss(path, {})
         return Run(Stage(0, request.classes, per_class, {}))
-    # Broken off, or its file is gone: what was answered then is replayed.
-    chunks = write_all(request, chunks_of(request, last.stage), store, None)
-    book = book_of(last.stage, chunks)
-    refuse_loss(path, book)
+    # Killed, or its file is gone: what was answered then is replayed.
+    chunks = chunks_of(request, last.stage)
+    replay(request, chunks, cache)
+    captions = all_captions(last.stage, chunks)
+    refuse_loss(path, captions)
     if (last.stage.classes, last.stage.per_class) == (request.classes, per_class):
         return replace(last, done=False)
-    return Run(Stage(last.stage.number + 1, request.classes, per_class, book), last.before.plus(chunks))
+    stage = Stage(last.stage.number + 1, request.classes, per_class, captions)
+    return Run(stage, last.before.plus(chunks))
 
 
-def _own(request: GenerationRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
-    """The captions in the file and their cost, where its account says that this same request wrote them."""
+def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
+    """The captions in the file and their cost, if its metadata say that this same request wrote them."""
     try:
-        account = json.loads(meta_path(path).read_text(encoding="utf-8"))
-        if not path.exists() or any(account[key] != value for key, value in identity(request).items()):
+        meta = json.loads(meta_path(path).read_text(encoding="utf-8"))
+        if not path.exists() or any(meta[key] != value for key, value in identity(request).items()):
             return None
-        return read_all(path), _cost(account)
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_all(path), Cost.read(meta)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _noted(request: GenerationRequest, store: ResponseCache) -> Run | None:
-    record = store.record(request_id(request))
+def _recorded(request: CaptionRequest, cache: ResponseCache) -> Run | None:
+    record: Any = cache.record(request_id(request))
     if record is None:
         return None
     try:
-        assert isinstance(record, dict)
-        stage = dict(record["stage"])
-        classes = tuple(stage.pop("classes"))
-        return Run(Stage(classes=classes, **stage), _cost(record["before"]), bool(record["done"]))
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        stage = {**record["stage"], "classes": tuple(record["stage"]["classes"])}
+        return Run(Stage(**stage), Cost.read(record["before"]), bool(record["done"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"the record of this request in {store.folder / 'requests'} cannot be read; "
-            "move that folder away to begin the request anew."
+            f"the record of this request in {cache.folder / 'requests'} cannot be read; "
+            "move that folder away to start the request again."
         ) from error
-
-
-def _cost(told: Mapping[str, object]) -> Cost:
-    """Raises KeyError, TypeError or ValueError for what is no account of a cost."""
-    answers, tokens_in, tokens_out = (int(str(told[key])) for key in ("answers", "tokens_in", "tokens_out"))
-    rejected = told["rejected"]
-    if not isinstance(rejected, list):
-        raise TypeError("rejected is no list")
-    return Cost(answers, tokens_in, tokens_out, tuple(Rejection(**one) for one in rejected))

@@ -1,4 +1,4 @@
-"""Captions without a model: attributes dealt from word lists, seeded by class and index."""
+"""Captions from templates: phrases dealt from a vocabulary, seeded by class and index."""
 
 import itertools
 import math
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 
 from dalda.captions.validation import Rules
-from dalda.captions.vocabulary import PHOTOS, GrammarWords
+from dalda.captions.vocabulary import Vocabulary, photos
 from dalda.errors import UserError
 from dalda.seeding import generator_of
 
-PassedOver = tuple[str, str, str]
-"""Class, caption, and what the rules have against it."""
+Rejected = dict[str, str]
+"""The `label`, `caption` and `reason` of a caption that the rules do not accept."""
 PATIENCE = 200
-"""Captions that are not accepted since one last was, before a class is given up."""
+"""Rejected captions in a row before a class is given up."""
 # Silent h; letters that are read by name; 8, 11 and 18; and vowels that do not begin with a "you" or "won".
 _VOWEL_SOUND = re.compile(
     r"(?i:hour|heir|honou?r|honest)|[AEFHILMNORSXaefhilmnorsx](?=[-.\d]|$)|[AEFHILMNORSX](?=[B-DF-HJ-NP-TV-Z])"
@@ -27,72 +27,72 @@ def base_caption(name: str, *, underscores: bool = False) -> str:
     return f"a photo of a {name.replace(' ', '_') if underscores else name}"
 
 
-def grammar_captions(
+def template_captions(
     classes: Sequence[str],
     per_class: int,
     seed: int,
     *,
-    words: GrammarWords = PHOTOS,
+    words: Vocabulary | None = None,
     names: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
-    """Offline captions, `per_class` different ones for each class, in the order of `classes`.
+    """`per_class` different captions for each class, in the order of `classes`; asking for more keeps them.
 
-    A class's captions depend on the seed, the words, the class and on what the rules have against them;
-    asking for more of them keeps the first ones. `names` gives the wording of classes whose name reads
-    badly in a sentence. Raises UserError when the words cannot make that many captions.
+    They depend on the seed, the vocabulary, the class and on what the rules have against them. `names` is
+    the wording of classes. Raises UserError if the vocabulary cannot make that many captions.
     """
-    return deal_captions(Rules(classes, names or {}), per_class, seed, words)[0]
+    return deal_captions(Rules(classes, names or {}), per_class, seed, words or photos())[0]
 
 
 def deal_captions(
-    rules: Rules, per_class: int, seed: int, words: GrammarWords
-) -> tuple[dict[str, list[str]], list[PassedOver]]:
-    """The captions, and those the rules do not accept, such as `... in a forest` beside a class forest.
+    rules: Rules, per_class: int, seed: int, words: Vocabulary
+) -> tuple[dict[str, list[str]], list[Rejected]]:
+    """The captions, and those that the rules reject, such as `... in a forest` beside a class forest.
 
-    A caption may be like another of its class here: a near-duplicate is a model's fault, not a list's.
+    Near-duplicates are accepted here: the phrases are few.
     """
     possible = math.prod(len(set(phrases)) for phrases in astuple(words))
     if per_class > possible:
         raise UserError(
-            f"{per_class} captions a class were asked for, but the grammar's words make only {possible}; "
+            f"{per_class} captions a class were asked for, but the templates make only {possible}; "
             "ask for fewer, or let a language model write them."
         )
-    passed_over: list[PassedOver] = []
-    book = {name: _captions_of(name, rules, per_class, seed, words, passed_over) for name in rules.classes}
-    return book, passed_over
+    rejected: list[Rejected] = []
+    return {
+        name: _captions_of(name, rules, per_class, seed, words, rejected) for name in rules.classes
+    }, rejected
 
 
 def _captions_of(
-    label: str, rules: Rules, count: int, seed: int, words: GrammarWords, passed_over: list[PassedOver]
+    label: str, rules: Rules, count: int, seed: int, words: Vocabulary, rejected: list[Rejected]
 ) -> list[str]:
     captions: dict[str, None] = {}
-    refused = 0
+    in_vain = 0
     for index in itertools.count():
-        chosen = {field.name: _deal(words, field.name, label, index, seed) for field in fields(words)}
-        caption = _sentence(rules.wording.get(label, label), **chosen)
+        phrases = {field.name: _deal(words, field.name, label, index, seed) for field in fields(words)}
+        caption = _sentence(rules.wording.get(label, label), **phrases)
         reason = rules.reason_against(caption, label, ())
         if reason is not None:
-            passed_over.append((label, caption, reason))
-            refused += 1
+            rejected.append({"label": label, "caption": caption, "reason": reason})
+            in_vain += 1
         elif caption not in captions:
             captions[caption] = None
-            refused = 0
+            in_vain = 0
         if len(captions) == count:
             break
-        if refused == PATIENCE:
+        if in_vain == PATIENCE:
             raise UserError(
-                f"the grammar finds no caption for {label!r} that the rules accept ({reason}); let a "
+                f"the templates make no caption for {label!r} that the rules accept ({reason}); let a "
                 "language model write captions (dalda captions --llm), or write a file of your own."
             )
     return list(captions)
 
 
-def _deal(words: GrammarWords, attribute: str, label: str, index: int, seed: int) -> str:
+def _deal(words: Vocabulary, attribute: str, label: str, index: int, seed: int) -> str:
     """Like cards: each phrase of the list comes once before any comes again."""
     deck: tuple[str, ...] = getattr(words, attribute)
-    hand, place = divmod(index, len(deck))
+    hand, position = divmod(index, len(deck))
     order = generator_of(seed, "grammar", label, attribute, hand).permutation(len(deck))
-    return deck[int(order[place])]
+    return deck[int(order[position])]
 
 
 def _sentence(

@@ -1,12 +1,13 @@
-"""What asking may cost: counts tokens, keeps the limit, and stops all askers at once."""
+"""Token budget of a run: counts tokens, keeps the limit, and stops all threads at once."""
 
 import threading
 from dataclasses import dataclass, field
 
-from dalda.captions.llm import Answer, Question
+from dalda.captions.llm import Usage
+from dalda.captions.response_cache import Question
 
-DEAD = 3
-"""So many questions in a row without any answer, and the author is taken to be gone."""
+MAX_UNANSWERED = 3
+"""Questions in a row without an answer after which the model counts as gone."""
 
 
 class Stopped(Exception):
@@ -15,7 +16,7 @@ class Stopped(Exception):
 
 @dataclass
 class TokenBudget:
-    """The tokens of this run; shared by all threads. `limit` of None is no limit."""
+    """The tokens of this run, shared by all threads. A `limit` of None is no limit."""
 
     limit: int | None = None
     questions: int = 0
@@ -25,53 +26,63 @@ class TokenBudget:
     answered_before: bool = False
     """Whether there are answers of an earlier run."""
     _reserved: int = 0
-    _silent: int = 0
+    _unanswered: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def reserve(self, question: Question) -> None:
-        """Set aside the most that the question can cost; raises `Stopped` when the limit forbids it."""
+        """Set aside the most that the question can cost. Raises `Stopped` if the limit forbids it."""
         with self._changed:
             # Others may turn out cheaper than what was set aside for them.
             self._changed.wait_for(lambda: self.stopped or not self._reserved or self._fits(question))
-            if self.stopped is None and not self._fits(question):
-                self.stopped = f"the limit of {self.limit} tokens would be passed"
+            if not self._fits(question):
+                self._stop(f"the limit of {self.limit} tokens would be passed")
             if self.stopped is not None:
-                self._changed.notify_all()
                 raise Stopped(self.stopped)
-            self._reserved += question.most_tokens
+            self._reserved += question.token_limit
 
-    def answered(self, question: Question, answer: Answer) -> None:
+    def settle(self, question: Question, usage: Usage) -> None:
+        """Count what an answer cost in place of what was set aside."""
         with self._changed:
-            self._reserved -= question.most_tokens
+            self._reserved -= question.token_limit
             self.questions += 1
-            self.tokens_in += answer.tokens_in
-            self.tokens_out += answer.tokens_out
-            self._silent = 0
+            self.tokens_in += usage.input_tokens
+            self.tokens_out += usage.output_tokens
+            self._unanswered = 0
             self._changed.notify_all()
 
-    def unanswered(self, question: Question, reason: str) -> None:
+    def give_up(self, question: Question, reason: str) -> None:
+        """Note a question without an answer; several in a row stop the run."""
         with self._changed:
-            self._reserved -= question.most_tokens
-            self._silent += 1
-            if self._silent >= DEAD and self.stopped is None:
-                self.stopped = f"the language model does not answer ({reason})"
+            self._reserved -= question.token_limit
+            self._unanswered += 1
+            if self._unanswered >= MAX_UNANSWERED:
+                self._stop(f"the language model does not answer ({reason})")
+            self._changed.notify_all()
+
+    def release(self, question: Question) -> None:
+        """Set nothing aside for a question any more: it was refused and cost nothing."""
+        with self._changed:
+            self._reserved -= question.token_limit
             self._changed.notify_all()
 
     def others_are_answered(self, question: Question) -> bool:
-        """Whether a refusal is this question's own; what is under way may show it, and is waited for."""
+        """Whether a refusal is this question's own; waits for the questions that are under way."""
         with self._changed:
-            self._reserved -= question.most_tokens
+            self._reserved -= question.token_limit
             self._changed.notify_all()
             self._changed.wait_for(lambda: self.questions or self.answered_before or not self._reserved)
-            self._reserved += question.most_tokens
+            self._reserved += question.token_limit
             return bool(self.questions or self.answered_before)
 
     def stop(self, reason: str) -> None:
-        """Let what is under way end, and nothing else begin."""
+        """Begin no other question."""
         with self._changed:
-            self.stopped = self.stopped or reason
-            self._changed.notify_all()
+            self._stop(reason)
+
+    def _stop(self, reason: str) -> None:
+        self.stopped = self.stopped or reason
+        self._changed.notify_all()
 
     def _fits(self, question: Question) -> bool:
         spent = self.tokens_in + self.tokens_out + self._reserved
-        return self.limit is None or spent + question.most_tokens <= self.limit
+        return self.limit is None or spent + question.token_limit <= self.limit

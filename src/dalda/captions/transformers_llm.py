@@ -1,122 +1,178 @@
 """Any causal language model that transformers loads: a folder, a GGUF file or a Hub id, in this process."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dalda.captions.llm import Answer, Message, Question, without_system
-from dalda.captions.validation import CUT
+from dalda.captions.llm import Completion, Message, Schema, Usage, without_system
 from dalda.errors import UserError, first_line
+
+MAX_BATCH = 16
+TOP_P = 0.95
+
+
+@dataclass
+class _Job:
+    text: str
+    temperature: float
+    max_tokens: int
+    seed: int
+    completion: Completion | None = None
+    error: Exception | None = None
 
 
 @dataclass
 class TransformersModel:
-    """A chat model answers the instructions; a model without a chat template goes on with a text."""
+    """A chat model answers; a model without a chat template continues a text to the end of its line.
 
-    model: str
+    Calls that wait while others run are computed as one batch. Each has its own random numbers, so that a
+    completion does not depend on its batch beyond rounding.
+    """
+
+    name: str
     tokenizer: Any
     network: Any
-    completes: bool
-    name: str = "transformers"
-    secrets: tuple[str, ...] = ()
+    is_base_model: bool
+    _waiting: list[_Job] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def ask(self, question: Question) -> Answer:
-        import torch
+    def complete(
+        self,
+        messages: Sequence[Message],
+        schema: Schema | None,
+        *,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+    ) -> Completion:
+        """Raises UserError if the model's chat template fails."""
+        text = messages[0].content if self.is_base_model else self._chat_text(messages)
+        job = _Job(text, temperature, max_tokens, seed)
+        self._waiting.append(job)
+        with self._lock:
+            if job in self._waiting:
+                batch, self._waiting[:MAX_BATCH] = self._waiting[:MAX_BATCH], []
+                self._run(batch)
+        if job.error is not None:
+            raise job.error
+        assert job.completion is not None
+        return job.completion
 
-        with self._lock, torch.random.fork_rng(), torch.inference_mode():
-            torch.manual_seed(question.seed)
-            return self._complete(question) if self.completes else self._chat(question)
-
-    def _chat(self, question: Question) -> Answer:
+    def _chat_text(self, messages: Sequence[Message]) -> str:
         from jinja2 import TemplateError
 
-        try:
-            inputs = self._laid_out(question.messages)
-        except TemplateError:
+        for chat in (messages, without_system(messages)):
+            turns = [{"role": message.role, "content": message.content} for message in chat]
             try:
-                inputs = self._laid_out(without_system(question.messages))
+                return str(
+                    self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+                )
             except TemplateError as error:
-                raise UserError(
-                    f"the chat template of {self.model!r} fails: {first_line(error)}."
-                ) from error
-        output = self._generate(inputs, question, question.max_tokens)
-        text = self.tokenizer.decode(output[0], skip_special_tokens=True)
-        finish = "length" if len(output[0]) >= question.max_tokens else "stop"
-        return Answer(text, finish, inputs["input_ids"].shape[1], len(output[0]))
+                failure = first_line(error)
+        raise UserError(f"the chat template of {self.name!r} fails: {failure}.")
 
-    def _laid_out(self, messages: Sequence[Message]) -> Any:
-        return self.tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in messages],
-            add_generation_prompt=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
+    def _run(self, jobs: Sequence[_Job]) -> None:
+        import torch
+        from transformers import LogitsProcessorList, StoppingCriteriaList
 
-    def _complete(self, question: Question) -> Answer:
-        ((name, count),) = question.wanted
-        (message,) = question.messages
-        opening = message.content.rpartition("\n")[2].partition(": ")[2]
-        inputs = self.tokenizer(message.content, return_tensors="pt")
-        stop = {"stopping_criteria": [self._line_ends(inputs["input_ids"].shape[1])]}
-        most = question.max_tokens // question.samples
-        output = self._generate(inputs, question, most, num_return_sequences=count, **stop)
-        lines = [f"{name}: {opening}{self._line(row, most)}" for row in output]
-        return Answer("\n".join(lines), "stop", inputs["input_ids"].shape[1] * count, output.numel())
+        try:
+            inputs = self.tokenizer(
+                [job.text for job in jobs],
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+                add_special_tokens=self.is_base_model,
+            ).to(self.network.device)
+            start = inputs["input_ids"].shape[1]
+            stops = [self._line_ends] if self.is_base_model else []
+            with torch.inference_mode():
+                output = self.network.generate(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    do_sample=False,
+                    num_beams=1,
+                    max_new_tokens=max(job.max_tokens for job in jobs),
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    logits_processor=LogitsProcessorList([_Sampler(jobs)]),
+                    stopping_criteria=StoppingCriteriaList(stops),
+                )
+            for job, row, mask in zip(jobs, output, inputs["attention_mask"], strict=True):
+                job.completion = self._completion(job, row[start:].tolist(), int(mask.sum()))
+        except Exception as error:
+            for job in jobs:
+                job.error = error
 
-    def _line(self, tokens: Any, most: int) -> str:
-        """The first line of a sample, with `CUT` behind it where it did not come to its end."""
-        text, newline, _ = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).partition("\n")
-        ends = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id}
-        ended = newline or len(tokens) < most or ends.intersection(tokens.tolist())
-        return text if ended else text + CUT
-
-    def _line_ends(self, start: int) -> Callable[..., Any]:
+    def _line_ends(self, ids: Any, scores: Any, **more: Any) -> Any:
         import torch
 
-        def ends(ids: Any, scores: Any, **more: Any) -> Any:
-            return torch.tensor(["\n" in self.tokenizer.decode(row[start:]) for row in ids])
+        return torch.tensor(["\n" in self.tokenizer.decode(row[-1:]) for row in ids], device=ids.device)
 
-        return ends
-
-    def _generate(self, inputs: Any, question: Question, max_new_tokens: int, **more: Any) -> Any:
-        inputs = inputs.to(self.network.device)
-        output = self.network.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            do_sample=True,
-            temperature=question.temperature,
-            top_p=0.95,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0,
-            **more,
-        )
-        return output[:, inputs["input_ids"].shape[1] :]
+    def _completion(self, job: _Job, tokens: list[int], prompt_tokens: int) -> Completion:
+        ends = self.network.generation_config.eos_token_id
+        ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.pad_token_id}
+        length = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
+        text = str(self.tokenizer.decode(tokens[: min(length, job.max_tokens)], skip_special_tokens=True))
+        if self.is_base_model and "\n" in text:
+            finish = "stop"
+        else:
+            finish = "stop" if length < job.max_tokens else "length"
+        return Completion(text, finish, Usage(prompt_tokens, min(length, job.max_tokens)))
 
 
-def transformers_author(model: str) -> TransformersModel:
-    """`model` is a folder, a `.gguf` file, or a Hub id, with `@revision` behind it if wanted."""
+class _Sampler:
+    """Top-p sampling as the largest of perturbed scores (Gumbel), a generator for each row of the batch."""
+
+    def __init__(self, jobs: Sequence[_Job]) -> None:
+        import torch
+
+        self.temperatures = [max(job.temperature, 1e-4) for job in jobs]
+        self.generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+        from transformers import TopPLogitsWarper
+
+        heat = torch.tensor(self.temperatures, device=scores.device)
+        likely = TopPLogitsWarper(TOP_P)(input_ids, scores.float() / heat[:, None])
+        uniform = torch.stack([torch.rand(scores.shape[1], generator=row) for row in self.generators])
+        noise = -torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+        return likely + noise.to(scores.device)
+
+
+def load_transformers_model(model: str) -> TransformersModel:
+    """`model` is a folder, a `.gguf` file, or a Hub id, with `@revision` behind it if wanted.
+
+    It runs on the GPU in half precision if there is one. Raises UserError if it cannot be loaded.
+    """
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from dalda.models.weights import load_module, load_settings
 
-    where, more = _place(model)
+    name, options = _location(model)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
     try:
-        tokenizer = load_settings(AutoTokenizer, where, **more)
-        network = load_module(AutoModelForCausalLM, where, "the language model", **more).eval()
+        tokenizer = load_settings(AutoTokenizer, name, **options)
+        network = load_module(AutoModelForCausalLM, name, "the language model", dtype=dtype, **options)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"transformers cannot load the language model {model!r}: {reason}") from error
-    return TransformersModel(model, tokenizer, network, completes=not tokenizer.chat_template)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    is_base_model = not tokenizer.chat_template
+    for setting in ("temperature", "top_p", "top_k"):
+        setattr(network.generation_config, setting, None)
+    return TransformersModel(f"transformers:{model}", tokenizer, network.to(device).eval(), is_base_model)
 
 
-def _place(model: str) -> tuple[str, dict[str, Any]]:
+def _location(model: str) -> tuple[str, dict[str, Any]]:
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name}
     if path.exists():
         return model, {}
-    identity, _, revision = model.partition("@")
-    return identity, {"revision": revision} if revision else {}
+    name, _, revision = model.partition("@")
+    return name, {"revision": revision} if revision else {}

@@ -1,4 +1,4 @@
-"""When a caption may be used: the rules, each with the reason that a rejected caption is kept with."""
+"""Rules that a caption must keep to, each with the reason that a rejected caption is recorded with."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from dalda.captions.class_matching import Names, words_of
+from dalda.captions.class_matching import FUNCTION_WORDS, Names, is_cased, words_of
 
 WORDS = (4, 60)
 TEXT_ENCODER_TOKENS = 77
@@ -17,20 +17,26 @@ CountTokens = Callable[[str], int]
 _MARKUP = re.compile(
     r"[{}<>\[\]|\\*]|__|(?<!\w)_\w|`[^`]*`|~~|^\s*(?:#|[-•]\s|\d+[.)]\s)|&\w+;|&#\d+;", re.ASCII
 )
-_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _JOINERS = "\u200c\u200d"
-"""Unseen as well, but part of how Persian, Hindi and emoji are written."""
+"""Invisible as well, but part of how Persian, Hindi and emoji are written."""
+# A model that thinks aloud, without any tag around its thoughts.
+_TASK = re.compile(
+    r"\b(?:captions?|placeholders?|the user|i (?:should|need|must|will|can|have to)|i'll|let me|let's)\b"
+    r"|^(?:okay|ok|wait|hmm|sure|so)\b",
+    re.IGNORECASE,
+)
 _ENDINGS = "com|org|net|io|edu|gov|info|ly|dev|app"
 _URL = re.compile(
     rf"[a-z]://|https?:|www\.|\w\.(?:{_ENDINGS})\b|\w\.[a-z]{{2,}}/\w|\w@\w", re.IGNORECASE | re.ASCII
 )
 CUT = " …"
-"""What a base model's caption ends with that was not brought to its end."""
+"""Ending of a base model's caption that was cut."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for one list of classes; `wording` says how a class is called in captions."""
+    """The rules for one list of classes; `wording` is a class's name in captions."""
 
     classes: Sequence[str]
     wording: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +57,7 @@ class Rules:
         object.__setattr__(self, "own_words", own)
 
     def reason_against(self, caption: object, label: str, accepted: Sequence[str]) -> str | None:
-        """Why `caption` may not stand for `label` beside those `accepted` before it; None if it may."""
+        """Why a caption of a class is not accepted beside those before it, or None."""
         if not isinstance(caption, str):
             return "not text"
         return (
@@ -62,18 +68,25 @@ class Rules:
         )
 
     def _written(self, label: str) -> list[str]:
-        said = [label, self.wording.get(label, label)]
-        plain = [" ".join(name.replace("_", " ").split()) for name in said]
-        return [name for name in (*said, *plain) if name.strip()]
+        names = [label, self.wording.get(label, label)]
+        plain = [" ".join(name.replace("_", " ").split()) for name in names]
+        return [name for name in (*names, *plain) if name.strip()]
 
     def _name_reason(self, caption: str, label: str) -> str | None:
         named, own = self.names.forms_in(caption), self.names.forms[label]
-        signs = [] if own else self._written(label)
-        if not any(form in own for form in named) and not any(name in caption for name in signs):
+        if not any(form in own for form in named) and not self._is_written(caption, label):
             return "does not name its class"
         owners = [self.names.owners[form] for form in named]
         others = sorted({min(classes) for classes in owners if label not in classes})
         return f"names another class: {others[0]}" if others else None
+
+    def _is_written(self, caption: str, label: str) -> bool:
+        """Whether a name of signs, or a function word in lower case, is somewhere in the caption."""
+        name, forms = self.wording.get(label, label), self.names.forms[label]
+        if FUNCTION_WORDS.fullmatch(name):
+            return name in words_of(caption)
+        is_found_by_words = forms and (name.isalnum() or not any(map(is_cased, forms)))
+        return not is_found_by_words and any(written in caption for written in self._written(label))
 
     def _length_reason(self, caption: str) -> str | None:
         count = self.count_tokens or estimate_tokens
@@ -116,16 +129,19 @@ def estimate_tokens(text: str) -> int:
     return count
 
 
-def _form_reason(caption: str, own: Sequence[str]) -> str | None:
+def _form_reason(caption: str, names: Sequence[str]) -> str | None:
     rest = caption
-    for name in own:
-        rest = rest.replace(name, "name")  # which may hold braces or stars of its own
+    for name in names:
+        if len(name) > 1 or not name.isalnum():
+            rest = rest.replace(name, "name")  # which may hold braces or stars of its own
     if len(rest.splitlines()) > 1:
         return "not one line"
-    if not rest.isprintable() and any(_is_unseen(sign) for sign in rest):
+    if not rest.isprintable() and any(_is_invisible(sign) for sign in rest):
         return "control characters"
     if _URL.search(rest) or _MARKUP.search(rest):
         return "markup, braces or an address"
+    if _TASK.search(rest):
+        return "speaks of the task"
     if rest.rstrip().endswith(("…", "...")):
         return "breaks off"
     if not WORDS[0] <= max(_spaced_words(rest), _unspaced_words(caption)) <= WORDS[1]:
@@ -133,8 +149,8 @@ def _form_reason(caption: str, own: Sequence[str]) -> str | None:
     return None
 
 
-def _is_unseen(sign: str) -> bool:
-    return unicodedata.category(sign) in _UNSEEN and sign not in _JOINERS
+def _is_invisible(sign: str) -> bool:
+    return unicodedata.category(sign) in _INVISIBLE and sign not in _JOINERS
 
 
 def _spaced_words(caption: str) -> int:

@@ -23,7 +23,7 @@ class AugmentConfig(DataConfig):
     method: Literal["dalda"] = Content("dalda")
     """The augmentation method."""
     captions: Path | None = Content(None, within="captions")
-    """A caption file; without one, captions come from a grammar."""
+    """A caption file; without one, captions come from templates."""
     ip_adapter_scale: str = Content("adaptive")
     """How strongly an image follows its source (lambda in the paper): adaptive, uniform, or a number
     from 0 to 1."""

@@ -17,10 +17,11 @@ class CaptionConfig(Strict):
     """The folder of a data set that is given by name."""
     classes: Path | None = Content(None, within="classes")
     """A text file with one class name per line, in place of a data set."""
-    llm: str = Content("grammar")
-    """Who writes: grammar, local, openai:MODEL, azure:DEPLOYMENT or transformers:ID_OR_FOLDER."""
+    llm: str = Content("templates")
+    """Who writes: templates, local, transformers:ID_OR_FOLDER, or PROVIDER:MODEL (openai, azure, anthropic,
+    gemini, mistral, bedrock, ollama)."""
     base_url: str | None = Location(None)
-    """The address of a server with OpenAI's protocol."""
+    """The address of the server, which also gets the key."""
     per_class: int = Content(10, ge=1, extent=True)
     """Captions per class."""
     domain: str | None = Content(None)

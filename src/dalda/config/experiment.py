@@ -16,7 +16,6 @@ from dalda.errors import UserError
 from dalda.registry import Registry
 from dalda.storage.readers import read_text
 from dalda.storage.yaml import parse_yaml
-from dalda.terminal import did_you_mean
 
 REAL = "real"
 """The method of an arm without synthetic images."""
@@ -99,8 +98,8 @@ class TrialSpec:
     """Its examples, and how it is trained."""
     synthetic: AugmentConfig | None
     """Its synthetic set, with `out` and `captions` still to be settled; None for real images only."""
-    captions: str = "grammar"
-    """`base`, `grammar` or a caption file."""
+    captions: str = "templates"
+    """`base`, `templates` or a caption file."""
 
 
 def trials_of(study: Study) -> list[TrialSpec]:
@@ -110,7 +109,7 @@ def trials_of(study: Study) -> list[TrialSpec]:
             arm.name,
             _train(study, arm, seed, shots),
             _synthetic(study, arm, seed, shots),
-            str({**study.augment, **arm.settings}.get("captions") or "grammar"),
+            str({**study.augment, **arm.settings}.get("captions") or "templates"),
         )
         for seed in study.seeds
         for shots in study.shots
@@ -259,9 +258,7 @@ def _mistake(
     first = error.errors()[0]
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        models = {model.__name__: model for model in (Study, AugmentConfig, TrainConfig)}
-        known = models[error.title].model_fields if error.title in models else ()
-        what = f"there is no such setting{did_you_mean(str(first['loc'][-1]), known)}"
+        what = "there is no such setting"
     return _said((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
 
 

@@ -13,7 +13,6 @@ from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.published import read_published
 from dalda.errors import UserError
 from dalda.progress import progress, say
-from dalda.terminal import did_you_mean
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
 CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/"
@@ -79,8 +78,7 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
     fetched, has another checksum (unless `checked` is off), or would write outside of `root`.
     """
     if dataset not in SOURCES:
-        near = did_you_mean(dataset, SOURCES) or f": choose one of {', '.join(SOURCES)}"
-        raise UserError(f"there is no download for '{dataset}'{near}")
+        raise UserError(f"there is no download for '{dataset}': choose one of {', '.join(SOURCES)}")
     with suppress(UserError):
         catalog = read_published(dataset, root)
         say(f"{dataset} is complete in {root}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dalda.captions.vocabulary import VOCABULARIES, GrammarWords
+from dalda.captions.vocabulary import VOCABULARIES, Vocabulary
 from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.registry import DATASETS, DatasetRow
 from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FACINGS
@@ -11,7 +11,7 @@ from dalda.generation.backends.autoencoders import AUTOENCODERS
 from dalda.models.presets import PRESETS, SHIPPED, Preset
 
 WEIGHTS = SHIPPED + "doodles/weights/"
-GRAMMAR = GrammarWords(
+VOCABULARY = Vocabulary(
     colours=tuple(COLOURS),
     actions=("",),
     backgrounds=tuple(BACKGROUNDS.values()),
@@ -40,7 +40,7 @@ def _autoencoder() -> Any:
 
 for _name in ("doodles", "doodles-iid"):
     DATASETS.register(_name, _row(_name))
-VOCABULARIES.register("doodles", GRAMMAR)
+VOCABULARIES.register("doodles", VOCABULARY)
 AUTOENCODERS.register("PatchAutoencoder", _autoencoder)
 ROWS.register("doodle", Row(WEIGHTS + "clip"))
 ROWS.register("doodle-vision", Row(WEIGHTS + "vision"))

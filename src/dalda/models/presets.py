@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
 from dalda.registry import Registry
-from dalda.terminal import did_you_mean
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
@@ -55,7 +54,7 @@ class Preset:
     """A LoRA folder or Hub id, with :file, that is merged into the model."""
     lora_scale: float = 1.0
     words: str = "photos"
-    """The grammar's word list that the text encoder knows."""
+    """The vocabulary of caption templates that the text encoder knows."""
 
     def __post_init__(self) -> None:
         low, high = self.guidance_interval
@@ -125,9 +124,9 @@ def preset_named(model: str) -> Preset:
             f"'{model}' is a single file; a model is a diffusers folder or a Hub id: convert the file with "
             "the script convert_original_stable_diffusion_to_diffusers.py of diffusers and name the folder"
         )
-    near = did_you_mean(model, PRESETS)
-    choices = f"; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
-    raise UserError(f"there is no model '{model}'{near or choices}")
+    raise UserError(
+        f"there is no model '{model}'; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
+    )
 
 
 def with_adapter(preset: Preset, adapter: str) -> Preset:

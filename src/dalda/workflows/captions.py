@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.captions.caption_file import read_book
-from dalda.captions.templates import grammar_captions
+from dalda.captions.caption_file import read_captions
+from dalda.captions.templates import template_captions
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
 from dalda.datasets.class_names import wordings_of
@@ -17,20 +17,27 @@ from dalda.workflows.real_images import load_dataset
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
+    from dalda.captions.llm import LanguageModel
 
 CAPTIONS_PER_CLASS = 10
 
 
-def write_captions(config: CaptionConfig) -> "CaptionReport":
-    """Captions for every class of a data set or of a list, by the grammar or a language model."""
+def write_captions(config: CaptionConfig, llm: "LanguageModel | None" = None) -> "CaptionReport":
+    """Captions for every class of a data set or of a list, from templates or a language model.
+
+    `llm` is a language model of your own, in place of `config.llm`. Raises UserError for what is missing or
+    contradictory in the configuration.
+    """
+    from dalda.captions.generate import TEMPLATES
     from dalda.captions.generate import write_captions as write
 
     preset = preset_named(config.model)
     dataset, (classes, names) = config.dataset or "", classes_in(config)
+    is_template = llm is None and config.llm == TEMPLATES
     return write(
         classes,
         config.out,
-        llm=config.llm,
+        llm=llm or config.llm,
         base_url=config.base_url,
         per_class=config.per_class,
         domain=config.domain,
@@ -41,7 +48,7 @@ def write_captions(config: CaptionConfig) -> "CaptionReport":
         concurrency=config.concurrency,
         max_tokens_total=config.max_tokens_total,
         prefix=preset.prompt_prefix,
-        count_tokens=None if config.llm == "grammar" else token_counter(preset),
+        count_tokens=None if is_template else token_counter(preset),
     )
 
 
@@ -69,8 +76,10 @@ def classes_in(config: CaptionConfig) -> tuple[tuple[str, ...], dict[str, str]]:
 def captions_for(
     split: FewShotSplit, words: str, seed: int, captions: Path | None = None
 ) -> dict[str, list[str]]:
-    """Captions per class: the user's file or, without one, the grammar's."""
+    """Captions per class: the user's file or, without one, from templates."""
     if captions is not None:
-        return read_book(captions, split.classes)
+        return read_captions(captions, split.classes)
     names = wordings_of(split.dataset, split.classes, split.root)
-    return grammar_captions(split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names)
+    return template_captions(
+        split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names
+    )

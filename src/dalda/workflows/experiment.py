@@ -18,7 +18,6 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
 from dalda.storage import write
-from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
 from dalda.workflows.loading import load_features, load_model
@@ -120,8 +119,7 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     names = [arm.name for arm in study.arms]
     strange = [name for name in only if name not in names]
     if strange:
-        near = did_you_mean(strange[0], names) or f"; it has {', '.join(names)}"
-        raise UserError(f"there is no arm '{strange[0]}' in the study{near}")
+        raise UserError(f"there is no arm '{strange[0]}' in the study; it has {', '.join(names)}")
     return set(only or names)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dalda.captions.caption_file import write_book
+from dalda.captions.caption_file import write_captions_file
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
@@ -57,7 +57,7 @@ class Task:
 
     def write_captions(self) -> None:
         if self.base is not None and self.synthetic is not None and self.synthetic.captions is not None:
-            write_book(self.synthetic.captions, self.base, {"author": "base"})
+            write_captions_file(self.synthetic.captions, self.base, {"llm": "base"})
 
 
 def tasks_of(study: Study) -> list[Task]:
@@ -114,7 +114,7 @@ def _settled(
     if spec.captions == "base":
         base = base_book(study, split)
         file = out / "captions" / f"base-{digest_of(base)[:8]}.json"
-    elif spec.captions != "grammar":
+    elif spec.captions != "templates":
         file = Path(spec.captions)
     captions = base or captions_for(split, preset.words, config.seed, file)
     row = {f"preset.{name}": value for name, value in content_of(preset).items()}

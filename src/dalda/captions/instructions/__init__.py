@@ -6,20 +6,37 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from dalda.captions.llm import Message, Wanted
+from dalda.captions.llm import Message
 
 SHOWN = 8
 """How many of a class's accepted captions are shown when more are asked for."""
+# Pairs of a name and its captions, so that nothing depends on the order.
+_ENTRY = {
+    "type": "object",
+    "properties": {
+        "class": {"type": "string"},
+        "captions": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["class", "captions"],
+    "additionalProperties": False,
+}
+SCHEMA = {
+    "type": "object",
+    "properties": {"captions": {"type": "array", "items": _ENTRY}},
+    "required": ["captions"],
+    "additionalProperties": False,
+}
+"""Of an answer to `chat_messages`."""
 
 
-def about_of(dataset: str) -> str:
+def domain_of(dataset: str) -> str:
     """One line on what the images are; the data sets of the paper bring their own."""
-    lines: dict[str, str] = json.loads(_read("about.json"))
+    lines: dict[str, str] = json.loads(_read("domains.json"))
     return lines.get(dataset, lines[""])
 
 
 def chat_messages(
-    wanted: Wanted, domain: str, written: Mapping[str, Sequence[str]], names: Mapping[str, str]
+    wanted: Mapping[str, int], domain: str, written: Mapping[str, Sequence[str]], names: Mapping[str, str]
 ) -> tuple[Message, ...]:
     """Ask a chat model for captions of several classes; `written` are those it need not repeat."""
     classes = "\n".join(f"- {names.get(name, name)}: {count}" for name, count in wanted.items())

@@ -88,13 +88,13 @@ def page_lines(report: "PageReport") -> list[str]:
 def captions_lines(report: "CaptionReport") -> list[str]:
     """The captions by number, their quality, their cost, and what is missing and why."""
     summary = report.summary
-    count = sum(len(captions) for captions in report.book.values())
+    count = sum(len(captions) for captions in report.captions.values())
     each = f"at least {summary.fewest} each"
-    lines = [f"{count} captions for {summary.classes} classes, {each}, by {report.author}: {report.path}"]
+    lines = [f"{count} captions for {summary.classes} classes, {each}, by {report.llm}: {report.path}"]
     if report.questions:
         tokens = f"{report.tokens_in} tokens in, {report.tokens_out} out"
         lines.append(f"{report.questions} requests, {tokens}; responses on disk are never paid for again")
-    if report.tokens_estimated and report.author != "grammar":
+    if report.tokens_estimated and report.llm != "templates":
         lines.append("the text encoder's limit was checked by estimate: its tokenizer is not on disk")
     if summary.distinct_2 is not None and summary.similarity is not None:
         similarity = f"similarity within a class {summary.similarity:.2f}"
