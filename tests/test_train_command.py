@@ -106,17 +106,19 @@ def test_all_numbers_are_printed_and_saved(photos: Path, made: Path, tmp_path: P
     result = run("train", photos, "--synthetic", made, *SHORT, "-o", tmp_path / "run", "--json")
     assert result.exit_code == 0, result.stderr
     report = json.loads(result.stdout, parse_constant=pytest.fail)
-    assert [line for line in result.stderr.splitlines() if line.startswith("made, seed 1: ")]
+    assert [line for line in result.stderr.splitlines() if line.startswith("made, seed 1, ")]
     arm = report["arms"]["made"]
     assert np.mean(list(arm["accuracy_by_seed"].values())) == pytest.approx(arm["accuracy"]["mean"])
-    assert np.mean(list(arm["class_accuracy"].values())) == pytest.approx(arm["macro_accuracy"]["mean"])
+    assert np.mean([one["mean"] for one in arm["class_accuracy"].values()]) == pytest.approx(
+        arm["macro_accuracy"]["mean"]
+    )
     assert np.sum(arm["confusion"], axis=1).tolist() == [6, 6, 6]
     assert np.trace(arm["confusion"]) / 18 == pytest.approx(arm["accuracy"]["mean"])
     assert arm["best_epoch_accuracy"] >= arm["accuracy"]["mean"]
     assert 0 <= arm["calibration_error"] <= 1
     assert (arm["real_images"], arm["synthetic_images"], report["excluded"]["made"]) == (6, 12, {})
     gain = report["gains"]["made"]
-    overall = gain["overall"]
+    overall = gain["gain"]
     difference = arm["accuracy"]["mean"] - report["arms"]["real"]["accuracy"]["mean"]
     assert overall["mean"] == pytest.approx(difference)
     assert 0 <= gain["chance_of_no_gain"] <= 1
@@ -142,8 +144,8 @@ def test_what_a_person_reads(photos: Path, made: Path) -> None:
     assert "chance of no gain" in lines[1]
     assert lines[2].split()[:2] == ["arm", "accuracy,"]
     assert [line.split()[0] for line in lines[3:5]] == ["real", "made"]
-    assert lines[5].startswith("the 2 seeds vary the training alone")
-    assert len(lines) == 7
+    assert lines[5].startswith("the 2 seeds vary the training only")
+    assert len(lines) == 6
     single = run("train", photos, "--synthetic", made, *ONCE)
     assert "vary" not in single.stdout
 
@@ -193,7 +195,7 @@ def test_copies_of_other_examples_are_counted_and_recorded(
     words = ("train", photos, "--synthetic", made, *ONCE, "--shots", 1, "-o", tmp_path / "run")
     report = answer(*words)
     assert report["arms"]["made"]["synthetic_images"] == 6
-    assert report["excluded"]["made"] == {"its real image is not among the examples": 6}
+    assert report["excluded"]["made"] == {"its source image is not in this split": 6}
     lines = [json.loads(line) for line in (tmp_path / "run/excluded.jsonl").open()]
     gone = {line["request_id"] for line in lines}
     used = {one["source_sha256"] for one in records(made) if one["request_id"] not in gone}
@@ -214,10 +216,10 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("dalda.workflows.train.say_result", stop)
+        patch.setattr("dalda.workflows.runner.say_result", stop)
         stopped = run(*words, "-o", broken)
         assert stopped.exit_code == 130
-        assert "what is finished is kept" in stopped.stderr
+        assert "finished work is kept" in stopped.stderr
         finished.clear()
         assert "no result is kept" in run(*words).stderr
     assert len(list((broken / "results").iterdir())) == 3
@@ -226,7 +228,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
     assert len(re.findall("^(real|made), seed", result.stderr, re.MULTILINE)) == 1
     assert json.loads(result.stdout) == {**wanted, "out": str(broken)}
     for path in whole.rglob("*.*"):
-        if path.name != "train.yaml":
+        if path.name != "run.yaml":
             assert path.read_bytes() == (broken / path.relative_to(whole)).read_bytes(), path
     before = {path: path.read_bytes() for path in whole.rglob("*.*")}
     again = run(*words, "-o", whole, "--json")
@@ -237,18 +239,40 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(
 
 def test_a_run_says_what_it_was_made_with(photos: Path, made: Path, tmp_path: Path) -> None:
     answer("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
-    settings = yaml.safe_load((tmp_path / "run/train.yaml").read_text())
-    assert settings["backbone"] == "doodle"
+    saved = yaml.safe_load((tmp_path / "run/run.yaml").read_text())
+    settings, recorded = saved["settings"], saved["recorded"]
+    assert (saved["format"], saved["command"], settings["backbone"]) == (1, "train", "doodle")
     assert (settings["epochs"], settings["mixing"], settings["finetune"]) == (
         1,
         "per-image-replacement",
         "head",
     )
-    assert settings["synthetic"] == {"made": str(made)}
-    assert (settings["examples"], settings["validation_images"]) == (6, 9)
+    assert [(one["arm"], one["synthetic"]) for one in saved["trials"]] == [
+        ("real", None),
+        ("made", str(made)),
+    ]
+    assert (settings["real_images"], settings["validation_images"]) == (6, 9)
     assert settings["images"] == {"made": 12}
-    assert settings["versions"]["dalda"] == dalda.__version__
-    assert settings["seconds"] > 0
+    assert recorded["versions"]["dalda"] == dalda.__version__
+    assert recorded["seconds"] > 0
+
+
+def test_a_run_grows_by_seeds(photos: Path, made: Path, tmp_path: Path) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE, "-o", tmp_path / "run")
+    first = {path.name for path in _results(answer(*words), tmp_path)}
+    result = run(*words, "--seeds", 3, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert len(re.findall("^(real|made), seed", result.stderr, re.MULTILINE)) == 4
+    assert first < {path.name for path in _results(result, tmp_path)}
+    with (tmp_path / "run/results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "accuracy"]
+    assert [(row["arm"], row["seed"]) for row in rows] == [
+        (arm, seed) for arm in ("real", "made") for seed in "012"
+    ]
+
+
+def _results(_: object, tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "run/results").iterdir())
 
 
 def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, tmp_path: Path) -> None:
@@ -266,8 +290,8 @@ def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, 
     assert "was made with images with hash.made " in refused()
     doodle(photos / "val" / "car" / "2.png", "car", 1234)
     assert "was made with validation with hash " in refused()
-    (tmp_path / "run/train.yaml").write_text("[")
-    assert "cannot be read" in refused()
+    (tmp_path / "run/run.yaml").write_text("[")
+    assert "run.yaml', line 2: this is not YAML" in refused()
 
 
 def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> None:
@@ -328,7 +352,7 @@ def test_each_option_changes_what_is_learned(
     # Losses of the same computation are the same to the last digit.
     assert without == answer("train", photos, "--synthetic", made, *ONCE, *common)
     assert report["arms"]["made"]["loss"] != without["arms"]["made"]["loss"]
-    assert report["gains"]["made"]["overall"]["low"] is None
+    assert report["gains"]["made"]["gain"]["low"] is None
 
 
 def test_evaluate_lists_near_copies_and_off_class_images(photos: Path, made: Path) -> None:

@@ -20,7 +20,6 @@ from dalda.workflows.augment import augment
 from dalda.workflows.loading import load_features
 from dalda.workflows.real_images import split_of
 from dalda.workflows.reports import DemoReport
-from dalda.workflows.run_folder import save_results
 
 DATASET, BACKBONE, CLIP = "doodles", "doodle-vision", "doodle"
 SEEDS = (0, 1, 2)
@@ -31,7 +30,7 @@ ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 BASELINES = {"zero-shot": "zero-shot CLIP", "real": "real images alone"}
 """The arms without synthetic images, and their names in a sentence."""
 GROUPS = {"known": FAMILIAR, "unknown": UNFAMILIAR}
-FILES = {"accuracy.png", "sheet.png", "results", "results.csv"}
+FILES = {"accuracy.png", "sheet.png", "results", "results.csv", "run.yaml"}
 PROBLEM = (
     f"The task: {SHOTS} images a class, each class seen in one place and in two colours only; "
     "the validation set shows all places and colours."
@@ -41,6 +40,7 @@ PROBLEM = (
 def run_demo(out: Path) -> DemoReport:
     """All arms over all seeds; resumes where an earlier run in the same folder stopped."""
     from dalda.evaluation.comparison import by_arm
+    from dalda.evaluation.results import RunFolder
 
     started = time.monotonic()
     _refuse_other_files(out)
@@ -63,7 +63,7 @@ def run_demo(out: Path) -> DemoReport:
             generated += augment(config).generated
             images[arm, seed] = SyntheticDataset.existing(config.out).samples()
     results = _trials(splits, images)
-    save_results(out, results)
+    RunFolder(out, "dalda demo").save(results, {"dataset": DATASET})
     arms = by_arm(results)
     report = _report(arms, _figure(out, arms), _sheet(out, splits[0], images["dalda", 0]))
     return replace(report, images=generated, seconds=round(time.monotonic() - started, 1))

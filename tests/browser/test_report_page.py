@@ -9,9 +9,9 @@ from tests.browser.conftest import Watched, serious
 from tests.workflows.test_report_numbers import result
 
 from dalda.config import ReportConfig
+from dalda.evaluation.results import RunFolder
 from dalda.review.log import ReviewLog
 from dalda.workflows.report.page import report
-from dalda.workflows.run_folder import keep_result
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')
@@ -21,10 +21,11 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 def strange_run(folder: Path) -> Path:
     """A run over two numbers of shots whose arms and classes have strange names."""
     arms = {"real": 0.5, STRANGE[0]: 0.8, STRANGE[1]: 0.5, STRANGE[2]: 0.3}
-    (folder / "results").mkdir(parents=True)
-    for number, (arm, seed, shots) in enumerate(product(arms, range(3), (1, 4))):
-        one = replace(result(arm, seed, arms[arm], shots=shots), classes=STRANGE[:2])
-        keep_result(folder / "results" / f"{number}.json", one)
+    results = [
+        replace(result(arm, seed, arms[arm], shots=shots), classes=STRANGE[:2])
+        for arm, seed, shots in product(arms, range(3), (1, 4))
+    ]
+    RunFolder(folder, "dalda run").save(results, {})
     return folder
 
 

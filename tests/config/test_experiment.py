@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dalda.config.experiment import ArmConfig, Study, parse_study, read_study, study_as_yaml, trials_of
 from dalda.errors import UserError
-from dalda.workflows.experiment import settled
+from dalda.workflows.experiment import resolved
 
 STUDY = """dataset: doodles
 shots: [1, 4, all]
@@ -67,7 +67,7 @@ def test_the_reference_draws_clipped() -> None:
         (
             "epochs: 3",
             "finetune: lora",
-            "line 6: train.finetune: the original code has no finetune lora; leave it out",
+            "line 6: train.finetune: the original DALDA code has no finetune lora; leave it out",
         ),
         ("epochs: 3", "batch_augment: mixup", "train.batch_augment: "),
         ("epochs: 3", "transforms: jitter", "train.transforms: "),
@@ -82,9 +82,9 @@ def test_the_reference_has_not_all_that_we_have(old: str, new: str, said: str) -
     with pytest.raises(UserError, match=re.escape(said)):
         parse_study("original: true\n" + text)
     study = parse_study(text)
-    with pytest.raises(UserError, match="the original code has no"):
-        settled(study, out=None, root=None, original=True)
-    assert not settled(study, out=None, root=None, original=False).original
+    with pytest.raises(UserError, match="the original DALDA code has no"):
+        resolved(study, out=None, root=None, original=True)
+    assert not resolved(study, out=None, root=None, original=False).original
 
 
 def test_what_the_reference_has_is_taken() -> None:

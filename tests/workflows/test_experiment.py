@@ -15,10 +15,10 @@ from dalda.cli import app
 from dalda.cli.output.lines import describe
 from dalda.config.experiment import parse_study
 from dalda.errors import UserError
+from dalda.evaluation.results import planned_trials, read_result, read_results
 from dalda.models.presets import PRESETS, located
 from dalda.workflows.dry_run import dry_run_experiment
-from dalda.workflows.experiment import run_experiment, settled
-from dalda.workflows.results import read_result, read_results
+from dalda.workflows.experiment import resolved, run_experiment
 from dalda.workflows.trials import tasks_of
 
 STUDY = """dataset: {folder}
@@ -73,14 +73,12 @@ def dalda(*words: object) -> Result:
 
 
 def test_every_trial_has_a_file_and_its_rows(finished: Path) -> None:
-    plan = json.loads((finished / "plan.json").read_text())
-    assert [(one["arm"], one["shots"]) for one in plan] == [
+    plan = planned_trials(finished)
+    assert [(one.arm, one.shots) for one in plan] == [
         (arm, shots) for shots in (1, 2) for arm in ("real", "random", "adaptive")
     ]
-    results = [read_result(finished / "results" / f"{one['id']}.json") for one in plan]
-    assert [(one.arm, one.seed, one.shots) for one in results] == [
-        (one["arm"], 0, one["shots"]) for one in plan
-    ]
+    results = [read_result(finished / "results" / f"{one.id}.json") for one in plan]
+    assert [(one.arm, one.seed, one.shots) for one in results] == [(one.arm, 0, one.shots) for one in plan]
     assert [one.real_images for one in results] == [2, 2, 2, 4, 4, 4]
     # A image of so few steps may be sick, and is then dropped.
     assert all(bool(one.synthetic_images) == (one.arm != "real") for one in results)
@@ -91,15 +89,14 @@ def test_every_trial_has_a_file_and_its_rows(finished: Path) -> None:
 
 
 def test_sets_are_shared_and_hold_what_the_arms_say(finished: Path) -> None:
-    plan = json.loads((finished / "plan.json").read_text())
+    plan = planned_trials(finished)
     sets = {
-        arm: {one["synthetic"] for one in plan if one["arm"] == arm}
-        for arm in ("real", "random", "adaptive")
+        arm: {one.synthetic for one in plan if one.arm == arm} for arm in ("real", "random", "adaptive")
     }
     assert [len(sets[arm]) for arm in ("random", "adaptive")] == [1, 2]
     assert sets["real"] == {None}
     (shared,) = sets["random"]
-    lines = [json.loads(line) for line in (Path(shared) / "train/metadata.jsonl").open()]
+    lines = [json.loads(line) for line in (Path(str(shared)) / "train/metadata.jsonl").open()]
     assert {line["prompt"] for line in lines} == {"a photo of a car", "a photo of a tree"}
     assert len(list((finished / "synthetic").iterdir())) == 3
 
@@ -197,12 +194,9 @@ def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path)
     line = {"request_id": first["request_id"], "decision": "reject", "time": "2026-01-01", "author": "me"}
     (made / "review.jsonl").write_text(json.dumps(line) + "\n")
     report = run_experiment(world / "strict.yaml", out=strict, only=["random"])
-    kept = [
-        json.loads(line)
-        for one in json.loads((strict / "plan.json").read_text())
-        if (path := strict / "excluded" / f"{one['id']}.jsonl").exists()
-        for line in path.open(encoding="utf-8")
-    ]
+    lines = (strict / "excluded.jsonl").read_text(encoding="utf-8").splitlines()
+    ids = {trial.id for trial in planned_trials(strict)}
+    kept = [line for line in map(json.loads, lines) if line["of"] in ids]
     assert (report.trained, Counter(one["kind"] for one in kept)) == (2, report.excluded["random"])
     assert report.excluded["random"].keys() == {"rejected in review", "CLIP class probability below 0.5"}
     used, images = (sum(one.synthetic_images for one in read_results(place)) for place in (strict, whole))
@@ -221,7 +215,7 @@ def test_a_moved_model_makes_the_same_sets(world: Path) -> None:
     def sets(place: str) -> list[str]:
         text = STUDY.format(folder=world / "set").replace("steps: 1,", f"steps: 1, model: {place},")
         (world / f"{place}.yaml").write_text(text)
-        study = settled(world / f"{place}.yaml", out=None, root=None, original=False)
+        study = resolved(world / f"{place}.yaml", out=None, root=None, original=False)
         return [task.set_id for task in tasks_of(study) if task.set_id]
 
     shutil.copytree(located(PRESETS["doodle"].model), world / "here")

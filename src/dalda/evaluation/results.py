@@ -1,31 +1,287 @@
-"""Results as rows of one tidy table."""
+"""Run folders: run.yaml, results.csv (tidy), results/<id>.json and excluded.jsonl, written and read here.
 
+A trial's id is a digest of what decides it. Its result is written when it is finished, so that the same
+command trains only what is missing.
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from dalda.evaluation.comparison import summarize
-from dalda.types import TrialResult
+from pydantic import TypeAdapter, ValidationError
 
+from dalda.config.roles import difference, digest_of, plain
+from dalda.errors import UserError
+from dalda.evaluation.comparison import summarize
+from dalda.storage import (
+    list_folder,
+    lock,
+    make_folder,
+    parse_json,
+    read_json,
+    read_text,
+    read_yaml,
+    to_yaml,
+    write,
+)
+from dalda.types import TrialResult, as_dict
+
+FORMAT = 1
+SETTINGS, RESULTS, TABLE, EXCLUDED = "run.yaml", "results", "results.csv", "excluded.jsonl"
 COLUMNS = ("dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value")
+REAL = "real"
+"""The arm without synthetic images, however a study calls it."""
+VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial of a run, with or without a result."""
+
+    id: str
+    arm: str
+    seed: int
+    shots: int | None
+    synthetic: str | None = None
+    """The folder of its synthetic set; None for real images alone."""
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A synthetic image that an arm did not use, and why."""
+
+    arm: str
+    request_id: str
+    reason: str
+    kind: str
+    """The reason as it is counted."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What run.yaml says."""
+
+    command: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What decides the numbers."""
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How each arm's classifiers are trained."""
+    trials: tuple[PlannedTrial, ...] = ()
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    """Paths, device, versions and seconds, which may change from one run to the next."""
+    format: int = FORMAT
+
+
+class RunFolder:
+    """The folder of one run; `command` is how messages call what makes it."""
+
+    def __init__(self, folder: Path, command: str) -> None:
+        self.folder = folder
+        self.command = command
+
+    def refuse_foreign(self, leftovers: Collection[str] = ()) -> None:
+        """Raises UserError unless the folder is new, empty, a run's, or holds `leftovers` alone."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"'{self.folder}' is a file; name a folder with -o")
+        names = list_folder(self.folder) if self.folder.is_dir() else []
+        others = [name for name in names if name not in leftovers and not name.endswith(".partial")]
+        if others and SETTINGS not in names:
+            raise UserError(
+                f"'{self.folder}' holds files that {self.command} did not make, as '{others[0]}'; "
+                "name a new or empty folder with -o, nothing is overwritten"
+            )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """One run at a time in the folder, which is made where there is none."""
+        make_folder(self.folder)
+        with lock(self.folder, f"another dalda run is at work in '{self.folder}'; wait for it, or end it"):
+            yield
+
+    def begin(self, run: RunSettings, defaults: Mapping[str, Any] | None = None) -> None:
+        """Writes run.yaml, or resumes a run of the same settings, which may grow by trials.
+
+        A setting that an older run lacks was its default. Raises UserError that names the difference.
+        """
+        if (self.folder / SETTINGS).exists():
+            before = read_settings(self.folder)
+            found = difference(before.settings, run.settings, defaults)
+            if found:
+                raise UserError(
+                    f"the output folder '{self.folder}' was made with {found}; "
+                    "use those again, or another folder: -o"
+                )
+            trials = {trial.id: trial for trial in (*before.trials, *run.trials)}
+            run = replace(before, trials=tuple(trials.values()))
+        self.write(run)
+
+    def write(self, run: RunSettings) -> None:
+        """Writes run.yaml, in place of an earlier one."""
+        run = replace(
+            run, recorded={**run.recorded, "versions": {name: version(name) for name in VERSIONED}}
+        )
+        write(self.folder / SETTINGS, to_yaml(plain_settings(run)))
+
+    def end(self, results: Iterable[TrialResult], seconds: float) -> None:
+        """Writes results.csv, and how long the command took that finished the run."""
+        write_table(self.folder, results)
+        run = read_settings(self.folder)
+        if "seconds" not in run.recorded:
+            self.write(replace(run, recorded={**run.recorded, "seconds": round(seconds, 1)}))
+
+    def save(self, results: Sequence[TrialResult], settings: Mapping[str, Any]) -> None:
+        """A whole run at once; synthetic sets lie beside its files, named by arm and seed."""
+        trials = []
+        for result in results:
+            name = digest_of([result.dataset, result.arm, result.seed, result.shots])
+            folder = f"{result.arm}-seed{result.seed}" if result.synthetic_images else None
+            trials.append(PlannedTrial(name, result.arm, result.seed, result.shots, folder))
+            self.keep(name, result)
+        self.write(RunSettings(self.command.split()[-1], settings, trials=tuple(trials)))
+        write_table(self.folder, results)
+
+    def has(self, trial_id: str) -> bool:
+        return self.file(trial_id).exists()
+
+    def read(self, trial_id: str) -> TrialResult:
+        return read_result(self.file(trial_id))
+
+    def keep(self, trial_id: str, result: TrialResult) -> None:
+        """One JSON object with all that was measured in a trial, complete or not there."""
+        self.keep_part(trial_id, RESULTS, as_dict(result))
+
+    def keep_part(self, trial_id: str, part: str, value: object) -> None:
+        """A JSON file of a trial in a folder of its own; the result is written last."""
+        make_folder(self.folder / part)
+        write(self.file(trial_id, part), json.dumps(value, ensure_ascii=False) + "\n")
+
+    def read_part(self, trial_id: str, part: str) -> Any:
+        """The value of such a file; None where there is none."""
+        path = self.file(trial_id, part)
+        return read_json(path) if path.exists() else None
+
+    def file(self, trial_id: str, part: str = RESULTS) -> Path:
+        return self.folder / part / f"{trial_id}.json"
+
+    def exclude(self, name: str, excluded: Sequence[Excluded]) -> None:
+        """Replaces the lines of `name` (a trial's id, or an arm) in excluded.jsonl."""
+        lines = [line for line in self._excluded() if line["of"] != name]
+        lines += [{"of": name, **asdict(one)} for one in excluded]
+        path = self.folder / EXCLUDED
+        if lines or path.exists():
+            write(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines))
+
+    def excluded(self, names: Collection[str]) -> dict[str, Counter[str]]:
+        """Arm to reason to how many images, of the named trials or arms."""
+        found: dict[str, Counter[str]] = {}
+        for line in self._excluded():
+            if line["of"] in names:
+                found.setdefault(line["arm"], Counter())[line["kind"]] += 1
+        return found
+
+    def _excluded(self) -> list[dict[str, Any]]:
+        path = self.folder / EXCLUDED
+        if not path.exists():
+            return []
+        what = "a list of excluded images"
+        lines = [parse_json(line, f"'{path}'", what) for line in read_text(path).splitlines()]
+        if not all(isinstance(line, dict) and {"of", "arm", "kind"} <= line.keys() for line in lines):
+            raise UserError(f"'{path}' is not {what}; take it and the results away")
+        return lines
+
+
+def read_settings(folder: Path) -> RunSettings:
+    """What run.yaml says. Raises UserError for a file that cannot be read or is none."""
+    try:
+        found: RunSettings = TypeAdapter(RunSettings).validate_python(read_yaml(folder / SETTINGS))
+    except ValidationError:
+        raise UserError(
+            f"'{folder / SETTINGS}' cannot be read as the settings of a run; "
+            "restore it or use a new folder with -o"
+        ) from None
+    return found
+
+
+def plain_settings(run: RunSettings) -> dict[str, Any]:
+    """The same as plain values, as run.yaml holds them."""
+    return {"format": run.format, **{name: plain_value(value) for name, value in vars(run).items()}}
+
+
+def plain_value(value: object) -> Any:
+    if isinstance(value, PlannedTrial):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [plain_value(one) for one in value]
+    return plain(value)
+
+
+def planned_trials(folder: Path) -> tuple[PlannedTrial, ...]:
+    """The trials of a run; none for a folder that is no run, or is damaged."""
+    try:
+        return read_settings(folder).trials
+    except UserError:
+        return ()
+
+
+def read_results(folder: Path) -> list[TrialResult]:
+    """The results of a run in the order of its trials; a study's arm of real images is called `real`.
+
+    Results that the run does not name are left from an earlier one, and not read. Raises UserError for a
+    damaged result.
+    """
+    trials = {trial.id: trial for trial in planned_trials(folder)}
+    paths = sorted((folder / RESULTS).glob("*.json"))
+    results = {path.stem: read_result(path) for path in paths if not trials or path.stem in trials}
+    ordered = [results[name] for name in trials if name in results] or list(results.values())
+    arms = list(dict.fromkeys(trial.arm for trial in trials.values()))
+    ordered.sort(key=lambda one: arms.index(one.arm) if one.arm in arms else len(arms))
+    real = {trial.arm for trial in trials.values() if trial.synthetic is None}
+    if len(real) != 1 or REAL in arms:
+        return ordered
+    return [replace(one, arm=REAL) if one.arm in real else one for one in ordered]
+
+
+def read_result(path: Path) -> TrialResult:
+    """A trial's result. Raises UserError for a damaged file."""
+    try:
+        result: TrialResult = TypeAdapter(TrialResult).validate_python(read_json(path))
+    except ValidationError:
+        raise UserError(f"'{path}' is no result of a trial; take it out and run again") from None
+    if len(result.classes) != len(result.class_accuracy):
+        raise UserError(f"'{path}' has not one accuracy per class; take it out and run again")
+    return result
+
+
+def write_table(folder: Path, results: Iterable[TrialResult]) -> None:
+    """results.csv, tidy, of these results."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        writer.writerows(rows_of(result))
+    write(folder / TABLE, text.getvalue())
 
 
 def rows_of(result: TrialResult) -> list[dict[str, Any]]:
     """The tidy rows of one trial: after the last epoch, and the best epoch under that name alone."""
-    found = summarize([result])
+    summary = summarize([result])
     last = {
         "accuracy": result.accuracy,
-        "macro_accuracy": found.macro_accuracy.mean,
+        "macro_accuracy": summary.macro_accuracy.mean,
         "loss": result.loss,
         "calibration_error": result.calibration_error,
-        **{f"accuracy {name}": one.mean for name, one in found.class_accuracy.items()},
+        **{f"accuracy {name}": one.mean for name, one in summary.class_accuracy.items()},
     }
     values = [("last", metric, value) for metric, value in last.items()]
-    values.append(("best", "best_epoch_accuracy", found.best_epoch_accuracy))
-    common = {
-        "dataset": result.dataset,
-        "arm": result.arm,
-        "seed": result.seed,
-        "shots": result.shots,
-    }
+    values.append(("best", "best_epoch_accuracy", summary.best_epoch_accuracy))
+    common = {name: getattr(result, name) for name in ("dataset", "arm", "seed", "shots")}
     return [
         {**common, "epoch": epoch, "split": "val", "metric": metric, "value": value}
         for epoch, metric, value in values

@@ -13,16 +13,13 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.progress import say
 from dalda.workflows.augment import dry_run, preset_of
-from dalda.workflows.experiment import chosen_arms, missing_tasks, place_of, refuse_others, settled
-from dalda.workflows.loading import load_features
+from dalda.workflows.experiment import chosen_arms, missing_tasks, place_of, resolved, run_of
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.reports import StudyDryRun
-from dalda.workflows.synthetic_sets import backbone_for
-from dalda.workflows.train import method_of, schedule_of
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
-    from dalda.evaluation.features import FeatureStore
+    from dalda.workflows.runner import TrialRunner
 
 TRIED_STEPS = 10
 TRIED_IMAGES = 16
@@ -37,12 +34,12 @@ def dry_run_experiment(
     only: Sequence[str] = (),
 ) -> StudyDryRun:
     """The size of a run; time is measured on a batch of each model and on a few training steps."""
-    study = settled(source, out=out, root=root, original=original)
-    folder = study.out or Path()
+    study = resolved(source, out=out, root=root, original=original)
+    run = run_of(study)
     arms = chosen_arms(study, only)
-    refuse_others(folder, protocol_of(study).leftovers(folder))
+    run.refuse_foreign(protocol_of(study).leftovers(run.folder))
     tasks = [task for task in tasks_of(study) if task.spec.arm in arms]
-    missing = missing_tasks(study, folder, tasks)
+    missing = missing_tasks(study, run, tasks)
     sets = {task.set_id: task for task in tasks if task.synthetic is not None}
     needed = {task.set_id for task in missing}
     left = {name: _left(study, task) for name, task in sets.items() if name in needed}
@@ -50,7 +47,7 @@ def dry_run_experiment(
         study, {name: sets[name] for name, count in left.items() if count}, left
     )
     return StudyDryRun(
-        out=folder,
+        out=run.folder,
         arms=tuple(arm.name for arm in study.arms if arm.name in arms),
         trials=len(tasks),
         missing_trials=len(missing),
@@ -110,39 +107,39 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         return 0.0
     task = min(missing, key=lambda one: len(one.split.images))
     config = task.spec.train
+    from dalda.workflows.runner import TrialRunner
+
+    runner = TrialRunner(config)
     try:
-        backbone = backbone_for(config, config.backbone)
-        views = 8 if config.feature_views == "online" else config.feature_views
-        store = load_features(backbone, config.device, views=views, transforms=config.transforms)
         tried = [open_image(one.path) for one in task.split.images[:TRIED_IMAGES]]
         started = time.monotonic()
-        store.backbone.extract(tried)
+        runner.store.backbone.extract(tried)
         each = (time.monotonic() - started) / len(tried)
-        step = _step_seconds(study, task, store)
+        step = _step_seconds(study, task, runner)
     except UserError as error:
         say(f"note: the time of training is unknown, since {error}")
         return None
-    made = sum({task.set_id: task.images for task in missing}.values())
-    real = {example.sha256 for one in missing for example in one.split.images}
-    held_out = {example.sha256 for one in missing for example in one.validation.images}
-    images = len(held_out) + (0 if study.original else views * (made + len(real)))
+    synthetic = sum({task.set_id: task.images for task in missing}.values())
+    real = {image.sha256 for one in missing for image in one.split.images}
+    validation = {image.sha256 for one in missing for image in one.validation.images}
+    images = len(validation) + (0 if study.original else runner.store.views * (synthetic + len(real)))
     return round(each * images + step * config.epochs * config.iterations * len(missing), 1)
 
 
-def _step_seconds(study: Study, task: Task, store: "FeatureStore") -> float:
+def _step_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
     """One training step of the trial, on its real images."""
     from dalda.evaluation.training import run_trials
     from dalda.evaluation.trial import Trial
+    from dalda.workflows.runner import method_of
 
-    config = task.spec.train
-    quick = replace(schedule_of(config), epochs=1, iterations=TRIED_STEPS)
-    trial = Trial("a try", config.seed, task.split)
-    one_of_each = {example.label: example for example in task.validation.images}
+    quick = replace(runner.schedule, epochs=1, iterations=TRIED_STEPS)
+    trial, store = Trial("a try", task.spec.train.seed, task.split), runner.store
+    one_of_each = {image.label: image for image in task.validation.images}
     few = replace(task.validation, images=tuple(one_of_each.values()))
     seconds = 0.0
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
         if protocol_of(study).train(study, trial, few, store, quick) is None:
-            run_trials([trial], few, store, quick, method_of(config))
+            run_trials([trial], few, store, quick, method_of(runner.config))
         seconds = time.monotonic() - started
     return seconds / TRIED_STEPS

@@ -1,51 +1,37 @@
 """A whole study: arms, seeds and shots, of which only what is missing or changed is made.
 
-RUN/ holds study.yaml (what was asked for), plan.json (the trials and their synthetic sets), results/ (a
-file per trial, named by the content that decides it), excluded/ (a file per trial that leaves images out),
-results.csv (tidy) and synthetic/ (a folder per set).
+RUN/ is a run folder (`dalda.evaluation.results`) with synthetic/, a folder per synthetic set.
 """
 
-import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from dalda.config.experiment import REAL, Study, read_study, refused_by_protocol, study_as_yaml
 from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
-from dalda.storage import write
+from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
-from dalda.workflows.loading import load_features, load_model
-from dalda.workflows.protocols import Curves, protocol_of
+from dalda.workflows.loading import load_model
+from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports import StudyReport
-from dalda.workflows.results import OUTCOMES, PLAN, read_result
-from dalda.workflows.run_folder import (
-    REJECTED,
-    Excluded,
-    counted,
-    held,
-    keep_result,
-    read_excluded,
-    refuse_foreign,
-    write_excluded,
-    write_table,
-)
-from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
-from dalda.workflows.train import method_of, schedule_of, sieved
+from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
+from dalda.workflows.train import arm_settings
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers
-    from dalda.evaluation.features import FeatureStore
+    from dalda.evaluation.results import RunFolder
     from dalda.generation.backends.stable_diffusion import Renderer
-
-SETTINGS, EXCLUDED = "study.yaml", "excluded"
+    from dalda.workflows.runner import TrialRunner
 
 
 def run_experiment(
@@ -61,31 +47,59 @@ def run_experiment(
     `source` is a study or a file that describes one. Raises UserError for a mistake in it.
     """
     started = time.monotonic()
-    study = settled(source, out=out, root=root, original=original)
-    folder = study.out or Path()
+    study = resolved(source, out=out, root=root, original=original)
     arms = chosen_arms(study, only)
-    refuse_others(folder, protocol_of(study).leftovers(folder))
+    run = run_of(study)
+    run.refuse_foreign(protocol_of(study).leftovers(run.folder))
     tasks = tasks_of(study)
-    with held(folder):
-        write(folder / SETTINGS, study_as_yaml(study))
-        write(folder / PLAN, json.dumps([task.entry for task in tasks], indent=1) + "\n")
-        bench = _Bench(study, folder)
-        missing = [task for task in missing_tasks(study, folder, tasks) if task.spec.arm in arms]
+    with run.held():
+        _begin(run, study, tasks)
+        stages = _Stages(study, run)
+        missing = [task for task in missing_tasks(study, run, tasks) if task.spec.arm in arms]
         for number, task in enumerate(missing, 1):
-            result = bench.finish(task)
-            shots = "all" if result.shots is None else result.shots
-            said = f"{result.arm}, seed {result.seed}, shots {shots}: {result.accuracy * 100:.1f} %"
-            say(f"trial {number} of {len(missing)}: {said}")
-        save_results(folder, study, tasks)
+            say(f"trial {number} of {len(missing)}")
+            stages.finish(task)
+        results = finished(run, tasks)
+        seconds = time.monotonic() - started
+        run.end([result for result, _ in results], seconds)
+        curves = [(result, run.read_part(task.id, "curves")) for result, task in results]
+        protocol_of(study).results_written(study, run.folder, curves, tasks[0].spec.train.epochs)
+        excluded = run.excluded({task.id for task in tasks})
     return StudyReport(
-        out=folder,
+        out=run.folder,
         trials=len(tasks),
         trained=len(missing),
-        generated=bench.generated,
-        seconds=round(time.monotonic() - started, 1),
-        arms=_numbers([one for one, _ in finished(folder, tasks)], study),
-        excluded=counted(one for task in tasks for one in read_excluded(_left_out(folder, task))),
+        generated=stages.generated,
+        seconds=round(seconds, 1),
+        arms=_numbers([result for result, _ in results], study),
+        excluded=excluded,
     )
+
+
+def run_of(study: Study) -> "RunFolder":
+    """The study's run folder; it may not exist yet."""
+    from dalda.evaluation.results import RunFolder
+
+    return RunFolder(study.out or Path(), "dalda run")
+
+
+def _begin(run: "RunFolder", study: Study, tasks: Sequence[Task]) -> None:
+    """Writes run.yaml. Trials have ids by content, so a changed study keeps what it shares with it."""
+    from dalda.evaluation.results import PlannedTrial, RunSettings
+
+    trials = tuple(
+        PlannedTrial(
+            task.id,
+            task.spec.arm,
+            task.spec.train.seed,
+            task.spec.train.shots,
+            None if task.synthetic is None else task.synthetic.out.as_posix(),
+        )
+        for task in tasks
+    )
+    arms = {task.spec.arm: arm_settings(task.spec.train) for task in tasks}
+    settings = yaml.safe_load(study_as_yaml(study))
+    run.write(RunSettings("run", settings, arms, trials, {"device": study.device}))
 
 
 def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumbers]":
@@ -97,7 +111,7 @@ def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumb
     return compare_arms(sorted(results, key=lambda one: order[one.arm]), real)
 
 
-def settled(source: Study | Path | str, *, out: Path | None, root: Path | None, original: bool) -> Study:
+def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None, original: bool) -> Study:
     """The study with what the command line adds, and a place for its results.
 
     Raises UserError where it asks for what its protocol does not have.
@@ -123,42 +137,15 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     return set(only or names)
 
 
-def refuse_others(folder: Path, leftovers: Collection[str] = ()) -> None:
-    """Raises UserError unless the folder is new, empty, a run's, or holds `leftovers` alone."""
-    refuse_foreign(folder, PLAN, "dalda run", {SETTINGS, *leftovers})
-
-
-def missing_tasks(study: Study, folder: Path, tasks: Sequence[Task]) -> list[Task]:
+def missing_tasks(study: Study, run: "RunFolder", tasks: Sequence[Task]) -> list[Task]:
     """The trials without a result, in the order of the plan."""
     elsewhere = protocol_of(study).done_elsewhere
-    return [task for task in tasks if not _file(folder, task).exists() and not elsewhere(study, task)]
+    return [task for task in tasks if not run.has(task.id) and not elsewhere(study, task)]
 
 
-def finished(folder: Path, tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
-    """The results that are there, in the order of the plan."""
-    there = [task for task in tasks if _file(folder, task).exists()]
-    return [(read_result(_file(folder, task)), task) for task in there]
-
-
-def save_results(folder: Path, study: Study, tasks: Sequence[Task]) -> None:
-    """results.csv, and the protocol's own tables, from the results so far."""
-    done = finished(folder, tasks)
-    write_table(folder, [result for result, _ in done])
-    trials = [(result, _read_curves(_file(folder, task, "curves"))) for result, task in done]
-    protocol_of(study).results_written(study, folder, trials, tasks[0].spec.train.epochs)
-
-
-def _read_curves(path: Path) -> Curves | None:
-    curves: Curves | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return curves
-
-
-def _file(folder: Path, task: Task, part: str = OUTCOMES) -> Path:
-    return folder / part / f"{task.id}.json"
-
-
-def _left_out(folder: Path, task: Task) -> Path:
-    return folder / EXCLUDED / f"{task.id}.jsonl"
+def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
+    """The results so far, in the order of the plan."""
+    return [(run.read(task.id), task) for task in tasks if run.has(task.id)]
 
 
 def place_of(out: Path, existing: Collection[int]) -> Path:
@@ -167,48 +154,56 @@ def place_of(out: Path, existing: Collection[int]) -> Path:
 
 
 @dataclass
-class _Bench:
-    """What the trials of a run share; each thing is loaded once, when it is first needed."""
+class _Stages:
+    """Generation and training of a study's trials; each model is loaded once, when it is first needed."""
 
     study: Study
-    folder: Path
+    run: "RunFolder"
     generated: int = 0
     renderers: dict[str, "Renderer"] = field(default_factory=dict)
-    store: "FeatureStore | None" = None
-    validation: dict[int, FewShotSplit] = field(default_factory=dict)
+    runner: "TrialRunner | None" = None
+    splits: dict[tuple[int, int | None], FewShotSplit] = field(default_factory=dict)
 
-    def finish(self, task: Task) -> TrialResult:
+    def finish(self, task: Task) -> None:
         """Generates what the trial needs, trains it, and keeps its result."""
-        samples, rejected = self.samples(task)
-        result, curve, sieved_out = self.train(task, samples)
+        from dalda.workflows.runner import TrialRunner
+
+        images = self.images(task)
+        config = task.spec.train
+        self.runner = runner = self.runner or TrialRunner(config, self.run)
+        trial, excluded = runner.trial(task.spec.arm, config, self.checked(task), images)
+        validation = task.validation
         # The result last: where it is there, nothing of the trial is missing.
-        write_excluded(_left_out(self.folder, task), [*rejected, *sieved_out])
-        if curve is not None:
-            path = _file(self.folder, task, "curves")
-            path.parent.mkdir(exist_ok=True)
-            write(path, json.dumps(curve) + "\n")
-        keep_result(_file(self.folder, task), result)
-        return result
+        self.run.exclude(task.id, excluded)
+        other = protocol_of(self.study).train(self.study, trial, validation, runner.store, runner.schedule)
+        if other is None:
+            runner.train({task.id: trial}, validation)
+            return
+        result, curves = other
+        self.run.keep_part(task.id, "curves", curves)
+        self.run.keep(task.id, result)
 
-    def samples(self, task: Task) -> tuple[tuple[SyntheticImage, ...], list[Excluded]]:
-        """The images that the trial may use, and those rejected; what is missing of them is generated."""
+    def checked(self, task: Task) -> FewShotSplit:
+        """The trial's real images, checked once for all arms."""
+        key = (task.spec.train.seed, task.spec.train.shots)
+        if key not in self.splits:
+            self.splits[key] = checked(task.split, task.validation)
+        return self.splits[key]
+
+    def images(self, task: Task) -> SyntheticSet | None:
+        """The images of the trial's set, and those rejected; what is missing of them is generated."""
         if task.synthetic is None:
-            return (), []
+            return None
         existing = protocol_of(self.study).existing_images(self.study, task)
-        images = list(existing.values())
-        rejected: tuple[SyntheticImage, ...] = ()
-        if len(existing) < task.images:
-            folder = self.generate(task, existing)
-            generated = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
-            images, rejected = [*images, *generated.samples], generated.rejected
-        examples = {(one.sha256, one.label) for one in task.split.images}
-
-        def of_trial(samples: Sequence[SyntheticImage]) -> list[SyntheticImage]:
-            # A set may serve trials of more shots, too.
-            return [one for one in samples if (one.source_sha256, one.label) in examples]
-
-        out = [Excluded(task.spec.arm, one.request_id, REJECTED, REJECTED) for one in of_trial(rejected)]
-        return tuple(of_trial(images)), out
+        images: tuple[SyntheticImage, ...] = tuple(existing.values())
+        if len(existing) == task.images:
+            return SyntheticSet(task.synthetic.out, images)
+        folder = self.generate(task, existing)
+        generated = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
+        # A set may serve trials of more shots, too.
+        sources = {(image.sha256, image.label) for image in task.split.images}
+        own = [one for one in generated.samples if (one.source_sha256, one.label) in sources]
+        return SyntheticSet(folder, (*images, *own), generated.rejected)
 
     def generate(self, task: Task, existing: Collection[int]) -> Path:
         """Generates the task's synthetic set without the requests of the numbers in `existing`."""
@@ -233,38 +228,3 @@ class _Bench:
         if key not in self.renderers and missing_requests(decided.plan, store):
             self.renderers[key] = load_model(decided.preset, device_named(self.study.device))
         return self.renderers.get(key)
-
-    def train(
-        self, task: Task, samples: tuple[SyntheticImage, ...]
-    ) -> tuple[TrialResult, Curves | None, list[Excluded]]:
-        from dalda.evaluation.training import run_trials
-        from dalda.evaluation.trial import Trial
-
-        config = task.spec.train
-        store, schedule = self.features(task), schedule_of(config)
-        if config.seed not in self.validation:
-            self.validation[config.seed] = checked(task.validation)
-        trial = Trial(
-            task.spec.arm,
-            config.seed,
-            checked(task.split, task.validation),
-            samples,
-            config.synthetic_probability,
-            config.mixing if samples else "per-image-replacement",
-        )
-        excluded: list[Excluded] = []
-        if samples:
-            trial, excluded = sieved(config, trial, store, schedule)
-        other = protocol_of(self.study).train(self.study, trial, task.validation, store, schedule)
-        if other is not None:
-            return *other, excluded
-        (result,) = run_trials([trial], task.validation, store, schedule, method_of(config))
-        return result, None, excluded
-
-    def features(self, task: Task) -> "FeatureStore":
-        if self.store is None:
-            config = task.spec.train
-            views = 8 if config.feature_views == "online" else config.feature_views
-            backbone = backbone_for(config, config.backbone)
-            self.store = load_features(backbone, config.device, views=views, transforms=config.transforms)
-        return self.store

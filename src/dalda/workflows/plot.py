@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.evaluation.results import REAL, TABLE, planned_trials, read_results
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.reporting.curves import StudyFigure, study_figure
 from dalda.types import TrialResult
-from dalda.workflows.results import REAL, RESULTS, RUN_READERS, read_plan, read_results, result_of_table
+from dalda.workflows.results import RUN_READERS, result_of_table
 
 PANELS = ("all", "shots", "classes", "lambda")
 EPOCHS = ("last", "best")
@@ -100,7 +101,7 @@ def read_run(folder: Path, epoch: str) -> list[TrialResult]:
     results = read_results(folder)
     if results:
         return _at_best_epoch(results) if epoch == "best" else results
-    if not (folder / RESULTS).is_file():
+    if not (folder / TABLE).is_file():
         found = (reader(folder, epoch) for reader in RUN_READERS.values())
         results = next((trials for trials in found if trials), [])
         if not results:
@@ -108,7 +109,7 @@ def read_run(folder: Path, epoch: str) -> list[TrialResult]:
         return results
     if epoch == "best":
         raise UserError(f"'{folder}' has no accuracy of each epoch; leave --epoch best out")
-    return _tidy(_rows(folder / RESULTS), folder / RESULTS)
+    return _tidy(_rows(folder / TABLE), folder / TABLE)
 
 
 def _at_best_epoch(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -161,9 +162,7 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path) -> list[TrialResult]:
 
 def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:
     """(CLIP class probability, lambda) of the images of each arm that was scored."""
-    sets = {
-        (str(one.get("arm")), str(one["synthetic"])) for one in read_plan(folder) if one.get("synthetic")
-    }
+    sets = {(trial.arm, trial.synthetic) for trial in planned_trials(folder) if trial.synthetic}
     clouds: dict[str, list[tuple[float, float]]] = {}
     for arm, place in sorted(sets):
         # The run's own sets are found also after it was moved, or seen from another folder.

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dalda.captions.caption_file import write_captions_file
 from dalda.config import AugmentConfig, DataConfig
@@ -43,17 +42,6 @@ class Task:
     def images(self) -> int:
         """The planned images of the synthetic set; 0 without one."""
         return 0 if self.synthetic is None else self.synthetic.per_image * self.sources
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """What plan.json says of it."""
-        return {
-            "id": self.id,
-            "arm": self.spec.arm,
-            "seed": self.spec.train.seed,
-            "shots": self.spec.train.shots,
-            "synthetic": self.synthetic and self.synthetic.out.as_posix(),
-        }
 
     def write_captions(self) -> None:
         if self.base is not None and self.synthetic is not None and self.synthetic.captions is not None:

@@ -1,6 +1,5 @@
 """Loading of backbones: by name of the table, entry point, folder or Hub id, or an object from Python."""
 
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from dalda.evaluation.backbones.base import FeatureExtractor
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.models.hub import loaded
 from dalda.models.weights import load_settings
+from dalda.plugins import load_plugin
 
 ENTRY_POINTS = "dalda.backbones"
 """Group in which other packages name a function `(device) -> nn.Module or FeatureExtractor`."""
@@ -26,8 +26,9 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
     if not isinstance(backbone, str):
         return as_backbone(backbone, device)
     if backbone not in ROWS:
-        for point in entry_points(group=ENTRY_POINTS, name=backbone):
-            return as_backbone(point.load()(device=device), device)
+        make = load_plugin(ENTRY_POINTS, backbone)
+        if make is not None:
+            return as_backbone(make(device=device), device)
     row = ROWS.get(backbone, Row(backbone))
 
     def load(source: str, **place: Any) -> FeatureExtractor:

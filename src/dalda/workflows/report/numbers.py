@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Outcome, compare_arms
+from dalda.evaluation.results import REAL
 from dalda.reporting.charts import accuracy_chart, gains_chart, shots_chart
 from dalda.reporting.report import ArmLine, ArmTable, ClassTable
 from dalda.types import Interval, TrialResult
-from dalda.workflows.results import REAL
 
 MOST_CHARTS = 4
 MOST_CLASSES = 24

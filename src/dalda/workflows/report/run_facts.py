@@ -2,17 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from dalda.config.experiment import read_yaml_study, trials_of
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
+from dalda.evaluation.results import read_settings
 from dalda.workflows.report.facts import duration
 from dalda.workflows.results import Found, Run
 
-STUDY, TRAIN = "study.yaml", "train.yaml"
 MIXED = ("mixing", "synthetic_probability", "batch_augment")
 """Options that the arms of a study may differ in."""
 
@@ -35,52 +31,37 @@ def run_facts(found: Found) -> dict[str, str]:
 
 
 def _by_run(runs: Mapping[str, Run]) -> dict[str, str]:
-    told: dict[str, list[str]] = {}
+    facts: dict[str, list[str]] = {}
     for name, run in runs.items():
         for fact, text in _training(run.folder).items():
-            told.setdefault(fact, []).append(f"{name}: {text}" if len(runs) > 1 else text)
-    return {fact: "; ".join(texts) for fact, texts in told.items()}
+            facts.setdefault(fact, []).append(f"{name}: {text}" if len(runs) > 1 else text)
+    return {fact: "; ".join(texts) for fact, texts in facts.items()}
 
 
 def _training(folder: Path) -> dict[str, str]:
     """How a run's classifiers were trained, as far as the run says; damaged settings say nothing."""
-    kept = {**_read(folder / STUDY), **_read(folder / TRAIN)}
-    trials = _trials(folder) or [kept]
-    one = trials[0]
-    if not one.get("epochs"):
+    try:
+        run = read_settings(folder)
+    except UserError:
         return {}
-    backbone = one.get("backbone") or DATASETS.get(str(one.get("dataset")), PHOTOS).backbone
-    mixes = (", ".join(f"{key.replace('_', ' ')} {trial.get(key)}" for key in MIXED) for trial in trials)
-    seconds, versions = kept.get("seconds"), kept.get("versions")
+    if not run.arms:
+        return {}
+    arms = list(run.arms.values())
+    one, dataset = arms[0], str(run.settings.get("dataset"))
+    backbone = run.settings.get("backbone") or one.get("backbone")
+    backbone = backbone or DATASETS.get(dataset, PHOTOS).backbone
+    mixes = (", ".join(f"{key.replace('_', ' ')} {arm.get(key)}" for key in MIXED) for arm in arms)
+    seconds, versions = run.recorded.get("seconds"), run.recorded.get("versions")
     facts = {
-        "Classifier": f"{backbone}, tuned: {one.get('finetune')}, {one.get('epochs')} epochs of "
+        "Classifier": f"{backbone}, finetune {one.get('finetune')}, {one.get('epochs')} epochs of "
         f"{one.get('iterations')} steps, batch size {one.get('batch_size')}",
         "Mixing": " or ".join(dict.fromkeys(mixes)),
     }
     if isinstance(versions, dict):
         facts["Versions"] = ", ".join(f"{name} {value}" for name, value in versions.items())
     if isinstance(seconds, int | float):
-        facts["Time"] = f"{duration(seconds)}, on {one.get('device')}"
+        facts["Time"] = f"{duration(seconds)}, on {run.recorded.get('device')}"
     return facts
-
-
-def _trials(folder: Path) -> list[dict[str, Any]]:
-    """The settings of a study's arms; none where the folder is no study's."""
-    try:
-        study = read_yaml_study(folder / STUDY)
-        one_of_each_arm = study.model_copy(update={"seeds": study.seeds[:1], "shots": study.shots[:1]})
-        return [spec.train.model_dump(mode="json") for spec in trials_of(one_of_each_arm)]
-    except UserError:
-        return []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Settings that a run left; none where there are none, or they are damaged."""
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def _listed(values: Iterable[object]) -> str:

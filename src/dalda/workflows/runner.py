@@ -1,0 +1,158 @@
+"""Trials in a run folder: which images count, training, and results that are kept one by one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dalda.config import ClassifierConfig, TrainConfig
+from dalda.errors import UserError
+from dalda.evaluation.backbones.base import ZeroShot
+from dalda.evaluation.filters import (
+    Filtered,
+    by_agreement,
+    by_probability,
+    clip_probabilities,
+    weights_of,
+)
+from dalda.evaluation.mixing import pool_of
+from dalda.evaluation.results import REAL, Excluded, RunFolder
+from dalda.evaluation.training import Classifier, Method, predict_classes, run_trials
+from dalda.evaluation.trial import Schedule, Trial, class_wordings
+from dalda.progress import say
+from dalda.types import FewShotSplit, SyntheticImage, TrialResult
+from dalda.workflows.loading import load_features
+from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for
+
+if TYPE_CHECKING:
+    from dalda.evaluation.features import FeatureStore
+
+REJECTED = "rejected in review"
+OTHER_SOURCE = "its source image is not in this split"
+"""Why a synthetic image is not used that was made of another split."""
+
+
+@dataclass
+class TrialRunner:
+    """Trains trials of one classifier; the backbone and CLIP are loaded once, when they are needed."""
+
+    config: TrainConfig
+    run: RunFolder | None = None
+    backbone: Any = None
+    """A torch module or feature extractor in place of the configuration's."""
+
+    @cached_property
+    def store(self) -> "FeatureStore":
+        """The backbone with its features."""
+        config = self.config
+        views = 8 if config.feature_views == "online" else config.feature_views
+        backbone = self.backbone
+        if backbone is None:
+            backbone = backbone_for(config, config.backbone)
+        return load_features(backbone, config.device, views=views, transforms=config.transforms)
+
+    @cached_property
+    def clip(self) -> "FeatureStore":
+        """The backbone itself where it is a CLIP, else `clip`."""
+        if isinstance(self.store.backbone, ZeroShot):
+            return self.store
+        return load_features("clip", self.config.device)
+
+    @property
+    def schedule(self) -> Schedule:
+        return schedule_of(self.config)
+
+    def trial(
+        self, arm: str, config: TrainConfig, split: FewShotSplit, images: SyntheticSet | None
+    ) -> tuple[Trial, list[Excluded]]:
+        """The arm's trial at the configuration's seed, and the images that it does not use.
+
+        Raises UserError where no image is left.
+        """
+        if images is None:
+            # There is nothing to train on for `real` where only synthetic images count: it stays per image.
+            return Trial(arm, config.seed, split), []
+        sources = {(image.sha256, image.label) for image in split.images}
+        excluded = [
+            Excluded(arm, image.request_id, REJECTED, REJECTED)
+            for image in images.rejected
+            if (image.source_sha256, image.label) in sources
+        ]
+        if not images.samples:
+            return Trial(arm, config.seed, split), excluded
+        _, own = pool_of(split.images, images.samples)
+        trial = Trial(arm, config.seed, split, tuple(own), config.synthetic_probability, config.mixing)
+        return self._filtered(config, trial, excluded)
+
+    def _filtered(
+        self, config: TrainConfig, trial: Trial, excluded: list[Excluded]
+    ) -> tuple[Trial, list[Excluded]]:
+        images, classes = trial.synthetic, class_wordings(trial.split)
+
+        def passed(found: Filtered, option: str, kind: str) -> tuple[SyntheticImage, ...]:
+            excluded.extend(Excluded(trial.arm, *one, kind) for one in found.excluded)
+            if not found.passed:
+                raise UserError(
+                    f"no image of '{trial.arm}' passes {option}: leave that out or make other images"
+                )
+            return found.passed
+
+        if config.min_clip_probability is not None:
+            least = config.min_clip_probability
+            found = by_probability(images, clip_probabilities(images, classes, self.clip), least)
+            images = passed(found, "--min-clip-probability", f"CLIP class probability below {least:g}")
+        if config.filter_by_classifier:
+            real = Trial(REAL, trial.seed, trial.split)
+            found = by_agreement(images, predict_classes(real, images, self.store, self.schedule))
+            images = passed(found, "--filter-by-classifier", "predicted as another class")
+        weights = None
+        if config.clip_weighting:
+            weights = weights_of(clip_probabilities(images, classes, self.clip))
+        return replace(trial, synthetic=images, sample_weights=weights), excluded
+
+    def train(self, trials: Mapping[str, Trial], validation: FewShotSplit) -> dict[str, TrialResult]:
+        """The results of trials by their ids; those that the run folder has are not trained again."""
+        done = {name: self.run.read(name) for name in trials if self.run is not None and self.run.has(name)}
+        missing = {name: trial for name, trial in trials.items() if name not in done}
+        names = {(trial.arm, trial.seed, trial.split.shots): name for name, trial in missing.items()}
+
+        def on_trial_end(result: TrialResult, _: Classifier) -> None:
+            name = names[result.arm, result.seed, result.shots]
+            if self.run is not None:
+                self.run.keep(name, result)
+            done[name] = result
+            say_result(result)
+
+        method = method_of(self.config)
+        run_trials(list(missing.values()), validation, self.store, self.schedule, method, on_trial_end)
+        return {name: done[name] for name in trials}
+
+
+def schedule_of(config: ClassifierConfig) -> Schedule:
+    """How long, and from where, a classifier is trained."""
+    return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
+
+
+def method_of(config: ClassifierConfig) -> Method:
+    """Beside the schedule, how a classifier is trained."""
+    return Method(config.feature_views == "online", config.finetune, config.batch_augment)
+
+
+def other_sources(arm: str, split: FewShotSplit, images: Sequence[SyntheticImage]) -> list[Excluded]:
+    """The images that were made of another split's real images."""
+    used = {image.request_id for image in pool_of(split.images, images)[1]}
+    return [
+        Excluded(arm, image.request_id, OTHER_SOURCE, OTHER_SOURCE)
+        for image in images
+        if image.request_id not in used
+    ]
+
+
+def say_result(result: TrialResult) -> None:
+    """One line for a finished trial."""
+    synthetic = f" and {result.synthetic_images} synthetic" if result.synthetic_images else ""
+    shots = "all" if result.shots is None else result.shots
+    say(
+        f"{result.arm}, seed {result.seed}, shots {shots}: {result.accuracy * 100:.1f} % of "
+        f"{len(result.right)} validation images, from {result.real_images} real{synthetic} ones"
+    )
