@@ -22,17 +22,13 @@ from pathlib import Path
 FORKS = """
 import os
 import sys
+import importlib
+import pkgutil
 import dalda.cli
-import dalda.cli.actions
-import dalda.workflows.train
-import dalda.workflows.experiment
-import dalda.workflows.export
-import dalda.workflows.plot
-import dalda.workflows.loading
-import dalda.generation.backends.stable_diffusion
-import dalda.generation.executors.local
-import dalda.evaluation.run
-import dalda.models.clip
+for package in ("models", "evaluation", "generation", "reporting", "workflows"):
+    path = importlib.import_module("dalda." + package).__path__
+    for module in pkgutil.walk_packages(path, f"dalda.{package}."):
+        importlib.import_module(module.name)
 while line := sys.stdin.readline():
     child = os.fork()
     if child == 0:
@@ -146,7 +142,7 @@ class Trial:
             self.wrong.append("it wrote nothing")
 
     def kill(self, rng: random.Random) -> None:
-        """Kills one run; one that ends before is compared, and the next begins anew."""
+        """Kills one run; one that ends before is compared, and the next one has a new folder."""
         out = self._out(f"broken{self.rounds}")
         run = self.runs.start(self._words(out))
         time.sleep(rng.uniform(0, self.seconds))

@@ -56,7 +56,7 @@ def test_a_table_in_the_data_set_goes_first(folder: Path, head: str) -> None:
         ("tabby_cat, \n", "entry 1 .* is not FOLDER,WORDING"),
         ("tabby_cat,a\ntabby_cat,b\n", "names the class 'tabby_cat' twice"),
         ('"tabby_cat,a', "cannot be read"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\xff\xfe\x00", "is not text"),
     ],
 )
 def test_a_table_that_cannot_be_meant_is_refused(folder: Path, table: str | bytes, reason: str) -> None:

@@ -330,7 +330,7 @@ def test_what_cannot_be_fetched_is_said(tmp_path: Path, mirror: Mirror) -> None:
     with pytest.raises(UserError, match="no download for 'doodles': choose one of pets, flowers102"):
         download("doodles", tmp_path)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="file cannot be written"):
+    with pytest.raises(UserError, match="file' cannot be written"):
         download("pets", tmp_path / "file", mirror.address)
 
 

@@ -28,7 +28,7 @@ class AugmentConfig(DataConfig):
     """How strongly an image follows its source (lambda in the paper): adaptive, uniform, or a number
     from 0 to 1."""
     scale_sampling: Literal["truncated", "clipped"] = Content("truncated")
-    """How adaptive draws scales: from a truncated normal (the paper), or clipped (the published experiments)."""
+    """How adaptive draws scales: from a truncated normal (the paper), or clipped (its experiments)."""
     per_image: int = Content(10, ge=1, extent=True)
     """Synthetic images per real image."""
     guidance_scale: float | None = Content(None, ge=0, le=100, within="preset")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
+from dalda.storage import read_text
 from dalda.types import FewShotSplit
 
 WORDINGS_FILE = "class_names.csv"
@@ -59,11 +60,10 @@ def wording_of(dataset: str, label: str) -> str:
 def _read(path: Path, labels: list[str]) -> dict[str, str]:
     if not path.exists():
         return {}
-    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
-        raise UserError(f"'{path}' is not a table of class names: write lines of FOLDER,WORDING")
+    text = read_text(path, limit=LARGEST_FILE)
     try:
-        rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
         raise UserError(f"'{path}' cannot be read ({error}): write lines of FOLDER,WORDING") from error
     if rows and rows[0] == ["folder", "wording"]:
         rows = rows[1:]

@@ -13,6 +13,16 @@ from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.published import read_published
 from dalda.errors import UserError
 from dalda.progress import progress, say
+from dalda.storage import (
+    explained,
+    make_folder,
+    move,
+    open_append,
+    open_binary,
+    remove,
+    remove_empty,
+    unfinished,
+)
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
 CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/"
@@ -83,18 +93,14 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
         catalog = read_published(dataset, root)
         say(f"{dataset} is complete in {root}")
         return catalog
-    try:
-        for source in SOURCES[dataset]:
-            _unpack(_fetch(source, root, mirror, checked), source, root)
-    except OSError as error:
-        raise UserError(
-            f"{root} cannot be written ({error.strerror or error}): choose another --root"
-        ) from error
+    for source in SOURCES[dataset]:
+        with explained(root, "written"):
+            archive = _fetch(source, root, mirror, checked)
+        _unpack(archive, source, root)
     catalog = read_published(dataset, root)
     for source in SOURCES[dataset]:
-        (root / FETCHED / source.name).unlink(missing_ok=True)
-    with suppress(OSError):
-        (root / FETCHED).rmdir()
+        remove(root / FETCHED / source.name)
+    remove_empty(root / FETCHED)
     return catalog
 
 
@@ -146,12 +152,12 @@ def _resume(url: str, output_file: str, _: object) -> None:
         if answer.status_code != requests.codes.requested_range_not_satisfiable:
             answer.raise_for_status()
             _write(answer, part, have if answer.status_code == requests.codes.partial_content else 0)
-    part.replace(output)
+    move(part, output)
 
 
 def _write(answer: Any, part: Path, have: int) -> None:
     total = have + int(answer.headers.get("Content-Length", 0))
-    with part.open("ab" if have else "wb") as file, progress(f"{part.stem}, MB", total // MEGABYTE) as bar:
+    with open_append(part, keep=have > 0) as file, progress(f"{part.stem}, MB", total // MEGABYTE) as bar:
         bar.advance(have // MEGABYTE)
         for chunk in answer.iter_content(CHUNK):
             before = file.tell()
@@ -162,8 +168,8 @@ def _write(answer: Any, part: Path, have: int) -> None:
 def _unpack(archive: Path, source: Source, root: Path) -> None:
     """Puts the plain files of an archive below `root`; a file that is no archive goes there as it is."""
     if archive.suffix == ".mat":
-        with archive.open("rb") as stream:
-            _put(stream, root / archive.name, archive.stat().st_size)
+        with open_binary(archive) as stream:
+            _put(stream, root / archive.name, archive.stat().st_size, root)
         return
     excluded = 0
     try:
@@ -175,7 +181,7 @@ def _unpack(archive: Path, source: Source, root: Path) -> None:
             for member, target in _members(tar, archive, root):
                 content = tar.extractfile(member) if member.isfile() else None
                 if content is not None:
-                    _put(content, target, member.size)
+                    _put(content, target, member.size, root)
                 excluded += not (member.isfile() or member.isdir())
                 bar.advance(packed.tell() // MEGABYTE - bar.done)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -187,7 +193,7 @@ def _unpack(archive: Path, source: Source, root: Path) -> None:
 @contextmanager
 def _opened(archive: Path, inner: str | None) -> Iterator[tuple[IO[bytes], int]]:
     if inner is None:
-        with archive.open("rb") as stream:
+        with open_binary(archive) as stream:
             yield stream, archive.stat().st_size
         return
     with zipfile.ZipFile(archive) as outer:
@@ -223,15 +229,15 @@ def _members(tar: tarfile.TarFile, archive: Path, root: Path) -> Iterator[tuple[
         yield member, root / name
 
 
-def _put(content: IO[bytes], target: Path, size: int) -> None:
+def _put(content: IO[bytes], target: Path, size: int, root: Path) -> None:
     """Writes one file, whole or not at all; one that is there already is never touched."""
     if target.exists():
         if not target.is_file() or target.stat().st_size != size:
             raise UserError(f"{target} is there but differs from the archive's: move it away and run again")
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.part")
-    with unfinished.open("wb") as file:
+    make_folder(target.parent, root=root)
+    partial = unfinished(target)
+    with open_append(partial, keep=False) as file, explained(target, "written"):
         while chunk := content.read(CHUNK):
             file.write(chunk)
-    unfinished.replace(target)
+    move(partial, target, root=root)

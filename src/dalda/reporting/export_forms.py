@@ -6,8 +6,6 @@
 import csv
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from dalda.generation.synthetic_dataset import METADATA, TRAIN, folder_name
 from dalda.progress import Progress
 from dalda.registry import Registry
 from dalda.seeding import generator_of
+from dalda.storage import link_or_copy, open_new, read_bytes
 
 SHARD_IMAGES = 1000
 """Images in one tar file of a WebDataset."""
@@ -65,22 +64,18 @@ class ExportFolder:
 
     def add_image(self, source: Path, name: str) -> None:
         """Puts an image file at `name`: a hard link where the disk allows it, else a copy."""
-        target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(source.resolve(), target)
-            self.linked += 1
+            linked = link_or_copy(source, self.path / name, root=self.path)
         except FileExistsError:
             # Never written into: the file that is there is a link to another image of the set.
             raise UserError(f"two images would both be '{name}'; take one of their lines out") from None
-        except OSError:
-            shutil.copyfile(source, target)
-            self.copied += 1
+        self.linked += linked
+        self.copied += not linked
         self.progress.advance()
 
     def add_file(self, name: str, content: bytes | str) -> None:
         """Writes a new file and lists it."""
-        with (self.path / name).open("xb") as file:
+        with open_new(self.path / name, root=self.path) as file:
             file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
         self.files.append(name)
 
@@ -133,10 +128,13 @@ def _write_webdataset(images: Sequence[ExportImage], folder: ExportFolder) -> No
     order = generator_of(0, "webdataset").permutation(len(images)).tolist()
     for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
         shard = f"train-{number:06}.tar"
-        with tarfile.open(folder.path / shard, "x") as tar:
+        with (
+            open_new(folder.path / shard, root=folder.path) as file,
+            tarfile.open(fileobj=file, mode="w") as tar,
+        ):
             for image in (images[place] for place in order[start : start + SHARD_IMAGES]):
                 stem = Path(image.name).stem
-                _add_member(tar, image.name, image.path.read_bytes())
+                _add_member(tar, image.name, read_bytes(image.path))
                 _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())
                 _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
                 folder.copied += 1

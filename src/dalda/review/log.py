@@ -5,7 +5,6 @@ undecided. Each line is on the disk before `append` returns. A torn last line is
 """
 
 import json
-import os
 import threading
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dalda.errors import UserError
-from dalda.storage import jsonl, lock
+from dalda.storage import jsonl, lock, open_binary
 
 REVIEW = "review.jsonl"
 LOCK_SECONDS = 10.0
@@ -50,7 +49,7 @@ class ReviewLog:
         path, last = self._path(), b""
         with self._guard:
             try:
-                with path.open("rb") as file:
+                with open_binary(path) as file:
                     file.seek(max(0, self._offset - len(self._last)))
                     if file.read(len(self._last)) != self._last:
                         self._decisions, self._offset, self._last = [], 0, b""
@@ -59,8 +58,6 @@ class ReviewLog:
                         self._read(last, path)
             except FileNotFoundError:
                 self._decisions, self._offset, self._last = [], 0, b""
-            except OSError as error:
-                raise UserError(f"'{path}' cannot be read ({error.strerror})") from error
             # A line that lacks only its newline, as some editors leave it, is a decision too.
             ended = not last or last.endswith(b"\n")
             unended = None if ended else _parsed(last)
@@ -91,7 +88,7 @@ class ReviewLog:
             path, ()
         )  # makes the file, which is locked in place of the folder: augment may hold that
         with lock(path, busy, seconds=LOCK_SECONDS):
-            _end_last_line(path)
+            jsonl.fix(path, is_whole=lambda line: _parsed(line) is not None)
             jsonl.append(path, [asdict(added)])
         return added
 
@@ -113,22 +110,6 @@ def rejected(out: Path) -> frozenset[str]:
     """The request ids that are to be excluded; some may belong to images that no longer exist."""
     current = current_decisions(out)
     return frozenset(request_id for request_id, one in current.items() if one.decision == "reject")
-
-
-def _end_last_line(path: Path) -> None:
-    """Cuts off a torn last line; ends one that lacks only its newline, as some editors leave it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        *_, last = file
-        if _parsed(last) is None:
-            file.truncate(file.seek(0, os.SEEK_END) - len(last))
-        else:
-            file.write(b"\n")
 
 
 def _parsed(line: bytes) -> Decision | None:

@@ -5,7 +5,8 @@ Every image is requested by an id and looked up in the metadata's table; no path
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from importlib.resources import files
+from pathlib import Path, PurePath
 from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Request
@@ -19,14 +20,14 @@ from dalda.review.log import ReviewLog, Verdict
 from dalda.review.thumbnails import Size, Thumbnails
 from dalda.types import SyntheticImage
 
-STATIC = Path(__file__).parent / "static"
+STATIC = files("dalda.review").joinpath("static")
 MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-PAGE_FILES = {file.name: file for file in STATIC.iterdir()} | {"": STATIC / "review.html"}
+PAGE_FILES = {file.name: file for file in STATIC.iterdir()} | {"": STATIC.joinpath("review.html")}
 """All that is served besides images and data."""
 Value = TypeVar("Value")
 
@@ -128,7 +129,7 @@ def review_app(review: Review, bound: str) -> ASGIApp:
     @app.get("/{name}")
     def page_file(name: str) -> Response:
         file = _look_up(PAGE_FILES, name)
-        return Response(file.read_bytes(), media_type=MEDIA_TYPES[file.suffix])
+        return Response(file.read_bytes(), media_type=MEDIA_TYPES[PurePath(file.name).suffix])
 
     @app.get("/")
     def page() -> Response:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dalda.datasets.image_io import open_image, sha256_of
 from dalda.errors import UserError
-from dalda.storage import write
+from dalda.storage import make_folder, read_bytes, write
 
 Size = Literal["small", "large"]
 SIDES: dict[Size, int] = {"small": 192, "large": 768}
@@ -55,10 +55,10 @@ class Thumbnails:
         digest = hashlib.sha256(f"{key} {SIDES[size]}".encode()).hexdigest()
         file = self.cache / digest[:2] / f"{digest}.webp"
         with suppress(OSError):
-            return file.read_bytes()
+            return read_bytes(file)
         content = encoded(open_image(original()), SIDES[size])
         with suppress(OSError):  # a full or read-only cache makes the page slower, not wrong
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             write(file, content, shared=True, sync=False)
         return content
 

@@ -1,12 +1,14 @@
 """Files and folders of the product: every read, write, list and lock goes through here."""
 
 from dalda.storage.failures import StorageError as StorageError
+from dalda.storage.failures import explained as explained
 from dalda.storage.files import append_lines as append_lines
 from dalda.storage.files import exists as exists
 from dalda.storage.files import list_folder as list_folder
 from dalda.storage.files import make_folder as make_folder
 from dalda.storage.files import open_binary as open_binary
 from dalda.storage.files import remove as remove
+from dalda.storage.files import remove_empty as remove_empty
 from dalda.storage.files import unfinished as unfinished
 from dalda.storage.files import write as write
 from dalda.storage.files import write_new as write_new

@@ -51,7 +51,7 @@ def explained(place: Place, action: str) -> Iterator[None]:
 
 def failure(place: Place, action: str, error: OSError) -> StorageError:
     """The StorageError of a system's error."""
-    if isinstance(error, FileExistsError):
+    if isinstance(error, FileExistsError) or error.errno == errno.ENOTEMPTY:
         return already_there(place)
     reason = error.strerror or str(error) or type(error).__name__
     number = errno.ENOENT if isinstance(error, FileNotFoundError) else error.errno or 0

@@ -210,6 +210,12 @@ def list_folder(place: Place) -> list[str]:
             return []
 
 
+def remove_empty(folder: Path) -> None:
+    """Removes a folder that holds nothing."""
+    with suppress(OSError):
+        os.rmdir(folder)
+
+
 def remove(place: Place) -> None:
     """Removes a file of dalda's own, if it is there; of a link the link alone."""
     with explained(place, "removed"), suppress(FileNotFoundError):

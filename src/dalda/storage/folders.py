@@ -1,6 +1,5 @@
 """Folders that are whole or not there, links to large files, and files that are written in pieces."""
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from dalda.storage.failures import already_there, explained, linked
+from dalda.storage.failures import explained, linked
 from dalda.storage.files import APPEND, NEW, READ, make_folder, refuse_links, unfinished
 from dalda.storage.lock import lock
 
@@ -21,24 +20,26 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """
     partial = unfinished(out)
     make_folder(out.parent)
-    with explained(out, "written"):
-        if partial.is_symlink() or out.is_symlink():
-            raise linked(partial if partial.is_symlink() else out)
-        partial.mkdir(exist_ok=True)
-        with lock(partial, f"another process is writing '{out}'; wait for it, or choose another place"):
-            for path in partial.iterdir():  # of an earlier stop
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            try:
-                yield partial
+    for path in (partial, out):
+        if path.is_symlink():
+            raise linked(path)
+    make_folder(partial)
+    with lock(partial, f"another process is writing '{out}'; wait for it, or choose another place"):
+        try:
+            _empty(partial)  # of what an earlier stop left
+            yield partial
+            with explained(out, "written"):
                 if out.is_dir():
                     os.rmdir(out)
                 os.rename(partial, out)
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise already_there(out) from None
-                raise
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    with explained(folder, "removed"):
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def link_or_copy(source: Path, target: Path, *, root: Path) -> bool:

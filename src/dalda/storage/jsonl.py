@@ -42,19 +42,18 @@ def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | Non
     append_lines(path, (json.dumps(record, ensure_ascii=False) for record in records), root=root)
 
 
-def fix(path: Path) -> None:
-    """Cuts off a last line that a stop has torn."""
+def fix(path: Path, is_whole: Callable[[bytes], bool] = lambda line: False) -> None:
+    """Cuts off a last line that a stop has torn; ends one that lacks only its newline (`is_whole`)."""
     if not exists(path):
         return
     with open_binary(path) as file, explained(path, "read"):
-        if file.seek(0, os.SEEK_END) == 0:
-            return
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) == b"\n":
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read(1) in (b"", b"\n"):
             return
         file.seek(0)
         data = file.read()
-    write(path, data[: data.rfind(b"\n") + 1])
+    start = data.rfind(b"\n") + 1
+    write(path, data + b"\n" if is_whole(data[start:]) else data[:start])
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

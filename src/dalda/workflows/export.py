@@ -1,10 +1,7 @@
 """Exports a synthetic set in a form that other programs read, with its real images if asked for."""
 
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import progress
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
-from dalda.storage import write_new
+from dalda.storage import whole_folder, write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import synthetic_set
@@ -47,7 +44,7 @@ def export(config: ExportConfig) -> ExportReport:
         table = table_of(images, lambda image: str(image.path.resolve()))
         write_new(config.out, table.encode(errors="backslashreplace"))
         return report
-    with _new_folder(config.out) as path, progress("export", len(images)) as bar:
+    with whole_folder(config.out) as path, progress("export", len(images)) as bar:
         folder = ExportFolder(path, bar, _sources(config.source))
         form.write(images, folder)
     report.linked, report.copied, report.files = folder.linked, folder.copied, folder.files
@@ -121,19 +118,3 @@ def _real_images(folder: Path) -> dict[tuple[str, str], ExportImage]:
         metadata = {"label": label, "origin": "real", "source": path.as_posix(), "source_sha256": sha256}
         images[label, sha256] = ExportImage(path, label, f"real-{sha256[:20]}{suffix}", metadata)
     return images
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside the output that is renamed to it when it is complete; a failure leaves nothing."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    parent = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        partial = parent / out.name
-        partial.mkdir()
-        yield partial
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
-    finally:
-        shutil.rmtree(parent, ignore_errors=True)
