@@ -196,10 +196,7 @@ OF_OS = {
     "truncate",
 }
 DIRECT_IO = {
-    "captions/caption_file.py",
     "captions/llama_cpp.py",
-    "captions/response_cache.py",
-    "captions/resume.py",
     "compat/prompt_table.py",
     "datasets/huggingface.py",
     "datasets/image_io.py",

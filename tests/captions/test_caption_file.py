@@ -44,8 +44,8 @@ def test_single_strings_and_names_in_other_case_are_read(tmp_path: Path) -> None
         ('{"beagle": ["a beagle", " "]}', "'beagle' is not text"),
         ('{"beagle": ["a\\u0000beagle"]}', "control character"),
         ('["beagle"]', "must hold a JSON object"),
-        ('{"beagle": ', "not a JSON file"),
-        ('{"beagle": ["a beagle"], "pug": ["a pug"], "beagle": ["the beagle"]}', "'beagle' twice"),
+        ('{"beagle": ', "not a captions file"),
+        ('{"beagle": ["a beagle"], "pug": ["a pug"], "beagle": ["the beagle"]}', "'beagle' is there twice"),
         ('{"Beagle": ["a beagle"], "BEAGLE": ["the beagle"]}', "'beagle' twice"),
         ("[" * 100_000, "nested too deeply"),
     ],
@@ -62,7 +62,7 @@ def test_unreadable_files_are_a_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="UTF-8"):
         read_captions(tmp_path / "latin.json", ["x"])
     for missing in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(UserError, match="cannot read"):
+        with pytest.raises(UserError, match="cannot be read|is a folder"):
             read_captions(missing, ["x"])
 
 
@@ -80,7 +80,7 @@ def test_a_book_may_grow_but_loses_nothing(tmp_path: Path) -> None:
 def test_a_file_that_is_no_book_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
     path.write_text("my notes")
-    with pytest.raises(UserError, match="not a JSON file"):
+    with pytest.raises(UserError, match="not a captions file"):
         write_captions_file(path, {"pug": ["a pug"]}, {})
     meta_path(tmp_path / "other.json").write_text("my notes")
     with pytest.raises(UserError, match="without its captions"):
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_book_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_a_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="file. is there already"):
         write_captions_file(tmp_path / "file" / "captions.json", {"pug": ["a pug"]}, {})
 
 

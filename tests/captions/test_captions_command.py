@@ -112,7 +112,7 @@ def test_a_hopeless_server_is_one_sentence_and_exit_code_2(
         (["--llm", "templates"], "--base-url goes with a hosted model"),
         (["--per-class", "0"], "--per-class cannot be"),
         (["--max-tokens-total", "0"], "--max-tokens-total cannot be"),
-        (["--classes", "nothing.txt"], "the list of classes 'nothing.txt' cannot be read"),
+        (["--classes", "nothing.txt"], "'nothing.txt' cannot be read"),
         (["doodles"], "one of the two"),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dalda.errors import UserError
-from dalda.storage import write
+from dalda.storage import exists, make_folder, read_json, write
 
 
 def meta_path(path: Path) -> Path:
@@ -57,7 +57,7 @@ def write_captions_file(
     Raises UserError if the file holds a caption that the new ones lack.
     """
     refuse_loss(path, captions)
-    if meta_path(path).exists() and not path.exists():
+    if exists(meta_path(path)) and not exists(path):
         raise UserError(
             f"{meta_path(path)} is there without its captions file; move it away, or name another output."
         )
@@ -77,7 +77,7 @@ def assign_captions(captions: Sequence[str], count: int, generator: np.random.Ge
 
 def refuse_loss(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
     """Raise UserError if the file holds what `captions` lack."""
-    for name, value in (_entries(path) if path.exists() else {}).items():
+    for name, value in (_entries(path) if exists(path) else {}).items():
         written = [value] if isinstance(value, str) else value
         if not isinstance(written, list) or any(one not in captions.get(name, ()) for one in written):
             raise UserError(
@@ -87,25 +87,9 @@ def refuse_loss(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
 
 
 def _entries(path: Path) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        entries = dict(pairs)
-        if len(entries) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{path} has the class {twice!r} twice; join its captions in one list.")
-        return entries
-
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
-    except OSError as error:
-        raise UserError(f"cannot read the captions file {path}: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{path} is not a JSON file in UTF-8: {reason}.") from error
+    entries = read_json(path, what="a captions file, class name to list of captions")
     if not isinstance(entries, dict):
-        raise UserError(
-            f"{path} must hold a JSON object, class name to list of captions, not a list or value."
-        )
+        raise UserError(f"{path} must hold a JSON object, class name to list of captions.")
     return entries
 
 
@@ -126,10 +110,7 @@ def _checked(path: Path, name: str, value: object) -> list[str]:
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:
+    make_folder(path.parent)
     # A lone surrogate, which no UTF-8 file can hold, becomes the JSON escape of itself.
-    written = (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, written, shared=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}.") from error
+    text = json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+    write(path, text.encode("utf-8", "backslashreplace"), shared=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dalda.captions.llm import Completion, Message, Usage
 from dalda.errors import UserError
-from dalda.storage import lock, write
+from dalda.storage import exists, list_folder, lock, make_folder, read_text, write
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class ResponseCache:
         _write(self._path(question), {"question": asdict(question), "answer": asdict(completion)})
 
     def is_empty(self) -> bool:
-        return next(self.folder.glob("??/*.json"), None) is None
+        return not any(len(name) == 2 for name in list_folder(self.folder))
 
     def record(self, request: str) -> object:
         """What was recorded of a request as plain JSON values, or None."""
@@ -80,7 +80,7 @@ class ResponseCache:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """For one process at a time. Raises UserError while another uses the folder."""
-        _make(self.folder)
+        make_folder(self.folder)
         busy = f"another command is writing captions with {self.folder}; let it end, then run this again."
         with lock(self.folder, busy):
             yield
@@ -93,25 +93,15 @@ class ResponseCache:
 
 
 def _read(path: Path, what: str) -> object:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not exists(path):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        return json.loads(read_text(path))  # answers may hold halves of characters, word for word
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not {what}.") from error
 
 
 def _write(path: Path, record: object) -> None:
-    _make(path.parent)
-    try:
-        # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
-        write(path, (json.dumps(record, indent=1) + "\n").encode("ascii"), shared=True)
-    except OSError as error:
-        raise UserError(f"cannot keep the answers in {path.parent}: {error.strerror or error}.") from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot keep the answers in {folder}: {error.strerror or error}.") from error
+    make_folder(path.parent)
+    # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
+    write(path, json.dumps(record, indent=1) + "\n", shared=True)

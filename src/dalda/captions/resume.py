@@ -12,6 +12,7 @@ from dalda.captions.caption_file import meta_path, read_all, refuse_loss
 from dalda.captions.response_cache import ResponseCache
 from dalda.captions.stage import CaptionRequest, Chunk, Rejection, Stage, chunks_of
 from dalda.errors import UserError
+from dalda.storage import exists, read_text
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,11 @@ def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: 
 def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
     """The captions in the file and their cost, if its metadata say that this same request wrote them."""
     try:
-        meta = json.loads(meta_path(path).read_text(encoding="utf-8"))
-        if not path.exists() or any(meta[key] != value for key, value in identity(request).items()):
+        meta = json.loads(read_text(meta_path(path)))
+        if not exists(path) or any(meta[key] != value for key, value in identity(request).items()):
             return None
         return read_all(path), Cost.read(meta)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (UserError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -11,6 +11,7 @@ from dalda.datasets.class_names import wordings_of
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
+from dalda.storage import read_text
 from dalda.types import FewShotSplit
 from dalda.workflows.loading import token_counter
 from dalda.workflows.real_images import load_dataset
@@ -63,12 +64,7 @@ def classes_in(config: CaptionConfig) -> tuple[tuple[str, ...], dict[str, str]]:
         data = load_dataset(config.dataset, config.root)
         return data.classes, wordings_of(data.dataset, data.classes, data.root)
     assert config.classes is not None
-    try:
-        lines = config.classes.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise UserError(
-            f"the list of classes '{config.classes}' cannot be read; name a text file"
-        ) from None
+    lines = read_text(config.classes).splitlines()
     classes = tuple(line.strip() for line in lines if line.strip())
     return classes, wordings_of("", classes)
 
