@@ -199,8 +199,6 @@ DIRECT_IO = {
     "captions/llama_cpp.py",
     "compat/prompt_table.py",
     "datasets/huggingface.py",
-    "datasets/image_io.py",
-    "datasets/published.py",
     "evaluation/trial.py",
     "generation/source_probabilities.py",
     "review/page.py",

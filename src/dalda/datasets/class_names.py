@@ -16,7 +16,6 @@ from dalda.types import FewShotSplit
 
 WORDINGS_FILE = "class_names.csv"
 """In a data set's folder: a line FOLDER,WORDING for each class that is called otherwise."""
-LARGEST_FILE = 10_000_000
 
 
 def same_name(text: str) -> str:
@@ -60,7 +59,7 @@ def wording_of(dataset: str, label: str) -> str:
 def _read(path: Path, labels: list[str]) -> dict[str, str]:
     if not path.exists():
         return {}
-    text = read_text(path, limit=LARGEST_FILE)
+    text = read_text(path)
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

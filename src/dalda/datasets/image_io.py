@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dalda.errors import UserError
+from dalda.storage import open_binary
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 IMAGE_SUFFIXES = frozenset(
@@ -110,8 +111,7 @@ def open_image(
 def read_file(path: Path) -> bytes:
     """A file's bytes. Raises UserError for one that is empty, too large or cannot be read to its end."""
     try:
-        _refuse_devices(path)
-        with path.open("rb") as file:
+        with open_binary(path) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
@@ -134,7 +134,7 @@ def check_image(path: Path, sha256: str | None = None) -> bytes:
 def check_source(path: Path, sha256: str | None = None) -> bytes:
     """The same; also raises UserError for an image that no new images can be made from."""
     signature = check_image(path, sha256)
-    with Image.open(path, formats=FORMATS) as opened:
+    with Image.open(io.BytesIO(read_file(path)), formats=FORMATS) as opened:
         sides = opened.size
     written = f"{path} is {sides[0]} x {sides[1]} pixels"
     if min(sides) < SMALLEST_SIDE:
@@ -154,17 +154,13 @@ def open_source(path: Path, sha256: str | None = None) -> Image.Image:
 def sha256_of(path: Path) -> str:
     """The hash of a file's bytes, in hexadecimal. Raises UserError for one that cannot be read."""
     try:
-        _refuse_devices(path)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_binary(path) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+            return digest.hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
-
-
-def _refuse_devices(path: Path) -> None:
-    """Nothing that may never end, such as a pipe; folders are refused by the attempt to read them."""
-    if not (path.is_file() or path.is_dir()) and path.exists():
-        raise UserError(f"{path} is not a file that can be read to its end: {REMEDY}")
 
 
 def _too_large(path: Path) -> str:

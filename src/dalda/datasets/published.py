@@ -8,6 +8,7 @@ import numpy as np
 from dalda.datasets.class_names import published_classes
 from dalda.datasets.image_folder import ClassFiles, ImageDataset, note, unreadable, visible
 from dalda.errors import UserError
+from dalda.storage import read_text
 
 
 def read_pets(root: Path) -> ImageDataset:
@@ -105,11 +106,7 @@ def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> C
 
 def _pets_lines(listing: Path, classes: tuple[str, ...]) -> Iterable[tuple[str, str]]:
     """The image stem and the class of each line, comments and empty lines left out."""
-    try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing} cannot be read ({error}): take it from the archive again") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(listing).splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue

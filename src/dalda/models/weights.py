@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dalda.device import quiet_libraries
 from dalda.errors import UserError
 
 WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel"}
@@ -34,7 +35,7 @@ def load_module(
     the model has no use for, `may_lack` is a word in the names of those that may be missing and are then
     left as they are. Raises WeightsError for other missing, unexpected, misshapen or non-finite tensors.
     """
-    quiet()
+    quiet_libraries()
     model, report = kind.from_pretrained(
         name, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
     )
@@ -57,7 +58,7 @@ def load_module(
 
 def load_settings(kind: Any, name: str, **options: Any) -> Any:
     """What holds no weights of its own: a configuration, tokenizer, image processor or pipeline."""
-    quiet()
+    quiet_libraries()
     return kind.from_pretrained(name, trust_remote_code=False, **options)
 
 
@@ -116,24 +117,6 @@ def refuse_wrapped(names: Iterable[str], where: str) -> None:
                     f"{where} was saved inside {wrapper} (its tensors are called '{prefix}...'); save the "
                     "model itself and not its wrapper"
                 )
-
-
-def quiet() -> None:
-    """Keeps the loading bars and warnings of transformers and diffusers off the terminal."""
-    import os
-    import sys
-
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # where it is not imported yet
-    from transformers.utils import logging
-
-    libraries = [logging]
-    if "diffusers" in sys.modules:
-        from diffusers.utils import logging as diffusers_logging
-
-        libraries.append(diffusers_logging)
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
 
 
 def _refuse(where: str, fault: str, names: Iterable[str]) -> None:
