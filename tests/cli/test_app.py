@@ -164,3 +164,25 @@ def test_importing_the_command_line_takes_no_time() -> None:
     started = time.process_time()
     subprocess.run([sys.executable, "-c", "import dalda.cli"], check=True)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["split", "doodels"], "doodles"),
+        (["download", "flowers101", "--root", "x"], "flowers102"),
+        (["augment", "doodles", "-o", "x", "--model", "sd51"], "sd15"),
+        (["run", "study.yaml"], "seeds"),
+        (["run", "arm.yaml"], "epochs"),
+    ],
+)
+def test_a_mistyped_name_is_suggested(
+    words: list[str], near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = "dataset: doodles\nshots: 1\narms: [{name: real, method: real}]\n"
+    (tmp_path / "study.yaml").write_text(study + "sedes: 3\n")
+    (tmp_path / "arm.yaml").write_text(study + "train: {epohcs: 3}\n")
+    result = run(*words)
+    assert result.exit_code == 2, result.stdout
+    assert f"did you mean '{near}'?" in result.stderr

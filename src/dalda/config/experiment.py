@@ -16,6 +16,7 @@ from dalda.errors import UserError
 from dalda.registry import Registry
 from dalda.storage.readers import read_text
 from dalda.storage.yaml import parse_yaml
+from dalda.terminal import did_you_mean
 
 REAL = "real"
 """The method of an arm without synthetic images."""
@@ -258,7 +259,9 @@ def _mistake(
     first = error.errors()[0]
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        what = "there is no such setting"
+        models = {model.__name__: model for model in (Study, AugmentConfig, TrainConfig)}
+        known = models[error.title].model_fields if error.title in models else ()
+        what = f"there is no such setting{did_you_mean(str(first['loc'][-1]), known)}"
     return _said((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
 
 

@@ -23,6 +23,7 @@ from dalda.storage import (
     remove_empty,
     unfinished,
 )
+from dalda.terminal import did_you_mean
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/"
 CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/"
@@ -88,7 +89,8 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
     fetched, has another checksum (unless `checked` is off), or would write outside of `root`.
     """
     if dataset not in SOURCES:
-        raise UserError(f"there is no download for '{dataset}': choose one of {', '.join(SOURCES)}")
+        near = did_you_mean(dataset, SOURCES) or f": choose one of {', '.join(SOURCES)}"
+        raise UserError(f"there is no download for '{dataset}'{near}")
     with suppress(UserError):
         catalog = read_published(dataset, root)
         say(f"{dataset} is complete in {root}")

@@ -1,5 +1,6 @@
 """Data sets by name or folder."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.published import PUBLISHED, read_published
 from dalda.errors import UserError
 from dalda.registry import Registry
+from dalda.terminal import did_you_mean
 
 __all__ = [
     "DATASETS",
@@ -64,6 +66,9 @@ def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
         from dalda.datasets.huggingface import read_hugging_face
 
         return read_hugging_face(dataset.removeprefix(HUGGING_FACE))
+    near = did_you_mean(dataset, [*PUBLISHED, *DATASETS])
+    if near and not os.path.lexists(dataset):
+        raise UserError(f"there is no data set or folder '{dataset}'{near}")
     try:
         return read_folder(Path(dataset).expanduser())
     except RuntimeError:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
 from dalda.registry import Registry
+from dalda.terminal import did_you_mean
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
@@ -124,9 +125,9 @@ def preset_named(model: str) -> Preset:
             f"'{model}' is a single file; a model is a diffusers folder or a Hub id: convert the file with "
             "the script convert_original_stable_diffusion_to_diffusers.py of diffusers and name the folder"
         )
-    raise UserError(
-        f"there is no model '{model}'; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
-    )
+    near = did_you_mean(model, PRESETS)
+    choices = f"; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
+    raise UserError(f"there is no model '{model}'{near or choices}")
 
 
 def with_adapter(preset: Preset, adapter: str) -> Preset:

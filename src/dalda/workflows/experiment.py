@@ -133,7 +133,8 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     names = [arm.name for arm in study.arms]
     strange = [name for name in only if name not in names]
     if strange:
-        raise UserError(f"there is no arm '{strange[0]}' in the study; it has {', '.join(names)}")
+        near = did_you_mean(strange[0], names) or f"; it has {', '.join(names)}"
+        raise UserError(f"there is no arm '{strange[0]}' in the study{near}")
     return set(only or names)
 
 
