@@ -37,12 +37,12 @@ def measure(samples: int, size: int | None) -> dict[str, float | int]:
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         seconds = time.perf_counter() - started
-        told = json.loads(done.stdout)
+        printed = json.loads(done.stdout)
         bytes_written = (root / "report.html").stat().st_size
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "samples": told["images"],
-        "shown": told["shown"],
+        "samples": printed["images"],
+        "shown": printed["shown"],
         "seconds": round(seconds, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "page_megabytes": round(bytes_written / 1e6, 2),

@@ -29,7 +29,7 @@ def test_a_report_is_one_file_and_one_object(tmp_path: Path) -> None:
     assert report["megabytes"] == round((tmp_path / "report.html").stat().st_size / 1e6, 2)
     again = dalda("report", out, "-o", tmp_path / "report.html")
     assert again.exit_code == 0, again.stderr
-    assert "11 synthetic images were made from 6 real ones." in again.stdout
+    assert "11 synthetic images were generated from 6 real images." in again.stdout
 
 
 def test_an_export_says_what_it_did(tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ def serve(out: Path, cache: Path, port: int = 0) -> Served:
         text=True,
     )
     assert process.stderr is not None
-    said = process.stderr.readline()
-    found = re.search(r"http://\S+/", said)
+    line = process.stderr.readline()
+    found = re.search(r"http://\S+/", line)
     if found is None:
         process.kill()
-        raise RuntimeError(f"dalda review did not start: {said}{process.communicate()[1]}")
+        raise RuntimeError(f"dalda review did not start: {line}{process.communicate()[1]}")
     return Served(process, found[0], time.perf_counter() - started)

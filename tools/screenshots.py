@@ -46,16 +46,19 @@ def taken(browser: Browser, address: str, name: str, folder: Path, prepare: Call
         context.close()
 
 
-def pictured(browser: Browser, address: str, folder: Path) -> None:
-    """The report further down: a few classes' copies by lambda; lambda and score, doubts, near-copies."""
+def capture_sections(browser: Browser, address: str, folder: Path) -> None:
+    """The report further down: a few classes' images; scales, doubtful images, near-duplicates."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(address)
     height = int(page.evaluate("document.documentElement.scrollHeight"))
-    page.set_viewport_size({"width": 1280, "height": height})  # images are drawn once they are in sight
+    page.set_viewport_size({"width": 1280, "height": height})  # images are drawn once they are visible
     headings = page.locator("#images h3")
     starts = headings.evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
     places = {name: number for number, name in enumerate(headings.all_inner_texts())}
-    ranges = {"images": (0, 3), "doubts": (places["λ and the CLIP class probability"], places["Left out"])}
+    ranges = {
+        "images": (0, 3),
+        "doubts": (places["IP-Adapter scale and CLIP class probability"], places["Excluded images"]),
+    }
     for name, (first, last) in ranges.items():
         top, bottom = starts[first], starts[last]
         clip = {"x": 0.0, "y": top - 20.0, "width": 1280.0, "height": float(bottom - top)}
@@ -64,7 +67,7 @@ def pictured(browser: Browser, address: str, folder: Path) -> None:
 
 
 def reviewed(page: Page) -> None:
-    """Waits for the samples' own scores, as a person would, and for every image."""
+    """Waits for the CLIP class probabilities, as a person would, and for every image."""
     page.wait_for_selector("#synthetic-range", state="attached")
     page.wait_for_function("() => !document.getElementById('synthetic-range').hidden", timeout=300_000)
     page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth)")
@@ -94,7 +97,7 @@ def main() -> None:
         dalda("train", "doodles", "--shots", "2", "--seeds", "3", "--synthetic", str(made), "-o", str(run))
         dalda("report", str(run), str(made), "-o", str(report))
         taken(browser, report.as_uri(), "report", options.to, lambda page: None)
-        pictured(browser, report.as_uri(), options.to)
+        capture_sections(browser, report.as_uri(), options.to)
         served = serve(made, Path(folder) / "cache")
         decided(browser, served.address, made)
         taken(browser, served.address, "review", options.to, reviewed)

@@ -26,7 +26,7 @@ _PUBLIC = {
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.augment",
-    "report": "dalda.workflows.report.page",
+    "report": "dalda.workflows.report",
     "review": "dalda.workflows.review",
     "run_experiment": "dalda.workflows.experiment",
     "train": "dalda.workflows.train",
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from dalda.workflows.export import export as export
     from dalda.workflows.plot import plot as plot
     from dalda.workflows.real_images import load_dataset as load_dataset
-    from dalda.workflows.report.page import report as report
+    from dalda.workflows.report import report as report
     from dalda.workflows.review import review as review
     from dalda.workflows.torch_dataset import MixedDataset as MixedDataset
     from dalda.workflows.train import train as train

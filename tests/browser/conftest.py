@@ -61,7 +61,7 @@ class Watched:
 def watched(context: BrowserContext) -> Watched:
     tab = Watched(context.new_page(), [], [])
 
-    def said(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type == "error":
             tab.faults.append(message.text)
 
@@ -73,7 +73,7 @@ def watched(context: BrowserContext) -> Watched:
         dialog.dismiss()
 
     tab.page.set_default_timeout(PATIENCE)
-    tab.page.on("console", said)
+    tab.page.on("console", on_console)
     tab.page.on("pageerror", lambda error: tab.faults.append(str(error)))
     tab.page.on("dialog", asked)
     tab.page.on("request", lambda request: tab.requests.append(request.url))

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from tests.browser.conftest import Watched, serious
-from tests.workflows.test_report_numbers import result
+from tests.reporting.test_answer import result
 
 from dalda.config import ReportConfig
 from dalda.evaluation.results import RunFolder
 from dalda.review.log import ReviewLog
-from dalda.workflows.report.page import report
+from dalda.workflows.report import report
 from drawn_set import drawn_set
 
 STRANGE = ("<script>alert(1)</script>", "../../etc", '"><img src=x onerror=alert(1)>')

@@ -93,8 +93,8 @@ def test_decisions_by_key_survive_a_reload_and_a_killed_server(
         page.keyboard.press("u")
         expect(page.locator("#counter")).to_contain_text(f"{left} undecided")
     soon(page, lambda: not rejected(out))
-    said = ["reject", "keep", "reject", "undo", "keep", "reject", "undo", "undo", "undo", "undo"]
-    soon(page, lambda: [line.decision for line in ReviewLog(out).decisions()] == said)
+    expected = ["reject", "keep", "reject", "undo", "keep", "reject", "undo", "undo", "undo", "undo"]
+    soon(page, lambda: [line.decision for line in ReviewLog(out).decisions()] == expected)
     assert len(list(out.rglob("*.png"))) == 20
 
 

@@ -20,8 +20,8 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (32, 32)) -> Ima
     return Image.new("RGB", size, colour)
 
 
-def row(title: str = "boat", caption: str = "a photo of a boat", copies: int = 2) -> SheetRow:
-    return SheetRow(title, plain(RED), [(plain(GREEN), caption, n / 10) for n in range(copies)])
+def row(title: str = "boat", caption: str = "a photo of a boat", images: int = 2) -> SheetRow:
+    return SheetRow(title, plain(RED), [(plain(GREEN), caption, n / 10) for n in range(images)])
 
 
 def opened(path: Path) -> NDArray[np.uint8]:
@@ -29,9 +29,9 @@ def opened(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
-def test_copies_stand_after_their_source_by_rising_lambda(tmp_path: Path) -> None:
-    copies = [(plain(BLUE), "far", 0.9), (plain(GREEN), "near", 0.1)]
-    pixels = opened(image_sheet([SheetRow("boat", plain(RED), copies)], tmp_path / "a.png"))
+def test_images_stand_after_their_source_by_rising_scale(tmp_path: Path) -> None:
+    images = [(plain(BLUE), "far", 0.9), (plain(GREEN), "near", 0.1)]
+    pixels = opened(image_sheet([SheetRow("boat", plain(RED), images)], tmp_path / "a.png"))
     for place, colour in enumerate((RED, GREEN, BLUE)):
         left = MARGIN + place * (CELL + GAP)
         found = np.argwhere((pixels == colour).all(-1))
@@ -41,9 +41,9 @@ def test_copies_stand_after_their_source_by_rising_lambda(tmp_path: Path) -> Non
 
 
 def test_the_sheet_grows_with_rows_and_columns(tmp_path: Path) -> None:
-    one = opened(image_sheet([row(copies=4)], tmp_path / "a.png")).shape
-    two = opened(image_sheet([row(copies=4)] * 2, tmp_path / "b.png")).shape
-    wide = opened(image_sheet([row(copies=6)], tmp_path / "c.png")).shape
+    one = opened(image_sheet([row(images=4)], tmp_path / "a.png")).shape
+    two = opened(image_sheet([row(images=4)] * 2, tmp_path / "b.png")).shape
+    wide = opened(image_sheet([row(images=6)], tmp_path / "c.png")).shape
     assert two[1] == one[1]
     assert two[0] > one[0] + CELL
     assert wide[1] == one[1] + 2 * (CELL + GAP)
@@ -52,11 +52,11 @@ def test_the_sheet_grows_with_rows_and_columns(tmp_path: Path) -> None:
 def test_text_is_there_and_stays_inside(tmp_path: Path) -> None:
     long = "a photo of a boat on a very long river " * 10
     bare = opened(image_sheet([row("", "")], tmp_path / "a.png"))
-    said = opened(image_sheet([row("boat, known " * 20, long)], tmp_path / "b.png"))
-    assert (said < 200).all(-1).sum() > (bare < 200).all(-1).sum() + 1000
-    assert (said[:, :MARGIN] == 255).all()
-    assert (said[:, -MARGIN:] == 255).all()
-    assert (said[-GAP:] == 255).all()
+    full = opened(image_sheet([row("boat, known " * 20, long)], tmp_path / "b.png"))
+    assert (full < 200).all(-1).sum() > (bare < 200).all(-1).sum() + 1000
+    assert (full[:, :MARGIN] == 255).all()
+    assert (full[:, -MARGIN:] == 255).all()
+    assert (full[-GAP:] == 255).all()
 
 
 def test_captions_do_not_run_into_each_other(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_what_is_transparent_shows_the_paper() -> None:
 @settings(max_examples=50, deadline=None)
 def test_any_text_is_wrapped_into_its_room(text: str, most: int, width: int) -> None:
     font = sheet._font(13)
-    lines = sheet._wrapped(text, font, width, most)
+    lines = sheet.wrapped(text, font, width, most)
     assert len(lines) <= most
     assert all(font.getlength(line) <= width for line in lines)
 
@@ -109,7 +109,7 @@ def test_strangers_text_does_no_harm(tmp_path: Path, text: str) -> None:
 
 def test_a_caption_that_fits_is_whole() -> None:
     words = "a photo of a red boat"
-    assert " ".join(sheet._wrapped(words, sheet._font(13), CELL, 6)) == words
+    assert " ".join(sheet.wrapped(words, sheet._font(13), CELL, 6)) == words
 
 
 def test_nothing_is_overwritten_and_the_same_again_is_no_fault(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ def test_every_arm_is_named_with_its_numbers(tmp_path: Path) -> None:
         {"real": REAL, "dalda": DALDA}, tmp_path / "a.svg", title="A gain.", chance=0.125
     )
     text = text_of(figure)
-    for said in ("A gain.", "real", "dalda", "41.0 %", "30.0 to 52.0", "76.0 %", "71.0 to 81.0", "chance"):
-        assert said in text
+    for words in ("A gain.", "real", "dalda", "41.0 (30.0 to 52.0)", "76.0 (71.0 to 81.0)", "chance, 12 %"):
+        assert words in text
 
 
 def test_the_axis_is_whole(tmp_path: Path) -> None:
@@ -39,14 +39,8 @@ def test_the_axis_is_whole(tmp_path: Path) -> None:
 
 def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     text = text_of(accuracy_figure({"real": ONE_SEED}, tmp_path / "a.svg"))
-    assert "50.0 %" in text
-    assert "a single seed gives none" in text
+    assert " 50.0 " in text
     assert "inf" not in text
-
-
-def test_an_interval_beyond_the_possible_ends_where_the_axis_does(tmp_path: Path) -> None:
-    wild = {"real": (Interval(0.9, 0.7, 1.1), (0.8, 1.0))}
-    assert "70.0 to 100.0" in text_of(accuracy_figure(wild, tmp_path / "a.svg"))
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -61,17 +55,17 @@ def test_more_arms_take_more_room(tmp_path: Path) -> None:
     few = accuracy_figure({"real": REAL}, tmp_path / "a.png")
     many = accuracy_figure({str(n): REAL for n in range(9)}, tmp_path / "b.png")
     with Image.open(few) as short, Image.open(many) as tall:
-        assert tall.width == short.width == 1280
+        assert tall.width == short.width == 800
         assert tall.height > short.height + 8 * 60
 
 
 def test_names_are_text_and_never_formulas(tmp_path: Path) -> None:
-    names = ["$\\frac{", "<script>", "狗", "a name much too long to stand beside an axis"]
+    names = ["$\\frac{", "<script>", "狗", "a name much too long to stand above its line"]
     figure = accuracy_figure(dict.fromkeys(names, REAL), tmp_path / "a.svg", title="$\\x{ " * 60)
     written = figure.read_text(encoding="utf-8")
     assert "<script>" not in written
     assert "狗" in written
-    assert "a name much too long to sta…" in written
+    assert "a name much too lo…" in written
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

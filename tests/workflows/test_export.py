@@ -103,11 +103,11 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
                 stem = image.rpartition(".")[0]
                 assert (number, about) == (f"{stem}.cls", f"{stem}.json")
                 file = tar.extractfile(number)
-                said = tar.extractfile(about)
+                metadata = tar.extractfile(about)
                 assert file
-                assert said
+                assert metadata
                 labels.append(classes[int(file.read())])
-                assert json.load(said)["label"] == labels[-1]
+                assert json.load(metadata)["label"] == labels[-1]
     assert len(labels) == 16
     assert labels != sorted(labels, key=classes.index)
 

@@ -1,31 +1,26 @@
-"""The report over real folders: what is found in them, what is shown, and what is left out and said so."""
+"""The report over real folders: what is found in them, what is shown, and what is excluded and counted."""
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from tests.reporting.test_answer import arms
 from tests.workflows.drawn_set import drawn_set
-from tests.workflows.test_report_numbers import arms
 
 from dalda.config import ReportConfig
 from dalda.errors import UserError
 from dalda.evaluation.results import RunFolder, read_results
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.reporting import image_set
 from dalda.review.log import ReviewLog
-from dalda.workflows import clip_of_set as sight
-from dalda.workflows.report import facts, page
-from dalda.workflows.report import images as images
-from dalda.workflows.report.facts import set_facts
-from dalda.workflows.report.page import report
-from dalda.workflows.report.run_facts import run_facts
-from dalda.workflows.report.sources import material_of
+from dalda.workflows import clip_of_set
+from dalda.workflows import report as reporting
+from dalda.workflows.report import _training_facts, report
 from dalda.workflows.reports import PageReport
 from dalda.workflows.results import found_in
-from dalda.workflows.synthetic_sets import synthetic_set
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 
@@ -33,7 +28,7 @@ EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No CLIP on disk: quick, and a case of its own."""
-    monkeypatch.setattr(sight, "folder_on_disk", lambda _: None)
+    monkeypatch.setattr(clip_of_set, "folder_on_disk", lambda _: None)
 
 
 def written(*places: Path, **options: object) -> tuple[str, PageReport]:
@@ -52,14 +47,14 @@ def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, labels=EVIL, drop=2))
     assert (done.images, done.shown, done.trials, done.sets) == (10, 10, 0, 1)
     assert html.count("<img ") >= 10 + 6
-    assert "CLIP sees another class" in html
-    assert re.search(r"nearly the same( as a real one)? to CLIP|nearly the same as a real one", html)
+    assert "are off-class: CLIP gives another class a higher probability" in html
+    assert re.search(r"near-duplicates? of a real image to CLIP", html)
     assert "<script" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "../../etc" in html
     assert "of one colour" in html
-    assert "Adaptive guidance trusts" in html
-    assert "10 synthetic images were made from 5 real ones." in html
+    assert "The adaptive scale follows the source image" in html
+    assert "10 synthetic images were generated from 5 real images." in html
     again = report(ReportConfig(places=(tmp_path / "out",), out=tmp_path / "report.html"))
     assert again.path.read_text(encoding="utf-8") == html
 
@@ -103,7 +98,7 @@ def test_two_runs_stay_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("blind")
-def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
+def test_the_page_says_how_it_was_trained(tmp_path: Path) -> None:
     run, study = run_in(tmp_path / "run", real=0.5), run_in(tmp_path / "study", real=0.5, wide=0.6)
     trained = {"backbone": None, "finetune": "head", "epochs": 7, "iterations": 11, "batch_size": 32}
     usual = {**trained, "backbone": "resnet50", "epochs": 50, "iterations": 200, "batch_size": 64}
@@ -114,14 +109,14 @@ def test_how_it_was_trained_is_told(tmp_path: Path) -> None:
         "wide": {**usual, "mixing": "concatenation"},
     }
     change(study, settings={"dataset": "pets"}, arms=arms)
-    facts = run_facts(found_in([run]))
+    facts = _training_facts(run)
     assert facts["Classifier"] == "doodle, finetune head, 7 epochs of 11 steps, batch size 32"
     assert (facts["Versions"], facts["Time"]) == ("torch 9.9", "1 min 15 s, on cpu")
-    both = run_facts(found_in([run, study]))
-    assert "; study: resnet50, finetune head, 50 epochs of 200 steps, batch size 64" in both["Classifier"]
-    assert "mixing concatenation" in both["Mixing"]
+    html, _ = written(run, study)
+    assert "study: resnet50, finetune head, 50 epochs of 200 steps, batch size 64" in html
+    assert " or concatenation" in html
     (run / "run.yaml").write_text("[" * 5000)
-    assert "Classifier" not in run_facts(found_in([run]))
+    assert _training_facts(run) == {}
 
 
 def change(run: Path, **settings: object) -> None:
@@ -131,7 +126,7 @@ def change(run: Path, **settings: object) -> None:
 
 
 @pytest.mark.usefixtures("blind")
-def test_a_class_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
+def test_a_class_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, drop=4)
     for one in SyntheticDataset.existing(out).samples():
         if one.label == "boat":
@@ -139,15 +134,6 @@ def test_a_class_of_which_nothing_is_left_is_told(tmp_path: Path) -> None:
     html, _ = written(out)
     assert html.count("No image is left: all were dropped or rejected.") == 2
     assert "at least 4 per class" in html
-
-
-def test_a_pace_that_no_model_has_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    material = material_of(synthetic_set(drawn_set(tmp_path)))
-    for number, one in enumerate(material.samples):
-        os.utime(one.path, (1e9, 1e9 + number))
-    assert "1.1 per second (by the times of the files" in set_facts(material)["Generated"]
-    monkeypatch.setattr(facts, "FASTEST", 1)
-    assert "Generated" not in set_facts(material)
 
 
 @pytest.mark.usefixtures("blind")
@@ -166,13 +152,13 @@ def test_what_was_rejected_is_left_out_and_counted(tmp_path: Path) -> None:
 def test_many_images_are_sampled_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "SOURCES", 1)
-    monkeypatch.setattr(images, "COPIES", 3)
+    monkeypatch.setattr(image_set, "MOST_SOURCES", 1)
+    monkeypatch.setattr(image_set, "MOST_OF_A_SOURCE", 3)
     html, done = written(drawn_set(tmp_path, copies=5))
     assert (done.images, done.shown) == (30, 9)
     assert "The page shows 9 of the 30 images" in html
     assert "2 more not shown" in html
-    weights = [float(text) for text in re.findall(r"<b>λ ([0-9.]+)</b>", html)]
+    weights = [float(text) for text in re.findall(r"<b>scale ([0-9.]+)</b>", html)]
     assert weights[:3] == sorted(weights[:3])
     ends = sorted(one.ip_adapter_scale for one in SyntheticDataset.existing(tmp_path / "out").samples()[:5])
     assert [weights[0], weights[2]] == [round(ends[0], 2), round(ends[-1], 2)]
@@ -182,7 +168,7 @@ def test_many_images_are_sampled_and_the_page_says_so(
 def test_the_page_keeps_to_its_size_and_shows_some_of_every_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "PICTURE_BYTES", 120_000)
+    monkeypatch.setattr(reporting, "THUMBNAIL_BYTES", 120_000)
     html, done = written(drawn_set(tmp_path, sources=3, size=160))
     assert 0 < done.shown < done.images
     assert len(html) < 120_000 * 4 / 3 + 150_000
@@ -211,7 +197,7 @@ def test_real_images_that_are_gone_are_missed_in_words(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "real")
     html, done = written(out)
     assert done.shown == 12
-    assert "6 of 6 are gone or have changed" in html
+    assert "6 of 6 are missing or have changed" in html
     assert "no longer where it was" in html
 
 

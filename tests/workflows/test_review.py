@@ -13,7 +13,7 @@ from dalda.cli.output.lines import describe
 from dalda.config import ReportConfig
 from dalda.errors import UserError
 from dalda.review.log import ReviewLog
-from dalda.workflows.report.page import report
+from dalda.workflows.report import report
 from dalda.workflows.review import (
     BackgroundProbabilities,
     clip_probabilities_of,
@@ -76,11 +76,11 @@ def test_samples_of_another_class_are_doubtful_to_review_and_report(
     assert found["state"] == "done"
     lowest = min(range(len(samples)), key=lambda place: found["values"][place])
     assert samples[lowest] == wrong
-    told = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
-    assert f"house: {found['values'][lowest]:.2f}" in told.partition("Most doubtful")[2][:4000]
+    html = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
+    assert f"house: {found['values'][lowest]:.2f}" in html.partition("Most doubtful")[2][:4000]
 
 
-def test_without_a_clip_model_the_reason_is_told(tmp_path: Path) -> None:
+def test_without_a_clip_model_the_reason_is_given(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, classes=("car", "boat"), sources=1, copies=1)
     found = settled(out)
     assert found == {"state": "missing", "reason": "the settings name no CLIP model"}

@@ -155,7 +155,7 @@ COMMANDS = {
         "Share",
         "Write one self-contained HTML page: the answer, the numbers, the images.",
         "ReportConfig",
-        "dalda.workflows.report.page:report",
+        "dalda.workflows.report:report",
         "open {out} in a browser",
         arguments=("places",),
         metavars=(("places", "RUN_OR_OUT"),),

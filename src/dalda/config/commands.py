@@ -76,7 +76,7 @@ class PlotConfig(Strict):
     out: Path = Location()
     """A new .png, .svg or .pdf file."""
     panels: str = Content("all")
-    """shots, classes, lambda, or all."""
+    """shots, classes, scales, or all."""
     epoch: Literal["last", "best"] = Content("last")
     """The epoch that is shown. best is chosen on the reported images and flatters; the original code
     plots it."""

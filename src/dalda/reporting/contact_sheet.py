@@ -1,4 +1,4 @@
-"""The image sheet: source images beside their copies, by rising weight of the image prompt."""
+"""The contact sheet: source images beside their synthetic images, by rising IP-Adapter scale."""
 
 import io
 from collections.abc import Sequence
@@ -10,10 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dalda.errors import UserError
+from dalda.reporting.text import harmless
 from dalda.storage import write_new
-
-Copy = tuple[Image.Image, str, float]
-"""A synthetic image, its caption, its lambda."""
 
 CELL = 160
 """Width and height that an image is fitted into, in pixels."""
@@ -22,39 +20,45 @@ TITLE, TEXT = 17, 13
 LINE = 17
 CAPTION_LINES = 6
 INK, SOFT, FAINT, PAPER = "#1a1a1a", "#5f5f5f", "#dcdcdc", "#ffffff"
-HEADING = "Each row: a source image, then its copies by rising λ, the weight of the image prompt"
+HEADING = "Each row: a source image, then its synthetic images by rising IP-Adapter scale"
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One source image and what was made from it."""
+    """One source image and the images generated from it."""
 
     title: str
-    """The class name, and whatever else the reader should know of it."""
+    """The class name, and what else to say of it."""
     source: Image.Image
-    copies: Sequence[Copy]
+    synthetic: Sequence[tuple[Image.Image, str, float]]
+    """Image, caption, IP-Adapter scale."""
 
 
 def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING) -> Path:
-    """Draws the rows into one PNG; copies are put in order of lambda.
+    """Draws the rows into one PNG, the images of each by rising IP-Adapter scale.
 
     Small images are enlarged by whole factors without smoothing, large ones reduced. Raises UserError
-    for no rows, for another suffix than .png, and when a different file is there already.
+    for no rows, for another suffix than .png, and when a different file exists.
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"the image sheet '{path}' must end in .png")
     if not rows:
-        raise UserError("there is no image to show; render some first")
-    columns = 1 + max(len(row.copies) for row in rows)
+        raise UserError("there is no image to show; generate some first")
+    columns = 1 + max(len(row.synthetic) for row in rows)
     width = max(2 * MARGIN + columns * CELL + (columns - 1) * GAP, 480)
-    head = _wrapped(heading, _font(TEXT), width - 2 * MARGIN, 2)
-    heights = [_height(row) for row in rows]
+    head = wrapped(heading, _font(TEXT), width - 2 * MARGIN, 2)
+    cells = [_cells(row) for row in rows]
+    heights = [2 * GAP + TITLE + 22 + CELL + LINE * (1 + max(len(x[3]) for x in row)) for row in cells]
     sheet = Image.new("RGB", (width, 2 * MARGIN + LINE * len(head) + sum(heights)), PAPER)
     pen = ImageDraw.Draw(sheet)
     _write(pen, (MARGIN, MARGIN), head, _font(TEXT), SOFT)
     top = MARGIN + LINE * len(head)
-    for row, height in zip(rows, heights, strict=True):
-        _draw_row(sheet, pen, row, top)
+    for row, row_cells, height in zip(rows, cells, heights, strict=True):
+        pen.line([(MARGIN, top + GAP // 2), (width - MARGIN - 1, top + GAP // 2)], fill=FAINT)
+        title = wrapped(row.title, _font(TITLE, bold=True), width - 2 * MARGIN, 1)
+        _write(pen, (MARGIN, top + GAP), title, _font(TITLE, bold=True), INK)
+        for column, cell in enumerate(row_cells):
+            _draw_cell(sheet, pen, (MARGIN + column * (CELL + GAP), top + GAP + TITLE + 10), cell)
         top += height
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
@@ -62,10 +66,38 @@ def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING)
     return path
 
 
+Cell = tuple[Image.Image, str, float | None, list[str]]
+"""Image, label below it, IP-Adapter scale, lines of the caption."""
+
+
+def _cells(row: SheetRow) -> list[Cell]:
+    cells: list[Cell] = [(row.source, "source", None, [])]
+    for image, caption, scale in sorted(row.synthetic, key=lambda one: one[2]):
+        cells.append(
+            (image, f"scale {scale:.2f}", scale, wrapped(caption, _font(TEXT), CELL, CAPTION_LINES))
+        )
+    return cells
+
+
+def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], cell: Cell) -> None:
+    (left, top), (image, label, scale, caption) = corner, cell
+    small = fitted(image)
+    sheet.paste(small, (left + (CELL - small.width) // 2, top + (CELL - small.height) // 2))
+    if scale is not None:  # as a bar: the full width of a cell is 1
+        bar = top + CELL + 4
+        pen.rectangle((left, bar, left + CELL - 1, bar + 3), fill=FAINT)
+        if scale > 0:
+            pen.rectangle((left, bar, left + round(min(scale, 1) * (CELL - 1)), bar + 3), fill=INK)
+    _write(pen, (left, top + CELL + 12), [label], _font(TEXT, bold=True), INK)
+    _write(pen, (left, top + CELL + 12 + LINE), caption, _font(TEXT), SOFT)
+
+
 def fitted(image: Image.Image, cell: int = CELL) -> Image.Image:
     """The image in RGB, at most cell x cell: enlarged by a whole factor, unsmoothed, or reduced."""
-    flat = _flat(image)
-    longest = max(flat.size)
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, PAPER)
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    flat, longest = image.convert("RGB"), max(image.size)
     if longest > cell:
         width, height = (max(1, round(side * cell / longest)) for side in flat.size)
         return flat.resize((width, height), Image.Resampling.LANCZOS)
@@ -73,97 +105,37 @@ def fitted(image: Image.Image, cell: int = CELL) -> Image.Image:
     return flat.resize((flat.width * factor, flat.height * factor), Image.Resampling.NEAREST)
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """RGB, with whatever is transparent on paper."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    clear = image.convert("RGBA")
-    paper = Image.new("RGBA", clear.size, PAPER)
-    return Image.alpha_composite(paper, clear).convert("RGB")
-
-
-def _captions(row: SheetRow) -> list[list[str]]:
-    return [_wrapped(caption, _font(TEXT), CELL, CAPTION_LINES) for _, caption, _ in _by_weight(row)]
-
-
-def _by_weight(row: SheetRow) -> list[Copy]:
-    return sorted(row.copies, key=lambda copy: copy[2])
-
-
-def _height(row: SheetRow) -> int:
-    longest = max((len(lines) for lines in _captions(row)), default=0)
-    return GAP + (TITLE + 10) + CELL + 12 + LINE + longest * LINE + GAP
-
-
-def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: SheetRow, top: int) -> None:
-    pen.line([(MARGIN, top + GAP // 2), (sheet.width - MARGIN - 1, top + GAP // 2)], fill=FAINT)
-    title = _wrapped(row.title, _font(TITLE, bold=True), sheet.width - 2 * MARGIN, 1)
-    _write(pen, (MARGIN, top + GAP), title, _font(TITLE, bold=True), INK)
-    top += GAP + TITLE + 10
-    under = top + CELL + 12
-    _paste(sheet, row.source, MARGIN, top)
-    _write(pen, (MARGIN, under), ["source"], _font(TEXT, bold=True), INK)
-    for place, ((image, _, weight), lines) in enumerate(
-        zip(_by_weight(row), _captions(row), strict=True), 1
-    ):
-        left = MARGIN + place * (CELL + GAP)
-        _paste(sheet, image, left, top)
-        _draw_weight(pen, left, top + CELL + 4, weight)
-        _write(pen, (left, under), [f"λ {weight:.2f}"], _font(TEXT, bold=True), INK)
-        _write(pen, (left, under + LINE), lines, _font(TEXT), SOFT)
-
-
-def _paste(sheet: Image.Image, image: Image.Image, left: int, top: int) -> None:
-    small = fitted(image)
-    sheet.paste(small, (left + (CELL - small.width) // 2, top + (CELL - small.height) // 2))
-
-
-def _draw_weight(pen: ImageDraw.ImageDraw, left: int, top: int, weight: float) -> None:
-    """Lambda as a bar: a full cell's width is 1."""
-    pen.rectangle((left, top, left + CELL - 1, top + 3), fill=FAINT)
-    if weight > 0:
-        pen.rectangle((left, top, left + round(min(weight, 1) * (CELL - 1)), top + 3), fill=INK)
-
-
 def _write(
     pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
+    corner: tuple[int, int],
     lines: list[str],
     font: ImageFont.FreeTypeFont,
     fill: str,
 ) -> None:
     for number, line in enumerate(lines):
-        pen.text((place[0], place[1] + number * LINE), line, font=font, fill=fill)
+        pen.text((corner[0], corner[1] + number * LINE), line, font=font, fill=fill)
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
     """The text in at most `most` lines, each within `width` pixels; what is cut ends in an ellipsis."""
-    # Names and captions come from strangers: half a surrogate pair or a control character may be in them.
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    words = "".join(sign if sign.isprintable() else " " for sign in clean).split()
+    words = harmless(text).split()
     lines: list[str] = []
     while words and len(lines) <= most:
         word = words.pop(0)
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
             continue
-        fits = _fitting(word, font, width)
+        widths = (font.getlength(word[:count]) for count in range(1, len(word) + 1))
+        fits = max(1, sum(1 for _ in takewhile(lambda reached: reached <= width, widths)))
         lines.append(word[:fits])
         if fits < len(word):
             words.insert(0, word[fits:])
     if len(lines) > most:
-        lines = lines[:most]
-        last = lines[-1] + "…"
+        last = lines[most - 1] + "…"
         while len(last) > 1 and font.getlength(last) > width:
             last = last[:-2] + "…"
-        lines[-1] = last
+        lines = [*lines[: most - 1], last]
     return lines
-
-
-def _fitting(word: str, font: ImageFont.FreeTypeFont, width: int) -> int:
-    """How many of the word's signs fit into a line, at least one."""
-    widths = (font.getlength(word[:count]) for count in range(1, len(word) + 1))
-    return max(1, sum(1 for _ in takewhile(lambda reached: reached <= width, widths)))
 
 
 @cache
@@ -172,5 +144,5 @@ def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    folder = Path(matplotlib.get_data_path()) / "fonts/ttf"
-    return ImageFont.truetype(str(folder / name), size, layout_engine=ImageFont.Layout.BASIC)
+    file = Path(matplotlib.get_data_path()) / "fonts/ttf" / name
+    return ImageFont.truetype(str(file), size, layout_engine=ImageFont.Layout.BASIC)

@@ -1,6 +1,6 @@
 """The review log OUT/review.jsonl: one decision a line; lines are only ever added.
 
-The last line about an image decides, whoever wrote it and whatever its clock said; `undo` makes the image
+The last line about an image decides, whoever wrote it and whatever its time; `undo` makes the image
 undecided. Each line is on the disk before `append` returns. A torn last line is no decision.
 """
 

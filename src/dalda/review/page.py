@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from starlette.types import ASGIApp
 
 from dalda.errors import UserError
+from dalda.reporting.text import harmless
 from dalda.review.guard import Guard
 from dalda.review.log import ReviewLog, Verdict
 from dalda.review.thumbnails import Size, Thumbnails
@@ -71,10 +72,10 @@ def page_data(out: Path, images: Sequence[SyntheticImage]) -> dict[str, Any]:
         for image in images
     ]
     return {
-        "folder": out.resolve().name or str(out),
-        "classes": list(classes),
-        "sources": [{"id": sha256, "name": name} for sha256, name in sources],
-        "prompts": list(prompts),
+        "folder": harmless(out.resolve().name or str(out)),
+        "classes": [harmless(name) for name in classes],
+        "sources": [{"id": sha256, "name": harmless(name)} for sha256, name in sources],
+        "prompts": [harmless(prompt) for prompt in prompts],
         "rows": rows,
     }
 

@@ -4,17 +4,15 @@ What a browser gets is encoded from the decoded image: no byte of a stranger's f
 """
 
 import hashlib
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
 from dalda.datasets.image_io import open_image, sha256_of
 from dalda.errors import UserError
+from dalda.reporting.thumbnails import thumbnail
 from dalda.storage import make_folder, read_bytes, write
 
 Size = Literal["small", "large"]
@@ -56,17 +54,10 @@ class Thumbnails:
         file = self.cache / digest[:2] / f"{digest}.webp"
         with suppress(OSError):
             return read_bytes(file)
-        content = encoded(open_image(original()), SIDES[size])
+        content = thumbnail(
+            open_image(original()), SIDES[size], lossless_side=LOSSLESS_SIDE, quality=85
+        ).webp
         with suppress(OSError):  # a full or read-only cache makes the page slower, not wrong
             make_folder(file.parent)
             write(file, content, shared=True, sync=False)
         return content
-
-
-def encoded(image: Image.Image, side: int) -> bytes:
-    """The image as WebP, at most `side` pixels wide and high."""
-    small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    stream = io.BytesIO()
-    small.save(stream, "WEBP", lossless=max(small.size) <= LOSSLESS_SIDE, quality=85, method=2)
-    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""A set's own CLIP, which looks at its images: the same for the report and for the review page."""
+"""The CLIP that a synthetic set was generated with, for the report and for the review page."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
 
 
-def sight_of(settings: Mapping[str, Any], device: str) -> "FeatureStore":
-    """The CLIP that a set's settings name, with the features that it gave earlier.
+def load_set_clip(settings: Mapping[str, Any], device: str) -> "FeatureStore":
+    """The CLIP that a set's settings name, with its cached features.
 
-    Raises UserError where it is not whole on the disk: a set may be a stranger's, and nothing that it
+    Raises UserError where it is not complete on the disk: a set may be a stranger's, and nothing that it
     names is fetched.
     """
     preset = settings.get("preset")

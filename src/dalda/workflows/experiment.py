@@ -16,7 +16,6 @@ from dalda.device import device_named
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
 from dalda.progress import say
-from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
 from dalda.workflows.loading import load_model

@@ -1,102 +1,94 @@
-"""From the folders of runs to a figure."""
+"""Draws finished runs in one figure."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.evaluation.results import REAL, TABLE, planned_trials, read_results
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
-from dalda.reporting.curves import StudyFigure, study_figure
+from dalda.reporting.plots import save_figure
+from dalda.reporting.study_figure import DatasetPanel, study_figure
+from dalda.reporting.text import distinct_names
+from dalda.storage import read_csv
 from dalda.types import TrialResult
 from dalda.workflows.results import RUN_READERS, result_of_table
 
-PANELS = ("all", "shots", "classes", "lambda")
+PANELS = ("all", "shots", "classes", "scales")
 EPOCHS = ("last", "best")
 
 
 def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "last") -> Path:
-    """Draws accuracy over shots, gains per class and lambda against the score, of all runs in one figure.
+    """Draws accuracy and gain over shots, gains per class, and IP-Adapter scales of all runs in one figure.
 
-    `epoch` is `last`, or `best`: the epoch of each arm and number of shots whose mean over seeds is best on
-    the very images it is measured on, which flatters.
-    Raises UserError for folders without results.
+    Arms of one name in several runs get names by what differs in the runs' paths. `epoch` is `last`, or
+    `best`: the epoch of each arm and number of shots whose mean over seeds is best on the very images it is
+    measured on, which flatters. Raises UserError for folders without results.
     """
     for option, value, known in (("--panels", panels, PANELS), ("--epoch", epoch, EPOCHS)):
         if value not in known:
             raise UserError(f"{option} cannot be '{value}'; choose one of {', '.join(known)}")
-    results: list[TrialResult] = []
-    clouds: dict[str, list[tuple[float, float]]] = {}
-    found = {folder: read_run(folder, epoch) for folder in runs}
-    for folder, name in _names(runs).items():
-        arms = {(x.dataset, x.arm) for x in found[folder]}
-        others = {(x.dataset, x.arm) for other in runs if other != folder for x in found[other]}
-        names = {arm: arm for _, arm in arms}
-        if arms & others:
-            base = folder.resolve().name
-            names = {arm: name if arm == base else f"{name}: {arm}" for arm in names}
-        results += [replace(x, arm=names[x.arm]) for x in found[folder]]
-        clouds |= {names.get(arm, arm): points for arm, points in read_clouds(folder).items()}
-    figure = figure_of(results, clouds)
+    folders = list({folder.resolve(): folder for folder in runs}.values())
+    names = dict(zip(folders, distinct_names(folders), strict=True))
+    results = {names[folder]: run_results(folder, epoch) for folder in folders}
+    scales = {names[folder]: read_scales(folder) for folder in folders}
+    datasets = dict.fromkeys(one.dataset for run in results.values() for one in run)
+    drawn = [dataset_panel(dataset, results) for dataset in datasets]
     if panels != "all":
-        shots, classes = panels == "shots", panels == "classes"
-        figure = replace(
-            figure,
-            accuracy=figure.accuracy if shots else {},
-            gain=figure.gain if shots else {},
-            classes=figure.classes if classes else {},
-            clouds=figure.clouds if panels == "lambda" else {},
-        )
-    return study_figure(figure, out)
+        drawn = [
+            replace(
+                panel,
+                accuracy=panel.accuracy if panels == "shots" else {},
+                gains=panel.gains if panels == "shots" else {},
+                class_gains=panel.class_gains if panels == "classes" else {},
+            )
+            for panel in drawn
+        ]
+    points = {
+        series_name(run, arm, scales): dots for run, arms in scales.items() for arm, dots in arms.items()
+    }
+    return save_figure(study_figure(drawn, points if panels in ("all", "scales") else {}), out)
 
 
-def _names(folders: Sequence[Path]) -> dict[Path, str]:
-    """Folder to the shortest end of its path that no other folder has."""
-    parts = {folder: folder.resolve().parts for folder in folders}
-    names = {}
-    for folder, own in parts.items():
-        lengths = range(1, len(own) + 1)
-        ends = [{other[-n:] for key, other in parts.items() if key != folder} for n in lengths]
-        length = next((n for n in lengths if own[-n:] not in ends[n - 1]), len(own))
-        names[folder] = "/".join(own[-length:])
-    return names
+def series_name(run: str, arm: str, arms: Mapping[str, Collection[str]]) -> str:
+    """The arm's name, with that of its run where several runs have such an arm."""
+    return f"{run}: {arm}" if sum(arm in known for known in arms.values()) > 1 else arm
 
 
-def figure_of(
-    results: Sequence[TrialResult], clouds: Mapping[str, list[tuple[float, float]]]
-) -> StudyFigure:
-    """Accuracies and gains over the arm of real images; without one called `real` there are no gains."""
+def dataset_panel(dataset: str, results: Mapping[str, Sequence[TrialResult]]) -> DatasetPanel:
+    """The arms of all runs on one data set; each run's gains are over its own real images alone.
+
+    A run without that arm is compared with the only one that another run has, if there is one.
+    """
     from dalda.evaluation.comparison import ArmNumbers, compare_arms
 
-    datasets = list(dict.fromkeys(one.dataset for one in results))
+    runs = {run: [one for one in trials if one.dataset == dataset] for run, trials in results.items()}
+    names = {run: {one.arm for one in trials} for run, trials in runs.items()}
+    with_real = [run for run in runs if REAL in names[run]]
     arms: dict[str, ArmNumbers] = {}
-    for dataset in datasets:
-        numbers = compare_arms([one for one in results if one.dataset == dataset], REAL)
-        arms |= {arm if len(datasets) == 1 else f"{dataset}: {arm}": one for arm, one in numbers.items()}
-    seeds = len({one.seed for one in results})
-    return StudyFigure(
+    for run, trials in runs.items():
+        own = run in with_real or len(with_real) != 1
+        shared = [] if own else [one for one in runs[with_real[0]] if one.arm == REAL]
+        numbers = compare_arms([*shared, *trials], REAL)
+        arms |= {series_name(run, arm, names): one for arm, one in numbers.items() if own or arm != REAL}
+    arms = dict(sorted(arms.items(), key=lambda arm: bool(arm[1].gains)))  # real images alone come first
+    seeds = len({one.seed for trials in runs.values() for one in trials})
+    return DatasetPanel(
+        title=", ".join(filter(None, (dataset, f"{seeds} seeds"))),
         accuracy={
-            arm: {shots: one.accuracy for shots, one in numbers.summaries.items()}
-            for arm, numbers in arms.items()
+            name: {shots: summary.accuracy for shots, summary in arm.summaries.items()}
+            for name, arm in arms.items()
         },
-        gain={
-            arm: {shots: one.gain for shots, one in numbers.gains.items()}
-            for arm, numbers in arms.items()
-            if numbers.gains
+        gains={
+            name: {shots: comparison.gain for shots, comparison in arm.gains.items()}
+            for name, arm in arms.items()
+            if arm.gains
         },
-        real=REAL,
-        classes={
-            arm: {label: gain.mean for label, gain in numbers.overall.class_gains.items()}
-            for arm, numbers in arms.items()
-            if numbers.overall is not None
-        },
-        clouds=clouds,
-        title=f"{', '.join(filter(None, datasets))}: {seeds} seeds" if any(datasets) else "",
+        class_gains={name: arm.overall.class_gains for name, arm in arms.items() if arm.overall},
     )
 
 
-def read_run(folder: Path, epoch: str) -> list[TrialResult]:
+def run_results(folder: Path, epoch: str) -> list[TrialResult]:
     """The trials of a folder, in whichever format it is. Raises UserError where there are none."""
     results = read_results(folder)
     if results:
@@ -109,7 +101,7 @@ def read_run(folder: Path, epoch: str) -> list[TrialResult]:
         return results
     if epoch == "best":
         raise UserError(f"'{folder}' has no accuracy of each epoch; leave --epoch best out")
-    return _tidy(_rows(folder / TABLE), folder / TABLE)
+    return _results_of_table(folder / TABLE)
 
 
 def _at_best_epoch(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -127,20 +119,14 @@ def _at_best_epoch(results: Sequence[TrialResult]) -> list[TrialResult]:
     return chosen
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise UserError(f"the table '{path}' cannot be read; make it again") from None
-
-
-def _tidy(rows: Sequence[Mapping[str, str]], path: Path) -> list[TrialResult]:
-    scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
+def _results_of_table(path: Path) -> list[TrialResult]:
+    """The trials of a results.csv whose results/*.json are gone."""
+    rows = read_csv(path, what="a table of results", needs=("dataset", "arm", "seed", "shots", "metric"))
+    trials: dict[tuple[str, str, str, str], dict[str, float]] = {}
     try:
         for row in rows:
             key = (row["dataset"], row["arm"], row["seed"], row["shots"])
-            scores.setdefault(key, {})[row["metric"]] = float(row["value"] or "nan")
+            trials.setdefault(key, {})[row["metric"]] = float(row["value"] or "nan")
         return [
             result_of_table(
                 dataset,
@@ -154,22 +140,24 @@ def _tidy(rows: Sequence[Mapping[str, str]], path: Path) -> list[TrialResult]:
                     if name[:9] == "accuracy "
                 },
             )
-            for (dataset, arm, seed, shots), values in scores.items()
+            for (dataset, arm, seed, shots), values in trials.items()
         ]
     except (KeyError, ValueError, TypeError):
         raise UserError(f"'{path}' is no table of results; make it again") from None
 
 
-def read_clouds(folder: Path) -> dict[str, list[tuple[float, float]]]:
-    """(CLIP class probability, lambda) of the images of each arm that was scored."""
+def read_scales(folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """(CLIP class probability, IP-Adapter scale) of the images that each arm of a run was trained with."""
     sets = {(trial.arm, trial.synthetic) for trial in planned_trials(folder) if trial.synthetic}
-    clouds: dict[str, list[tuple[float, float]]] = {}
+    scales: dict[str, list[tuple[float, float]]] = {}
     for arm, place in sorted(sets):
-        # The run's own sets are found also after it was moved, or seen from another folder.
+        # The run's own sets are found also after it was moved, or from another working folder.
         inside = folder / "synthetic" / Path(place).name
-        made = inside if (inside / SETTINGS).is_file() else Path(place)
-        if (made / SETTINGS).is_file():
-            for one in SyntheticDataset.existing(made).samples():
-                if one.source_clip_probability is not None:
-                    clouds.setdefault(arm, []).append((one.source_clip_probability, one.ip_adapter_scale))
-    return clouds
+        path = inside if (inside / SETTINGS).is_file() else Path(place)
+        if (path / SETTINGS).is_file():
+            scales.setdefault(arm, []).extend(
+                (one.source_clip_probability, one.ip_adapter_scale)
+                for one in SyntheticDataset.existing(path).samples()
+                if one.source_clip_probability is not None
+            )
+    return scales

@@ -13,7 +13,7 @@ from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.progress import say
 from dalda.review.log import current_decisions
 from dalda.types import SyntheticImage
-from dalda.workflows.clip_of_set import classes_of, sight_of
+from dalda.workflows.clip_of_set import classes_of, load_set_clip
 from dalda.workflows.reports import ReviewReport
 
 DEFAULT_PORT = 7860
@@ -75,7 +75,7 @@ def clip_probabilities_of(out: Path, images: Sequence[SyntheticImage]) -> list[f
         raise UserError("there is one class only, so CLIP has nothing to choose from")
     settings = read_settings(out)
     words = wordings_of(str(settings.get("dataset")), classes)
-    values = clip_probabilities(images, words, sight_of(settings, "auto"))
+    values = clip_probabilities(images, words, load_set_clip(settings, "auto"))
     return [round(float(value), 5) for value in values]
 
 

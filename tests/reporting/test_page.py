@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -10,24 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.reporting.test_answer import arms, result
 
-from dalda.reporting.charts import accuracy_chart, gains_chart
-from dalda.reporting.report import (
-    SIDE,
-    TINY,
-    ArmLine,
-    ArmTable,
-    Budget,
-    ClassRows,
-    ClassTable,
-    Page,
-    Pair,
-    Row,
-    SetPart,
-    Shown,
-    report_page,
-    thumbnail,
-)
+from dalda.reporting.answer import arm_tables, class_tables, group_results
+from dalda.reporting.image_set import ClassRows, ClipSection, ImageRow, SetSection, ShownImage
+from dalda.reporting.page import Page, report_page
+from dalda.reporting.plots import accuracy_rows
+from dalda.reporting.svg import inline_svg
+from dalda.reporting.thumbnails import SIDE, TINY, ThumbnailBudget, thumbnail
 from dalda.types import Interval
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> ../../etc"
@@ -66,44 +57,33 @@ def read(html: str) -> Reader:
     return reader
 
 
-def image(text: str = "a caption", weight: float | None = 0.25) -> Shown:
-    return Shown(thumbnail(Image.new("RGB", (8, 8), "red")), text, weight, (f"note {text}",))
+def image(text: str = "a caption", scale: float | None = 0.25) -> ShownImage:
+    return ShownImage(thumbnail(Image.new("RGB", (8, 8), "red")), text, scale, (f"note {text}",))
 
 
 def page(text: str = "plain") -> Page:
-    estimate = Interval(0.5, 0.4, 0.6)
     real = image(f"real {text}", None)
-    part = SetPart(
+    chart = inline_svg(accuracy_rows({text: Interval(0.5, 0.4, 0.6)}, 0.5), "scales", text)
+    section = SetSection(
         name=text,
         facts={"Model": text},
-        classes=(ClassRows(text, 1, 5, (Row(real, (image(text),), 4), Row(None, (), 0))),),
+        classes=[ClassRows(text, 1, 5, [ImageRow(real, [image(text)], 4), ImageRow(None, [], 0)])],
         sampled=f"Shown: {text}",
-        weights=accuracy_chart("w", {text: estimate}, 0.5),
-        weights_say=text,
-        typical=(image(text),),
-        doubtful=(image(text),),
-        doubtful_say=text,
-        near=(Pair(real, image(text)),),
-        near_say=text,
-        dropped={text: 3},
+        scales=(chart, text),
+        clip=ClipSection(text, [image(text)], [image(text)], text, [(real, image(text))]),
+        excluded={text: 3},
         captions={"Variety": text},
     )
-    line = ArmLine(text, estimate, estimate, "gained", 2, 20, 3)
+    results = [*arms(real=0.5), *(result(text, seed, 0.8) for seed in range(3))]
+    groups = group_results({"run": [replace(one, dataset=text) for one in results]})
     return Page(
         title=text,
         headline=f"The answer: {text}",
         sentences=(text,),
-        arms=(ArmTable(text, (line,), accuracy_chart("a", {text: estimate}, 0.5)),),
+        arms=arm_tables(groups),
         facts={"Shots": text},
-        classes=(
-            ClassTable(
-                text,
-                (text,),
-                ((text, estimate, (estimate, None)),),
-                ((text, gains_chart("g", text, {text: estimate})),),
-            ),
-        ),
-        sets=(part,),
+        classes=class_tables(groups),
+        sets=(section,),
         other_sets=text,
     )
 
@@ -179,9 +159,18 @@ def test_a_tiny_image_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_budget_gives_all_or_nothing(tmp_path: Path) -> None:
-    budget = Budget(4000, lambda path: Image.effect_noise((60, 60), 90).convert("RGB"))
-    first = budget.take([tmp_path])
-    assert first
-    assert budget.bytes == 4000 - len(first[0].webp)
-    assert budget.take([tmp_path, tmp_path]) is None
-    assert budget.bytes == 4000 - len(first[0].webp)
+    path = tmp_path / "a.png"
+    Image.effect_noise((60, 60), 90).convert("RGB").save(path)
+    size = len(thumbnail(Image.open(path)).webp)
+    budget = ThumbnailBudget(2 * size + 1)
+    assert len(budget.take([path]) or []) == 1
+    assert budget.take([path, path]) is None
+    assert budget.bytes == size + 1
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "\u202egnp", "\ud800"])
+def test_marks_that_steer_a_display_are_replaced(name: str) -> None:
+    html = report_page(page(name))
+    assert not {"\x1b", "\u202e", "\ud800"} & set(html)
+    assert "\ufffd" in html
+    html.encode()

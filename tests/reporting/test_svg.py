@@ -1,4 +1,4 @@
-"""The report's charts: what they say, that they take the page's colours, and that any name is harmless."""
+"""Figures inside the page: they take the page's colours, and any name in them is harmless."""
 
 import re
 from functools import cache
@@ -6,30 +6,26 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dalda.reporting.charts import (
-    Band,
-    accuracy_chart,
-    gains_chart,
-    shots_chart,
-    weight_chart,
-)
+from dalda.reporting.page import TEMPLATES
+from dalda.reporting.plots import ScaleBounds, accuracy_rows, gain_rows, scales_figure, shots_figure
+from dalda.reporting.svg import inline_svg
 from dalda.types import Interval
 
 ARMS = {"real": Interval(0.43, 0.35, 0.51), "dalda": Interval(0.574, 0.51, 0.638)}
-GAINS = {"boat": Interval(0.2, 0.1, 0.3), "car": Interval(-0.05, None, None)}
-BAND = Band((0.0, 0.3), (0.7, 0.7), (0.9, 0.84), (0.9, 0.9))
-NAMES = ("accuracy", "gains", "shots", "weights")
+GAINS = {"car": Interval(-0.05, None, None), "boat": Interval(0.2, 0.1, 0.3)}
+BOUNDS = ScaleBounds((0.0, 0.3), (0.7, 0.7), (0.9, 0.84), (0.9, 0.9))
+NAMES = ("accuracy", "gains", "shots", "scales")
 
 
 @cache
 def chart(name: str) -> str:
-    if name == "accuracy":
-        return accuracy_chart("one", ARMS, 0.1)
-    if name == "gains":
-        return gains_chart("two", "dalda", GAINS)
-    if name == "shots":
-        return shots_chart("three", {"real": {1: 0.2, 4: 0.4}, "_dalda": {1: 0.3, 4: 0.5}})
-    return weight_chart("four", [(0.1, 0.8), (0.9, 0.2)], [BAND])
+    figure = {
+        "accuracy": lambda: accuracy_rows(ARMS, 0.1),
+        "gains": lambda: gain_rows(GAINS),
+        "shots": lambda: shots_figure({"real": {"1": ARMS["real"]}, "_dalda": {"4": ARMS["real"]}}),
+        "scales": lambda: scales_figure([(0.1, 0.8), (0.9, 0.2)], [BOUNDS]),
+    }[name]()
+    return inline_svg(figure, name, f"{name} described")
 
 
 def text_of(svg: str) -> str:
@@ -38,12 +34,12 @@ def text_of(svg: str) -> str:
 
 def test_each_arm_is_named_with_its_numbers() -> None:
     text = text_of(chart("accuracy"))
-    assert all(said in text for said in ("real", "43.0 (35.0 to 51.0) %", "dalda", "57.4", "chance, 10 %"))
+    assert all(words in text for words in ("real", "43.0 (35.0 to 51.0)", "dalda", "57.4", "chance, 10 %"))
 
 
 def test_the_axis_of_accuracy_is_whole() -> None:
     close = {"a": Interval(0.98, 0.975, 0.985), "b": Interval(0.99, 0.985, 0.995)}
-    text = f" {text_of(accuracy_chart('x', close, 0.5))} "
+    text = f" {text_of(inline_svg(accuracy_rows(close, 0.5), 'x', ''))} "
     assert all(f" {tick} " in text for tick in (0, 20, 40, 60, 80, 100))
 
 
@@ -55,7 +51,7 @@ def test_each_arm_has_its_line_over_shots() -> None:
 
 def test_each_class_is_named_with_its_gain() -> None:
     text = text_of(chart("gains"))
-    assert all(said in text for said in ("boat", "+20.0 (+10.0 to +30.0)", "car", "-5.0"))
+    assert all(words in text for words in ("boat", "+20.0 (+10.0 to +30.0)", "car", "-5.0"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,6 +61,9 @@ def test_a_chart_fits_the_pages_strict_policy(name: str) -> None:
     assert "style=" not in svg
     assert not list(root.iter("style"))
     assert not re.findall(r"#[0-9a-f]{6}\b", svg), "a colour that the page does not choose"
+    style = (TEMPLATES / "report.css").read_text()
+    classes = {word for words in re.findall(r'class="([^"]+)"', svg) for word in words.split()}
+    assert not [word for word in classes - {"chart"} if f".{word} " not in style]
     assert root.get("role") == "img"
     assert root.get("aria-label")
     assert "width" not in root.attrib
@@ -86,17 +85,18 @@ def test_two_charts_share_no_id() -> None:
 
 
 def test_the_same_chart_has_the_same_bytes() -> None:
-    assert accuracy_chart("one", ARMS, 0.1) == chart("accuracy")
+    assert inline_svg(accuracy_rows(ARMS, 0.1), "accuracy", "accuracy described") == chart("accuracy")
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x^{", "花", "\ud800\x00\x07", "a" * 300])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "$x^{", "花", "\ud800\x00\x07", "\u202egnp", "a" * 300]
+)
 def test_a_name_may_be_anything(name: str) -> None:
-    arms = {name: Interval(0.5, 0.4, 0.6)}
-    for svg in (
-        accuracy_chart("x", arms, 0.1),
-        gains_chart("x", name, arms),
-        shots_chart("x", {name: {1: 0.1, 2: 0.2}}),
-    ):
+    arm = Interval(0.5, 0.4, 0.6)
+    figures = accuracy_rows({name: arm}, 0.1), gain_rows({name: arm}), shots_figure({name: {"1": arm}})
+    for svg in (inline_svg(figure, "x", name) for figure in figures):
         root = ElementTree.fromstring(svg)
         assert not list(root.iter("script"))
-        assert max(map(len, (text for one in root.iter("text") for text in one.itertext()))) < 60
+        texts = [text for one in root.iter("text") for text in one.itertext()]
+        assert max(map(len, texts)) < 60
+        assert "\u202e" not in svg

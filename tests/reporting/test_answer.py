@@ -1,20 +1,20 @@
-"""The report's answer: what it says of gains, losses and of what cannot be told."""
+"""The report's answer: what it says of gains, losses and of what is not known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from dalda.types import TrialResult
-from dalda.workflows.report.numbers import (
+from dalda.reporting.answer import (
     MOST_SENTENCES,
-    Groups,
-    Key,
+    ResultGroup,
     answer,
-    arm_table,
+    arm_tables,
     class_tables,
-    groups_of,
+    group_results,
     shots_charts,
 )
+from dalda.types import TrialResult
 
 CLASSES = ("boat", "car")
 IMAGES = 200
@@ -44,17 +44,17 @@ def arms(seeds: Sequence[int] = (0, 1, 2), **shares: float) -> list[TrialResult]
     return [result(arm, seed, share) for arm, share in shares.items() for seed in seeds]
 
 
-def grouped(results: Sequence[TrialResult]) -> Groups:
-    return groups_of({"run": results})
+def grouped(results: Sequence[TrialResult]) -> list[ResultGroup]:
+    return group_results({"run": results})
 
 
 def test_one_arm_is_answered_in_one_sentence() -> None:
     headline, sentences = answer(grouped(arms(real=0.5, dalda=0.8)))
     assert headline.startswith("Synthetic images (dalda) gained 30.0 points of accuracy")
-    assert sentences == ()
+    assert sentences == []
 
 
-def test_no_difference_is_said_so() -> None:
+def test_no_difference_is_reported() -> None:
     headline, _ = answer(grouped(arms(real=0.5, dalda=0.5)))
     assert headline.startswith("No measurable difference")
 
@@ -78,66 +78,67 @@ def test_one_seed_tells_no_interval() -> None:
     assert "one seed" in answer(grouped(arms((0,), real=0.5, a=0.8, b=0.7)))[0]
 
 
-def test_where_nothing_gained_or_lost_that_is_said_first() -> None:
+def test_where_nothing_gained_or_lost_comes_first() -> None:
     found = grouped([*arms(real=0.5, level=0.5), *arms((0,), once=0.8)])
     assert answer(found)[0] == (
         "1 of 2 ways to add synthetic images made no measurable difference, 1 had one seed only."
     )
 
 
-def test_of_many_comparisons_the_first_are_told_and_the_rest_counted() -> None:
+def test_of_many_comparisons_the_first_are_listed_and_the_rest_counted() -> None:
     many = {f"a{number}": 0.6 + number / 100 for number in range(MOST_SENTENCES + 3)}
     headline, sentences = answer(grouped(arms((0, 1, 2), real=0.5, **many)))
     assert headline.startswith("All 11 ways")
     assert len(sentences) == MOST_SENTENCES + 1
     assert "a10" in sentences[0]
-    assert sentences[-1].startswith("3 more comparisons")
+    assert sentences[-1].startswith("The tables below have 3 more")
 
 
 def test_runs_are_never_pooled() -> None:
     """Two backbones: in each run the arm gains 10 points; their `real` arms are 40 points apart."""
     runs = {"weak": arms(real=0.3, dalda=0.4), "strong": arms(real=0.7, dalda=0.8)}
-    found = groups_of(runs)
-    assert [key.run for key in found] == ["weak", "strong"]
-    for number, (key, group) in enumerate(found.items()):
-        table = arm_table(number, key, group)
-        assert table.title == f"{key.run}, doodles, 2 shots"
-        assert [line.seeds for line in table.arms] == [3, 3]
-        assert table.arms[1].gain is not None
-        assert table.arms[1].gain.mean == pytest.approx(0.1)
+    found = group_results(runs)
+    assert [group.title for group in found] == ["weak, doodles", "strong, doodles"]
+    for table, run in zip(arm_tables(found), runs, strict=True):
+        assert table.title == f"{run}, doodles, 2 shots"
+        assert [len(summary.accuracy_by_seed) for _, summary, _ in table.arms] == [3, 3]
+        _, _, gain = table.arms[1]
+        assert gain is not None
+        assert gain.gain.mean == pytest.approx(0.1)
     assert {sentence.partition(",")[0] for sentence in answer(found)[1]} == {"weak", "strong"}
     assert [table.title for table in class_tables(found)] == [
         "weak, doodles, 2 shots",
         "strong, doodles, 2 shots",
     ]
     wide = {name: [*ones, result("real", 0, 0.9, shots=8)] for name, ones in runs.items()}
-    assert [title for title, _ in shots_charts(groups_of(wide))] == ["weak, doodles", "strong, doodles"]
+    assert [title for title, _ in shots_charts(group_results(wide))] == ["weak, doodles", "strong, doodles"]
 
 
-def test_without_real_images_alone_no_gain_is_told() -> None:
+def test_without_real_images_alone_no_gain_is_given() -> None:
     headline, sentences = answer(grouped(arms(dalda=0.8)))
-    assert "no gain can be given" in headline
-    assert sentences == ()
+    assert "no gain is known" in headline
+    assert sentences == []
 
 
 def test_arms_are_compared_over_the_seeds_they_share() -> None:
     found = grouped([*arms((0, 1, 2), real=0.5), *arms((1, 2), dalda=0.8)])
-    (group,) = found.values()
-    table = arm_table(0, Key("", "doodles", 2), group)
-    assert table.arms[1].seeds == 2
-    assert table.arms[1].gain is not None
-    assert table.arms[1].gain.mean == pytest.approx(0.3)
-    assert table.arms[1].verdict == "gained"
+    (table,) = arm_tables(found)
+    _, summary, gain = table.arms[1]
+    assert len(summary.accuracy_by_seed) == 2
+    assert gain is not None
+    assert gain.gain.mean == pytest.approx(0.3)
+    assert gain.outcome == "gained"
 
 
 def test_shots_rise_and_all_of_them_come_last() -> None:
     every = [result("real", 0, 0.5, shots=shots) for shots in (None, 16, 2)]
-    assert [key.shots for key in grouped(every)] == [2, 16, None]
+    (group,) = grouped(every)
+    assert group.shots() == ["2", "16", "all"]
 
 
 def test_accuracy_over_shots_is_drawn_where_there_are_several() -> None:
     one = [result("real", 0, 0.5, shots=2)]
-    assert shots_charts(grouped(one)) == ()
+    assert shots_charts(grouped(one)) == []
     ((title, chart),) = shots_charts(grouped([*one, result("real", 0, 0.7, shots=8)]))
     assert "real 50.0 % at 2, 70.0 % at 8" in chart
     assert title == ""
@@ -154,3 +155,21 @@ def test_classes_are_shown_at_the_most_shots_of_each_data_set() -> None:
     assert table.title == "doodles, 4 shots"
     assert [label for label, _, _ in table.rows] == list(CLASSES)
     assert len(table.charts) == 1
+
+
+def test_of_many_classes_those_at_the_ends_are_drawn() -> None:
+    classes = tuple(f"class {number:02}" for number in range(40))
+    every = [
+        replace(
+            result(arm, seed, 0.5),
+            classes=classes,
+            class_accuracy=tuple(0.5 + number * more for number in range(40)),
+        )
+        for arm, more in (("real", 0.0), ("dalda", 0.01))
+        for seed in (0, 1)
+    ]
+    (table,) = class_tables(grouped(every))
+    assert len(table.rows) == 40
+    ((title, chart),) = table.charts
+    assert title == "dalda against real, the 24 classes that gain and lose most"
+    assert ["class 00 " in chart, "class 20 " in chart, "class 39 " in chart] == [True, False, True]

@@ -1,0 +1,130 @@
+"""The report's facts about runs and synthetic sets: what was run, with which settings and captions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dalda.captions.quality import summary_of
+from dalda.captions.validation import Rules
+from dalda.datasets.class_names import wordings_of
+from dalda.models.presets import SHIPPED
+from dalda.reporting.image_set import ReportedSet
+from dalda.types import TrialResult
+
+
+def set_facts(dataset: ReportedSet) -> dict[str, str]:
+    """What the set was generated with, as far as its settings say."""
+    settings, preset = dataset.settings, _mapping(dataset.settings.get("preset"))
+    sources = len({(image.label, image.source_sha256) for image in dataset.images})
+    name, weights = str(settings.get("model", "")), str(preset.get("model", ""))
+    if weights not in ("", name) and not weights.startswith(SHIPPED):
+        name = f"{name} ({weights})"
+    rendering = {**preset, **_mapping(settings.get("rendering"))}
+    versions = _mapping(settings.get("versions"))
+    missing = sources - len(dataset.real)
+    facts = {
+        "Images": f"{len(dataset.images)} from {sources} real ones, {len(dataset.labels)} classes",
+        "Data set": _words(settings, "dataset", "shots", "seed", "split_strategy"),
+        "Model": name,
+        "Method": _words(settings, "method", "ip_adapter_scale", "scale_sampling", "per_image"),
+        "Generation": "steps " + _words(rendering, "steps", "guidance_scale", "device", "batch_size"),
+        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+        "Real images": f"{missing} of {sources} are missing or have changed, so they are not shown"
+        if missing
+        else "",
+    }
+    return {fact: text for fact, text in facts.items() if text}
+
+
+def caption_facts(dataset: ReportedSet) -> dict[str, str]:
+    """How good and how different the captions are, by the rules of `dalda captions`."""
+    prefix = str(_mapping(dataset.settings.get("preset")).get("prompt_prefix") or "")
+    captions: dict[str, list[str]] = {}
+    for image in dataset.images:
+        of_class = captions.setdefault(image.label, [])
+        if (caption := image.prompt.removeprefix(prefix)) not in of_class:
+            of_class.append(caption)
+    name = str(dataset.settings.get("dataset", ""))
+    rules = Rules(list(captions), wordings_of(name, list(captions)), prefix)
+    reasons = (
+        rules.reason_against(caption, label, of_class[:place])
+        for label, of_class in captions.items()
+        for place, caption in enumerate(of_class)
+    )
+    found = summary_of(captions, rules, [reason for reason in reasons if reason is not None])
+    facts = {
+        "Different captions": f"{found.captions} for {len(dataset.images)} images; "
+        f"at least {found.fewest} per class"
+    }
+    if found.distinct_2 is not None:
+        share = f"{100 * found.distinct_2:.0f} % of all pairs of neighbouring words"
+        facts["Variety"] = f"{share} are different (distinct-2)"
+    if found.similarity is not None:
+        share = f"{100 * found.similarity:.0f} % of their words"
+        facts["Similarity within a class"] = f"two captions share {share} on average"
+    rejected = ", ".join(f"{reason} ({count})" for reason, count in found.rejected.items())
+    return {**facts, "Problems": rejected or "none by the rules of dalda captions"}
+
+
+def run_facts(
+    results: Sequence[TrialResult], trained: Mapping[str, Mapping[str, str]], sets: int
+) -> dict[str, str]:
+    """What was run, over all runs; `trained` holds each run's `training_facts` by its name."""
+    shots = sorted({one.shots for one in results if one.shots is not None})
+    facts: dict[str, list[str]] = {}
+    for run, own in trained.items():
+        for fact, text in own.items():
+            facts.setdefault(fact, []).append(f"{run}: {text}" if len(trained) > 1 else text)
+    return {
+        "Data set": _listed(one.dataset for one in results),
+        "Classes": _listed(len(one.classes) for one in results),
+        "Shots": _listed([*shots, *(["all"] if any(one.shots is None for one in results) else [])]),
+        "Arms": _listed(one.arm for one in results),
+        "Seeds": _listed(sorted({one.seed for one in results})),
+        "Trials": str(len(results)),
+        "Validation images": _listed(len(one.right) for one in results),
+        **{fact: "; ".join(texts) for fact, texts in facts.items()},
+        "Synthetic sets": str(sets) if sets else "none in the named folders",
+    }
+
+
+def training_facts(recorded: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """How a run trained, from what it recorded and the settings of each arm."""
+    first = arms[0]
+    if not first.get("epochs"):
+        return {}
+    seconds, versions = recorded.get("seconds"), _mapping(recorded.get("versions"))
+    facts = {
+        "Classifier": f"{first.get('backbone')}, finetune {first.get('finetune')}, "
+        f"{first.get('epochs')} epochs of {first.get('iterations')} steps, "
+        f"batch size {first.get('batch_size')}",
+        "Mixing": " or ".join(
+            dict.fromkeys(_words(arm, "mixing", "synthetic_probability", "batch_augment") for arm in arms)
+        ),
+        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+    }
+    if isinstance(seconds, int | float):
+        facts["Time"] = f"{duration(seconds)}, on {recorded.get('device')}"
+    return {fact: text for fact, text in facts.items() if text}
+
+
+def duration(seconds: float) -> str:
+    """In words, from the hours down to the seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _words(settings: Mapping[str, Any], *keys: str) -> str:
+    """The settings in words: the first value bare, the others after their names."""
+    found = [(key, settings[key]) for key in keys if settings.get(key) is not None]
+    return ", ".join(
+        str(value) if key == keys[0] else f"{key.replace('_', ' ')} {value}" for key, value in found
+    )
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}

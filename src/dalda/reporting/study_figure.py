@@ -1,0 +1,102 @@
+"""The figure of a study: for each data set accuracy and gain over shots and gain per class; then scales."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dalda.errors import UserError
+from dalda.reporting.plots import (
+    INK,
+    TEXT,
+    ArmIntervals,
+    Styles,
+    add_legend,
+    draw_gain_rows,
+    draw_scales,
+    draw_shots,
+    new_figure,
+    ordered_classes,
+    styles_of,
+)
+from dalda.reporting.text import shortened
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, SubFigure
+
+MOST_SCALES = 4
+"""Arms whose scales are drawn."""
+
+
+@dataclass(frozen=True)
+class DatasetPanel:
+    """What is drawn of one data set; a part that is empty is left out."""
+
+    title: str
+    accuracy: ArmIntervals
+    gains: ArmIntervals
+    """Over real images alone, by shots."""
+    class_gains: ArmIntervals
+
+
+def study_figure(
+    panels: Sequence[DatasetPanel], scales: Mapping[str, Sequence[tuple[float, float]]]
+) -> "Figure":
+    """All parts below each other. Raises UserError where there is nothing to draw."""
+    names = [name for panel in panels for name in (*panel.accuracy, *panel.gains, *panel.class_gains)]
+    styles = styles_of(dict.fromkeys([*names, *scales]))
+    parts: list[tuple[float, Callable[[SubFigure], None]]] = []
+    for panel in panels:
+        if panel.accuracy or panel.gains:
+            height = 3.2 + 0.2 * len(panel.accuracy or panel.gains) / 2
+            parts.append((height, partial(_draw_shots, panel=panel, styles=styles)))
+        if panel.class_gains:
+            rows = ordered_classes(panel.class_gains)
+            height = 0.9 + (0.4 + 0.1 * len(panel.class_gains)) * len(rows)
+            parts.append((height, partial(_draw_class_gains, panel=panel, styles=styles)))
+    drawn = {arm: points for arm, points in scales.items() if points}
+    if drawn:
+        parts.append((3.0, partial(_draw_scales, scales=drawn, styles=styles)))
+    if not parts:
+        raise UserError("there is nothing to draw in these folders; run the study first")
+    heights = [height for height, _ in parts]
+    figure = new_figure(sum(heights), columns=2)
+    subfigures = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for subfigure, (_, draw) in zip(subfigures, parts, strict=True):
+        draw(subfigure)
+    return figure
+
+
+def _draw_shots(part: "SubFigure", panel: DatasetPanel, styles: Styles) -> None:
+    both = ((panel.accuracy, "accuracy, %"), (panel.gains, "gain over real images alone, points"))
+    shown = [(arms, label) for arms, label in both if arms]
+    _title(part, f"{panel.title} (mean over seeds; bar: 95 % interval)")
+    for axes, (arms, label) in zip(part.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        draw_shots(axes, arms, label, styles)
+        if arms is panel.gains:
+            axes.axhline(0, color=INK, linewidth=1)
+
+
+def _draw_class_gains(part: "SubFigure", panel: DatasetPanel, styles: Styles) -> None:
+    rows = ordered_classes(panel.class_gains)
+    every = len({name for arm in panel.class_gains.values() for name in arm})
+    some = f", {len(rows)} of {every} classes" if len(rows) < every else ""
+    _title(part, f"{panel.title}: gain per class over real images alone (mean over seeds and shots{some})")
+    axes = part.subplots()
+    draw_gain_rows(axes, rows, panel.class_gains, styles)
+    add_legend(axes, {name: styles[name] for name in panel.class_gains})
+
+
+def _draw_scales(
+    part: "SubFigure", scales: Mapping[str, Sequence[tuple[float, float]]], styles: Styles
+) -> None:
+    _title(part, "IP-Adapter scale, a dot per synthetic image")
+    shown = list(scales.items())[:MOST_SCALES]
+    for axes, (arm, points) in zip(part.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        draw_scales(axes, points, (), styles[arm]["color"])
+        axes.set_title(shortened(arm, 28), loc="left", fontsize=TEXT, color=INK, parse_math=False)
+
+
+def _title(part: "SubFigure", text: str) -> None:
+    title = shortened(text, 110)
+    part.suptitle(title, x=0.01, ha="left", fontsize=TEXT, color=INK, parse_math=False)

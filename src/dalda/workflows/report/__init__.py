@@ -1,1 +1,0 @@
-"""From finished runs and sets to one page that shows them: its numbers, its images, its doubts."""
