@@ -171,7 +171,7 @@ def running_server() -> Iterator[ChatServer]:
                 time.sleep(0.05)
         yield server
     finally:
-        process.terminate()
+        process.kill()  # asked to end, it would first finish what it is saying
         process.wait()
 
 
