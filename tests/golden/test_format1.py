@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dalda.captions.caption_file import read_book
+from dalda.captions.caption_file import read_captions
 from dalda.config import ExportConfig
-from dalda.config.experiment import read_study
 from dalda.datasets.image_io import open_image
+from dalda.evaluation.results import read_results
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.workflows.export import export
 from dalda.workflows.plot import read_run
-from dalda.workflows.results import found_in, read_results
+from dalda.workflows.results import found_in
 
 FORMAT1 = Path(__file__).parent / "format1"
 CLASSES = ("boat", "chevron")
@@ -44,7 +44,7 @@ def test_the_synthetic_set_is_exported(tmp_path: Path) -> None:
 
 
 def test_the_caption_file_is_read() -> None:
-    assert read_book(FORMAT1 / "captions.json", CLASSES) == {
+    assert read_captions(FORMAT1 / "captions.json", CLASSES) == {
         name: [f"a photo of a {name} at sunset", f"a red {name} on wet grass"] for name in CLASSES
     }
 
@@ -63,9 +63,3 @@ def test_the_run_is_read() -> None:
     assert {(x.arm, x.seed): x.accuracy for x in results} == pytest.approx(table)
     assert list(found_in([FORMAT1 / "run"]).runs) == ["run"]
     assert len(read_run(FORMAT1 / "run", "best")) == 4
-
-
-def test_the_study_is_read() -> None:
-    study = read_study(FORMAT1 / "run/study.yaml")
-    assert [arm.name for arm in study.arms] == ["real", "dalda"]
-    assert study.seeds == (0, 1)
