@@ -134,7 +134,7 @@ def study_with(world: Path, folder: Path, resume: tuple[int, int, int, int] | No
         seeds=(0,),
         arms=({"name": "a", "captions": "base", "ip_adapter_scale": "uniform", "per_image": 2},),  # type: ignore[arg-type]
         out=folder / "run",
-        synthetic_dir=str(folder / "made-{seed}-{examples_per_class}"),
+        synthetic_dir=str(folder / "made-{seed}-{shots}"),
         resume=resume,
     )
 
