@@ -33,11 +33,13 @@ from dalda.config import AugmentConfig
 from dalda.datasets.image_io import open_source
 from dalda.doodles.vocabulary import CLASSES
 from dalda.errors import UserError
+from dalda.generation.backends.base import GeneratorSpec
+from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.loader import load_pipeline
-from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
+from dalda.generation.backends.stable_diffusion import DTYPES, assemble
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
-from dalda.workflows.augment import decide
+from dalda.workflows.augment import plan_augment
 from dalda.workflows.real_images import split_of
 
 
@@ -70,7 +72,7 @@ def knobs_for(steps: int, images: int, *, tiny_vae: bool) -> dict[str, Knob]:
         "--dtype bf16": Knob(model={"dtype": "bf16"}),
         "--dtype fp16": Knob(model={"dtype": "fp16"}),
         "--channels-last": Knob(model={"channels_last": True}),
-        "--compile": Knob(model={"compiled": True}),
+        "--compile": Knob(model={"compile": True}),
     }
     if images > 1:
         knobs["--batch-size 1"] = Knob(batch_size=1)
@@ -86,8 +88,8 @@ class Bench:
     preset: Preset
     requests: tuple[GenerationRequest, ...]
 
-    def renderer(self, knob: Knob) -> Renderer:
-        how = {"dtype": self.dtype, "channels_last": False, "compiled": False, **knob.model}
+    def generator(self, knob: Knob) -> DiffusionGenerator:
+        how = {"dtype": self.dtype, "channels_last": False, "compile": False, **knob.model}
         preset = replace(self.preset, **knob.preset)
         dtype = DTYPES[how["dtype"]]
         random = self.model == "sd15-random"
@@ -95,15 +97,17 @@ class Bench:
         if knob.tiny_vae:
             torch.manual_seed(0)
             pipeline.vae = AutoencoderTiny().to(dtype).eval().requires_grad_(False)
-        return renderer_of(pipeline, preset, device=self.device, **how)
+        return assemble(pipeline, GeneratorSpec(preset, self.device, **how))
 
     @property
     def dtype(self) -> str:
         return "fp32" if self.device == "cpu" else "fp16"
 
-    def generated(self, renderer: Renderer, knob: Knob) -> tuple[float, list[Image.Image | None]]:
+    def generated(
+        self, generator: DiffusionGenerator, knob: Knob
+    ) -> tuple[float, list[Image.Image | None]]:
         """Seconds for all requests, and their images."""
-        preset = renderer.preset
+        preset = replace(self.preset, **knob.preset)
         requests = [
             replace(request, steps=preset.steps, guidance_scale=preset.guidance_scale)
             for request in self.requests
@@ -113,16 +117,16 @@ class Bench:
         images: list[Image.Image | None] = []
         started = time.perf_counter()
         for start in range(0, len(requests), size):
-            images += renderer.render(requests[start : start + size], sources[start : start + size])
+            images += generator.generate(requests[start : start + size], sources[start : start + size])
         return time.perf_counter() - started, images
 
-    def measured(self, plain: Renderer, knob: Knob, repeats: int) -> dict[str, float | None]:
+    def measured(self, plain: DiffusionGenerator, knob: Knob, repeats: int) -> dict[str, float | None]:
         """The knob in turn with the settings as they come."""
-        renderer = self.renderer(knob)
+        generator = self.generator(knob)
         _, before = self.generated(plain, Knob())
-        _, after = self.generated(renderer, knob)
+        _, after = self.generated(generator, knob)
         taken = [
-            (self.generated(plain, Knob())[0], self.generated(renderer, knob)[0]) for _ in range(repeats)
+            (self.generated(plain, Knob())[0], self.generated(generator, knob)[0]) for _ in range(repeats)
         ]
         return {
             "images_per_second": round(len(self.requests) / median(own for _, own in taken), 2),
@@ -165,15 +169,15 @@ def main() -> None:
                 "words": "doodles",
             },
         )
-        requests = decide(config, [0.5] * len(split_of(config).images)).plan.requests[:images]
+        requests = plan_augment(config, [0.5] * len(split_of(config).images)).plan.requests[:images]
         bench = Bench(asked.model, asked.device, preset, requests)
-        plain = bench.renderer(Knob())
+        plain = bench.generator(Knob())
         bench.generated(plain, Knob())
         answer: dict[str, Any] = {
             "model": asked.model,
             "device": "cpu" if cpu else torch.cuda.get_device_name(),
             "threads": torch.get_num_threads(),
-            "size": plain.size,
+            "size": plain.image_size,
             "steps": preset.steps,
             "images": len(requests),
             "images_per_second": round(len(requests) / bench.generated(plain, Knob())[0], 2),

@@ -40,14 +40,15 @@ from parts.sources import drawn_sources
 from dalda.config import AugmentConfig
 from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import CLASSES
+from dalda.generation.backends.base import GeneratorSpec
+from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import scheduler_of
-from dalda.generation.backends.stable_diffusion import DTYPES, Renderer, renderer_of
-from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.generation.backends.stable_diffusion import DTYPES, assemble
 from dalda.models.clip import Clip
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
-from dalda.workflows.augment import decide, generate_plan, settings_of
+from dalda.workflows.augment import GeneratorLoader, generate_plan, open_dataset, plan_augment
 from dalda.workflows.loading import load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 
@@ -94,13 +95,8 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     scorer = load_scorer(preset.clip, asked.device) if small else random_scorer(asked.device)
     pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])
     stock = stock_copy(pipeline, preset, asked.device)
-    renderer = renderer_of(
-        pipeline,
-        preset,
-        device=asked.device,
-        dtype=dtype,
-        channels_last=asked.channels_last,
-        compiled=asked.compile,
+    generator = assemble(
+        pipeline, GeneratorSpec(preset, asked.device, dtype, asked.channels_last, asked.compile)
     )
     config = AugmentConfig(
         dataset=str(data),
@@ -118,8 +114,8 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "guidance_interval": tuple(map(float, asked.fast_interval.split(":"))),
         }
     )
-    requests = decide(config, [0.5] * len(split_of(config).images)).plan.requests
-    bench = Bench(folder, requests, scorer, stock, renderer)
+    requests = plan_augment(config, [0.5] * len(split_of(config).images)).plan.requests
+    bench = Bench(folder, requests, scorer, stock, generator, preset)
     ways: dict[str, Callable[[], None]] = {
         "original": bench.original,
         "ours": lambda: bench.ours(config),
@@ -137,7 +133,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "model": asked.model,
         "device": torch.cuda.get_device_name() if not cpu else f"cpu, {torch.get_num_threads()} threads",
         "dtype": dtype,
-        "size": renderer.size,
+        "size": generator.image_size,
         "steps": preset.steps,
         "images": len(requests),
         "images_per_second": {name: round(len(requests) / median(wall[name]), 2) for name in ways},
@@ -150,7 +146,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "scheduler": asked.fast_scheduler,
             "guidance_interval": asked.fast_interval,
         },
-        "ours_shares": bench.shares(lambda: bench.ours(config), renderer.pipeline),
+        "ours_shares": bench.shares(lambda: bench.ours(config), pipeline),
         "reference_shares": bench.shares(bench.original, stock),
         "seconds": {name: [round(one, 2) for one in wall[name]] for name in ways},
         "cpu_seconds": {name: [round(one, 2) for one in used[name]] for name in ways},
@@ -166,10 +162,11 @@ class Bench:
         requests: tuple[GenerationRequest, ...],
         scorer: Clip,
         stock: Any,
-        renderer: Renderer,
+        generator: DiffusionGenerator,
+        preset: Preset,
     ) -> None:
         self.folder, self.requests, self.scorer = folder, requests, scorer
-        self.stock, self.renderer = stock, renderer
+        self.stock, self.generator, self.preset = stock, generator, preset
         self.runs = 0
 
     def out(self) -> Path:
@@ -200,12 +197,12 @@ class Bench:
                 (image,) = self.stock(
                     prompt=request.prompt,
                     negative_prompt=request.negative_prompt,
-                    ip_adapter_image=source.resize((self.renderer.size, self.renderer.size)),
+                    ip_adapter_image=source.resize((self.generator.image_size, self.generator.image_size)),
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance_scale,
                     generator=torch.Generator().manual_seed(request.seed),
-                    height=self.renderer.size,
-                    width=self.renderer.size,
+                    height=self.generator.image_size,
+                    width=self.generator.image_size,
                 ).images
                 name = f"aug-{number}.png"
                 lines.writerow([request.source, name, request.prompt, request.ip_adapter_scale, score])
@@ -214,25 +211,20 @@ class Bench:
     def ours(self, config: AugmentConfig) -> None:
         config = config.model_copy(update={"out": self.out()})
         scores = score_examples(split_of(config), self.scorer)
-        decided = decide(config, scores)
-        renderer = self.renderer
+        decided = plan_augment(config, scores)
+        generator = self.generator
         # What `dalda augment` would have loaded for these settings.
-        renderer.preset = replace(
-            renderer.preset,
-            scheduler=decided.preset.scheduler,
-            guidance_interval=decided.preset.guidance_interval,
-            steps=decided.preset.steps,
-        )
-        renderer.pipeline.scheduler = scheduler_of(renderer.preset, self.stock.scheduler)
-        report = generate_plan(
-            config, decided, SyntheticDataset.open(config.out, settings_of(config, decided)), renderer
-        )
+        generator.guidance_interval = decided.preset.guidance_interval
+        preset = replace(self.preset, scheduler=decided.preset.scheduler, steps=decided.preset.steps)
+        generator.scheduler = scheduler_of(preset, self.stock.scheduler)
+        loader = GeneratorLoader(lambda: generator, generator)
+        report = generate_plan(config, decided, open_dataset(config, decided), loader)
         if report.generated + report.dropped != len(self.requests):
             raise RuntimeError(f"{report.generated} of {len(self.requests)} images were generated")
 
     def shares(self, way: Callable[[], None], pipeline: Any) -> dict[str, float]:
         """Where one run's time goes."""
-        device, spent = self.renderer.device, Counter[str]()
+        device, spent = self.generator.device, Counter[str]()
         with (
             clock(pipeline.unet, ("forward",), "unet", spent, device),
             clock(pipeline.vae, ("decode",), "vae", spent, device),

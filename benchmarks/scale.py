@@ -38,9 +38,9 @@ class Clock:
 
 def large_plan(requests: int) -> GenerationPlan:
     """As from a data set of a tenth as many examples of 100 classes, with adaptive guidance."""
-    from dalda.captions.caption_file import assign_captions
-    from dalda.generation.plan import Recipe, make_plan
-    from dalda.methods.scale_policy import policy_named
+    from dalda.generation.plan import make_plan
+    from dalda.methods.base import Common, Prepared
+    from dalda.methods.dalda import Dalda, DaldaOptions
 
     classes = tuple(f"class {number}" for number in range(CLASSES))
     examples = tuple(
@@ -52,10 +52,9 @@ def large_plan(requests: int) -> GenerationPlan:
     split = FewShotSplit("folder", Path("data"), "train", 0, None, classes, examples)
     captions = {name: [f"a photo of a {name}, {n}" for n in range(CAPTIONS)] for name in classes}
     scores = [number % 1000 / 1000 for number in range(len(examples))]
-    recipe = Recipe("dalda", "sd15", "best quality, ", "worst quality", 7.5, 30, PER_IMAGE, seed=0)
-    plan = make_plan(
-        split, captions, scores, policy_named("adaptive", "truncated"), assign_captions, recipe
-    )
+    common = Common("dalda", "sd15", PER_IMAGE, "best quality, ", "worst quality", 7.5, 30)
+    prepared = Prepared(common, DaldaOptions(), scores)
+    plan = make_plan(Dalda().requests(split, captions, prepared, seed=0), "sd15")
     return GenerationPlan(plan.requests[:requests])
 
 
@@ -74,7 +73,6 @@ def measure_plan(requests: int, folder: Path) -> dict[str, float]:
 
 def measure_opening(requests: int, folder: Path) -> dict[str, float]:
     """Seconds from the folder's settings to the list of what is missing, some images having been lost."""
-    from dalda.generation.executors.local import missing_requests
     from dalda.generation.synthetic_dataset import SyntheticDataset
 
     made = large_plan(requests)
@@ -84,7 +82,7 @@ def measure_opening(requests: int, folder: Path) -> dict[str, float]:
     # Anew, since the requests of the first one remember their ids.
     plan = large_plan(requests)
     clock = Clock()
-    missing = missing_requests(plan, SyntheticDataset.open(folder, {"requests": requests}))
+    missing = SyntheticDataset.open(folder, {"requests": requests}).missing(plan.requests)
     spent = clock.spent()
     assert len(missing) == LOST
     return spent
@@ -114,21 +112,19 @@ def fill(folder: Path, plan: GenerationPlan) -> None:
 def measure_generating(requests: int, folder: Path) -> dict[str, float]:
     """Seconds to generate doodles in one step each, how many, and the memory in use before that."""
     from dalda.config import AugmentConfig
-    from dalda.generation.synthetic_dataset import SyntheticDataset
-    from dalda.workflows.augment import decide, generate_plan, settings_of
-    from dalda.workflows.loading import load_model
+    from dalda.workflows.augment import generate_plan, open_dataset, plan_augment
     from dalda.workflows.real_images import split_of
 
     config = AugmentConfig(
         dataset="doodles", out=folder, shots=7, steps=1, ip_adapter_scale="uniform", device="cpu"
     )
     examples = len(split_of(config).images)
-    decided = decide(config.model_copy(update={"per_image": -(-requests // examples)}))
+    decided = plan_augment(config.model_copy(update={"per_image": -(-requests // examples)}))
     decided = replace(decided, plan=GenerationPlan(decided.plan.requests[:requests]))
-    renderer = load_model(decided.preset, config.device)
-    store = SyntheticDataset.open(folder, settings_of(config, decided))
+    decided.loader.load()
+    store = open_dataset(config, decided)
     before = begin_peak()
-    report = generate_plan(config, decided, store, renderer)
+    report = generate_plan(config, decided, store)
     return {
         "generated": report.generated,
         "dropped": report.dropped,

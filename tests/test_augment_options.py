@@ -55,12 +55,12 @@ def test_all_that_is_chosen_is_recorded(folder: Path, tmp_path: Path) -> None:
     row = settings["preset"]
     assert (row["steps"], row["scheduler"], row["guidance_interval"]) == (4, "unipc", [0.25, 0.75])
     assert row["negative_prompt"] == "dull"
-    assert settings["rendering"]["dtype"] == "bf16"
-    assert settings["rendering"]["channels_last"] is True
+    assert settings["execution"]["dtype"] == "bf16"
+    assert settings["execution"]["channels_last"] is True
     for text in (tmp_path / "out/train/metadata.jsonl").read_text().splitlines():
         line = json.loads(text)
         assert (line["steps"], line["scheduler"], line["guidance_interval"]) == (4, "unipc", [0.25, 0.75])
-        assert (line["dtype"], line["channels_last"], line["compiled"]) == ("bf16", True, False)
+        assert (line["dtype"], line["channels_last"], line["compile"]) == ("bf16", True, False)
         assert line["adapter"].endswith(PRESETS["doodle"].adapter_file)
         assert (line["negative_prompt"], line["lora"], line["vae"]) == ("dull", None, None)
 

@@ -83,7 +83,7 @@ def test_the_plan_is_the_same_at_another_batch_size(folder: Path, tmp_path: Path
     def plan_in(name: str) -> list[dict[str, object]]:
         lines = (tmp_path / name / "train/metadata.jsonl").read_text(encoding="utf-8").splitlines()
         # A batch of another size rounds differently, so the images' own hashes may differ.
-        return [{**json.loads(line), "sha256": None, "batch_size": None} for line in lines]
+        return [{**json.loads(line), "sha256": None, "bytes": 0, "batch_size": 0} for line in lines]
 
     assert len(plan_in("one")) == 12
     assert plan_in("one") == plan_in("two")
@@ -105,8 +105,8 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
     """As on another device: those that the folder was begun with hold, and nothing is scored twice."""
     generate(folder, tmp_path / "out")
     whole = contents(tmp_path / "out")
-    kept = json.loads((tmp_path / "out/scores.json").read_text())
-    assert {name: len(scores) for name, scores in kept["scores"].items()} == {"car": 3, "tree": 3}
+    kept = json.loads((tmp_path / "out/source_probabilities.json").read_text())
+    assert {name: len(scores) for name, scores in kept["probabilities"].items()} == {"car": 3, "tree": 3}
     next((tmp_path / "out").glob("train/*/*.png")).unlink()
 
     def moved(*arguments: object) -> list[float]:
@@ -123,7 +123,7 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
 def test_damaged_or_lost_scores_begin_no_second_set(folder: Path, tmp_path: Path, text: str | None) -> None:
     generate(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
-    scores = tmp_path / "out/scores.json"
+    scores = tmp_path / "out/source_probabilities.json"
     if text is None:
         digits = scores.read_text().replace("0.", "0.1")
         scores.write_text(digits)
@@ -131,8 +131,11 @@ def test_damaged_or_lost_scores_begin_no_second_set(folder: Path, tmp_path: Path
         scores.write_text(text)
     result = generate(folder, tmp_path / "out")
     assert result.exit_code == 2
-    assert "scores" in result.stderr
-    assert {**contents(tmp_path / "out"), "scores.json": b""} == {**before, "scores.json": b""}
+    assert "source_probabilities" in result.stderr or "same sources" in result.stderr
+    assert {**contents(tmp_path / "out"), "source_probabilities.json": b""} == {
+        **before,
+        "source_probabilities.json": b"",
+    }
 
 
 def test_a_run_that_failed_before_its_first_image_may_be_fixed(folder: Path, tmp_path: Path) -> None:
@@ -385,9 +388,9 @@ def test_a_missing_folder_and_one_without_classes(tmp_path: Path) -> None:
 def test_other_settings_and_unwritable_places_are_refused(folder: Path, tmp_path: Path) -> None:
     generate(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
-    result = generate(folder, tmp_path / "out", "--seed", 1)
+    result = generate(folder, tmp_path / "out", "--guidance-scale", 1)
     assert result.exit_code == 2
-    assert "--seed 0, now --seed 1" in result.stderr
+    assert "--guidance-scale 3.0, now --guidance-scale 1.0" in result.stderr
     assert contents(tmp_path / "out") == before
     result = generate(folder, folder / "car" / "0.png")
     assert result.exit_code == 2

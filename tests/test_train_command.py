@@ -78,7 +78,7 @@ def synthetic(out: Path, photos: Path) -> Path:
                 "label": label,
                 "source": source.as_posix(),
                 "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-                "repeat": repeat,
+                "index": repeat,
                 "method": "dalda",
                 "prompt": f"a {label}",
                 "negative_prompt": "",

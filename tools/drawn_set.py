@@ -11,7 +11,7 @@ from PIL import Image
 
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import CLASSES
-from dalda.generation.synthetic_dataset import folder_name
+from dalda.generation.folder_names import folder_name
 from dalda.models.presets import preset_named
 from dalda.seeding import generator_of
 
@@ -46,7 +46,7 @@ def drawn_set(
                         **{"file_name": name, "label": label, "source": source.as_posix()},
                         **{
                             "source_sha256": sha256,
-                            "repeat": repeat,
+                            "index": repeat,
                             "request_id": request_id,
                             "source_clip_probability": score,
                         },

@@ -17,12 +17,12 @@ from PIL import Image
 from dalda.config import DataConfig
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
-from dalda.generation.backends.stable_diffusion import Renderer
+from dalda.generation.backends.base import GeneratorSpec, ImageGenerator
 from dalda.models.presets import SAMPLERS, Preset, preset_named
 from dalda.progress import progress
 from dalda.seeding import seed_of
 from dalda.types import GenerationRequest
-from dalda.workflows.loading import load_model, load_scorer
+from dalda.workflows.loading import load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 from doodle_training.captions import article
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
@@ -49,7 +49,7 @@ def other_doodle(doodle: Doodle, rng: np.random.Generator) -> Doodle:
 
 
 def generated(
-    renderer: Renderer,
+    generator: ImageGenerator,
     preset: Preset,
     names: tuple[str, ...],
     count: int,
@@ -68,16 +68,14 @@ def generated(
             source=Path("drawn"),
             source_sha256=f"{label}-{index}",
             label=one.name,
-            repeat=0,
+            index=0,
             method="dalda",
-            model="doodle",
+            generator="doodle",
             prompt=caption(said[index]),
             negative_prompt=preset.negative_prompt,
             ip_adapter_scale=weight,
-            ip_adapter_scale_mean=None,
             source_clip_probability=None,
             guidance_scale=preset.guidance_scale,
-            strength=None,
             steps=preset.steps,
             seed=seed_of(root, "judge", label, index),
         )
@@ -86,7 +84,7 @@ def generated(
     images: list[Image.Image] = []
     with progress(label, count) as bar:
         for start in range(0, count, BATCH):
-            part = renderer.render(requests[start : start + BATCH], sources[start : start + BATCH])
+            part = generator.generate(requests[start : start + BATCH], sources[start : start + BATCH])
             images += part
             bar.advance(len(part))
     return shown, said, np.stack([np.asarray(image) for image in images])
@@ -149,7 +147,7 @@ def main() -> None:
     if asked.guidance_interval is not None:
         low, high = map(float, asked.guidance_interval.split(":"))
         preset = replace(preset, guidance_interval=(low, high))
-    renderer = load_model(preset, "cpu")
+    generator = GeneratorSpec(preset).load()
     fresh, truth = drawings(4_000_000, 2000)
     right = (judge.verdicts(fresh) == truth).mean(axis=0)
     answer: dict[str, object] = {
@@ -172,11 +170,11 @@ def main() -> None:
     }
     started, rows = time.monotonic(), []
     for label, (names, weight, caption) in conditions.items():
-        made = generated(renderer, preset, names, asked.count, weight, caption, label)
+        made = generated(generator, preset, names, asked.count, weight, caption, label)
         answer[label] = shares(judge, made)
         rows.append(np.concatenate(list(made[2][:24]), axis=1))
     answer["images_per_second"] = round(asked.count * len(conditions) / (time.monotonic() - started), 2)
-    two = [generated(renderer, preset, FAMILIAR, 50, 0.4, full_caption, "seeds", root) for root in (0, 1)]
+    two = [generated(generator, preset, FAMILIAR, 50, 0.4, full_caption, "seeds", root) for root in (0, 1)]
     apart = np.abs(two[0][2].astype(int) - two[1][2]).mean(axis=(1, 2, 3))
     answer["seeds: smallest mean difference of two images, in 255"] = round(float(apart.min()), 2)
     answer["examples with a CLIP class probability of at most 0.3"] = low_scores()

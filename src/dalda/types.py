@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -31,57 +32,75 @@ class FewShotSplit:
     images: tuple[RealImage, ...]
 
 
-@dataclass(frozen=True)
-class ScaleDraw:
-    """An image prompt's weight lambda, and the mean it was drawn around, None where there is none."""
+class Capability(StrEnum):
+    """What a method may need of an image generator beside a prompt."""
 
-    ip_adapter_scale: float
-    mean: float | None
+    IMAGE_PROMPT = "image-prompt"
+    """An image prompt with an IP-Adapter scale of its own per image."""
+    INIT_IMAGE = "init-image"
+    """Image-to-image from the source image, with a strength of its own per image."""
+    CONCEPTS = "concepts"
+    """A learned concept, such as a textual inversion or a LoRA, per image."""
+    SECOND_IMAGE_PROMPT = "second-image-prompt"
+    EDIT = "edit"
+    """Editing of the source image by instruction."""
+
+
+_NOT_IN_ID = {"in_id": False}
+"""Of fields that are recorded with the image but decide no pixel."""
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """All that is needed to make one synthetic image, decided before any is made."""
+    """Everything about one synthetic image that its method decides, before any image is generated."""
 
-    source: Path
+    source: Path = field(metadata=_NOT_IN_ID)
+    """The source image: the real image that this one is generated from."""
     source_sha256: str
     label: str
-    repeat: int
-    method: str
-    model: str
-    prompt: str
-    negative_prompt: str
-    ip_adapter_scale: float
-    ip_adapter_scale_mean: float | None
-    source_clip_probability: float | None
-    guidance_scale: float
-    strength: float | None
-    steps: int
+    index: int
+    """Number of this image among those of its source, from 0."""
     seed: int
+    """Of the noise."""
+    prompt: str
+    guidance_scale: float
+    """Of classifier-free guidance."""
+    steps: int
+    """Denoising steps."""
+    negative_prompt: str = ""
+    method: str = "dalda"
+    generator: str = ""
+    """Digest of the generator's fingerprint; the plan fills it in."""
+    ip_adapter_scale: float = 0.0
+    """Scale of the image prompt; 0 is no image prompt."""
+    ip_adapter_scale_mean: float | None = field(default=None, metadata=_NOT_IN_ID)
+    source_clip_probability: float | None = field(default=None, metadata=_NOT_IN_ID)
+    strength: float | None = None
+    """Share of the steps that image-to-image runs from the source image; None starts from noise."""
+    concept: str | None = None
+    """Hash of a learned concept."""
+    soft_label: tuple[tuple[str, float], ...] = ()
+    """Classes with their shares, where the label is not one class alone."""
 
     @cached_property
     def id(self) -> str:
-        """A hash of what decides the pixels: not of paths, of batch size or of device."""
-        inputs = [
-            self.source_sha256,
-            self.label,
-            self.repeat,
-            self.method,
-            self.model,
-            self.prompt,
-            self.negative_prompt,
-            self.ip_adapter_scale,
-            self.guidance_scale,
-            self.strength,
-            self.steps,
-            self.seed,
-        ]
-        return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
+        """Hash of everything that decides the pixels: of no path, batch size or device.
+
+        Fields that have their defaults are left out, so that a new field changes no id.
+        """
+        values = self.__dict__
+        content = {name: values[name] for name, default in _ID_FIELDS if values[name] != default}
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
+
+
+_ID_FIELDS = sorted(
+    (item.name, item.default) for item in fields(GenerationRequest) if item.metadata.get("in_id", True)
+)
 
 
 @dataclass(frozen=True)
 class GenerationPlan:
-    """The requests of one synthetic set, in the order of the split and of the repeats."""
+    """The requests of one synthetic set, in the order of the split and of the indices."""
 
     requests: tuple[GenerationRequest, ...]
 
@@ -94,7 +113,7 @@ class SyntheticImage:
     label: str
     source: Path
     source_sha256: str
-    repeat: int
+    index: int
     request_id: str
     prompt: str
     ip_adapter_scale: float

@@ -62,7 +62,7 @@ def test_unreadable_files_are_a_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="UTF-8"):
         read_captions(tmp_path / "latin.json", ["x"])
     for missing in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(UserError, match="cannot be read|is a folder"):
+        with pytest.raises(UserError, match=r"cannot be read|is a folder"):
             read_captions(missing, ["x"])
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_book_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_a_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file. is there already"):
+    with pytest.raises(UserError, match=r"file. is there already"):
         write_captions_file(tmp_path / "file" / "captions.json", {"pug": ["a pug"]}, {})
 
 

@@ -11,7 +11,9 @@ from PIL import Image
 from tests.generation.tiny import save_tiny
 
 from dalda.generation.backends.attention import install, remove
-from dalda.generation.backends.stable_diffusion import Renderer
+from dalda.generation.backends.base import GeneratorSpec
+from dalda.generation.backends.diffusion import DiffusionGenerator
+from dalda.generation.backends.stable_diffusion import load_stable_diffusion
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
 
@@ -23,16 +25,14 @@ def request_of(number: int, ip_adapter_scale: float, source: str | None = None) 
         source=Path("a.png"),
         source_sha256=source or f"source{number}",
         label="car",
-        repeat=0,
+        index=0,
         method="dalda",
-        model="tiny",
+        generator="tiny",
         prompt=f"a photo of a {['red', 'green', 'white'][number % 3]} car",
         negative_prompt="low quality",
         ip_adapter_scale=ip_adapter_scale,
-        ip_adapter_scale_mean=None,
         source_clip_probability=None,
         guidance_scale=GUIDANCE,
-        strength=None,
         steps=STEPS,
         seed=100 + number,
     )
@@ -55,23 +55,21 @@ def preset_of(folder: Path, kind: str = "plain", *, xl: bool = False) -> Preset:
     )
 
 
+def load(preset: Preset, **execution: Any) -> DiffusionGenerator:
+    return load_stable_diffusion(GeneratorSpec(preset, **execution))
+
+
 def latents_of(
-    renderer: Renderer, requests: list[GenerationRequest], sources: list[Image.Image]
+    generator: DiffusionGenerator, requests: list[GenerationRequest], sources: list[Image.Image]
 ) -> torch.Tensor:
     """The last latents of a batch, before decoding rounds them to bytes."""
-    kept: list[torch.Tensor] = []
-    decode = renderer._decode
+    with torch.no_grad():
+        return generator.denoise(generator._filled(requests), generator._filled(sources))[: len(requests)]
 
-    def keep(latents: torch.Tensor) -> list[Image.Image | None]:
-        kept.append(latents)
-        return decode(latents)
 
-    renderer._decode = keep  # type: ignore[method-assign]
-    try:
-        renderer.render(requests, sources)
-    finally:
-        del renderer.__dict__["_decode"]
-    return kept[0]
+def pipeline_of(generator: DiffusionGenerator) -> Any:
+    conditioner: Any = generator.conditioner
+    return conditioner.pipeline
 
 
 def stock_latents(
@@ -96,16 +94,19 @@ def stock_latents(
     return latents
 
 
-def stock_of(renderer: Renderer) -> dict[str, Any]:
+def stock_of(generator: DiffusionGenerator) -> dict[str, Any]:
     """The stock processors behind ours."""
-    return {name: processor.stock for name, processor in renderer.pipeline.unet.attn_processors.items()}
+    return {
+        name: processor.stock for name, processor in pipeline_of(generator).unet.attn_processors.items()
+    }
 
 
 @contextmanager
-def stock_model(renderer: Renderer) -> Iterator[Any]:
-    """The renderer's pipeline as diffusers has it."""
-    remove(renderer.pipeline.unet, stock_of(renderer))
+def stock_model(generator: DiffusionGenerator) -> Iterator[Any]:
+    """The generator's pipeline as diffusers has it."""
+    remove(pipeline_of(generator).unet, stock_of(generator))
+    pipeline_of(generator).scheduler = generator.scheduler
     try:
-        yield renderer.pipeline
+        yield pipeline_of(generator)
     finally:
-        install(renderer.pipeline.unet)
+        install(pipeline_of(generator).unet)

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from tests.generation.stock import request_of, source_of
 
 from dalda.device import is_out_of_memory
-from dalda.generation.batching import MOST, SPARE, automatic_batch_size, fitting, probed_batch_size
+from dalda.generation.batching import (
+    MAX_BATCH,
+    MEMORY_RESERVE,
+    automatic_batch_size,
+    fitting,
+    probed_batch_size,
+)
 
 GIGABYTE = 2**30
 
@@ -24,9 +30,9 @@ def test_as_many_as_fit(free: int, one: int, size: int) -> None:
 @given(st.integers(0, 2**38), st.integers(1, 2**34))
 def test_a_batch_always_fits_or_is_one(free: int, one: int) -> None:
     size = fitting(free, one)
-    assert 1 <= size <= MOST
+    assert 1 <= size <= MAX_BATCH
     assert size & (size - 1) == 0
-    assert size == 1 or size * one <= free * (1 - SPARE)
+    assert size == 1 or size * one <= free * (1 - MEMORY_RESERVE)
 
 
 def test_small_images_go_together_and_large_ones_alone_on_a_cpu() -> None:
@@ -43,12 +49,12 @@ def test_a_probe_that_runs_out_of_memory_says_one(monkeypatch: pytest.MonkeyPatc
     def full(requests: object, sources: object) -> None:
         raise error
 
-    renderer: Any = SimpleNamespace(device="cuda", size=512, render=full)
+    renderer: Any = SimpleNamespace(device="cuda", image_size=512, generate=full)
     error: Exception = torch.OutOfMemoryError("CUDA out of memory")
-    assert probed_batch_size(renderer, request_of(0, 0.5), lambda: source_of(0)) == 1
+    assert probed_batch_size(renderer, request_of(0, 0.5), source_of(0)) == 1
     error = RuntimeError("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes"):
-        probed_batch_size(renderer, request_of(0, 0.5), lambda: source_of(0))
+        probed_batch_size(renderer, request_of(0, 0.5), source_of(0))
 
 
 def test_running_out_of_memory_is_told_from_other_errors() -> None:

@@ -18,10 +18,10 @@ def test_png_keeps_every_value_and_equal_images_have_equal_hashes() -> None:
     one, other = (encode(image.copy(), FORMATS["png"]) for _ in range(2))
     assert Image.open(io.BytesIO(one.data)).tobytes() == image.tobytes()
     assert one == other
-    assert one.fault is None
+    assert one.invalid is None
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_what_is_sick_is_told(name: str) -> None:
-    assert encode(Image.new("RGB", (8, 8)), FORMATS[name]).fault == ONE_COLOUR
-    assert encode(None, FORMATS[name]).fault == NOT_A_NUMBER
+    assert encode(Image.new("RGB", (8, 8)), FORMATS[name]).invalid == ONE_COLOUR
+    assert encode(None, FORMATS[name]).invalid == NOT_A_NUMBER

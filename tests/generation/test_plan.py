@@ -1,102 +1,110 @@
-from collections.abc import Sequence
+"""Requests as a plan: their ids, and what is refused."""
+
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dalda.captions.caption_file import assign_captions
 from dalda.errors import UserError
-from dalda.generation.plan import Recipe, make_plan
-from dalda.methods.scale_policy import adaptive, fixed
-from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest, RealImage
+from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable, with_next_seed
+from dalda.models.presets import PRESETS
+from dalda.types import Capability, GenerationRequest
 
-RECIPE = Recipe("dalda", "doodle", "best, ", "bad", 2.0, 20, per_image=3, seed=0)
-CAPTIONS = {"car": ["a car", "a red car", "a fast car"], "tree": ["a tree", "an old tree"]}
-
-
-def split_of(examples: Sequence[RealImage]) -> FewShotSplit:
-    return FewShotSplit("folder", Path("data"), "train", 0, None, ("car", "tree"), tuple(examples))
-
-
-def examples_of(count: int) -> list[RealImage]:
-    return [RealImage(Path(f"data/{n}.png"), ["car", "tree"][n % 2], f"hash{n}") for n in range(count)]
-
-
-def plan_of(examples: Sequence[RealImage], recipe: Recipe = RECIPE) -> GenerationPlan:
-    scores = [0.1 if example.label == "tree" else 0.9 for example in examples]
-    return make_plan(split_of(examples), CAPTIONS, scores, adaptive(), assign_captions, recipe)
-
-
-@given(st.permutations(range(6)))
-def test_a_request_does_not_depend_on_the_order_of_the_examples(order: list[int]) -> None:
-    examples = examples_of(6)
-    usual = {request.id: request for request in plan_of(examples).requests}
-    shuffled = {request.id: request for request in plan_of([examples[n] for n in order]).requests}
-    assert shuffled == usual
-
-
-def test_more_copies_keep_the_first_ones_noise_and_weight() -> None:
-    few = plan_of(examples_of(2)).requests
-    many = plan_of(examples_of(2), replace(RECIPE, per_image=9)).requests
-    first = [request for request in many if request.repeat < 3]
-    assert [(request.seed, request.ip_adapter_scale) for request in few] == [
-        (request.seed, request.ip_adapter_scale) for request in first
-    ]
+REQUEST = GenerationRequest(
+    source=Path("a.png"),
+    source_sha256="hash",
+    label="car",
+    index=0,
+    seed=1,
+    prompt="a car",
+    guidance_scale=7.5,
+    steps=30,
+)
+OTHERS = {
+    "source_sha256": "other",
+    "label": "tree",
+    "index": 1,
+    "seed": 2,
+    "prompt": "a tree",
+    "guidance_scale": 3.0,
+    "steps": 20,
+    "negative_prompt": "bad",
+    "method": "text",
+    "generator": "other",
+    "ip_adapter_scale": 0.5,
+    "strength": 0.5,
+    "concept": "hash",
+    "soft_label": (("car", 0.8), ("tree", 0.2)),
+}
+RECORDED = {"source": Path("b.png"), "ip_adapter_scale_mean": 0.5, "source_clip_probability": 0.5}
 
 
-def test_paths_do_not_decide_pixels() -> None:
-    here = plan_of(examples_of(4)).requests
-    there = plan_of([replace(one, path=Path("/elsewhere") / one.path) for one in examples_of(4)]).requests
-    assert [request.id for request in here] == [request.id for request in there]
+def test_every_field_either_decides_the_id_or_is_recorded_alone() -> None:
+    assert OTHERS.keys() | RECORDED.keys() == GenerationRequest.__dataclass_fields__.keys()
 
 
-@pytest.mark.parametrize("name", ["seed", "ip_adapter_scale", "prompt", "steps", "guidance_scale", "model"])
-def test_every_input_is_in_the_id(name: str) -> None:
-    request: GenerationRequest = plan_of(examples_of(1)).requests[0]
-    other = {"prompt": "x", "model": "x"}.get(name, 7)
-    assert replace(request, **{name: other}).id != request.id  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_decides_pixels_is_in_the_id(name: str) -> None:
+    assert replace(REQUEST, **{name: OTHERS[name]}).id != REQUEST.id  # type: ignore[arg-type]
 
 
-def test_seeds_differ_and_equal_images_get_their_own() -> None:
-    duplicates = [RealImage(Path("a.png"), "car", "same"), RealImage(Path("b.png"), "car", "same")]
-    requests = plan_of([*duplicates, *examples_of(2)]).requests
-    assert (
-        len({request.seed for request in requests})
-        == len(requests)
-        == len({request.id for request in requests})
-    )
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_decides_no_pixel_is_not_in_the_id(name: str) -> None:
+    assert replace(REQUEST, **{name: RECORDED[name]}).id == REQUEST.id  # type: ignore[arg-type]
 
 
-def test_weights_follow_the_scores() -> None:
-    for request in plan_of(examples_of(6)).requests:
-        low, high = (0.7, 0.9) if request.label == "tree" else (0.1, 0.4 + 0.1 * 3**0.5)
-        assert low <= request.ip_adapter_scale <= high
-        assert request.ip_adapter_scale_mean is not None
+def test_the_id_is_pinned_so_that_new_fields_change_none() -> None:
+    assert REQUEST.id == "f7bc38046badc93af39a"
 
 
-def test_prompts_carry_the_prefix_and_spend_captions_without_replacement() -> None:
-    requests = list(plan_of(examples_of(1)).requests)
-    assert sorted(request.prompt for request in requests) == sorted(
-        "best, " + text for text in CAPTIONS["car"]
-    )
-    assert {request.negative_prompt for request in requests} == {"bad"}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"adapter_file": "other.bin"},
+        {"scheduler": "unipc"},
+        {"vae": "other"},
+        {"lora": "other"},
+        {"lora_scale": 0.5},
+        {"steps": 7},
+        {"guidance_scale": 2.0},
+        {"guidance_interval": (0.2, 0.8)},
+        {"size": 256},
+        {"noise_schedule": None},
+    ],
+)
+def test_whatever_decides_pixels_is_in_the_fingerprint(change: dict[str, object]) -> None:
+    preset = PRESETS["sd15"]
+    other = replace(preset, **change)  # type: ignore[arg-type]
+    assert generator_fingerprint(other, {}) != generator_fingerprint(preset, {})
 
 
-def test_shots_are_counted_per_class() -> None:
-    seen: list[int] = []
-
-    def draw(score: float | None, shots: int, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-        seen.append(shots)
-        return fixed(0.5)(score, shots, rng)
-
-    examples = [*examples_of(2), RealImage(Path("x"), "car", "x")]
-    make_plan(split_of(examples), CAPTIONS, None, draw, assign_captions, replace(RECIPE, per_image=1))
-    assert seen == [2, 1, 2]
+def test_folders_are_in_the_fingerprint_by_content_and_captions_are_not() -> None:
+    here = replace(PRESETS["sd15"], model="here")
+    there = replace(here, model="there", clip="x", prompt_prefix="y", negative_prompt="z")
+    same = {"preset.model": "content 123"}
+    assert generator_fingerprint(here, same) == generator_fingerprint(there, same)
+    assert generator_fingerprint(here, same) != generator_fingerprint(here, {"preset.model": "content 456"})
 
 
-def test_a_class_without_captions_is_named() -> None:
-    with pytest.raises(UserError, match="'tree'"):
-        make_plan(split_of(examples_of(2)), {"car": ["a car"]}, None, fixed(0), assign_captions, RECIPE)
+def test_the_plan_names_the_generator() -> None:
+    (request,) = make_plan([REQUEST], "digest").requests
+    assert request == replace(REQUEST, generator="digest")
+
+
+@pytest.mark.parametrize("change", [{"strength": 0.0}, {"strength": 1.5}, {"ip_adapter_scale": -1.0}])
+def test_a_request_that_cannot_be_is_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        make_plan([replace(REQUEST, **change)], "digest")  # type: ignore[arg-type]
+
+
+def test_a_generator_that_lacks_what_a_method_needs_is_refused() -> None:
+    needs = frozenset({Capability.IMAGE_PROMPT, Capability.CONCEPTS})
+    with pytest.raises(UserError, match="x needs concepts and image-prompt, which the model 'y'"):
+        refuse_incapable("x", needs, "y", frozenset({Capability.EDIT}))
+    refuse_incapable("x", needs, "y", needs | {Capability.EDIT})
+
+
+def test_the_next_seed_changes_nothing_else() -> None:
+    other = with_next_seed(REQUEST)
+    assert other.seed != REQUEST.seed
+    assert replace(other, seed=REQUEST.seed) == REQUEST

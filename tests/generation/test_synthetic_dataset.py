@@ -1,14 +1,18 @@
 import errno
 import json
+import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from dalda.errors import UserError
+from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
 from dalda.generation.synthetic_dataset import (
     METADATA,
@@ -17,7 +21,6 @@ from dalda.generation.synthetic_dataset import (
     Dropped,
     Finished,
     SyntheticDataset,
-    folder_name,
     read_settings,
 )
 from dalda.storage import jsonl as lines
@@ -32,16 +35,14 @@ def request_of(number: int, label: str = "car") -> GenerationRequest:
         source=Path("a.png"),
         source_sha256="hash",
         label=label,
-        repeat=number,
+        index=number,
         method="dalda",
-        model="doodle",
+        generator="doodle",
         prompt="a car",
         negative_prompt="",
         ip_adapter_scale=0.5,
-        ip_adapter_scale_mean=None,
         source_clip_probability=0.25,
         guidance_scale=2.0,
-        strength=None,
         steps=20,
         seed=number,
     )
@@ -75,7 +76,7 @@ def test_a_torn_last_line_is_dropped_and_its_request_done_again(tmp_path: Path, 
     assert again.finished() == {request_of(0).id}
     with again.held():
         again.add([finished(1)])
-    assert [json.loads(line)["repeat"] for line in metadata.read_text().splitlines()] == [0, 1]
+    assert [json.loads(line)["index"] for line in metadata.read_text().splitlines()] == [0, 1]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
         ("negative_prompt", '"\\udfff"'),
         ("label", "null"),
         ("label", "7"),
-        ("repeat", "0.5"),
+        ("index", "0.5"),
         ("source", "[]"),
     ],
 )
@@ -138,7 +139,7 @@ def test_settle_orders_by_the_plan_and_keeps_one_line_a_request(tmp_path: Path) 
     for number in (2, 0, 1, 0):
         store.add([finished(number)])
     store.settle([request_of(number) for number in range(3)])
-    assert [line["repeat"] for line in store.lines()] == [0, 1, 2]
+    assert [line["index"] for line in store.lines()] == [0, 1, 2]
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> Non
     """The first ones may have been the mistake that ended the run before its first image."""
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held():
-        store.remember(batch_size=4)
+        store.remember("execution", {"batch_size": 4})
     fixed = {"seed": 1, "model": "doodle"}
     SyntheticDataset.open(tmp_path / "out", fixed)
     assert read_settings(tmp_path / "out") == fixed
@@ -227,10 +228,10 @@ def test_of_two_lines_of_a_request_the_last_counts(tmp_path: Path) -> None:
     """As after a lost image was made again, and a stop before the lines were put in order."""
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     for fault in ("of one colour", None, "not a number"):
-        store.add([replace(finished(0), rendered_again=fault), finished(1)])
+        store.add([replace(finished(0), retried_for=fault), finished(1)])
     store.add([], [Dropped(request_of(2), "not a number", 6)] * 2)
     assert [sample.request_id for sample in store.samples()] == [request_of(0).id, request_of(1).id]
-    again, dropped = store.faults()
+    again, dropped = store.reasons()
     assert (dict(again), dict(dropped)) == ({"not a number": 1}, {"not a number": 1})
 
 
@@ -304,25 +305,94 @@ def test_a_folder_that_takes_no_files_is_known_before_any_work(tmp_path: Path) -
         raise AssertionError("no work is to begin")
 
 
-def test_what_is_remembered_of_the_rendering_may_change(tmp_path: Path) -> None:
-    settings = {**SETTINGS_USED, "rendering": {"batch_size": "auto"}}
+def test_the_execution_may_change(tmp_path: Path) -> None:
+    settings = {**SETTINGS_USED, "execution": {"batch_size": "auto"}}
     store = SyntheticDataset.open(tmp_path / "out", settings)
-    store.remember(batch_size=8, device="cpu")
-    assert store.rendering() == {"batch_size": 8, "device": "cpu"}
-    assert SyntheticDataset.open(tmp_path / "out", settings).rendering()["batch_size"] == 8
+    store.remember("execution", {"batch_size": 8, "device": "cpu"})
+    assert store.execution() == {"batch_size": 8, "device": "cpu"}
+    assert SyntheticDataset.open(tmp_path / "out", settings).execution()["batch_size"] == 8
     assert read_settings(store.folder)["model"] == "doodle"
 
 
-@pytest.mark.parametrize("rendering", [None, "x", [1]])
-def test_a_strange_account_of_the_rendering_does_no_harm(tmp_path: Path, rendering: object) -> None:
-    store = SyntheticDataset.open(tmp_path / "out", {"rendering": rendering})
-    assert store.rendering() == {}
+@pytest.mark.parametrize("execution", [None, "x", [1]])
+def test_a_damaged_execution_section_does_no_harm(tmp_path: Path, execution: object) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", {"execution": execution})
+    assert store.execution() == {}
 
 
 def test_what_was_wrong_is_counted(tmp_path: Path) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
-    store.add([finished(0), replace(finished(1), rendered_again="of one colour", seed=5)])
+    store.add([finished(0), replace(finished(1), retried_for="of one colour", seed=5)])
     store.add([], [Dropped(request_of(2), "not a number", 6)])
-    again, dropped = store.faults()
+    again, dropped = store.reasons()
     assert (dict(again), dict(dropped)) == ({"of one colour": 1}, {"not a number": 1})
     assert [line["seed"] for line in (*store.lines(), *store.dropped())] == [0, 5, 6]
+
+
+def images(folder: Path) -> list[Path]:
+    return sorted(folder.glob("out/train/car/*.png"))
+
+
+@pytest.mark.parametrize("touched", [True, False])
+@pytest.mark.parametrize("how", ["emptied", "swapped", "edited"])
+def test_an_image_that_changed_is_refused(tmp_path: Path, how: str, touched: bool) -> None:
+    """When the set is used, and when it is resumed, even if only its time tells."""
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(number) for number in range(3)])
+    first, second = images(tmp_path)[:2]
+    before = first.stat()
+    other = {"emptied": b"", "swapped": second.read_bytes(), "edited": first.read_bytes()[:-1] + b"x"}
+    first.write_bytes(other[how])
+    if not touched:
+        os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(UserError, match=r"1 of 3 images are no longer .* such as '.*png'; restore"):
+        store.samples()
+    if touched:
+        os.utime(first, ns=(before.st_atime_ns, (store.folder / TRAIN / METADATA).stat().st_mtime_ns + 1))
+        with pytest.raises(UserError, match="are no longer those that were generated"):
+            store.missing([request_of(number) for number in range(3)])
+
+
+def test_images_that_are_missing_of_the_plan_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    store.remember("extent", {"planned": 54})
+    store.add([finished(number) for number in range(6)], [Dropped(request_of(9), "not a number", 6)])
+    assert len(store.samples()) == 6
+    assert "holds 6 of 54 planned images (1 were dropped)" in capsys.readouterr().err
+    store.remember("extent", {"planned": 7})
+    store.samples()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_last_line_without_its_newline_counts(tmp_path: Path) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(0), finished(1)])
+    metadata = tmp_path / "out" / TRAIN / METADATA
+    whole = metadata.read_bytes()
+    metadata.write_bytes(whole.rstrip(b"\n"))
+    assert len(store.samples()) == 2
+    with store.held():
+        assert metadata.read_bytes() == whole
+
+
+@pytest.mark.parametrize("label", ["test tube", "dev", "eval", "valid-stamp", "Test", "my.val_set"])
+def test_loaders_read_one_split_whatever_the_classes_are_called(tmp_path: Path, label: str) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished(0, label), finished(1, "zebra")])
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "out"), cache_dir=str(tmp_path / "c")
+    )
+    assert {name: sorted(part["label"]) for name, part in loaded.items()} == {
+        "train": sorted([label, "zebra"])
+    }
+
+
+def test_class_folders_stay_apart_on_every_disk() -> None:
+    names = ["Dog", "dog", "con", "aux", "nul", "COM1", "lpt1.x", "cafe\u0301", "caf\u00e9"]
+    folders = [folder_name(name) for name in names]
+    assert len({unicodedata.normalize("NFC", folder).casefold() for folder in folders}) == len(names)
+    assert not {"con", "aux", "nul", "com1", "lpt1"} & {
+        folder.partition(".")[0].casefold() for folder in folders
+    }

@@ -20,7 +20,7 @@ from PIL import Image
 # --- The adapter: every name of the package that the fixtures need. ---------------------------------
 from dalda import AugmentConfig, TrainConfig, augment, load_dataset, sample_few_shot, train
 from dalda.methods.scale_policy import policy_named
-from dalda.workflows.augment import decide
+from dalda.workflows.augment import plan_augment
 from dalda.workflows.synthetic_sets import synthetic_set
 
 WORLD = "doodles"
@@ -50,14 +50,14 @@ def planned(out: Path, scores: Sequence[float] | None = None, **settings: Any) -
         {
             "label": request.label,
             "source": request.source_sha256,
-            "repeat": request.repeat,
+            "repeat": request.index,
             "prompt": request.prompt,
             "scale": request.ip_adapter_scale,
             "mean": request.ip_adapter_scale_mean,
             "score": request.source_clip_probability,
             "noise": request.seed,
         }
-        for request in decide(config, scores).plan.requests
+        for request in plan_augment(config, scores).plan.requests
     ]
 
 
@@ -71,7 +71,7 @@ def planned_as(kind: str, out: Path, scores: Sequence[float]) -> list[dict[str, 
 def drawn_scale(kind: str, score: float, shots: int, seed: int) -> tuple[float, float | None]:
     """One scale and the mean it was drawn around; KIND is `truncated` or `clipped`."""
     weight = policy_named("adaptive", kind)(score, shots, np.random.default_rng(seed))
-    return weight.ip_adapter_scale, weight.mean
+    return weight.ip_adapter_scale, weight.ip_adapter_scale_mean
 
 
 def generate(out: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import huggingface_hub.constants as constants
 import pytest
-from tests.generation.stock import preset_of, request_of, source_of
+from tests.generation.stock import load, preset_of, request_of, source_of
 
 from dalda.errors import UserError
-from dalda.generation.backends.stable_diffusion import load_renderer
 from dalda.models import hub
 from dalda.models.hub import Place, place_of
 from dalda.models.presets import preset_named, with_adapter
@@ -53,8 +52,8 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
     put(cache, "somebody/tiny", "v2", Path(preset.model))
     put(cache, "somebody/adapter", "main", Path(preset.adapter))
     cached = replace(preset, model="somebody/tiny@v2", adapter="somebody/adapter")
-    (one,) = load_renderer(cached).render([request_of(0, 0.5)], [source_of(0)])
-    (other,) = load_renderer(preset).render([request_of(0, 0.5)], [source_of(0)])
+    (one,) = load(cached).generate([request_of(0, 0.5)], [source_of(0)])
+    (other,) = load(preset).generate([request_of(0, 0.5)], [source_of(0)])
     assert one is not None
     assert one == other
 
@@ -62,17 +61,17 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
 def test_a_model_that_is_nowhere_is_reported_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match="Hub cannot be reached") as refused:
-        load_renderer(replace(preset_named("sd15"), vae=None, model="somebody/model@v2"))
+        load(replace(preset_named("sd15"), vae=None, model="somebody/model@v2"))
     sentence = str(refused.value)
     assert "hf download somebody/model --revision v2 --local-dir FOLDER" in sentence
     assert "--model FOLDER" in sentence
     assert "\n" not in sentence
     with pytest.raises(UserError, match="--vae FOLDER"):
-        load_renderer(preset_named("sd14"))
+        load(preset_named("sd14"))
     with pytest.raises(UserError, match="--model-option clip=FOLDER"):
         load_scorer("somebody/clip", "cpu")
     with pytest.raises(UserError, match="neither a folder nor a Hub id; fix --model"):
-        load_renderer(replace(preset_named("doodle"), model="no such folder"))
+        load(replace(preset_named("doodle"), model="no such folder"))
     assert time.monotonic() - started < 10
 
 
@@ -82,7 +81,7 @@ def test_what_cannot_be_read_in_the_cache_is_not_asked_for_again(cache: Path, tm
     config = Path(preset.model) / "unet/config.json"
     config.write_text(config.read_text().replace('"norm_num_groups": 8', '"norm_num_groups": 7'))
     with pytest.raises(UserError, match=r"cannot be loaded .*--model"):
-        load_renderer(replace(preset, model="somebody/tiny"))
+        load(replace(preset, model="somebody/tiny"))
 
 
 def test_a_part_of_an_adapters_repository_is_enough(cache: Path, tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_a_part_of_an_adapters_repository_is_enough(cache: Path, tmp_path: Path)
     folder = Path(preset.adapter)
     (folder / "models").rename(folder / "xl_models")
     put(cache, "somebody/adapter", "main", folder)
-    load_renderer(with_adapter(preset, "somebody/adapter:xl_models/tiny.safetensors"))
+    load(with_adapter(preset, "somebody/adapter:xl_models/tiny.safetensors"))
 
 
 @pytest.fixture
@@ -139,7 +138,7 @@ def test_what_the_hub_says_is_one_sentence(
 ) -> None:
     answers.append((status, error))
     with pytest.raises(UserError, match=sentence) as refused:
-        load_renderer(replace(preset_named("doodle"), model="somebody/model@v2"))
+        load(replace(preset_named("doodle"), model="somebody/model@v2"))
     assert "\n" not in str(refused.value)
 
 
@@ -150,5 +149,5 @@ def test_a_hub_that_hangs_is_given_up_soon(
     monkeypatch.setattr(hub, "PATIENCE", 0.3)
     started = time.monotonic()
     with pytest.raises(UserError, match="Hub cannot be reached"):
-        load_renderer(replace(preset_named("doodle"), model="somebody/model"))
+        load(replace(preset_named("doodle"), model="somebody/model"))
     assert time.monotonic() - started < 5

@@ -117,7 +117,7 @@ RECORD = {
     "label": "cat",
     "source": "a.png",
     "source_sha256": "b" * 64,
-    "repeat": 0,
+    "index": 0,
     "prompt": "a photo of a cat, größe",
     "ip_adapter_scale": 0.5,
     "source_clip_probability": None,
@@ -150,7 +150,7 @@ def damaged(data: bytes, random: Random) -> bytes:
 def test_damaged_files_give_one_sentence_or_a_value(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     path = tmp_path / "file"
-    records = [json.dumps({**RECORD, "repeat": number}, ensure_ascii=False) for number in range(3)]
+    records = [json.dumps({**RECORD, "index": number}, ensure_ascii=False) for number in range(3)]
     lines = "".join(record + "\n" for record in records)
     table = 'label,accuracy\ncat,0.5\n"a, b",0.25\n'
     readers: list[tuple[str, Callable[[], object]]] = [

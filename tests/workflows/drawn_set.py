@@ -11,8 +11,9 @@ from PIL import Image
 from dalda.captions.templates import article
 from dalda.doodles.draw import draw, random_doodle
 from dalda.doodles.vocabulary import CLASSES
+from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
-from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset, folder_name
+from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
 from dalda.methods.scale_policy import adaptive
 from dalda.seeding import generator_of
 from dalda.types import GenerationRequest
@@ -33,7 +34,7 @@ SETTINGS = {
         "prompt_prefix": "",
         "steps": 12,
     },
-    "rendering": {"batch_size": "auto", "device": "cpu"},
+    "execution": {"batch_size": "auto", "device": "cpu"},
     "versions": {"dalda": "0.1.0"},
 }
 BATCH = 100
@@ -105,16 +106,15 @@ def _made(
         source=source,
         source_sha256=sha256,
         label=label,
-        repeat=repeat,
+        index=repeat,
         method="dalda",
-        model="doodle",
+        generator="doodle",
         prompt=f"a photo of {article(words)} {words} {label}",
         negative_prompt="",
         ip_adapter_scale=weight.ip_adapter_scale,
-        ip_adapter_scale_mean=weight.mean,
+        ip_adapter_scale_mean=weight.ip_adapter_scale_mean,
         source_clip_probability=score,
         guidance_scale=3.0,
-        strength=None,
         steps=12,
         seed=place * 10_000 + number * 100 + repeat,
     )

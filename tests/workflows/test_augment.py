@@ -1,6 +1,6 @@
 """How many images are rendered together, from one run to the next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 
 from dalda.config import AugmentConfig
-from dalda.generation.plan import Recipe, make_plan
+from dalda.errors import UserError
+from dalda.generation.executors.local import seconds_per_image
+from dalda.generation.plan import make_plan
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.methods.base import Common, Prepared, method_named
 from dalda.models.presets import preset_named
-from dalda.types import FewShotSplit, GenerationRequest, RealImage, ScaleDraw
-from dalda.workflows.augment import AugmentPlan, _pace, generate_plan
+from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
+from dalda.workflows.augment import AugmentPlan, GeneratorLoader, generate_plan
 from dalda.workflows.reports import AugmentReport
 
 COUNT = 11
@@ -25,17 +28,27 @@ COUNT = 11
 
 @dataclass
 class Noise:
-    """Stands where a loaded model does."""
+    """A generator without a model."""
 
     device: str = "cpu"
-    size: int = 8
-    dtype: str = "fp32"
-    padded_to: int = 0
+    image_size: int = 8
+    size: int = 0
     calls: list[int] = field(default_factory=list)
-    made_with: dict[str, Any] = field(default_factory=dict)
+    capabilities: frozenset[Capability] = frozenset()
+    fingerprint: Mapping[str, object] = field(default_factory=dict)
 
-    def render(
-        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
+    @property
+    def execution(self) -> Mapping[str, object]:
+        return {"device": self.device, "dtype": "fp32"}
+
+    def choose_batch_size(self, request: GenerationRequest, image: Image.Image) -> int:
+        return 32
+
+    def expect_batches_of(self, size: int) -> None:
+        self.size = size
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
     ) -> list[Image.Image | None]:
         self.calls.append(len(requests))
         return [
@@ -46,31 +59,29 @@ class Noise:
 
 @pytest.fixture
 def decided(tmp_path: Path) -> AugmentPlan:
-    examples = []
+    images = []
     for number in range(COUNT):
         path = tmp_path / f"{number}.png"
         Image.effect_noise((8, 8), 80).save(path)
-        examples.append(RealImage(path, "car", f"hash{number}"))
-    split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car",), tuple(examples))
+        images.append(RealImage(path, "car", f"hash{number}"))
+    split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car",), tuple(images))
     captions = {"car": ["a car"]}
-    plan = make_plan(
-        split,
-        captions,
-        None,
-        lambda score, shots, rng: ScaleDraw(0.5, None),
-        lambda texts, count, rng: [texts[0]] * count,
-        Recipe("dalda", "doodle", "", "", 2.0, 20, per_image=1, seed=0),
-    )
-    return AugmentPlan(split, preset_named("doodle"), captions, plan)
+    method = method_named("text")
+    prepared = Prepared(Common("text", "digest", 1, "", "", 2.0, 20), None)
+    plan = make_plan(method.requests(split, captions, prepared, 0), "digest")
+    return AugmentPlan(split, preset_named("doodle"), captions, plan, method, loader_of(Noise()))
+
+
+def loader_of(model: Noise) -> GeneratorLoader:
+    return GeneratorLoader(lambda: model)
 
 
 def generated(
     decided: AugmentPlan, out: Path, model: Noise, batch_size: int | None = None
 ) -> AugmentReport:
     config = AugmentConfig(dataset="folder", out=out, batch_size=batch_size)
-    store = SyntheticDataset.open(out, {"rendering": {"batch_size": batch_size or "auto"}})
-    renderer: Any = model
-    return generate_plan(config, decided, store, renderer)
+    dataset = SyntheticDataset.open(out, {"execution": {"batch_size": batch_size or "auto"}})
+    return generate_plan(config, decided, dataset, loader_of(model))
 
 
 def lose(out: Path, count: int) -> None:
@@ -82,11 +93,11 @@ def test_the_size_that_was_chosen_is_kept_for_the_next_run(decided: AugmentPlan,
     out, first, again = tmp_path / "out", Noise(), Noise()
     assert generated(decided, out, first, batch_size=4).batch_size == 4
     assert first.calls == [4, 4, 3]
-    assert SyntheticDataset.existing(out).rendering() == {"batch_size": 4, "device": "cpu", "dtype": "fp32"}
+    assert SyntheticDataset.existing(out).execution() == {"batch_size": 4, "device": "cpu", "dtype": "fp32"}
     lose(out, COUNT)
     assert generated(decided, out, again).batch_size == 4
     assert again.calls == [4, 4, 3]
-    assert again.padded_to == 4
+    assert again.size == 4
 
 
 def test_another_device_chooses_anew(decided: AugmentPlan, tmp_path: Path) -> None:
@@ -137,25 +148,25 @@ def test_prompts_are_counted_once_the_model_is_there(
     """Before it was loaded for the first time, a model of the Hub has no tokenizer on this disk."""
     there: list[Noise] = []
 
-    def load(*arguments: object) -> Noise:
+    def load() -> Noise:
         there.append(Noise())
         return there[0]
 
-    monkeypatch.setattr("dalda.workflows.augment._loaded", load)
     monkeypatch.setattr(
         "dalda.workflows.augment.token_counter", lambda preset: (lambda text: 78) if there else None
     )
     store = SyntheticDataset.open(tmp_path / "out", {})
-    generate_plan(AugmentConfig(dataset="folder", out=tmp_path / "out"), decided, store)
+    config = AugmentConfig(dataset="folder", out=tmp_path / "out")
+    generate_plan(config, decided, store, GeneratorLoader(load))
     assert "1 prompts are longer than 77 tokens" in capsys.readouterr().err
 
 
 def test_the_records_name_device_and_batch_size(decided: AugmentPlan, tmp_path: Path) -> None:
     """Runs that differ in these alone go on with the same set."""
     out = tmp_path / "out"
-    generated(decided, out, Noise(made_with={"device": "cuda"}), batch_size=4)
+    generated(decided, out, Noise(device="cuda"), batch_size=4)
     lose(out, COUNT)
-    generated(decided, out, Noise(made_with={"device": "cpu"}), batch_size=3)
+    generated(decided, out, Noise(device="cpu"), batch_size=3)
     lines = list(SyntheticDataset.existing(out).lines())
     assert {(line["device"], line["batch_size"]) for line in lines} == {("cpu", 3)}
     assert len(lines) == COUNT
@@ -164,15 +175,16 @@ def test_the_records_name_device_and_batch_size(decided: AugmentPlan, tmp_path: 
 def test_a_dry_run_takes_half_a_batch_where_the_whole_does_not_fit(decided: AugmentPlan) -> None:
     calls: list[int] = []
 
-    def render_up_to(most: int) -> Any:
-        def render(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> list[None]:
+    def generator_up_to(most: int) -> Any:
+        def generate(requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> list[None]:
             calls.append(len(requests))
             if len(requests) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return [None] * len(requests)
 
-        return SimpleNamespace(render=render)
+        return SimpleNamespace(generate=generate)
 
-    assert _pace(render_up_to(3), decided.plan.requests[:8]) is not None
+    assert seconds_per_image(generator_up_to(3), decided.plan.requests, 8) > 0
     assert calls == [8, 4, 2]
-    assert _pace(render_up_to(0), decided.plan.requests[:2]) is None
+    with pytest.raises(UserError, match="memory for a single image"):
+        seconds_per_image(generator_up_to(0), decided.plan.requests, 2)

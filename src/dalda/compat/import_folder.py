@@ -14,7 +14,7 @@ from dalda.config import ImportConfig
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
-from dalda.generation.image_encoding import FORMATS, REPEATED, Encoded, encode
+from dalda.generation.image_encoding import FORMATS, REPEATED, EncodedImage, encode
 from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, preset_named
@@ -56,7 +56,7 @@ def import_original(config: ImportConfig) -> ImportReport:
     ]
     store = SyntheticDataset.open(config.out, _settings(config, preset, found))
     skipped = _copy(found, store, config.on_bad_image)
-    _, reasons = store.faults()
+    _, reasons = store.reasons()
     return ImportReport(
         out=config.out,
         images=len(found),
@@ -106,16 +106,15 @@ def _request(row: Row, source: RealImage, model: str, preset: Preset) -> Generat
         source=source.path,
         source_sha256=source.sha256,
         label=source.label,
-        repeat=row.repeat,
+        index=row.repeat,
         method=METHOD,
-        model=model,
+        generator=model,
         prompt=row.prompt,
         negative_prompt=preset.negative_prompt,
         ip_adapter_scale=row.ip_adapter_scale,
         ip_adapter_scale_mean=row.mean,
         source_clip_probability=row.source_clip_probability,
         guidance_scale=preset.guidance_scale,
-        strength=None,
         steps=preset.steps,
         # Nobody knows the seed, and none is recorded; the index tells two sources of equal bytes apart.
         seed=row.index,
@@ -163,7 +162,7 @@ def _copy(found: Sequence[Found], store: SyntheticDataset, on_bad_image: str) ->
     return tuple(skipped)
 
 
-def _read(one: Found) -> Encoded | UserError:
+def _read(one: Found) -> EncodedImage | UserError:
     try:
         return encode(open_image(one.path), FORMATS["png"])
     except UserError as error:
@@ -171,7 +170,7 @@ def _read(one: Found) -> Encoded | UserError:
 
 
 def _judged(
-    some: Sequence[Found], read: Mapping[Path, Encoded | UserError], seen: set[str]
+    some: Sequence[Found], read: Mapping[Path, EncodedImage | UserError], seen: set[str]
 ) -> tuple[list[Finished], list[Dropped]]:
     """What is kept and what is not; broken images are in neither."""
     finished, dropped = [], []
@@ -179,7 +178,7 @@ def _judged(
         image = read[one.path]
         if isinstance(image, UserError):
             continue
-        fault = image.fault or (REPEATED if image.sha256 in seen else None)
+        fault = image.invalid or (REPEATED if image.sha256 in seen else None)
         if fault is None:
             seen.add(image.sha256)
             finished.append(Finished(one.request, image, seed=None))

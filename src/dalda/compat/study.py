@@ -9,7 +9,8 @@ from dalda.compat.prompt_table import TABLE, images_in, prompt_table, read_table
 from dalda.compat.results import COLUMNS, read_rows, tables_in, write_results
 from dalda.config.experiment import Study
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
+from dalda.generation.folder_names import folder_name
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.storage import make_folder, write
 from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.protocols import Curves, StudyProtocol
@@ -137,7 +138,7 @@ def read_images(folder: Path, split: FewShotSplit, per_image: int) -> dict[int, 
                 label=source.label,
                 source=source.path,
                 source_sha256=source.sha256,
-                repeat=row.repeat,
+                index=row.repeat,
                 request_id=f"aug-{row.index}-{row.repeat}",
                 prompt=row.prompt,
                 ip_adapter_scale=row.ip_adapter_scale,

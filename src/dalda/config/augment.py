@@ -20,8 +20,14 @@ class AugmentConfig(DataConfig):
     """A preset (docs/models.md), a diffusers folder or a Hub id."""
     adapter: str | None = Content(None, within="preset")
     """An IP-Adapter folder or Hub id in place of the preset's; `:file` chooses one file of it."""
-    method: Literal["dalda"] = Content("dalda")
-    """The augmentation method."""
+    method: str = Content("dalda")
+    """The augmentation method: dalda, text, image-variation, real-guidance (docs/methods.md)."""
+    method_option: dict[str, Any] = Content(default_factory=dict)
+    """An option of the method, such as strength=0.3 of real-guidance; repeat it for more."""
+    shots: Annotated[int | None, NoneWord("all")] = Content(None, ge=1, extent=True)
+    """Real images per class; all (None in Python) is no limit."""
+    seed: int = Content(0, ge=0, extent=True)
+    """The seed of all randomness."""
     captions: Path | None = Content(None, within="captions")
     """A caption file; without one, captions come from templates."""
     ip_adapter_scale: str = Content("adaptive")
@@ -53,6 +59,8 @@ class AugmentConfig(DataConfig):
     """Compiles the model's blocks before the first image."""
     batch_size: Annotated[int | None, NoneWord("auto")] = Execution(None, ge=1)
     """Images generated together; auto (None in Python) takes what the memory holds."""
+    retry_dropped: bool = Execution(False)
+    """Tries images again that were dropped earlier, with more seeds."""
     format: Literal["png", "webp", "jpeg"] = Content("png")
     """The image format: png is lossless, the others are smaller."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")

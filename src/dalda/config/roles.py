@@ -101,9 +101,9 @@ def _defaults(config: object, extents: bool) -> Iterator[tuple[str, Any]]:
         raise TypeError(f"{model.__name__} is no configuration")
 
 
-def defaults_of(config: object) -> dict[str, Any]:
+def defaults_of(config: object, *, extents: bool = True) -> dict[str, Any]:
     """The defaults of a configuration's (or its class's) content fields, as plain JSON values."""
-    return {name: plain(value) for name, value in _defaults(config, True) if value is not MISSING}
+    return {name: plain(value) for name, value in _defaults(config, extents) if value is not MISSING}
 
 
 def plain(value: object) -> Any:

@@ -1,6 +1,5 @@
-"""How many images are rendered together, and what to do when they do not fit into memory."""
+"""How many images are generated together, and what to do if they do not fit into memory."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,54 +10,55 @@ from dalda.device import free_memory, is_out_of_memory
 from dalda.types import GenerationRequest
 
 if TYPE_CHECKING:
-    from dalda.generation.backends.stable_diffusion import Renderer
+    from dalda.generation.backends.diffusion import DiffusionGenerator
 
-SMALL = 64
-"""Pixels a side: images up to this are rendered in large batches everywhere."""
-MOST = 32
+SMALL_SIDE = 64
+"""Pixels a side: images up to this are generated in large batches everywhere."""
+MAX_BATCH = 32
 """Images together; a GPU that is busy gains nothing from more."""
-SPARE = 0.2
-"""The share of free memory that is left free: other programs, and a fragmented heap."""
+MEMORY_RESERVE = 0.2
+"""Share of the free memory that stays free: for other programs and a fragmented heap."""
 
 
 def automatic_batch_size(size: int, device: str) -> int:
-    """Images rendered together, before anything is known of the memory.
+    """Batch size without a look at the memory.
 
-    Small ones in large batches; large ones singly on a CPU, which gains nothing from more of them.
+    Small images in large batches; large ones one by one on a CPU, which gains nothing from more of them.
     """
-    if size <= SMALL:
-        return MOST
+    if size <= SMALL_SIDE:
+        return MAX_BATCH
     return 8 if device.startswith("cuda") else 1
 
 
 def probed_batch_size(
-    renderer: "Renderer", request: GenerationRequest, open_source: Callable[[], Image.Image]
+    generator: "DiffusionGenerator", request: GenerationRequest, image: Image.Image
 ) -> int:
     """The same, on a GPU from its free memory and from what one image of two steps takes of it.
 
-    1 where not even that one fits: rendering may yet save memory, or says what to do.
+    1 if not even that one fits: generating may yet save memory, or says what to do.
     """
-    if not renderer.device.startswith("cuda"):
-        return automatic_batch_size(renderer.size, renderer.device)
+    device = generator.device
+    if not device.startswith("cuda"):
+        return automatic_batch_size(generator.image_size, device)
     torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(renderer.device)
-    before = torch.cuda.memory_allocated(renderer.device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     try:
-        # Not what `torch.compile` has made for whole batches: it would be made anew for a batch of one.
+        # Without `torch.compile`, which would compile once more for a batch of one.
         with torch.compiler.set_stance("force_eager"):
-            renderer.render([replace(request, steps=2)], [open_source()])
+            generator.generate([replace(request, steps=2)], [image])
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         free_memory()
         return 1
-    one = torch.cuda.max_memory_allocated(renderer.device) - before
+    per_image = torch.cuda.max_memory_allocated(device) - before
     torch.cuda.empty_cache()
-    free, _ = torch.cuda.mem_get_info(renderer.device)
-    return fitting(free, one)
+    free, _ = torch.cuda.mem_get_info(device)
+    return fitting(free, per_image)
 
 
-def fitting(free: int, one: int) -> int:
-    """The largest power of two of images, from 1 to MOST, that fit into `free` bytes at `one` each."""
-    room = int(free * (1 - SPARE)) // max(one, 1)
-    return max(1, min(MOST, 1 << max(room, 1).bit_length() - 1))
+def fitting(free: int, per_image: int) -> int:
+    """The largest power of two, from 1 to MAX_BATCH, of images that fit into `free` bytes."""
+    count = int(free * (1 - MEMORY_RESERVE)) // max(per_image, 1)
+    return max(1, min(MAX_BATCH, 1 << max(count, 1).bit_length() - 1))

@@ -1,4 +1,4 @@
-"""A rendered image as the bytes of a file, and whether it is a image at all."""
+"""A generated image as the bytes of a file, and whether it is valid."""
 
 import hashlib
 import io
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 BLANK = 2
-"""A image whose values all lie within this range is of one colour."""
+"""An image whose values all lie within this range is of one colour."""
 NOT_A_NUMBER = "not a number"
 ONE_COLOUR = "of one colour"
 REPEATED = "the same as another image"
@@ -33,28 +33,29 @@ FORMATS = {
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The file to be, and what is wrong with the image, if anything."""
+class EncodedImage:
+    """An image file's bytes."""
 
     data: bytes
     suffix: str
     sha256: str
-    """Of `data`: two samples with the same hash are one and the same image."""
-    fault: str | None
+    """Of `data`: two images with the same hash are one and the same."""
+    invalid: str | None = None
+    """Why the image is invalid; None for a valid one."""
 
 
-def encode(image: Image.Image | None, form: Format) -> Encoded:
-    """A image as a file's bytes; None stands for one with values that are not numbers."""
+def encode(image: Image.Image | None, form: Format) -> EncodedImage:
+    """An image as a file's bytes; None stands for one with values that are not numbers."""
     if image is None:
-        return Encoded(b"", form.suffix, "", NOT_A_NUMBER)
+        return EncodedImage(b"", form.suffix, "", NOT_A_NUMBER)
     stream = io.BytesIO()
     image.save(stream, form.pillow, **form.options)
     data = stream.getvalue()
-    fault = ONE_COLOUR if is_blank(image) else None
-    return Encoded(data, form.suffix, hashlib.sha256(data).hexdigest(), fault)
+    invalid = ONE_COLOUR if is_blank(image) else None
+    return EncodedImage(data, form.suffix, hashlib.sha256(data).hexdigest(), invalid)
 
 
 def is_blank(image: Image.Image) -> bool:
-    """Whether a image is of one colour, as broken models generate (black, or from NaN)."""
+    """Whether an image is of one colour, as broken models generate (black, or from NaN)."""
     ranges: Any = image.convert("RGB").getextrema()
     return all(high - low <= BLANK for low, high in ranges)

@@ -1,62 +1,56 @@
-"""The CLIP class probabilities that a folder was begun with: OUT/scores.json.
+"""CLIP class probabilities of the source images, as a folder was begun with: OUT/source_probabilities.json.
 
-They decide lambda, and with it the requests. Another device or number of threads moves a score by its last
-digit, so that a run that computed them anew would begin a second image beside each of the first.
+They decide IP-Adapter scales, and so requests. Another device or number of threads moves a probability by
+its last digit, and another class moves all of them: computed anew, they would begin a second image beside
+each of the first. So those of known images hold, and only new ones are added.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS
-from dalda.storage import write
+from dalda.storage import exists, read_json, write
 
-SCORES = "scores.json"
-Scores = Mapping[tuple[str, str], float]
+PROBABILITIES = "source_probabilities.json"
+Probabilities = Mapping[tuple[str, str], float]
 """By class and by the hash of the image's bytes."""
 
 
-def kept_scores(folder: Path, clip: str, classes: Sequence[str]) -> dict[tuple[str, str], float]:
-    """What the folder keeps of this CLIP's scores among these classes; nothing where it keeps others.
-
-    Raises UserError for a file that is damaged.
-    """
-    path = folder / SCORES
-    if not (folder / SETTINGS).exists():  # then it is no folder of ours
+def read_probabilities(folder: Path, clip: str) -> dict[tuple[str, str], float]:
+    """This CLIP's probabilities in the folder; empty if it holds none. Raises UserError if damaged."""
+    path = folder / PROBABILITIES
+    if not exists(folder / SETTINGS) or not exists(path):  # then it is no folder of ours, or has none
         return {}
+    recorded = read_json(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["clip"] != clip or found["classes"] != list(classes):
+        if recorded["clip"] != clip:
             return {}
         return {
             (label, sha256): _share(value)
-            for label, scores in found["scores"].items()
-            for sha256, value in scores.items()
+            for label, by_hash in recorded["probabilities"].items()
+            for sha256, value in by_hash.items()
         }
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise UserError(
-            f"the scores '{path}' are damaged; restore them, or choose another folder with -o"
-        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"'{path}' is damaged; restore it, or choose another folder with -o") from None
 
 
-def keep_scores(folder: Path, clip: str, classes: Sequence[str], scores: Scores) -> None:
-    """Writes the scores beside the settings, unless the folder keeps the same.
+def write_probabilities(folder: Path, clip: str, probabilities: Probabilities) -> None:
+    """Adds the probabilities that the folder lacks.
 
-    Raises UserError where it keeps others: another process began it meanwhile.
+    Raises UserError if it holds others for the same images: another process began it in the meantime.
     """
-    kept = kept_scores(folder, clip, classes)
-    if any(kept.get(key, score) != score for key, score in scores.items()):
+    recorded = read_probabilities(folder, clip)
+    if any(recorded.get(key, value) != value for key, value in probabilities.items()):
         raise UserError(f"another process has begun '{folder}' meanwhile; run the same command again")
-    if kept.keys() >= scores.keys():
+    if recorded.keys() >= probabilities.keys():
         return
     by_class: dict[str, dict[str, float]] = {}
-    for (label, sha256), score in {**kept, **scores}.items():
-        by_class.setdefault(label, {})[sha256] = score
-    content = {"clip": clip, "classes": list(classes), "scores": by_class}
-    write(folder / SCORES, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    for (label, sha256), value in {**recorded, **probabilities}.items():
+        by_class.setdefault(label, {})[sha256] = value
+    content = {"clip": clip, "probabilities": by_class}
+    write(folder / PROBABILITIES, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def _share(value: object) -> float:

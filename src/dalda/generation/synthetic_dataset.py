@@ -1,13 +1,9 @@
-"""The finished folder: an image folder with metadata, written so that a stop anywhere is harmless.
+"""A synthetic set on disk: an image folder with metadata, written so that a stop anywhere is harmless.
 
-An image is written first, whole or not at all; its line in the metadata follows and is flushed. A
-torn last line is dropped, and its request is done again. Nothing is ever deleted.
+An image is written first, whole or not at all; its line in the metadata follows and is flushed. Nothing is
+ever deleted, and no file that is there is overwritten by another image.
 """
 
-import hashlib
-import os
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,31 +14,24 @@ from typing import Any
 
 from dalda.config.roles import difference
 from dalda.errors import UserError
-from dalda.generation.image_encoding import Encoded
+from dalda.generation.checks import changed_images, files_in
+from dalda.generation.folder_names import folder_name
+from dalda.generation.image_encoding import EncodedImage
+from dalda.progress import say
 from dalda.storage import exists, list_folder, lock, make_folder, read_yaml, to_yaml, unfinished, write
 from dalda.storage import jsonl as lines
-from dalda.types import GenerationRequest, SyntheticImage
+from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
 SETTINGS = "dalda.yaml"
 CONTENTS = "contents"
-"""Settings that stand for others, by their dotted names: hashes of folders, which may lie anywhere."""
-RECORDED_ONLY = frozenset({"versions", "rendering", CONTENTS})
-"""Settings that are kept for the reader, and may differ from one run to the next."""
+"""Settings that stand for others, by their dotted names: hashes of folders, which may be anywhere."""
+RECORDED_ONLY = frozenset({"versions", "execution", "extent", CONTENTS})
+"""Sections that are kept for the reader, and may differ from one run to the next."""
 TRAIN = "train"
 METADATA = "metadata.jsonl"
 DROPPED = "dropped.jsonl"
-
-
-def folder_name(label: str) -> str:
-    """A class's folder: its name with everything unsafe replaced, readable and never a path.
-
-    Two names that would meet in one folder are told apart by a hash of the name.
-    """
-    safe = re.sub(r"[^\w .,()+-]", "_", unicodedata.normalize("NFC", label)).strip(" .")
-    if safe == label and not label.startswith(("-", METADATA)) and len(label.encode()) <= 120:
-        return label
-    digest = hashlib.sha256(label.encode()).hexdigest()[:8]
-    return f"{safe.encode()[:100].decode(errors='ignore').strip(' .') or 'class'}-{digest}"
+THOROUGH = 20_000
+"""Images up to which all are read when a set is used; of more, those that were touched since."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +39,28 @@ class Finished:
     """A request's image, as it is to be kept."""
 
     request: GenerationRequest
-    image: Encoded
+    image: EncodedImage
     seed: int | None
-    """The seed that the image was really made with; None where nobody knows it."""
-    made_with: Mapping[str, Any] = field(default_factory=dict)
-    """What its record says of the model and the batch, beside its request."""
-    rendered_again: str | None = None
-    """What was wrong with the image of the request's own seed, if anything."""
+    """The seed that the image was really generated with; None if nobody knows it."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What its record says of the generator and the batch, beside its request."""
+    retried_for: str | None = None
+    """Why the image of the request's own seed was invalid, if it was."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A request whose image is not kept."""
+    """A request without a valid image."""
 
     request: GenerationRequest
     reason: str
     seed: int | None
-    made_with: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SyntheticDataset:
-    """One synthetic set on disk: OUT/train/<class>/<id>.png, its metadata and OUT/dalda.yaml."""
+    """OUT/train/<class>/<request id>.png, OUT/train/metadata.jsonl and OUT/dalda.yaml."""
 
     folder: Path
 
@@ -79,14 +68,13 @@ class SyntheticDataset:
     def open(
         cls, folder: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
     ) -> "SyntheticDataset":
-        """Makes the folder, or goes on with one that was begun with the same settings.
+        """Makes the folder, or opens one that was begun with the same settings.
 
-        A setting that an older folder lacks was the default.
-        One in which nothing was made yet is begun anew with other settings: they may be the fixed ones.
-        Raises UserError, naming the difference, for a folder of other settings or of other things,
-        and for one that cannot be written.
+        A setting that an older folder lacks was the default. A folder without any image or record is begun
+        anew with other settings: the first ones may have been a mistake. Raises UserError, naming the
+        difference, for a folder of other settings or of other files, and for one that cannot be written.
         """
-        store = cls(folder)
+        dataset = cls(folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
         if not exists(folder / SETTINGS):
@@ -97,34 +85,34 @@ class SyntheticDataset:
                 )
             make_folder(folder)
             write(folder / SETTINGS, to_yaml(settings))
-        kept = read_settings(folder)
+        recorded = _by_content(read_settings(folder))
         try:
-            refuse_other(folder, _by_content(kept), _by_content(settings), RECORDED_ONLY, defaults)
+            refuse_other(folder, recorded, _by_content(settings), RECORDED_ONLY, defaults)
         except UserError:
-            if not store._is_bare():
+            if not dataset._is_empty():
                 raise
             with lock(folder, _busy(folder)):
                 write(folder / SETTINGS, to_yaml(settings))
         make_folder(folder / TRAIN, root=folder)
-        return store
+        return dataset
 
     @classmethod
     def existing(cls, folder: Path) -> "SyntheticDataset":
-        """A finished or unfinished folder, to be read. Raises UserError when it is not one."""
+        """A finished or unfinished folder, to be read. Raises UserError for any other folder."""
         read_settings(folder)
         return cls(folder)
 
-    def _is_bare(self) -> bool:
+    def _is_empty(self) -> bool:
         """Whether there is no image and no record yet."""
         if any(path.exists() and path.stat().st_size for path in self._records()):
             return False
-        return not (self.folder / TRAIN).exists() or not self._images()
+        return not files_in(self.folder / TRAIN)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While images are added: no other process adds any, and torn last lines are fixed.
+        """While images are added: no other process adds any, and torn last lines are repaired.
 
-        Raises UserError when another process is at work here, or the folder cannot be written.
+        Raises UserError if another process is at work here, or the folder cannot be written.
         """
         with lock(self.folder, _busy(self.folder)):
             for path in self._records():
@@ -133,16 +121,48 @@ class SyntheticDataset:
             lines.append(self.folder / TRAIN / METADATA, (), root=self.folder)
             yield
 
-    def finished(self) -> set[str]:
-        """Ids of the requests that need no more work: generated, or dropped with a reason."""
-        there = self._images()
-        done = {str(line["request_id"]) for line in self.lines() if line.get("file_name") in there}
-        return done | {str(line["request_id"]) for line in self.dropped()}
+    def missing(
+        self, requests: Sequence[GenerationRequest], *, retry_dropped: bool = False
+    ) -> list[GenerationRequest]:
+        """The requests without an image, in order; dropped ones only with `retry_dropped`.
+
+        Images of other requests may be there, as of another seed or of more images per source. Raises
+        UserError for images that are not those of their records, and for ones that were generated for the
+        same sources in another way.
+        """
+        records = {str(line["request_id"]): line for line in self.lines()}
+        files = files_in(self.folder / TRAIN)
+        self._refuse_changed(list(records.values()), thorough=False)
+        done = {name for name, line in records.items() if line.get("file_name") in files}
+        if not retry_dropped:
+            done |= {str(line["request_id"]) for line in self.dropped()}
+        missing = [request for request in requests if request.id not in done]
+        if len(requests) - len(missing) != len(done):
+            self._refuse_conflicts(records, requests)
+        return missing
+
+    def _refuse_conflicts(
+        self, records: Mapping[str, Mapping[str, Any]], requests: Sequence[GenerationRequest]
+    ) -> None:
+        planned = {(one.label, one.source_sha256, one.seed): one for one in requests}
+        for line in records.values():
+            request = planned.get((line["label"], line["source_sha256"], line.get("seed", -1)))
+            if request is None or request.id == line["request_id"] or line.get("retried_for"):
+                continue
+            wanted = as_dict(request)
+            name = next(
+                (name for name in wanted if line.get(name, wanted[name]) != wanted[name]), "settings"
+            )
+            raise UserError(
+                f"the output folder '{self.folder}' holds images of the same sources with {name} = "
+                f"{str(line.get(name))[:60]}, now it is {str(wanted.get(name))[:60]}; use the settings, "
+                "captions and number of shots that it was begun with, or another folder with -o"
+            )
 
     def hashes(self) -> set[str]:
-        """Of the files of all finished images; a image that was lost may be made again."""
-        there = self._images()
-        return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in there}
+        """Of the files of all images; one that was lost may be generated again."""
+        files = files_in(self.folder / TRAIN)
+        return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in files}
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The metadata's records, as written."""
@@ -152,58 +172,79 @@ class SyntheticDataset:
         """The dropped requests with their reasons."""
         return list(lines.read(self.folder / DROPPED))
 
-    def faults(self) -> tuple[Counter[str], Counter[str]]:
-        """How many images were rendered again, and how many dropped, for which reasons."""
-        again = {line["request_id"]: line.get("rendered_again") for line in self.lines()}
+    def finished(self) -> set[str]:
+        """Ids of the requests that need no more work: with an image, or dropped with a reason."""
+        files = files_in(self.folder / TRAIN)
+        done = {str(line["request_id"]) for line in self.lines() if line.get("file_name") in files}
+        return done | {str(line["request_id"]) for line in self.dropped()}
+
+    def reasons(self) -> tuple[Counter[str], Counter[str]]:
+        """How many images were generated a second time, and how many dropped, for which reasons."""
+        retried = {line["request_id"]: line.get("retried_for") for line in self.lines()}
         dropped = {line["request_id"]: line.get("reason") for line in self.dropped()}
-        return Counter(str(reason) for reason in again.values() if reason), Counter(
-            map(str, dropped.values())
-        )
+        return Counter(filter(None, retried.values())), Counter(map(str, dropped.values()))
 
     def samples(self) -> list[SyntheticImage]:
-        """Every finished image, of a request with several lines the last. Raises UserError for one that is
-        named but missing, or lies outside the folder."""
-        samples: dict[str, SyntheticImage] = {}
-        for line in self.lines():
-            samples[line["request_id"]] = SyntheticImage(
+        """Every image; of a request with several lines, the last counts.
+
+        Says so if fewer are there than were planned. Raises UserError for an image that is missing, changed
+        or outside the folder.
+        """
+        records = {str(line["request_id"]): line for line in self.lines()}
+        images = [
+            SyntheticImage(
                 path=self._path(line),
                 label=line["label"],
                 source=Path(line["source"]),
                 source_sha256=line["source_sha256"],
-                repeat=line["repeat"],
+                index=line["index"],
                 request_id=line["request_id"],
                 prompt=line["prompt"],
                 ip_adapter_scale=line["ip_adapter_scale"],
                 source_clip_probability=line["source_clip_probability"],
             )
-        for path in (one.path for one in samples.values()):
-            if not path.is_file():
-                raise UserError(
-                    f"the image '{path}' is named in the metadata but missing; run dalda augment again"
-                )
-        return list(samples.values())
+            for line in records.values()
+        ]
+        lost = [image.path for image in images if not image.path.is_file()]
+        if lost:
+            raise UserError(
+                f"{len(lost)} of {len(images)} images that the metadata names are missing, such as "
+                f"'{lost[0]}'; run dalda augment again"
+            )
+        self._refuse_changed(list(records.values()), thorough=len(images) <= THOROUGH)
+        self._say_incomplete(len(images))
+        return images
 
-    def _images(self) -> set[str]:
-        """The names, as the metadata has them, of all files in the class folders."""
-        found: set[str] = set()
-        with os.scandir(self.folder / TRAIN) as classes:
-            for place in classes:
-                if place.is_dir():
-                    found.update(f"{place.name}/{name}" for name in os.listdir(place.path))
-        return found
+    def _refuse_changed(self, records: Sequence[Mapping[str, Any]], *, thorough: bool) -> None:
+        changed = changed_images(self.folder / TRAIN, METADATA, records, thorough=thorough)
+        if changed:
+            raise UserError(
+                f"{len(changed)} of {len(records)} images are no longer those that were generated, such as "
+                f"'{self.folder / TRAIN / changed[0]}'; restore them, or move them away and run dalda "
+                "augment again"
+            )
+
+    def _say_incomplete(self, images: int) -> None:
+        planned = self.extent().get("planned")
+        dropped = len({line["request_id"] for line in self.dropped()})
+        if isinstance(planned, int) and images + dropped < planned:
+            say(
+                f"note: '{self.folder}' holds {images} of {planned} planned images ({dropped} were "
+                "dropped); run dalda augment again for the others"
+            )
 
     def _path(self, line: Mapping[str, Any]) -> Path:
-        """Where a record's image lies; refuses a name, or a link, that leads out of the folder."""
+        """Where a record's image is; refuses a name, or a link, that leads out of the folder."""
         name = str(line.get("file_name", ""))
         path = self.folder / TRAIN / name
-        if not name or "\0" in name or not path.resolve().is_relative_to(self._place):
+        if not name or "\0" in name or not path.resolve().is_relative_to(self._resolved):
             raise UserError(
                 f"the metadata in '{self.folder}' names a file outside it: {name!r}; take that line out"
             )
         return path
 
     @cached_property
-    def _place(self) -> Path:
+    def _resolved(self) -> Path:
         return (self.folder / TRAIN).resolve()
 
     def _records(self) -> tuple[Path, Path]:
@@ -217,7 +258,10 @@ class SyntheticDataset:
             path = self.folder / TRAIN / name
             make_folder(path.parent, root=self.folder)
             write(path, one.image.data, root=self.folder)
-            records.append({"file_name": name, **_described(one)})
+            content: dict[str, Any] = {"sha256": one.image.sha256, "bytes": len(one.image.data)}
+            records.append(
+                {"file_name": name, **_described(one), **content, "retried_for": one.retried_for}
+            )
         metadata, drops = self._records()
         if records:
             lines.append(metadata, records, root=self.folder)
@@ -227,28 +271,44 @@ class SyntheticDataset:
     def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""
         place = {request.id: index for index, request in enumerate(order)}
-        for path in self._records():
-            lines.put_in_order(path, place)
+        metadata, drops = self._records()
+        lines.put_in_order(metadata, place)
+        lines.put_in_order(drops, place, without=self._generated())
 
     def is_settled(self, order: Iterable[GenerationRequest]) -> bool:
         """Whether `settle` would change nothing."""
         place = {request.id: index for index, request in enumerate(order)}
-        return all(lines.are_in_order(path, place) for path in self._records())
-
-    def rendering(self) -> dict[str, Any]:
-        """How the images were rendered so far: what may differ from one run to the next."""
-        kept = read_settings(self.folder).get("rendering")
-        return dict(kept) if isinstance(kept, dict) else {}
-
-    def remember(self, **rendering: Any) -> None:
-        """Keeps how images are rendered from here on."""
-        if rendering.items() <= self.rendering().items():
-            return
-        settings = read_settings(self.folder)
-        write(
-            self.folder / SETTINGS,
-            to_yaml({**settings, "rendering": {**self.rendering(), **rendering}}),
+        metadata, drops = self._records()
+        return lines.are_in_order(metadata, place) and lines.are_in_order(
+            drops, place, without=self._generated()
         )
+
+    def _generated(self) -> set[str]:
+        """Ids of dropped requests that have an image after all."""
+        if not self._records()[1].exists():
+            return set()
+        return {str(line["request_id"]) for line in self.lines()}
+
+    def execution(self) -> dict[str, Any]:
+        """How the images were generated so far: what may differ from one run to the next."""
+        return self._section("execution")
+
+    def extent(self) -> dict[str, Any]:
+        """How much was planned so far: what may grow from one run to the next."""
+        return self._section("extent")
+
+    def _section(self, name: str) -> dict[str, Any]:
+        recorded = read_settings(self.folder).get(name)
+        return dict(recorded) if isinstance(recorded, dict) else {}
+
+    def remember(self, section: str, values: Mapping[str, Any]) -> None:
+        """Records values in a section of the settings that may differ from one run to the next."""
+        settings = read_settings(self.folder)
+        recorded = settings.get(section)
+        recorded = recorded if isinstance(recorded, dict) else {}
+        if not values.items() <= recorded.items():
+            settings[section] = {**recorded, **values}
+            write(self.folder / SETTINGS, to_yaml(settings))
 
 
 def _busy(folder: Path) -> str:
@@ -256,7 +316,7 @@ def _busy(folder: Path) -> str:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What a synthetic folder was made with. Raises UserError when it is not one."""
+    """What a synthetic folder was made with. Raises UserError for any other folder."""
     path = folder / SETTINGS
     if not exists(path):
         raise UserError(f"'{folder}' is not a folder made by dalda augment; it has no {SETTINGS}")
@@ -265,15 +325,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def refuse_other(
     folder: Path,
-    kept: Mapping[str, Any],
+    recorded: Mapping[str, Any],
     settings: Mapping[str, Any],
-    recorded: Collection[str],
+    recorded_only: Collection[str],
     defaults: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raises UserError that names the first setting in which a folder's differ; `recorded` ones may."""
+    """Raises UserError that names the first setting in which two differ; `recorded_only` ones may."""
     found = difference(
-        {name: value for name, value in kept.items() if name not in recorded},
-        {name: value for name, value in settings.items() if name not in recorded},
+        {name: value for name, value in recorded.items() if name not in recorded_only},
+        {name: value for name, value in settings.items() if name not in recorded_only},
         defaults,
     )
     if found:
@@ -282,31 +342,10 @@ def refuse_other(
         )
 
 
-def _described(one: Finished | Dropped) -> dict[str, Any]:
-    request = one.request
-    record = {
-        "label": request.label,
-        "source": request.source.as_posix(),
-        "source_sha256": request.source_sha256,
-        "repeat": request.repeat,
-        "method": request.method,
-        "prompt": request.prompt,
-        "negative_prompt": request.negative_prompt,
-        "ip_adapter_scale": request.ip_adapter_scale,
-        "ip_adapter_scale_mean": request.ip_adapter_scale_mean,
-        "source_clip_probability": request.source_clip_probability,
-        "guidance_scale": request.guidance_scale,
-        "strength": request.strength,
-        "steps": request.steps,
-        "seed": one.seed,
-        "model": request.model,
-        "request_id": request.id,
-    }
-    if isinstance(one, Finished):
-        record |= {"sha256": one.image.sha256, "rendered_again": one.rendered_again}
-    return {**record, **one.made_with}
-
-
-def _by_content(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _by_content(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     contents = settings.get(CONTENTS)
-    return {**settings, **contents} if isinstance(contents, dict) else dict(settings)
+    return {**settings, **contents} if isinstance(contents, dict) else settings
+
+
+def _described(one: Finished | Dropped) -> dict[str, Any]:
+    return {**as_dict(one.request), "seed": one.seed, "request_id": one.request.id, **one.provenance}

@@ -1,27 +1,35 @@
-"""Lambda, the image prompt's weight: how each policy draws it.
+"""How the IP-Adapter scale (lambda in the paper) of each image is drawn.
 
-Adaptive guidance scaling (AGS) is DALDA's (arXiv 2409.16949): where CLIP does not recognise the
-class in a image, the image is trusted more than its class's name; where it does, less.
+Adaptive guidance scaling (AGS, arXiv 2409.16949): a source image in which CLIP does not recognise its
+class gets a high scale and is followed closely; one that it recognises leaves more to the caption.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from dalda.errors import UserError
-from dalda.types import ScaleDraw
 
 THRESHOLD = 0.3
-TRUST_IMAGE = (0.7, 0.9)
-TRUST_TEXT = (0.1, 0.4)
-SAMPLINGS = ("truncated", "clipped")
+"""CLIP class probability up to which the image is followed."""
+IMAGE_BOUNDS = (0.7, 0.9)
+TEXT_BOUNDS = (0.1, 0.4)
+MAX_SCALE = 1.0
+"""IP-Adapter was trained with a scale of 1."""
+Sampling = Literal["truncated", "clipped"]
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The normal distribution of one source image's lambda, and its bounds."""
+class ScaleDraw(NamedTuple):
+    """An IP-Adapter scale, and the mean of the distribution it was drawn from; None without one."""
+
+    ip_adapter_scale: float
+    ip_adapter_scale_mean: float | None = None
+
+
+class ScaleDistribution(NamedTuple):
+    """The normal distribution of a source image's scale, and the bounds of its values."""
 
     low: float
     high: float
@@ -30,76 +38,80 @@ class Spread:
 
 
 Policy = Callable[[float | None, int, np.random.Generator], ScaleDraw]
-"""From an image's CLIP class probability (None when not needed) and its class's shots to its lambda."""
+"""(CLIP class probability, shots of the class, random generator) -> scale."""
 
 
-def adaptive_spread(source_clip_probability: float, shots: int) -> Spread:
-    """AGS: where lambda lies for a image with this score, in a set of `shots` per class."""
-    sigma = 0.05 * shots
-    if source_clip_probability <= THRESHOLD:
-        low, top = TRUST_IMAGE
+def adaptive_distribution(
+    clip_probability: float, shots: int, max_scale: float = MAX_SCALE
+) -> ScaleDistribution:
+    """AGS for a source image with this CLIP class probability, in a class of `shots` real images."""
+    if clip_probability <= THRESHOLD:
+        low, top = IMAGE_BOUNDS
         high = top
     else:
-        low, top = TRUST_TEXT
+        low, top = TEXT_BOUNDS
         high = top + 0.1 * math.sqrt(shots)
-    return Spread(low, high, low + (top - low) * (1 - source_clip_probability), sigma)
+    mean = low + (top - low) * (1 - clip_probability)
+    low, high = min(low, max_scale), min(high, max_scale)
+    return ScaleDistribution(low, high, mean, 0.05 * shots)
 
 
-def draw_clipped(spread: Spread, rng: np.random.Generator) -> float:
-    """The original code's draw: a normal clamped to the bounds, on which many draws then land."""
-    return _within(spread, rng.normal(spread.mean, spread.sigma))
+def draw_clipped(distribution: ScaleDistribution, generator: np.random.Generator) -> float:
+    """The draw of the paper's code: a normal clamped to the bounds, on which many draws then fall."""
+    return _within(distribution, generator.normal(distribution.mean, distribution.sigma))
 
 
-def draw_truncated(spread: Spread, rng: np.random.Generator) -> float:
-    """The paper's draw: the normal truncated to the bounds, by inverting its distribution."""
+def draw_truncated(distribution: ScaleDistribution, generator: np.random.Generator) -> float:
+    """The paper's draw: the normal truncated to the bounds, by inverting its distribution function."""
     from scipy.special import ndtr, ndtri
 
-    below = ndtr((spread.low - spread.mean) / spread.sigma)
-    above = ndtr((spread.high - spread.mean) / spread.sigma)
-    quantile = ndtri(below + rng.random() * (above - below))
-    return _within(spread, spread.mean + spread.sigma * quantile)
+    low, high, mean, sigma = distribution
+    below, above = ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
+    quantile = ndtri(below + generator.random() * (above - below))
+    return _within(distribution, mean + sigma * quantile)
 
 
-def _within(spread: Spread, value: float) -> float:
-    return float(min(max(value, spread.low), spread.high))
+def _within(distribution: ScaleDistribution, value: float) -> float:
+    return float(min(max(value, distribution.low), distribution.high))
 
 
-def adaptive(sampling: str = "truncated") -> Policy:
-    """AGS, drawing from the truncated normal (the paper) or the clipped one (the original code)."""
-    if sampling not in SAMPLINGS:
-        raise UserError(f"there is no sampling '{sampling}'; choose one of {', '.join(SAMPLINGS)}")
+def adaptive(sampling: str = "truncated", max_scale: float = MAX_SCALE) -> Policy:
+    """AGS, drawing from the truncated normal (the paper) or the clipped one."""
+    if sampling not in get_args(Sampling):
+        raise UserError(
+            f"there is no scale sampling '{sampling}'; choose one of {', '.join(get_args(Sampling))}"
+        )
     draw = draw_clipped if sampling == "clipped" else draw_truncated
 
-    def policy(source_clip_probability: float | None, shots: int, rng: np.random.Generator) -> ScaleDraw:
-        if source_clip_probability is None:
+    def policy(clip_probability: float | None, shots: int, generator: np.random.Generator) -> ScaleDraw:
+        if clip_probability is None:
             raise ValueError("adaptive guidance scaling needs a CLIP class probability")
-        spread = adaptive_spread(source_clip_probability, shots)
-        return ScaleDraw(draw(spread, rng), spread.mean)
+        distribution = adaptive_distribution(clip_probability, shots, max_scale)
+        return ScaleDraw(draw(distribution, generator), distribution.mean)
 
     return policy
 
 
-def uniform() -> Policy:
-    """The paper's baseline `uniform`: any weight from 0 to 1, whatever the score."""
-    return lambda source_clip_probability, shots, rng: ScaleDraw(float(rng.random()), None)
+def uniform(max_scale: float = MAX_SCALE) -> Policy:
+    """The paper's baseline `uniform`: any scale from 0 to 1, whatever the class probability."""
+    return lambda clip_probability, shots, generator: ScaleDraw(min(1.0, max_scale) * generator.random())
 
 
-def fixed(ip_adapter_scale: float) -> Policy:
-    """The same weight for every image; 0 is text only."""
-    if not 0 <= ip_adapter_scale <= 1:
-        raise UserError(f"a fixed IP-Adapter scale must lie between 0 and 1, not at {ip_adapter_scale}")
-    return lambda source_clip_probability, shots, rng: ScaleDraw(ip_adapter_scale, None)
+def fixed(ip_adapter_scale: float, max_scale: float = MAX_SCALE) -> Policy:
+    """The same scale for every image; 0 is text only."""
+    if not 0 <= ip_adapter_scale <= max_scale:
+        raise UserError(
+            f"a fixed IP-Adapter scale must lie between 0 and {max_scale:g}, not at {ip_adapter_scale}"
+        )
+    return lambda clip_probability, shots, generator: ScaleDraw(ip_adapter_scale)
 
 
-def policy_named(policy: str, sampling: str = "truncated") -> Policy:
-    """`adaptive`, `uniform` or a number in [0, 1], as the user writes it.
-
-    Raises UserError for anything else.
-    """
+def policy_named(policy: str, sampling: str = "truncated", max_scale: float = MAX_SCALE) -> Policy:
+    """`adaptive`, `uniform` or a number, as the user writes it. Raises UserError for anything else."""
     if policy == "adaptive":
-        return adaptive(sampling)
+        return adaptive(sampling, max_scale)
     if policy == "uniform":
-        return uniform()
+        return uniform(max_scale)
     try:
         value = float(policy)
     except ValueError:
@@ -107,4 +119,4 @@ def policy_named(policy: str, sampling: str = "truncated") -> Policy:
             f"there is no IP-Adapter scale policy '{policy}'; write adaptive, uniform or a "
             "number from 0 to 1"
         ) from None
-    return fixed(value)
+    return fixed(value, max_scale)

@@ -1,7 +1,7 @@
 """Which models there are: one row each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +16,10 @@ SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 """What checkpoints of a model in one file are called."""
 Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+
+
+_NO_PIXELS = {"decides_pixels": False}
+"""Of fields that decide requests or nothing, and so are not in a generator's fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Preset:
     adapter_file: str
     image_encoder: str
     """The adapter's image encoder, as a folder inside the adapter's."""
-    clip: str
+    clip: str = field(metadata=_NO_PIXELS)
     """The CLIP model that scores the source images."""
     vae: str | None = None
     """An autoencoder in place of the model's own."""
@@ -42,8 +46,10 @@ class Preset:
     """Which of the model's weight files, such as fp16; None is the plain ones."""
     size: int | None = None
     """Width and height in pixels; None is the model's own."""
-    prompt_prefix: str = "best quality, high quality, "
-    negative_prompt: str = "monochrome, lowres, bad anatomy, worst quality, low quality"
+    prompt_prefix: str = field(default="best quality, high quality, ", metadata=_NO_PIXELS)
+    negative_prompt: str = field(
+        default="monochrome, lowres, bad anatomy, worst quality, low quality", metadata=_NO_PIXELS
+    )
     guidance_scale: float = 7.5
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     """The part of the steps that is guided; the others follow the prompts alone, in half the time."""
@@ -54,7 +60,7 @@ class Preset:
     lora: str | None = None
     """A LoRA folder or Hub id, with :file, that is merged into the model."""
     lora_scale: float = 1.0
-    words: str = "photos"
+    words: str = field(default="photos", metadata=_NO_PIXELS)
     """The vocabulary of caption templates that the text encoder knows."""
 
     def __post_init__(self) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import METADATA, TRAIN, folder_name
+from dalda.generation.folder_names import folder_name
+from dalda.generation.synthetic_dataset import METADATA, TRAIN
 from dalda.progress import Progress
 from dalda.registry import Registry
 from dalda.seeding import generator_of

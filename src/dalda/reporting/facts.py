@@ -18,7 +18,7 @@ def set_facts(dataset: ReportedSet) -> dict[str, str]:
     name, weights = str(settings.get("model", "")), str(preset.get("model", ""))
     if weights not in ("", name) and not weights.startswith(SHIPPED):
         name = f"{name} ({weights})"
-    rendering = {**preset, **_mapping(settings.get("rendering"))}
+    rendering = {**preset, **_mapping(settings.get("execution"))}
     versions = _mapping(settings.get("versions"))
     missing = sources - len(dataset.real)
     facts = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dalda.evaluation.generative_metrics import NEAR_DUPLICATE, ImageMeasures
-from dalda.methods.scale_policy import THRESHOLD, adaptive_spread
+from dalda.methods.scale_policy import THRESHOLD, adaptive_distribution
 from dalda.reporting.plots import ScaleBounds, scales_figure
 from dalda.reporting.svg import inline_svg
 from dalda.reporting.thumbnails import Thumbnail, ThumbnailBudget
@@ -42,7 +42,7 @@ class ReportedSet:
     def by_class(self) -> dict[str, dict[Source, list[SyntheticImage]]]:
         """Class to source image to its synthetic images, by rising scale; a class may have none."""
         classes: dict[str, dict[Source, list[SyntheticImage]]] = {label: {} for label in self.labels}
-        for image in sorted(self.images, key=lambda one: (one.ip_adapter_scale, one.repeat)):
+        for image in sorted(self.images, key=lambda one: (one.ip_adapter_scale, one.index)):
             classes[image.label].setdefault((image.label, image.source_sha256), []).append(image)
         return classes
 
@@ -206,7 +206,7 @@ def _adaptive_bounds(shots: int) -> list[ScaleBounds]:
     bounds = []
     for probabilities in ((0.0, THRESHOLD), (THRESHOLD + 1e-6, 1.0)):
         low, mean, high = [], [], []
-        for spread in (adaptive_spread(probability, shots) for probability in probabilities):
+        for spread in (adaptive_distribution(probability, shots) for probability in probabilities):
             low.append(spread.low)
             mean.append(spread.mean)
             high.append(min(spread.high, 1))

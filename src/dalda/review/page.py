@@ -64,7 +64,7 @@ def page_data(out: Path, images: Sequence[SyntheticImage]) -> dict[str, Any]:
             image.request_id,
             classes[image.label],
             sources.setdefault((image.source_sha256, image.source.name), len(sources)),
-            image.repeat,
+            image.index,
             image.ip_adapter_scale,
             image.source_clip_probability,
             prompts.setdefault(image.prompt, len(prompts)),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ NEEDED: Mapping[str, Callable[[object], bool]] = {
     "label": _is_text,
     "source": _is_text,
     "source_sha256": _is_text,
-    "repeat": lambda value: isinstance(value, int) and _is_number(value),
+    "index": lambda value: isinstance(value, int) and _is_number(value),
     "prompt": _is_text,
     "ip_adapter_scale": _is_number,
     "source_clip_probability": lambda value: value is None or _is_number(value),
@@ -42,7 +42,7 @@ def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | Non
     append_lines(path, (json.dumps(record, ensure_ascii=False) for record in records), root=root)
 
 
-def fix(path: Path, is_whole: Callable[[bytes], bool] = lambda line: False) -> None:
+def fix(path: Path, is_whole: Callable[[bytes], bool] | None = None) -> None:
     """Cuts off a last line that a stop has torn; ends one that lacks only its newline (`is_whole`)."""
     if not exists(path):
         return
@@ -53,7 +53,7 @@ def fix(path: Path, is_whole: Callable[[bytes], bool] = lambda line: False) -> N
         file.seek(0)
         data = file.read()
     start = data.rfind(b"\n") + 1
-    write(path, data + b"\n" if is_whole(data[start:]) else data[:start])
+    write(path, data + b"\n" if (is_whole or _is_record)(data[start:]) else data[:start])
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -61,28 +61,30 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     return (record for record, _ in _numbered(path))
 
 
-def put_in_order(path: Path, place: Mapping[str, int]) -> None:
-    """Sorts the lines by their requests' places and keeps the last line of each request; nothing else
-    changes."""
-    text = _reordered(path, place)
+def put_in_order(path: Path, place: Mapping[str, int], without: Collection[str] = ()) -> None:
+    """Sorts the lines of requests that have a place, keeps the last line of each request and none of those
+    in `without`; nothing else changes."""
+    text = _reordered(path, place, without)
     if text is not None:
         write(path, text)
 
 
-def are_in_order(path: Path, place: Mapping[str, int]) -> bool:
+def are_in_order(path: Path, place: Mapping[str, int], without: Collection[str] = ()) -> bool:
     """Whether `put_in_order` would change nothing."""
-    return _reordered(path, place) is None
+    return _reordered(path, place, without) is None
 
 
-def _reordered(path: Path, place: Mapping[str, int]) -> str | None:
-    """The lines in their requests' order; None where they are in it."""
+def _reordered(path: Path, place: Mapping[str, int], without: Collection[str]) -> str | None:
+    """The lines in their requests' order; None if they are in it."""
     if not exists(path):
         return None
     count, last = 0, dict[str, str]()
     for record, text in _numbered(path):
         count += 1
-        last[str(record["request_id"])] = text
-    ordered = sorted(last, key=lambda request_id: place.get(request_id, -1))
+        if record["request_id"] not in without:
+            last[str(record["request_id"])] = text
+    placed = iter(sorted(place.keys() & last.keys(), key=place.__getitem__))
+    ordered = [next(placed) if request_id in place else request_id for request_id in last]
     if count != len(last) or ordered != list(last) or exists(unfinished(path)):
         return "".join(last[request_id] for request_id in ordered)
     return None
@@ -105,13 +107,22 @@ def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         number = 0
         while line := file.readline(MAX_LINE):
             number += 1
-            if not line.endswith(b"\n") and len(line) < MAX_LINE:
+            record = _record(line)
+            if record is None and not line.endswith(b"\n") and len(line) < MAX_LINE:
                 return
-            try:
-                text = line.decode()
-                record = parse_json(text, f"line {number}")
-            except (UnicodeDecodeError, UserError):
-                record = None
-            if not _is_valid(record):
+            if record is None:
                 raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
-            yield record, text
+            yield record, line.decode().rstrip("\n") + "\n"
+
+
+def _is_record(line: bytes) -> bool:
+    return _record(line) is not None
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """A line's record; None if it is damaged or lacks something."""
+    try:
+        record = parse_json(line.decode(), "a line")
+    except (UnicodeDecodeError, UserError):
+        return None
+    return record if _is_valid(record) else None

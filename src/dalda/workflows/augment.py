@@ -1,35 +1,36 @@
-"""From examples and captions to a plan, and from the plan to images."""
+"""From real images and captions to a plan, and from the plan to synthetic images."""
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from dalda.captions.caption_file import assign_captions
 from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.image_folder import refuse_output_inside
-from dalda.datasets.image_io import open_source
 from dalda.datasets.registry import made_for
 from dalda.device import device_named
 from dalda.errors import UserError
-from dalda.generation.plan import Recipe, make_plan
-from dalda.generation.source_probabilities import keep_scores, kept_scores
+from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
+from dalda.generation.source_probabilities import read_probabilities, write_probabilities
 from dalda.generation.synthetic_dataset import CONTENTS, SyntheticDataset
-from dalda.methods.scale_policy import policy_named
+from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
+from dalda.methods.scale_policy import THRESHOLD
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
+from dalda.plugins import plugins_of
 from dalda.progress import progress, say
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
-from dalda.workflows.loading import load_model, load_scorer, token_counter
+from dalda.workflows.loading import load_generator, load_scorer, token_counter
 from dalda.workflows.real_images import load_dataset, score_examples, split_of, usable
 from dalda.workflows.reports import AugmentDryRun, AugmentReport
 
 if TYPE_CHECKING:
-    from dalda.generation.backends.stable_diffusion import Renderer
+    from dalda.generation.backends.base import ImageGenerator
+    from dalda.generation.executors.base import Executor
 
 TEXT_TOKENS = 77
 """What CLIP's text encoders read, begin and end included."""
@@ -41,268 +42,330 @@ _VERSIONED = ("dalda", "torch", "diffusers", "transformers", "numpy", "Pillow")
 def preset_of(config: AugmentConfig) -> Preset:
     """The model's row with what the user overrides."""
     chosen = {name: getattr(config, name) for name in names_of(AugmentConfig, within="preset")}
-    preset = overridden(preset_named(chosen.pop("model")), chosen.pop("model_option"))
+    model = chosen.pop("model")
+    external = model in plugins_of("dalda.generators")
+    row = replace(preset_named("sd15"), model=model, vae=None) if external else preset_named(model)
+    preset = overridden(row, chosen.pop("model_option"))
     adapter = chosen.pop("adapter")
     if adapter is not None:
         preset = with_adapter(preset, adapter)
     return replace(preset, **{name: value for name, value in chosen.items() if value is not None})
 
 
+@dataclass
+class GeneratorLoader:
+    """A generator that is loaded when it is first needed, and then kept."""
+
+    build: Callable[[], "ImageGenerator"]
+    generator: "ImageGenerator | None" = None
+
+    def load(self) -> "ImageGenerator":
+        """The generator. Raises UserError if it cannot be loaded."""
+        if self.generator is None:
+            self.generator = self.build()
+        return self.generator
+
+
 @dataclass(frozen=True)
 class AugmentPlan:
-    """Everything that is settled before the first image: the plan and what it was made from."""
+    """Everything that is decided before the first image: the plan and what it was made from."""
 
     split: FewShotSplit
     preset: Preset
     captions: Mapping[str, Sequence[str]]
     plan: GenerationPlan
+    method: Method
+    loader: GeneratorLoader
     skipped: tuple[str, ...] = ()
     """A sentence on each image of the data set that cannot be used."""
-    scores: tuple[float, ...] | None = None
-    """The CLIP class probability of each of the split's examples, where they are known."""
+    probabilities: tuple[float, ...] | None = None
+    """CLIP class probability of each of the split's images, if they are known."""
     contents: Mapping[str, str] = field(default_factory=dict)
-    """What models in folders of the user's hold, by the names of their settings."""
+    """Hashes of models in the user's folders, by the names of their settings."""
+    fingerprint: Mapping[str, object] | None = None
+    """Of a generator that is no preset."""
 
     @property
     def clip(self) -> str:
-        """Which CLIP the scores are of."""
+        """Which CLIP the probabilities are of."""
         return self.contents.get("preset.clip", self.preset.clip)
 
 
-def decide(config: AugmentConfig, scores: Sequence[float] | None = None) -> AugmentPlan:
-    """FewShotSplit, captions, scores and lambda, up to the plan; scores are computed only where needed.
+def plan_augment(
+    config: AugmentConfig,
+    probabilities: Sequence[float] | None = None,
+    *,
+    generator: "ImageGenerator | None" = None,
+) -> AugmentPlan:
+    """Split, captions, CLIP class probabilities and requests; probabilities are computed only if needed.
 
-    Those that the folder was begun with hold, whatever `scores` says: they decide the requests.
+    Those that the folder was begun with hold, whatever `probabilities` says: they decide the requests.
     """
-    preset = preset_of(config)
-    policy = policy_named(config.ip_adapter_scale, config.scale_sampling)
+    preset, method = preset_of(config), method_named(config.method)
+    loader = GeneratorLoader(lambda: load_generator(config, preset), generator)
+    options = method_options(method, _method_values(config))
     refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
     contents = contents_of(config.model, preset)
-    known = _scores_of(config, preset, contents, split, scores)
-    recipe = Recipe(
-        method=config.method,
-        model=contents.get("model", config.model),
+    fingerprint = None
+    if generator is not None or config.model in plugins_of("dalda.generators"):
+        fingerprint = json.loads(json.dumps(dict(loader.load().fingerprint), default=str))
+        refuse_incapable(method.name, method.needs, config.model, loader.load().capabilities)
+    digest = digest_of(fingerprint or generator_fingerprint(preset, contents))
+    sources = _Sources(config, preset, contents.get("preset.clip", preset.clip), split, probabilities)
+    common = Common(
+        method=method.name,
+        generator=digest,
+        per_image=config.per_image,
         prompt_prefix=preset.prompt_prefix,
         negative_prompt=preset.negative_prompt,
         guidance_scale=preset.guidance_scale,
         steps=preset.steps,
-        per_image=config.per_image,
-        seed=config.seed,
     )
-    plan = make_plan(split, captions, known, policy, assign_captions, recipe)
-    return AugmentPlan(split, preset, captions, plan, skipped, known, contents)
+    given = None if probabilities is None else sources.probabilities()
+    prepared: Prepared = method.prepare(split, options, Tools(common, sources.probabilities, given))
+    plan = make_plan(method.requests(split, captions, prepared, config.seed), digest)
+    known = None if prepared.probabilities is None else tuple(prepared.probabilities)
+    return AugmentPlan(split, preset, captions, plan, method, loader, skipped, known, contents, fingerprint)
 
 
-def _scores_of(
+def _shared_options() -> set[str]:
+    """Options of the default method that have an option of `dalda augment` of their own."""
+    return AugmentConfig.model_fields.keys() & method_named("dalda").Options.model_fields.keys()
+
+
+def _method_values(config: AugmentConfig) -> dict[str, Any]:
+    """Options of the method that are not left at their defaults; `--method-option` comes last."""
+    chosen = content_of(config)
+    return {name: chosen[name] for name in _shared_options() & chosen.keys()} | config.method_option
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """CLIP class probabilities of the source images: from the folder, as given, or computed."""
+
+    config: AugmentConfig
+    preset: Preset
+    clip: str
+    split: FewShotSplit
+    given: Sequence[float] | None
+
+    def probabilities(self) -> tuple[float, ...]:
+        keys = [(image.label, image.sha256) for image in self.split.images]
+        found = dict(zip(keys, self.given, strict=True)) if self.given is not None else {}
+        found |= read_probabilities(self.config.out, self.clip)
+        unknown = tuple(
+            image for image, key in zip(self.split.images, keys, strict=True) if key not in found
+        )
+        if unknown:
+            clip = load_scorer(self.preset.clip, device_named(self.config.device))
+            values = score_examples(replace(self.split, images=unknown), clip)
+            found |= {
+                (image.label, image.sha256): value for image, value in zip(unknown, values, strict=True)
+            }
+        return tuple(found[key] for key in keys)
+
+
+def augment(
     config: AugmentConfig,
-    preset: Preset,
-    contents: Mapping[str, str],
-    split: FewShotSplit,
-    given: Sequence[float] | None,
-) -> tuple[float, ...] | None:
-    """What the folder keeps, then what is given; the rest is computed. None where none are needed."""
-    keys = [(one.label, one.sha256) for one in split.images]
-    found: dict[tuple[str, str], float] = {}
-    if given is not None:
-        found = dict(zip(keys, given, strict=True))
-    elif config.ip_adapter_scale != "adaptive":
-        return None
-    found |= kept_scores(config.out, contents.get("preset.clip", preset.clip), split.classes)
-    unknown = tuple(one for one, key in zip(split.images, keys, strict=True) if key not in found)
-    if unknown:
-        rest = replace(split, images=unknown)
-        scores = score_examples(rest, load_scorer(preset.clip, device_named(config.device)))
-        found |= {(one.label, one.sha256): score for one, score in zip(unknown, scores, strict=True)}
-    return tuple(found[key] for key in keys)
+    generator: "ImageGenerator | None" = None,
+    executor: "Executor | None" = None,
+) -> AugmentReport:
+    """Generates the synthetic set, or what is missing of it, in `config.out`.
+
+    `generator` is any object with the protocol `ImageGenerator`, in place of `config.model`.
+    """
+    if generator is None:
+        warn_of_model(config)
+    planned = plan_augment(config, generator=generator)
+    return generate_plan(config, planned, open_dataset(config, planned), executor=executor)
 
 
-def augment(config: AugmentConfig, renderer: "Renderer | None" = None) -> AugmentReport:
-    """Makes the synthetic set, or what is still missing of it, in `config.out`."""
-    warn_of_model(config)
-    decided = decide(config)
-    store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
-    return generate_plan(config, decided, store, renderer)
+def open_dataset(config: AugmentConfig, planned: AugmentPlan) -> SyntheticDataset:
+    """The output folder. Raises UserError if it was begun with other settings."""
+    return SyntheticDataset.open(config.out, settings_of(config, planned), SETTING_DEFAULTS)
 
 
 def generate_plan(
-    config: AugmentConfig, decided: AugmentPlan, store: SyntheticDataset, renderer: "Renderer | None" = None
+    config: AugmentConfig,
+    planned: AugmentPlan,
+    dataset: SyntheticDataset,
+    loader: GeneratorLoader | None = None,
+    executor: "Executor | None" = None,
 ) -> AugmentReport:
-    """Renders what the store lacks; loads the model only if there is something to do."""
-    from dalda.generation.executors.local import missing_requests
-
-    plan, started = decided.plan, time.monotonic()
-    missing = missing_requests(plan, store)
-    dropped_before = len(store.dropped())
-    batch_size = None
-    # Also when nothing is missing: an earlier run may have been stopped just before it put all in order.
-    if missing or not store.is_settled(plan.requests):
-        with store.held():
+    """Generates what the dataset lacks; loads the model only if there is something to do."""
+    requests, started = planned.plan.requests, time.monotonic()
+    retry = config.retry_dropped
+    missing = dataset.missing(requests, retry_dropped=retry)
+    # Also if nothing is missing: an earlier run may have been stopped just before it put all in order.
+    if missing or not dataset.is_settled(requests):
+        with dataset.held():
             # Once more, now that no other process adds any.
-            missing = missing_requests(plan, store)
-            dropped_before = len(store.dropped())
+            missing = dataset.missing(requests, retry_dropped=retry)
             if missing:
-                _keep_scores(decided, store)
-                renderer = renderer or _loaded(config, decided.preset)
-                warn_of_cuts(decided.preset, missing)
-                batch_size = _generate_missing(config, decided, missing, store, renderer)
-            store.settle(plan.requests)
-    again, reasons = store.faults()
-    dropped = sum(reasons.values())
-    planned = len(plan.requests)
+                _write_probabilities(planned, dataset)
+                dataset.remember("extent", _extent(config, planned, dataset))
+                _generate(config, planned, missing, dataset, loader or planned.loader, executor)
+            dataset.settle(requests)
+    retried, reasons = dataset.reasons()
+    without = {str(line["request_id"]) for line in dataset.dropped()}
+    dropped_now = sum(request.id in without for request in missing)
     return AugmentReport(
         out=config.out,
-        planned=planned,
-        generated=len(missing) - (dropped - dropped_before),
-        already_there=planned - len(missing) - dropped_before,
-        dropped=dropped,
+        planned=len(requests),
+        generated=len(missing) - dropped_now,
+        already_there=sum(request.id not in without for request in requests) - len(missing) + dropped_now,
+        dropped=sum(reasons.values()),
         seconds=round(time.monotonic() - started, 2),
         dropped_for=dict(reasons),
-        rendered_again=dict(again),
-        skipped=decided.skipped,
-        batch_size=batch_size,
+        retried_for=dict(retried),
+        skipped=planned.skipped,
+        batch_size=dataset.execution().get("batch_size") if missing else None,
     )
 
 
-def _keep_scores(decided: AugmentPlan, store: SyntheticDataset) -> None:
-    if decided.scores is not None:
-        examples = decided.split.images
-        scores = {
-            (one.label, one.sha256): score for one, score in zip(examples, decided.scores, strict=True)
-        }
-        keep_scores(store.folder, decided.clip, decided.split.classes, scores)
-
-
-def _loaded(config: AugmentConfig, preset: Preset) -> "Renderer":
-    return load_model(
-        preset,
-        device_named(config.device),
-        dtype=config.dtype,
-        channels_last=config.channels_last,
-        compiled=config.compile,
-    )
-
-
-def _generate_missing(
+def _generate(
     config: AugmentConfig,
-    decided: AugmentPlan,
+    planned: AugmentPlan,
     missing: Sequence[GenerationRequest],
-    store: SyntheticDataset,
-    renderer: "Renderer",
-) -> int:
-    """Generates in batches of the user's size, else of the size that the folder was begun with."""
-    from dalda.generation.batching import probed_batch_size
-    from dalda.generation.executors.local import generate
+    dataset: SyntheticDataset,
+    loader: GeneratorLoader,
+    executor: "Executor | None",
+) -> None:
+    """In batches of the user's size, else of the size that the folder was begun with."""
+    from dalda.generation.backends.base import TunableGenerator
+    from dalda.generation.executors.base import Batches
+    from dalda.generation.executors.local import LocalExecutor
     from dalda.generation.image_encoding import FORMATS
+    from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 
-    earlier = store.rendering()
-    kept = earlier.get("batch_size") if earlier.get("device") == renderer.device else None
-    batch_size = config.batch_size or (kept if isinstance(kept, int) and kept > 0 else None)
-    if batch_size is None:
-        first = missing[0]
-        batch_size = probed_batch_size(renderer, first, lambda: open_source(first.source))
-    # A short last batch has the same shape, whether or not others were rendered before it.
-    renderer.padded_to = batch_size
-    with progress("generate", len(missing)) as bar:
-        return generate(
-            decided.plan,
-            missing,
-            store,
-            renderer.render,
-            open_source,
-            batch_size,
-            bar,
-            form=FORMATS[config.format],
-            made_with=lambda: {"model": config.model, **renderer.made_with},
-            rendering={"device": renderer.device, "dtype": renderer.dtype},
-        )
+    generator = loader.load()
+    refuse_incapable(planned.method.name, planned.method.needs, config.model, generator.capabilities)
+    warn_of_cuts(planned.preset, missing)
+    recorded = dataset.execution()
+    device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None
+    earlier = recorded.get("batch_size") if recorded.get("device") == device else None
+    size = config.batch_size or (earlier if isinstance(earlier, int) and earlier > 0 else None)
+    executor = executor or LocalExecutor(FORMATS[config.format], planned.method.finish)
+    wanted = {request.id for request in missing}
+    attempts = ATTEMPTS_ON_RETRY if config.retry_dropped else ATTEMPTS
+    with (
+        progress("generate", len(missing)) as bar,
+        DatasetSink(dataset, wanted, bar, _provenance(config, planned), attempts) as sink,
+    ):
+        executor.run(loader, Batches(planned.plan.requests, wanted, size), sink)
+
+
+def _write_probabilities(planned: AugmentPlan, dataset: SyntheticDataset) -> None:
+    if planned.probabilities is not None:
+        pairs = zip(planned.split.images, planned.probabilities, strict=True)
+        known = {(image.label, image.sha256): value for image, value in pairs}
+        write_probabilities(dataset.folder, planned.clip, known)
+
+
+def _extent(config: AugmentConfig, planned: AugmentPlan, dataset: SyntheticDataset) -> dict[str, Any]:
+    """How much there is: what may grow from one run to the next."""
+    ids = dataset.finished() | {request.id for request in planned.plan.requests}
+    before = dataset.extent().get("planned")
+    return {
+        **_extent_settings(config, planned),
+        "planned": max(len(ids), before if isinstance(before, int) else 0),
+    }
+
+
+def _extent_settings(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
+    sources = [[image.label, image.sha256] for image in planned.split.images]
+    return {
+        "per_image": config.per_image,
+        "shots": config.shots,
+        "seed": config.seed,
+        "real_images": len(sources),
+        "real_images_sha256": digest_of(sources),
+        "captions_sha256": digest_of(planned.captions),
+    }
+
+
+def _provenance(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
+    """What each record says of the generator."""
+    if planned.fingerprint is not None:
+        plain = {
+            name: value
+            for name, value in planned.fingerprint.items()
+            if value is None or isinstance(value, str | int | float)
+        }
+        return {"model": type(planned.loader.load()).__name__, **plain}
+    preset = planned.preset
+    return {
+        "model": config.model,
+        "scheduler": preset.scheduler,
+        "guidance_interval": list(preset.guidance_interval),
+        "adapter": f"{preset.adapter}:{preset.adapter_file}",
+        "vae": preset.vae,
+        "lora": preset.lora,
+    }
+
+
+def settings_of(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
+    """What is saved beside the images; all but versions, execution and extent must stay on resuming."""
+    execution = config.model_dump(mode="json", include=set(names_of(AugmentConfig, "execution")))
+    content = {**defaults_of(config, extents=False), **content_of(config, extents=False)}
+    foreign = _shared_options() - planned.method.Options.model_fields.keys()
+    generator = {} if planned.fingerprint is None else {"generator": dict(planned.fingerprint)}
+    return {
+        "format": 1,
+        "dataset": planned.split.dataset,
+        "model": config.model,
+        **{name: value for name, value in content.items() if name not in foreign},
+        **generator,
+        "preset": json.loads(json.dumps(asdict(planned.preset))),
+        **({CONTENTS: dict(planned.contents)} if planned.contents else {}),
+        "extent": _extent_settings(config, planned),
+        "execution": {**execution, "batch_size": config.batch_size or "auto"},
+        "versions": {name: version(name) for name in _VERSIONED},
+    }
 
 
 def dry_run(config: AugmentConfig) -> AugmentDryRun:
     """The plan's size and spread; time is measured on one batch, nothing is written."""
     warn_of_model(config)
-    decided = decide(config)
-    requests = decided.plan.requests
-    seconds, size = _tried(config, decided)
+    planned = plan_augment(config)
+    requests = planned.plan.requests
+    probabilities = [request.source_clip_probability for request in requests]
+    seconds, size = _measured(config, planned)
     return AugmentDryRun(
         planned=len(requests),
-        classes=len(decided.split.classes),
-        images=len(decided.split.images),
-        ip_adapter_scale=lambda_summary(requests),
-        low_clip_probability=sum(
-            request.source_clip_probability is not None and request.source_clip_probability <= 0.3
-            for request in requests
-        ),
+        classes=len(planned.split.classes),
+        images=len(planned.split.images),
+        ip_adapter_scale=scale_summary(requests),
+        low_clip_probability=sum(value is not None and value <= THRESHOLD for value in probabilities),
         seconds=seconds,
         megabytes=round(len(requests) * 1.6 * size * size / 1e6, 2),
-        skipped=decided.skipped,
+        skipped=planned.skipped,
     )
 
 
-def _tried(config: AugmentConfig, decided: AugmentPlan) -> tuple[float | None, int]:
+def _measured(config: AugmentConfig, planned: AugmentPlan) -> tuple[float | None, int]:
     """Seconds for the whole plan, from one batch of it, and the images' size in pixels."""
-    from dalda.generation.batching import automatic_batch_size
+    from dalda.generation.executors.local import seconds_per_image
 
+    requests = planned.plan.requests
     try:
-        renderer = _loaded(config, decided.preset)
+        generator = planned.loader.load()
+        pace = seconds_per_image(generator, requests, config.batch_size)
     except UserError as error:
         say(f"note: the time is unknown, since {error}")
-        return None, decided.preset.size or 512
-    batch_size = config.batch_size or automatic_batch_size(renderer.size, renderer.device)
-    pace = _pace(renderer, decided.plan.requests[:batch_size])
-    if pace is None:
-        say("note: the time is unknown, since there is not enough memory for a single image")
-        return None, renderer.size
-    return round(pace * len(decided.plan.requests), 1), renderer.size
+        return None, planned.preset.size or 512
+    return round(pace * len(requests), 1), generator.image_size
 
 
-def _pace(renderer: "Renderer", batch: Sequence[GenerationRequest]) -> float | None:
-    """Seconds for a image in such a batch, or in half of one that does not fit; None where none fits."""
-    from dalda.device import free_memory, is_out_of_memory
-
-    while batch:
-        sources = [open_source(request.source) for request in batch]
-        started = time.monotonic()
-        try:
-            renderer.render(batch, sources)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return (time.monotonic() - started) / len(batch)
-        free_memory()
-        batch = batch[: len(batch) // 2]
-    return None
-
-
-def settings_of(config: AugmentConfig, decided: AugmentPlan) -> dict[str, Any]:
-    """What is saved beside the images; all but versions and rendering must stay the same on resuming."""
-    examples = [[one.label, one.sha256] for one in decided.split.images]
-    return {
-        "dataset": decided.split.dataset,
-        "model": config.model,
-        **{**defaults_of(config), **content_of(config)},
-        "examples": len(examples),
-        "examples_sha256": digest_of(examples),
-        "captions_sha256": digest_of(decided.captions),
-        "preset": json.loads(json.dumps(asdict(decided.preset))),
-        **({CONTENTS: dict(decided.contents)} if decided.contents else {}),
-        "rendering": {
-            **config.model_dump(mode="json", include=set(names_of(AugmentConfig, "execution"))),
-            "batch_size": config.batch_size or "auto",
-        },
-        "versions": {name: version(name) for name in _VERSIONED},
-    }
-
-
-def lambda_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
-    """How a plan's weights are spread: minimum, quartiles and maximum."""
+def scale_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
+    """How a plan's IP-Adapter scales are distributed: minimum, quartiles and maximum."""
     import numpy as np
 
-    marks = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
-    weights = [request.ip_adapter_scale for request in requests]
-    return {name: round(float(np.percentile(weights, mark)), 4) for name, mark in marks.items()}
+    percentiles = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
+    scales = [request.ip_adapter_scale for request in requests]
+    return {name: round(float(np.percentile(scales, at)), 4) for name, at in percentiles.items()}
 
 
 def warn_of_cuts(preset: Preset, requests: Sequence[GenerationRequest]) -> None:

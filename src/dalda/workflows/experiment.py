@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from dalda.config.experiment import REAL, Study, read_study, refused_by_protocol, study_as_yaml
-from dalda.device import device_named
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SyntheticDataset, folder_name
+from dalda.generation.folder_names import folder_name
 from dalda.progress import say
+from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
-from dalda.workflows.augment import SETTING_DEFAULTS, AugmentPlan, decide, generate_plan, settings_of
-from dalda.workflows.loading import load_model
+from dalda.workflows.augment import GeneratorLoader, generate_plan, open_dataset, plan_augment
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports import StudyReport
@@ -29,7 +28,6 @@ from dalda.workflows.trials import Task, tasks_of
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers
     from dalda.evaluation.results import RunFolder
-    from dalda.generation.backends.stable_diffusion import Renderer
     from dalda.workflows.runner import TrialRunner
 
 
@@ -160,7 +158,7 @@ class _Stages:
     study: Study
     run: "RunFolder"
     generated: int = 0
-    renderers: dict[str, "Renderer"] = field(default_factory=dict)
+    loaders: dict[str, GeneratorLoader] = field(default_factory=dict)
     runner: "TrialRunner | None" = None
     splits: dict[tuple[int, int | None], FewShotSplit] = field(default_factory=dict)
 
@@ -211,20 +209,13 @@ class _Stages:
         assert config is not None
         config = config.model_copy(update={"out": place_of(config.out, existing)})
         task.write_captions()
-        decided = decide(config)
+        decided = plan_augment(config)
         missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)
         decided = replace(decided, plan=GenerationPlan(missing))
-        store = SyntheticDataset.open(config.out, settings_of(config, decided), SETTING_DEFAULTS)
-        report = generate_plan(config, decided, store, self.renderer(decided, store))
+        store = open_dataset(config, decided)
+        # A model is loaded once for all sets.
+        loader = self.loaders.setdefault(repr(decided.preset), decided.loader)
+        report = generate_plan(config, decided, store, loader)
         self.generated += report.generated
         protocol_of(self.study).set_written(self.study, config.out, decided.plan, store)
         return config.out
-
-    def renderer(self, decided: AugmentPlan, store: SyntheticDataset) -> "Renderer | None":
-        """The loaded model; None where nothing is left to generate."""
-        from dalda.generation.executors.local import missing_requests
-
-        key = repr(decided.preset)
-        if key not in self.renderers and missing_requests(decided.plan, store):
-            self.renderers[key] = load_model(decided.preset, device_named(self.study.device))
-        return self.renderers.get(key)

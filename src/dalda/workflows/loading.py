@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dalda.captions.validation import CountTokens
+    from dalda.config import AugmentConfig
     from dalda.evaluation.backbones.base import FeatureExtractor
     from dalda.evaluation.features import FeatureStore
-    from dalda.generation.backends.stable_diffusion import Renderer
+    from dalda.generation.backends.base import ImageGenerator
     from dalda.models.clip import Clip
 
 BYTES = 256
@@ -32,20 +33,14 @@ def load_scorer(clip: str, device: str) -> "Clip":
     return loaded(clip, "--model-option clip=", load)
 
 
-def load_model(
-    preset: Preset,
-    device: str,
-    *,
-    dtype: str = "auto",
-    channels_last: bool = False,
-    compiled: bool = False,
-) -> "Renderer":
+def load_generator(config: "AugmentConfig", preset: Preset) -> "ImageGenerator":
     """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
     quiet_libraries(diffusers=True)
-    from dalda.generation.backends.stable_diffusion import load_renderer
+    from dalda.generation.backends.base import GeneratorSpec
 
-    dtype = dtype_named(dtype, device)
-    return load_renderer(preset, device=device, dtype=dtype, channels_last=channels_last, compiled=compiled)
+    device = device_named(config.device)
+    dtype = dtype_named(config.dtype, device)
+    return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile).load()
 
 
 def load_features(

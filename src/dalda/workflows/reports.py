@@ -24,7 +24,7 @@ class AugmentReport:
     seconds: float
     dropped_for: Mapping[str, int] = field(default_factory=dict)
     """Dropped images by reason."""
-    rendered_again: Mapping[str, int] = field(default_factory=dict)
+    retried_for: Mapping[str, int] = field(default_factory=dict)
     """Images that were generated a second time, by the fault of the first one."""
     skipped: tuple[str, ...] = ()
     """A sentence on each real image that cannot be used."""

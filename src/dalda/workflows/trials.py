@@ -10,7 +10,7 @@ from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
 from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import folder_name
+from dalda.generation.folder_names import folder_name
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected

@@ -1,12 +1,15 @@
 """A lambda per image: a mixed batch equals each image made alone by stock diffusers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
 from tests.generation.stock import (
     latents_of,
+    load,
+    pipeline_of,
     preset_of,
     request_of,
     source_of,
@@ -18,7 +21,7 @@ from tests.generation.tiny import save_tiny
 
 from dalda.errors import UserError
 from dalda.generation.backends.attention import install, remove
-from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
+from dalda.generation.backends.diffusion import DiffusionGenerator
 
 LAMBDAS = (0.0, 0.15, 0.5, 0.9, 1.0)
 MODELS = {
@@ -31,16 +34,20 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=list(MODELS))
-def renderer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+def generator(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> DiffusionGenerator:
     kind, xl = request.param
-    return load_renderer(preset_of(tmp_path_factory.mktemp("tiny"), kind, xl=xl))
+    return load(preset_of(tmp_path_factory.mktemp("tiny"), kind, xl=xl))
 
 
-def test_a_mixed_batch_equals_each_image_made_alone_by_stock_diffusers(renderer: Renderer) -> None:
+def test_a_mixed_batch_equals_each_image_made_alone_by_stock_diffusers(
+    generator: DiffusionGenerator,
+) -> None:
     requests = [request_of(number, weight) for number, weight in enumerate(LAMBDAS)]
     sources = [source_of(number) for number in range(len(requests))]
-    ours = latents_of(renderer, requests, sources)
-    with stock_model(renderer) as pipeline:
+    ours = latents_of(generator, requests, sources)
+    with stock_model(generator) as pipeline:
         stock = [
             stock_latents(pipeline, request, source)
             for request, source in zip(requests, sources, strict=True)
@@ -49,45 +56,46 @@ def test_a_mixed_batch_equals_each_image_made_alone_by_stock_diffusers(renderer:
     assert (ours[2] - ours[3]).abs().max() > 1e-2
 
 
-def test_lambda_zero_is_a_model_without_an_adapter(renderer: Renderer, tmp_path: Path) -> None:
-    one = latents_of(renderer, [request_of(0, 0.0)], [source_of(0)])
-    other = latents_of(renderer, [request_of(0, 0.0, "another")], [source_of(9)])
+def test_lambda_zero_is_a_model_without_an_adapter(generator: DiffusionGenerator, tmp_path: Path) -> None:
+    one = latents_of(generator, [request_of(0, 0.0)], [source_of(0)])
+    other = latents_of(generator, [request_of(0, 0.0, "another")], [source_of(9)])
     assert torch.equal(one, other)
-    model, _ = save_tiny(tmp_path, xl="text_encoder_2" in renderer.pipeline.components)
+    model, _ = save_tiny(tmp_path, xl="text_encoder_2" in pipeline_of(generator).components)
     stock = DiffusionPipeline.from_pretrained(model)
     assert (one - stock_latents(stock, request_of(0, 0.0), None)).abs().max() < 1e-4
 
 
-def test_swapping_one_reference_changes_that_image_alone(renderer: Renderer) -> None:
+def test_swapping_one_reference_changes_that_image_alone(generator: DiffusionGenerator) -> None:
     requests = [request_of(number, 0.8) for number in range(4)]
     sources = [source_of(number) for number in range(4)]
-    before = latents_of(renderer, requests, sources)
+    before = latents_of(generator, requests, sources)
     swapped = [*requests[:2], request_of(2, 0.8, "swapped"), requests[3]]
-    after = latents_of(renderer, swapped, [*sources[:2], source_of(50), sources[3]])
+    after = latents_of(generator, swapped, [*sources[:2], source_of(50), sources[3]])
     changed = (before - after).abs().amax(dim=(1, 2, 3))
     assert changed[2] > 1e-3
     assert changed[[0, 1, 3]].max() == 0
 
 
-def test_a_batch_of_one_and_any_other_size_agree(renderer: Renderer) -> None:
+def test_a_batch_of_one_and_any_other_size_agree(generator: DiffusionGenerator) -> None:
     requests = [request_of(number, 0.2 * number) for number in range(5)]
     sources = [source_of(number) for number in range(5)]
-    together = latents_of(renderer, requests, sources)
+    together = latents_of(generator, requests, sources)
     alone = [
-        latents_of(renderer, [request], [source]) for request, source in zip(requests, sources, strict=True)
+        latents_of(generator, [request], [source])
+        for request, source in zip(requests, sources, strict=True)
     ]
     assert (together - torch.cat(alone)).abs().max() < 1e-4
 
 
-def test_install_and_remove_give_back_the_stock_model(renderer: Renderer) -> None:
-    unet = renderer.pipeline.unet
-    before = stock_of(renderer)
+def test_install_and_remove_give_back_the_stock_model(generator: DiffusionGenerator) -> None:
+    unet = pipeline_of(generator).unet
+    before = stock_of(generator)
     remove(unet, before)
     assert dict(unet.attn_processors) == before
     assert install(unet) == before
 
 
-def test_a_model_without_an_adapter_is_refused(renderer: Renderer, tmp_path: Path) -> None:
+def test_a_model_without_an_adapter_is_refused(generator: DiffusionGenerator, tmp_path: Path) -> None:
     from diffusers import UNet2DConditionModel
 
     model, _ = save_tiny(tmp_path)
@@ -95,17 +103,17 @@ def test_a_model_without_an_adapter_is_refused(renderer: Renderer, tmp_path: Pat
         install(UNet2DConditionModel.from_pretrained(model / "unet"))
 
 
-def test_the_scale_must_be_given(renderer: Renderer) -> None:
-    told = renderer.encoder.conditions([request_of(0, 0.5)], [source_of(0)])
+def test_the_scale_must_be_given(generator: DiffusionGenerator) -> None:
+    conditioning: Any = generator.conditioner.encode([request_of(0, 0.5)], [source_of(0)])
     with pytest.raises(ValueError, match="ip_adapter_scale"):
-        renderer.pipeline.unet(
+        pipeline_of(generator).unet(
             torch.zeros(2, 4, 8, 8),
             1,
-            told.text,
-            added_cond_kwargs={"image_embeds": [told.image], **told.added},
+            conditioning.text,
+            added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
         )
 
 
 def test_an_adapter_for_faces_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a face recogniser"):
-        load_renderer(preset_of(tmp_path, "face"))
+        load(preset_of(tmp_path, "face"))

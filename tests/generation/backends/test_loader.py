@@ -14,6 +14,8 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from tests.generation.stock import (
     latents_of,
+    load,
+    pipeline_of,
     preset_of,
     request_of,
     source_of,
@@ -25,7 +27,6 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
 from dalda.generation.backends.loader import load_pipeline
-from dalda.generation.backends.stable_diffusion import load_renderer
 from dalda.models.presets import Preset, with_adapter
 
 JOB, SOURCE = request_of(0, 0.6), source_of(0)
@@ -50,12 +51,12 @@ def test_a_pickled_adapter_is_read_as_weights_only(preset: Preset, tmp_path: Pat
     state = state_of(preset)
     torch.save(state, tmp_path / "adapter/models/tiny.bin")
     pickled = with_adapter(preset, f"{tmp_path / 'adapter'}:tiny.bin")
-    ours = latents_of(load_renderer(pickled), [JOB], [SOURCE])
-    assert torch.equal(ours, latents_of(load_renderer(preset), [JOB], [SOURCE]))
+    ours = latents_of(load(pickled), [JOB], [SOURCE])
+    assert torch.equal(ours, latents_of(load(preset), [JOB], [SOURCE]))
 
     torch.save({**state, "more": Trap(tmp_path / "sprung")}, tmp_path / "adapter/models/evil.bin")
     with pytest.raises(UserError, match="no readable file of weights"):
-        load_renderer(with_adapter(preset, f"{tmp_path / 'adapter'}:evil.bin"))
+        load(with_adapter(preset, f"{tmp_path / 'adapter'}:evil.bin"))
     assert not (tmp_path / "sprung").exists()
 
 
@@ -72,14 +73,14 @@ class Trap:
 def test_an_adapters_folder_may_be_flat(preset: Preset, tmp_path: Path) -> None:
     shutil.copytree(Path(preset.adapter) / "models", tmp_path / "flat")
     flat = with_adapter(preset, f"{tmp_path / 'flat'}:tiny.safetensors")
-    ours = latents_of(load_renderer(flat), [JOB], [SOURCE])
-    assert torch.equal(ours, latents_of(load_renderer(preset), [JOB], [SOURCE]))
+    ours = latents_of(load(flat), [JOB], [SOURCE])
+    assert torch.equal(ours, latents_of(load(preset), [JOB], [SOURCE]))
 
 
 def test_an_adapter_of_another_model_is_refused(preset: Preset, tmp_path: Path) -> None:
     other = preset_of(tmp_path, xl=True)
     with pytest.raises(UserError, match="--adapter") as told:
-        load_renderer(replace(preset, adapter=other.adapter))
+        load(replace(preset, adapter=other.adapter))
     assert "\n" not in str(told.value)
 
 
@@ -93,13 +94,11 @@ def test_a_lora_is_merged_as_stock_diffusers_applies_it(preset: Preset, tmp_path
         tmp_path, unet_lora_layers=get_peft_model_state_dict(stock.unet)
     )
     request = request_of(0, 0.0)
-    ours = latents_of(load_renderer(replace(preset, lora=str(tmp_path))), [request], [SOURCE])
+    ours = latents_of(load(replace(preset, lora=str(tmp_path))), [request], [SOURCE])
     assert (ours - stock_latents(stock, request, None)).abs().max() < 1e-4
-    plain = latents_of(load_renderer(preset), [request], [SOURCE])
+    plain = latents_of(load(preset), [request], [SOURCE])
     assert (ours - plain).abs().max() > 1e-3
-    none = latents_of(
-        load_renderer(replace(preset, lora=str(tmp_path), lora_scale=0.0)), [request], [SOURCE]
-    )
+    none = latents_of(load(replace(preset, lora=str(tmp_path), lora_scale=0.0)), [request], [SOURCE])
     assert (none - plain).abs().max() < 1e-4
 
 
@@ -107,7 +106,7 @@ def test_a_lora_for_something_else_is_refused(preset: Preset, tmp_path: Path) ->
     weights = {f"transformer.blocks.0.to_q.lora_{one}.weight": torch.zeros(2, 2) for one in "AB"}
     save_file(weights, tmp_path / "pytorch_lora_weights.safetensors")
     with pytest.raises(UserError, match="--lora"):
-        load_renderer(replace(preset, lora=str(tmp_path)))
+        load(replace(preset, lora=str(tmp_path)))
 
 
 def test_a_tiny_autoencoder_takes_the_place_of_the_models_own(preset: Preset, tmp_path: Path) -> None:
@@ -118,9 +117,9 @@ def test_a_tiny_autoencoder_takes_the_place_of_the_models_own(preset: Preset, tm
         num_decoder_blocks=(1, 1),
     )
     tiny.save_pretrained(tmp_path)
-    renderer = load_renderer(replace(preset, vae=str(tmp_path)))
-    assert isinstance(renderer.pipeline.vae, AutoencoderTiny)
-    (image,) = renderer.render([JOB], [SOURCE])
+    generator = load(replace(preset, vae=str(tmp_path)))
+    assert isinstance(pipeline_of(generator).vae, AutoencoderTiny)
+    (image,) = generator.generate([JOB], [SOURCE])
     assert image is not None
     assert image.size == (16, 16)
 
@@ -128,9 +127,9 @@ def test_a_tiny_autoencoder_takes_the_place_of_the_models_own(preset: Preset, tm
 def test_parts_that_do_not_go_together_are_refused(preset: Preset, tmp_path: Path) -> None:
     AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=7).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"has 7 channels, .* works on 4; name another with --vae"):
-        load_renderer(replace(preset, vae=str(tmp_path)))
+        load(replace(preset, vae=str(tmp_path)))
     with pytest.raises(UserError, match="a multiple of 2"):
-        load_renderer(replace(preset, size=17))
+        load(replace(preset, size=17))
 
 
 def test_other_kinds_of_models_are_refused(preset: Preset, tmp_path: Path) -> None:
@@ -138,11 +137,11 @@ def test_other_kinds_of_models_are_refused(preset: Preset, tmp_path: Path) -> No
     index = tmp_path / "flux/model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "FluxPipeline"}))
     with pytest.raises(UserError, match="is a FluxPipeline; dalda renders with Stable Diffusion"):
-        load_renderer(replace(preset, model=str(tmp_path / "flux")))
+        load(replace(preset, model=str(tmp_path / "flux")))
     vae = tmp_path / "flux/vae/config.json"
     vae.write_text(json.dumps({**json.loads(vae.read_text()), "_class_name": "AutoencoderDC"}))
     with pytest.raises(UserError, match="is a AutoencoderDC; one of AutoencoderKL"):
-        load_renderer(replace(preset, vae=str(tmp_path / "flux/vae")))
+        load(replace(preset, vae=str(tmp_path / "flux/vae")))
 
 
 def test_xl_decodes_in_single_precision_where_half_would_overflow(tmp_path: Path) -> None:
@@ -166,12 +165,12 @@ def test_another_autoencoder_for_xl_is_as_exact_as_it_asks_to_be(
 
 def test_latents_are_brought_back_as_stock_diffusers_does(tmp_path: Path) -> None:
     """Some autoencoders of XL name a mean and a deviation of each channel."""
-    renderer = load_renderer(preset_of(tmp_path, xl=True))
-    renderer.pipeline.vae.register_to_config(
+    generator = load(preset_of(tmp_path, xl=True))
+    pipeline_of(generator).vae.register_to_config(
         latents_mean=[-0.3, 0.2, 0.9, -0.8], latents_std=[2.0, 0.5, 3.0, 1.2]
     )
-    (ours,) = renderer.render([JOB], [SOURCE])
-    with stock_model(renderer) as pipeline, torch.no_grad():
+    (ours,) = generator.generate([JOB], [SOURCE])
+    with stock_model(generator) as pipeline, torch.no_grad():
         pipeline.set_progress_bar_config(disable=True)
         pipeline.set_ip_adapter_scale(JOB.ip_adapter_scale)
         (stock,) = pipeline(
@@ -208,9 +207,9 @@ def test_an_adapter_gets_the_image_encoder_that_it_was_made_for(tmp_path: Path, 
     (adapter / "models").rename(adapter / "xl_models")
     wide_encoder(adapter / "models/image_encoder")
     elsewhere = with_adapter(preset, f"{adapter}:xl_models/tiny.safetensors")
-    renderer = load_renderer(elsewhere)
-    assert renderer.pipeline.image_encoder.config.projection_dim == EMBEDS
-    assert renderer.render([JOB], [SOURCE])[0] is not None
+    generator = load(elsewhere)
+    assert pipeline_of(generator).image_encoder.config.projection_dim == EMBEDS
+    assert generator.generate([JOB], [SOURCE])[0] is not None
 
 
 @pytest.mark.parametrize("kind", ["plain", "full", "plus"])
@@ -218,10 +217,10 @@ def test_an_image_encoder_that_does_not_fit_is_refused(tmp_path: Path, kind: str
     preset = preset_of(tmp_path, kind)
     shutil.rmtree(Path(preset.adapter) / "models/image_encoder")
     with pytest.raises(UserError, match="--adapter"):
-        load_renderer(preset)
+        load(preset)
     wide_encoder(Path(preset.adapter) / "models/image_encoder")
     with pytest.raises(UserError, match="--model-option image_encoder=") as told:
-        load_renderer(preset)
+        load(preset)
     assert "\n" not in str(told.value)
 
 
@@ -231,4 +230,4 @@ def test_a_device_without_room_is_one_sentence(preset: Preset, monkeypatch: pyte
 
     monkeypatch.setattr(DiffusionPipeline, "to", full)
     with pytest.raises(UserError, match="does not fit into the memory of 'cpu'; free some"):
-        load_renderer(preset)
+        load(preset)

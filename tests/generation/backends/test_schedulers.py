@@ -8,11 +8,20 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, EulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.generation.stock import latents_of, preset_of, request_of, source_of, stock_latents, stock_model
+from tests.generation.stock import (
+    latents_of,
+    load,
+    pipeline_of,
+    preset_of,
+    request_of,
+    source_of,
+    stock_latents,
+    stock_model,
+)
 
 from dalda.errors import UserError
+from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.schedulers import guided_steps, scheduler_of
-from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
 from dalda.models.presets import SAMPLERS, Preset, Sampler
 
 
@@ -22,21 +31,19 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
 
 
 @pytest.fixture(scope="module")
-def renderer(preset: Preset) -> Renderer:
-    return load_renderer(preset)
+def generator(preset: Preset) -> DiffusionGenerator:
+    return load(preset)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_batch_equals_images_made_alone_by_stock_diffusers(
-    renderer: Renderer, preset: Preset, name: Sampler
+    generator: DiffusionGenerator, preset: Preset, name: Sampler
 ) -> None:
-    renderer.pipeline.scheduler = scheduler_of(
-        replace(preset, scheduler=name, steps=4), renderer.pipeline.scheduler
-    )
+    generator.scheduler = scheduler_of(replace(preset, scheduler=name, steps=4), generator.scheduler)
     requests = [replace(request_of(number, 0.3 * number), steps=4) for number in range(3)]
     sources = [source_of(number) for number in range(3)]
-    ours = latents_of(renderer, requests, sources)
-    with stock_model(renderer) as pipeline:
+    ours = latents_of(generator, requests, sources)
+    with stock_model(generator) as pipeline:
         alone = [
             stock_latents(pipeline, request, source)
             for request, source in zip(requests, sources, strict=True)
@@ -46,19 +53,21 @@ def test_a_batch_equals_images_made_alone_by_stock_diffusers(
     assert (ours - stock).abs().max() < 1e-4 * stock.std().clamp(min=1)
 
 
-def rows_of(renderer: Renderer) -> list[int]:
+def rows_of(generator: DiffusionGenerator) -> list[int]:
     """The UNet's batch sizes from now on."""
     rows: list[int] = []
-    renderer.pipeline.unet.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    pipeline_of(generator).unet.register_forward_pre_hook(
+        lambda module, inputs: rows.append(len(inputs[0]))
+    )
     return rows
 
 
 def test_guidance_on_a_part_of_the_steps(preset: Preset) -> None:
     """Against the recipe of diffusers' documentation for switching guidance off half-way."""
     request = replace(request_of(0, 0.0), steps=6)
-    renderer = load_renderer(replace(preset, guidance_interval=(0.0, 0.5)))
-    rows = rows_of(renderer)
-    ours = latents_of(renderer, [request], [source_of(0)])
+    generator = load(replace(preset, guidance_interval=(0.0, 0.5)))
+    rows = rows_of(generator)
+    ours = latents_of(generator, [request], [source_of(0)])
     assert rows == [2, 2, 2, 1, 1, 1]
 
     def switch_off(pipeline: Any, step: int, time: int, kept: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -80,13 +89,15 @@ def test_guidance_on_a_part_of_the_steps(preset: Preset) -> None:
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
-def test_a_scale_of_one_or_less_is_no_guidance_as_in_diffusers(renderer: Renderer, scale: float) -> None:
+def test_a_scale_of_one_or_less_is_no_guidance_as_in_diffusers(
+    generator: DiffusionGenerator, scale: float
+) -> None:
     request = replace(request_of(0, 0.4), guidance_scale=scale)
-    renderer.pipeline.scheduler = DDIMScheduler.from_config(renderer.pipeline.scheduler.config)
-    rows = rows_of(renderer)
-    ours = latents_of(renderer, [request], [source_of(0)])
+    generator.scheduler = DDIMScheduler.from_config(generator.scheduler.config)
+    rows = rows_of(generator)
+    ours = latents_of(generator, [request], [source_of(0)])
     assert set(rows) == {1}
-    with stock_model(renderer) as pipeline:
+    with stock_model(generator) as pipeline:
         assert (ours - stock_latents(pipeline, request, source_of(0))).abs().max() < 1e-4
 
 

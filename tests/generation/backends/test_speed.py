@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.generation.stock import latents_of, preset_of, request_of, source_of
+from tests.generation.stock import latents_of, load, pipeline_of, preset_of, request_of, source_of
 from torch._dynamo.testing import CompileCounter
 
-from dalda.generation.backends.stable_diffusion import Renderer, load_renderer
+from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.models.presets import Preset
 
 JOBS = [request_of(number, 0.2 * number) for number in range(5)]
@@ -21,52 +21,52 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
 
 @pytest.fixture(scope="module")
 def plain(preset: Preset) -> torch.Tensor:
-    return latents_of(load_renderer(preset), JOBS, SOURCES)
+    return latents_of(load(preset), JOBS, SOURCES)
 
 
 def test_channels_last(preset: Preset, plain: torch.Tensor) -> None:
-    renderer = load_renderer(preset, channels_last=True)
-    assert renderer.pipeline.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    assert (latents_of(renderer, JOBS, SOURCES) - plain).abs().max() < 1e-4
-    assert renderer.made_with["channels_last"]
+    generator = load(preset, channels_last=True)
+    assert pipeline_of(generator).unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert (latents_of(generator, JOBS, SOURCES) - plain).abs().max() < 1e-4
+    assert generator.execution["channels_last"]
 
 
 def test_half_precision(preset: Preset, plain: torch.Tensor) -> None:
-    renderer = load_renderer(preset, dtype="bf16")
-    made = latents_of(renderer, JOBS, SOURCES)
+    generator = load(preset, dtype="bf16")
+    made = latents_of(generator, JOBS, SOURCES)
     assert made.dtype == torch.bfloat16
     assert (made.float() - plain).abs().mean() < 0.05 * plain.std()
-    assert renderer.made_with["dtype"] == "bf16"
+    assert generator.execution["dtype"] == "bf16"
 
 
-def compiled(preset: Preset) -> tuple[Renderer, CompileCounter]:
+def compiled(preset: Preset) -> tuple[DiffusionGenerator, CompileCounter]:
     """Compiled in the same regions and shapes, by a compiler that only counts."""
     torch._dynamo.reset()
-    renderer, counter = load_renderer(preset), CompileCounter()
-    renderer.pipeline.unet.compile_repeated_blocks(dynamic=False, backend=counter)
-    renderer.compiled = True
-    return renderer, counter
+    generator, counter = load(preset), CompileCounter()
+    pipeline_of(generator).unet.compile_repeated_blocks(dynamic=False, backend=counter)
+    generator.compiled = True
+    return generator, counter
 
 
 def test_one_compiled_graph_serves_all_lambdas_and_batches(preset: Preset, plain: torch.Tensor) -> None:
-    renderer, counter = compiled(preset)
-    first = latents_of(renderer, JOBS[:3], SOURCES[:3])
+    generator, counter = compiled(preset)
+    first = latents_of(generator, JOBS[:3], SOURCES[:3])
     graphs = counter.frame_count
     assert graphs > 0
     others = [request_of(number, 0.95) for number in range(3)]
-    latents_of(renderer, others, SOURCES[:3])
-    last = latents_of(renderer, JOBS[3:], SOURCES[3:])
+    latents_of(generator, others, SOURCES[:3])
+    last = latents_of(generator, JOBS[3:], SOURCES[3:])
     assert counter.frame_count == graphs
     assert (torch.cat([first, last]) - plain).abs().max() < 1e-4
 
 
 def test_the_last_batch_is_filled_up_until_memory_runs_out(preset: Preset) -> None:
-    renderer, _ = compiled(preset)
+    generator, _ = compiled(preset)
     rows: list[int] = []
-    unet = renderer.pipeline.unet
+    unet = pipeline_of(generator).unet
     unet.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
-    assert len(renderer.render(JOBS[:4], SOURCES[:4])) == 4
-    assert len(renderer.render(JOBS[:1], SOURCES[:1])) == 1
+    assert len(generator.generate(JOBS[:4], SOURCES[:4])) == 4
+    assert len(generator.generate(JOBS[:1], SOURCES[:1])) == 1
     assert set(rows) == {8}
 
     def full(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -75,19 +75,19 @@ def test_the_last_batch_is_filled_up_until_memory_runs_out(preset: Preset) -> No
 
     unet.register_forward_pre_hook(full)
     with pytest.raises(torch.OutOfMemoryError):
-        renderer.render(JOBS[:4], SOURCES[:4])
-    assert len(renderer.render(JOBS[:2], SOURCES[:2])) == 2
+        generator.generate(JOBS[:4], SOURCES[:4])
+    assert len(generator.generate(JOBS[:2], SOURCES[:2])) == 2
 
 
 @pytest.mark.slow
 def test_compiled_for_real(preset: Preset, plain: torch.Tensor) -> None:
     torch._dynamo.reset()
-    renderer = load_renderer(preset, compiled=True)
-    assert (latents_of(renderer, JOBS, SOURCES) - plain).abs().max() < 1e-4
-    assert renderer.made_with["compiled"]
+    generator = load(preset, compile=True)
+    assert (latents_of(generator, JOBS, SOURCES) - plain).abs().max() < 1e-4
+    assert generator.execution["compile"]
 
 
-def with_room_for(renderer: Renderer, latents: int) -> list[tuple[int, ...]]:
+def with_room_for(generator: DiffusionGenerator, latents: int) -> list[tuple[int, ...]]:
     """The decoder runs out of memory above so many latent pixels; the shapes that it was given."""
     shapes: list[tuple[int, ...]] = []
 
@@ -97,76 +97,70 @@ def with_room_for(renderer: Renderer, latents: int) -> list[tuple[int, ...]]:
         if count * sides[0] * sides[1] > latents:
             raise torch.OutOfMemoryError("full")
 
-    renderer.pipeline.vae.decoder.register_forward_pre_hook(full)
+    pipeline_of(generator).vae.decoder.register_forward_pre_hook(full)
     return shapes
 
 
 def test_where_memory_is_short_images_are_decoded_one_by_one(
     preset: Preset, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    renderer = load_renderer(preset)
-    whole = renderer.render(JOBS, SOURCES)
-    shapes = with_room_for(renderer, 8 * 8)
+    generator = load(preset)
+    whole = generator.generate(JOBS, SOURCES)
+    shapes = with_room_for(generator, 8 * 8)
     for _ in range(2):
-        assert renderer.render(JOBS, SOURCES) == whole
+        assert generator.generate(JOBS, SOURCES) == whole
     assert shapes == [(5, 4, 8, 8)] + 10 * [(1, 4, 8, 8)]
     assert capsys.readouterr().err.count("one by one") == 1
-    assert not renderer.made_with["tiled"]
+    assert not generator.execution["tiled"]
 
 
 def test_where_one_image_is_too_much_it_is_decoded_in_tiles(
     preset: Preset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At the model's own size, at which diffusers' tiles are no smaller than the image."""
-    renderer = load_renderer(preset)
-    whole = renderer.render(JOBS, SOURCES)
-    shapes = with_room_for(renderer, 4 * 4)
-    tiled = renderer.render(JOBS, SOURCES)
+    generator = load(preset)
+    whole = generator.generate(JOBS, SOURCES)
+    shapes = with_room_for(generator, 4 * 4)
+    tiled = generator.generate(JOBS, SOURCES)
     assert shapes[:2] == [(5, 4, 8, 8), (1, 4, 8, 8)]
     assert max(shapes[2:]) == (1, 4, 4, 4)
     assert len(shapes[2:]) == len(JOBS) * 9
     assert [one and one.size for one in tiled] == [one and one.size for one in whole]
-    assert renderer.made_with["tiled"]
-    assert renderer.render(JOBS, SOURCES) == tiled
+    assert generator.execution["tiled"]
+    assert generator.generate(JOBS, SOURCES) == tiled
     assert capsys.readouterr().err.count("in tiles") == 1
 
 
 def test_memory_that_no_saving_helps_is_the_engines_matter(preset: Preset) -> None:
-    renderer = load_renderer(preset)
+    generator = load(preset)
 
     def full(latents: torch.Tensor, **settings: Any) -> Any:
         raise torch.OutOfMemoryError("full")
 
-    renderer.pipeline.vae.decode = full
+    pipeline_of(generator).vae.decode = full
     with pytest.raises(torch.OutOfMemoryError):
-        renderer.render(JOBS, SOURCES)
+        generator.generate(JOBS, SOURCES)
 
 
 def test_a_image_without_numbers_is_none(preset: Preset) -> None:
-    renderer = load_renderer(preset)
-    decode = renderer.pipeline.vae.decode
+    generator = load(preset)
+    decode = pipeline_of(generator).vae.decode
 
     def spoilt(latents: torch.Tensor, **settings: Any) -> Any:
         (shown,) = decode(latents, **settings)
         shown[1, :, 3, 4] = float("nan")
         return (shown,)
 
-    renderer.pipeline.vae.decode = spoilt
-    images = renderer.render(JOBS, SOURCES)
+    pipeline_of(generator).vae.decode = spoilt
+    images = generator.generate(JOBS, SOURCES)
     assert [one is None for one in images] == [False, True, False, False, False]
 
 
-def test_what_made_a_image_is_told(preset: Preset) -> None:
-    made = load_renderer(preset).made_with
-    assert made == {
-        "scheduler": "ddim",
-        "guidance_interval": [0.0, 1.0],
-        "adapter": f"{preset.adapter}:tiny.safetensors",
-        "vae": None,
-        "lora": None,
+def test_the_execution_is_recorded(preset: Preset) -> None:
+    assert load(preset).execution == {
         "device": "cpu",
         "dtype": "fp32",
         "channels_last": False,
-        "compiled": False,
+        "compile": False,
         "tiled": False,
     }

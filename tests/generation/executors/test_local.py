@@ -3,8 +3,8 @@ import hashlib
 import importlib
 import operator
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.generation.executors.local import Render, generate, missing_requests
+from dalda.generation.executors.base import Batches
+from dalda.generation.executors.local import LocalExecutor
 from dalda.generation.image_encoding import FORMATS
-from dalda.generation.plan import Recipe, make_plan, with_next_seed
+from dalda.generation.plan import with_next_seed
+from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
-from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest, RealImage, ScaleDraw
+from dalda.types import Capability, GenerationPlan, GenerationRequest
+
+Render = Callable[[Sequence[GenerationRequest], Sequence[Image.Image]], Sequence[Image.Image | None]]
 
 COUNT = 11
 
@@ -39,17 +43,54 @@ def plan() -> GenerationPlan:
 
 
 def plan_of() -> GenerationPlan:
-    examples = tuple(RealImage(Path(f"{n}.png"), "car", f"hash{n}") for n in range(COUNT))
-    split = FewShotSplit("folder", Path(), "train", 0, None, ("car",), examples)
-    recipe = Recipe("dalda", "doodle", "", "", 2.0, 20, per_image=2, seed=0)
-    return make_plan(
-        split,
-        {"car": ["a car"]},
-        None,
-        lambda score, shots, rng: ScaleDraw(float(rng.random()), None),
-        lambda captions, count, rng: [captions[0]] * count,
-        recipe,
+    rng = np.random.default_rng(0)
+    return GenerationPlan(
+        tuple(
+            GenerationRequest(
+                source=Path(f"{number // 2}.png"),
+                source_sha256=f"hash{number // 2}",
+                label="car",
+                index=number % 2,
+                seed=int(rng.integers(2**40)),
+                prompt="a car",
+                guidance_scale=2.0,
+                steps=20,
+                ip_adapter_scale=float(rng.random()),
+            )
+            for number in range(2 * COUNT)
+        )
     )
+
+
+@dataclass
+class Generator:
+    """A generator around a function."""
+
+    how: Render
+    image_size: int = 4
+    capabilities: frozenset[Capability] = frozenset()
+    fingerprint: Mapping[str, object] = field(default_factory=dict)
+    calls: int = 0
+    counted: bool = False
+
+    def load(self) -> "Generator":
+        return self
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> list[Image.Image | None]:
+        self.calls += 1
+        return list(self.how(requests, images))
+
+    @property
+    def execution(self) -> Mapping[str, object]:
+        return {"calls": self.calls} if self.counted else {}
+
+    def choose_batch_size(self, request: GenerationRequest, image: Image.Image) -> int:
+        return 4
+
+    def expect_batches_of(self, size: int) -> None:
+        pass
 
 
 def render(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> list[Image.Image]:
@@ -64,15 +105,29 @@ def open_image(path: Path) -> Image.Image:
     return Image.new("RGB", (4, 4))
 
 
+EXECUTOR = LocalExecutor(open_image=open_image)
+
+
 def finish(
-    plan: GenerationPlan, folder: Path, how: Render = render, batch_size: int = 4
+    plan: GenerationPlan,
+    folder: Path,
+    how: Render = render,
+    batch_size: int | None = 4,
+    *,
+    executor: LocalExecutor = EXECUTOR,
+    counted: bool = False,
+    retry_dropped: bool = False,
 ) -> SyntheticDataset:
-    store = SyntheticDataset.open(folder, {"seed": 0})
-    with store.held():
-        missing = missing_requests(plan, store)
-        generate(plan, missing, store, how, open_image, batch_size, Progress("generate", len(missing)))
-        store.settle(plan.requests)
-    return store
+    dataset = SyntheticDataset.open(folder, {"seed": 0})
+    with dataset.held():
+        missing = dataset.missing(plan.requests, retry_dropped=retry_dropped)
+        wanted = {request.id for request in missing}
+        attempts = ATTEMPTS_ON_RETRY if retry_dropped else ATTEMPTS
+        bar = Progress("generate", len(missing))
+        with DatasetSink(dataset, wanted, bar, attempts=attempts) as sink:
+            executor.run(Generator(how, counted=counted), Batches(plan.requests, wanted, batch_size), sink)
+        dataset.settle(plan.requests)
+    return dataset
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -109,7 +164,7 @@ def test_a_stop_within_a_batch_leaves_no_trace(plan: GenerationPlan, tmp_path: P
     metadata = broken.folder / "train" / "metadata.jsonl"
     lines = metadata.read_text().splitlines(keepends=True)
     metadata.write_text("".join(lines[:6]) + lines[6][:20])
-    assert len(missing_requests(plan, SyntheticDataset.open(broken.folder, {"seed": 0}))) == 2 * COUNT - 6
+    assert len(SyntheticDataset.open(broken.folder, {"seed": 0}).missing(plan.requests)) == 2 * COUNT - 6
     finish(plan, broken.folder)
     assert contents(broken.folder) == contents(whole.folder)
 
@@ -134,14 +189,14 @@ def test_a_finished_folder_is_left_alone(plan: GenerationPlan, tmp_path: Path) -
     assert contents(tmp_path) == before
 
 
-def spoiling(sick: Mapping[int, Image.Image | None]) -> Render:
+def spoiling(invalid: Mapping[int, Image.Image | None]) -> Render:
     """Renders as always, but requests with these seeds come out as the given image."""
 
     def spoilt(
         requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
     ) -> list[Image.Image | None]:
         return [
-            sick.get(request.seed, one)
+            invalid.get(request.seed, one)
             for request, one in zip(requests, render(requests, sources), strict=True)
         ]
 
@@ -152,15 +207,15 @@ BLACK = Image.new("RGB", (4, 4))
 
 
 @pytest.mark.parametrize(("image", "reason"), [(BLACK, "of one colour"), (None, "not a number")])
-def test_sick_images_are_rendered_again_with_the_next_seed(
+def test_invalid_images_are_generated_again_with_the_next_seed(
     plan: GenerationPlan, tmp_path: Path, image: Image.Image | None, reason: str
 ) -> None:
     request = plan.requests[3]
     store = finish(plan, tmp_path, spoiling({request.seed: image}))
     assert store.dropped() == []
-    (line,) = [line for line in store.lines() if line["rendered_again"]]
+    (line,) = [line for line in store.lines() if line["retried_for"]]
     other = with_next_seed(request)
-    assert (line["request_id"], line["seed"], line["rendered_again"]) == (request.id, other.seed, reason)
+    assert (line["request_id"], line["seed"], line["retried_for"]) == (request.id, other.seed, reason)
     assert other.seed != request.seed
     (expected,) = render([other], [BLACK])[:1]
     assert Image.open(store.samples()[3].path).size == expected.size
@@ -169,26 +224,48 @@ def test_sick_images_are_rendered_again_with_the_next_seed(
 
 def test_blank_images_are_dropped_with_a_reason_and_counted(plan: GenerationPlan, tmp_path: Path) -> None:
     request = plan.requests[3]
-    sick = {request.seed: None, with_next_seed(request).seed: BLACK}
-    store = finish(plan, tmp_path, spoiling(sick))
+    invalid = {request.seed: None, with_next_seed(request).seed: BLACK}
+    store = finish(plan, tmp_path, spoiling(invalid))
     assert [(line["request_id"], line["reason"]) for line in store.dropped()] == [
         (request.id, "of one colour")
     ]
     assert len(store.samples()) == len(plan.requests) - 1
-    assert missing_requests(plan, store) == []
+    assert store.missing(plan.requests) == []
 
 
-def test_a_model_that_generates_nothing_is_stopped_early_and_leaves_nothing(
-    plan: GenerationPlan, tmp_path: Path
+def black(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> list[Image.Image]:
+    return [BLACK for _ in requests]
+
+
+@pytest.mark.parametrize("earlier", [0, 4])
+def test_a_broken_model_is_stopped_early_also_on_a_folder_with_images(
+    plan: GenerationPlan, tmp_path: Path, earlier: int
 ) -> None:
-    def black(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]) -> list[Image.Image]:
-        return [BLACK for _ in requests]
-
-    with pytest.raises(UserError, match=r"none of the first 16 images .* of one colour.*--dtype fp32"):
+    finish(GenerationPlan(plan.requests[:earlier]), tmp_path)
+    with pytest.raises(UserError, match=r"the last 1[68] images in a row .* of one colour.*--dtype fp32"):
         finish(plan, tmp_path, black)
-    assert missing_requests(plan, SyntheticDataset.existing(tmp_path)) == list(plan.requests)
-    finish(plan, tmp_path)
-    assert missing_requests(plan, SyntheticDataset.existing(tmp_path)) == []
+    store = SyntheticDataset.existing(tmp_path)
+    assert store.missing(plan.requests) == list(plan.requests[earlier:])
+    assert store.dropped() == []
+    assert finish(plan, tmp_path).missing(plan.requests) == []
+
+
+def test_dropped_requests_can_be_tried_again(plan: GenerationPlan, tmp_path: Path) -> None:
+    """With the same seeds first, so that a repaired model ends as one that was never broken."""
+    some = plan.requests[3:5]
+    broken = {seed: None for one in some for seed in (one.seed, with_next_seed(one).seed)}
+    finish(plan, tmp_path / "whole")
+    store = finish(plan, tmp_path / "broken", spoiling(broken))
+    assert len(store.dropped()) == 2
+    assert store.missing(plan.requests) == []
+    finish(plan, tmp_path / "broken", retry_dropped=True)
+    assert contents(tmp_path / "broken") == {**contents(tmp_path / "whole"), "dropped.jsonl": b""}
+    # And with more seeds, since these two are bad with this model.
+    store = finish(plan, tmp_path / "seeds", spoiling(broken))
+    store = finish(plan, tmp_path / "seeds", spoiling(broken), retry_dropped=True)
+    third = with_next_seed(with_next_seed(some[0]))
+    assert third.seed in {line["seed"] for line in store.lines()}
+    assert store.dropped() == []
 
 
 def test_a_small_plan_without_any_image_says_why(plan: GenerationPlan, tmp_path: Path) -> None:
@@ -197,34 +274,34 @@ def test_a_small_plan_without_any_image_says_why(plan: GenerationPlan, tmp_path:
     assert [line["reason"] for line in store.dropped()] == ["not a number"] * 5
 
 
-def test_a_repeated_image_is_rendered_again_wherever_the_first_one_is(
+def test_a_repeated_image_is_retried_for_wherever_the_first_one_is(
     plan: GenerationPlan, tmp_path: Path
 ) -> None:
     """Within one batch (0 and 1), in a later one (9), and where the second try is no better (13)."""
     one = Image.effect_noise((4, 4), 80).convert("RGB")
     numbers = (0, 1, 9, 13)
-    sick = {plan.requests[number].seed: one for number in numbers}
-    sick[with_next_seed(plan.requests[13]).seed] = one
-    store = finish(plan, tmp_path / "whole", spoiling(sick))
-    again = [line["request_id"] for line in store.lines() if line["rendered_again"]]
+    invalid = {plan.requests[number].seed: one for number in numbers}
+    invalid[with_next_seed(plan.requests[13]).seed] = one
+    store = finish(plan, tmp_path / "whole", spoiling(invalid))
+    again = [line["request_id"] for line in store.lines() if line["retried_for"]]
     assert again == [plan.requests[1].id, plan.requests[9].id]
     assert [line["request_id"] for line in store.dropped()] == [plan.requests[13].id]
     assert len({line["sha256"] for line in store.lines()}) == len(plan.requests) - 1
-    assert store.faults()[0] == {"the same as another image": 2}
+    assert store.reasons()[0] == {"the same as another image": 2}
 
 
 @settings(max_examples=15, deadline=None)
-@given(sick=st.sets(st.integers(0, 2 * COUNT - 1)), kept=st.integers(0, 2 * COUNT), torn=st.booleans())
-def test_a_broken_run_with_sick_images_ends_as_an_unbroken_one(
-    sick: set[int], kept: int, torn: bool
+@given(invalid=st.sets(st.integers(0, 2 * COUNT - 1)), kept=st.integers(0, 2 * COUNT), torn=st.booleans())
+def test_a_broken_run_with_invalid_images_ends_as_an_unbroken_one(
+    invalid: set[int], kept: int, torn: bool
 ) -> None:
     """Whatever number of lines was written when it stopped."""
     plan = plan_of()
     one = Image.linear_gradient("L").resize((4, 4)).convert("RGB")
     bad: dict[int, Image.Image | None] = {
-        plan.requests[number].seed: one if number % 2 else BLACK for number in sick
+        plan.requests[number].seed: one if number % 2 else BLACK for number in invalid
     }
-    bad |= {with_next_seed(plan.requests[number]).seed: None for number in sick if number % 3 == 0}
+    bad |= {with_next_seed(plan.requests[number]).seed: None for number in invalid if number % 3 == 0}
     with TemporaryDirectory() as folder:
         whole, broken = Path(folder, "whole"), Path(folder, "broken")
         finish(plan, whole, spoiling(bad))
@@ -248,18 +325,16 @@ def test_every_batch_gets_its_own_sources(plan: GenerationPlan, tmp_path: Path) 
     def marked(path: Path) -> Image.Image:
         return Image.new("RGB", (4, 4), (int(path.stem), 0, 0))
 
-    store = SyntheticDataset.open(tmp_path, {})
-    generate(plan, plan.requests, store, spy, marked, 5, Progress("generate", len(plan.requests)))
+    finish(plan, tmp_path, spy, 5, executor=LocalExecutor(open_image=marked))
     assert len(seen) == len(plan.requests)
     assert all(source.getpixel((0, 0)) == (int(path.stem), 0, 0) for path, source in seen)
 
 
 def test_an_error_while_writing_is_one_sentence(plan: GenerationPlan, tmp_path: Path) -> None:
-    store = SyntheticDataset.open(tmp_path, {})
+    SyntheticDataset.open(tmp_path, {"seed": 0})
     (tmp_path / "train" / "car").write_text("in the way")
-    sentence = r"car' cannot be written.*run the same command again"
-    with pytest.raises(UserError, match=sentence), store.held():
-        generate(plan, plan.requests, store, render, open_image, 4, Progress("generate", 22))
+    with pytest.raises(UserError, match=r"car' cannot be written.*run the same command again"):
+        finish(plan, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +371,9 @@ def test_a_disk_that_fills_up_or_turns_read_only_ends_in_one_sentence_and_goes_o
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
-def test_images_of_another_plan_are_never_joined(plan: GenerationPlan, tmp_path: Path) -> None:
+def test_images_of_the_same_sources_made_otherwise_are_never_joined(
+    plan: GenerationPlan, tmp_path: Path
+) -> None:
     finish(plan, tmp_path)
     other = GenerationPlan(
         tuple(
@@ -304,9 +381,23 @@ def test_images_of_another_plan_are_never_joined(plan: GenerationPlan, tmp_path:
         )
     )
     before = contents(tmp_path)
-    with pytest.raises(UserError, match="holds 22 images that this command does not make"):
+    with pytest.raises(UserError, match="holds images of the same sources with ip_adapter_scale = "):
         finish(other, tmp_path)
     assert contents(tmp_path) == before
+
+
+def test_a_folder_that_grew_equals_one_made_at_once(plan: GenerationPlan, tmp_path: Path) -> None:
+    """First one image per source, then two; running the smaller plan again changes nothing."""
+    finish(plan, tmp_path / "at once", batch_size=1)
+    few = GenerationPlan(tuple(request for request in plan.requests if request.index == 0))
+    finish(few, tmp_path / "grown", batch_size=1)
+    store = finish(plan, tmp_path / "grown", batch_size=1)
+    once = SyntheticDataset.existing(tmp_path / "at once")
+    assert [line["request_id"] for line in store.lines()] == [request.id for request in plan.requests]
+    assert [line["sha256"] for line in store.lines()] == [line["sha256"] for line in once.lines()]
+    before = contents(tmp_path / "grown")
+    finish(few, tmp_path / "grown", batch_size=1)
+    assert contents(tmp_path / "grown") == before
 
 
 def with_memory_for(most: int, calls: list[int]) -> Render:
@@ -326,9 +417,9 @@ def test_out_of_memory_halves_the_batch_and_is_said_once(
     store = finish(plan, tmp_path / "tight", with_memory_for(2, calls), batch_size=11)
     assert calls[:3] == [11, 5, 2]
     assert set(calls[3:]) == {2}
-    assert missing_requests(plan, store) == []
+    assert store.missing(plan.requests) == []
     assert capsys.readouterr().err.count("fit into memory") == 1
-    assert store.rendering()["batch_size"] == 2
+    assert store.execution()["batch_size"] == 2
     finish(plan, tmp_path / "two", batch_size=2)
     assert contents(tmp_path / "tight") == contents(tmp_path / "two")
 
@@ -343,7 +434,7 @@ def test_out_of_memory_late_in_a_run_loses_nothing(plan: GenerationPlan, tmp_pat
         return render(requests, sources)
 
     store = finish(plan, tmp_path, late)
-    assert missing_requests(plan, store) == []
+    assert store.missing(plan.requests) == []
     assert len({line["request_id"] for line in store.lines()}) == len(plan.requests)
     assert [line["request_id"] for line in store.lines()] == [request.id for request in plan.requests]
 
@@ -351,39 +442,26 @@ def test_out_of_memory_late_in_a_run_loses_nothing(plan: GenerationPlan, tmp_pat
 def test_memory_that_runs_out_on_the_second_try_makes_no_image_a_repeated_one(
     plan: GenerationPlan, tmp_path: Path
 ) -> None:
-    """The batch has one sick image, and is rendered whole again at half the size."""
-    sick = plan.requests[3]
+    """The batch has one invalid image, and is rendered whole again at half the size."""
+    invalid = plan.requests[3]
     calls: list[int] = []
 
     def tight(
         requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
     ) -> list[Image.Image | None]:
         calls.append(len(requests))
-        if len(requests) > 2 and with_next_seed(sick).seed in [request.seed for request in requests]:
+        if len(requests) > 2 and with_next_seed(invalid).seed in [request.seed for request in requests]:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return list(spoiling({sick.seed: BLACK})(requests, sources))
+        return list(spoiling({invalid.seed: BLACK})(requests, sources))
 
     store = finish(plan, tmp_path, tight)
     assert min(calls) == 2
-    assert dict(store.faults()[0]) == {"of one colour": 1}
+    assert dict(store.reasons()[0]) == {"of one colour": 1}
     assert store.dropped() == []
 
 
-def test_how_each_image_was_made_is_in_its_record(plan: GenerationPlan, tmp_path: Path) -> None:
-    calls: list[int] = []
-    tight = with_memory_for(2, calls)
-    store = SyntheticDataset.open(tmp_path, {})
-    with store.held():
-        generate(
-            plan,
-            plan.requests,
-            store,
-            tight,
-            open_image,
-            4,
-            Progress("generate", len(plan.requests)),
-            made_with=lambda: {"calls": len(calls)},
-        )
+def test_the_execution_is_in_each_record(plan: GenerationPlan, tmp_path: Path) -> None:
+    store = finish(plan, tmp_path, with_memory_for(2, []), None, counted=True)
     lines = list(store.lines())
     assert {line["batch_size"] for line in lines} == {2}
     assert [line["calls"] for line in lines] == [2 + place // 2 for place in range(len(lines))]
@@ -406,9 +484,7 @@ def test_any_other_error_of_the_renderer_comes_through(plan: GenerationPlan, tmp
 def test_images_are_written_in_the_format_that_is_asked_for(
     plan: GenerationPlan, tmp_path: Path, name: str, kind: str
 ) -> None:
-    store = SyntheticDataset.open(tmp_path, {})
-    progress = Progress("generate", len(plan.requests))
-    generate(plan, plan.requests, store, render, open_image, 8, progress, form=FORMATS[name])
+    store = finish(plan, tmp_path, executor=LocalExecutor(FORMATS[name], open_image=open_image))
     for line in store.lines():
         path = tmp_path / "train" / line["file_name"]
         assert path.suffix == FORMATS[name].suffix

@@ -20,9 +20,9 @@ def augment_lines(report: "AugmentReport") -> list[str]:
     lines = [f"{report.generated} images generated in {report.seconds:.0f} s: {report.out}"]
     if report.already_there:
         lines.append(f"{report.already_there} of {report.planned} existed already")
-    if report.rendered_again:
-        again = sum(report.rendered_again.values())
-        lines.append(f"{again} were generated a second time ({by_reason(report.rendered_again)})")
+    if report.retried_for:
+        again = sum(report.retried_for.values())
+        lines.append(f"{again} were generated a second time ({by_reason(report.retried_for)})")
     if report.dropped:
         why = by_reason(report.dropped_for)
         lines.append(f"{report.dropped} were dropped ({why}); {report.out}/dropped.jsonl lists them")

@@ -1,4 +1,4 @@
-"""What the UNet is told of a batch: prompts, image prompts and their weights, each encoded once."""
+"""What the UNet is conditioned on: prompts, image prompts and their scales, each encoded once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,72 +11,88 @@ from torch import Tensor
 
 from dalda.types import GenerationRequest
 
-MEMORY = 256 * 2**20
-"""Bytes of embeddings that are kept of prompts, and as many of sources."""
+CACHE_BYTES = 256 * 2**20
+"""Of embeddings of prompts, and as many of source images."""
 
 
 @dataclass
-class Recent:
-    """Tensors by key; those that were not asked for longest give way when there is no room."""
+class RecentTensors:
+    """Tensors by key; those not used for longest give way if there is no room."""
 
-    limit: int = MEMORY
-    kept: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    limit: int = CACHE_BYTES
+    tensors: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     size: int = 0
 
     def get(self, key: str) -> tuple[Tensor, ...] | None:
-        found = self.kept.pop(key, None)
+        """The tensors under this key, now the most recent; None without any."""
+        found = self.tensors.pop(key, None)
         if found is not None:
-            self.kept[key] = found
+            self.tensors[key] = found
         return found
 
     def put(self, key: str, value: tuple[Tensor, ...]) -> None:
-        self.kept[key] = value
-        self.size += _bytes(value)
-        while self.size > self.limit and len(self.kept) > 1:
-            self.size -= _bytes(self.kept.pop(next(iter(self.kept))))
+        """Adds tensors; the last ones stay, however large."""
+        self.tensors[key] = value
+        self.size += sum(tensor.nbytes for tensor in value)
+        while self.size > self.limit and len(self.tensors) > 1:
+            oldest = self.tensors.pop(next(iter(self.tensors)))
+            self.size -= sum(tensor.nbytes for tensor in oldest)
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """For n images, 2n rows: first what steers away (negative prompts, no image), then what is asked."""
+class UNetConditioning:
+    """Of n images: 2n rows, unconditional (negative prompts, no image), then conditional; or n rows."""
 
     text: Tensor
-    """[2n, tokens, width]"""
+    """[rows, tokens, width]"""
     image: Tensor
-    """[2n, 1, width], or [2n, 1, patches, width]"""
+    """[rows, 1, width], or [rows, 1, patches, width]"""
     scale: Tensor
-    """lambda, [2n, 1, 1]"""
+    """IP-Adapter scale, [rows, 1, 1]"""
     added: dict[str, Tensor]
-    """Stable Diffusion XL's pooled prompts and image sizes, each [2n, ...]."""
+    """Stable Diffusion XL's pooled prompts and image sizes, each [rows, ...]."""
 
-    def asked(self) -> "Conditioning":
-        """The second half alone, for steps without guidance."""
-        half = len(self.text) // 2
-        added = {name: value[half:] for name, value in self.added.items()}
-        return Conditioning(self.text[half:], self.image[half:], self.scale[half:], added)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the text embeddings, and so of the latents."""
+        return self.text.dtype
+
+    def select(self, count: int, guided: bool) -> "UNetConditioning":
+        """Of the first images; guided is both halves, otherwise the conditional one alone."""
+        total = len(self.text) // 2
+
+        def rows(tensor: Tensor) -> Tensor:
+            conditional = tensor[total : total + count]
+            if not guided:
+                return conditional
+            return tensor if count == total else torch.cat([tensor[:count], conditional])
+
+        added = {name: rows(value) for name, value in self.added.items()}
+        return UNetConditioning(rows(self.text), rows(self.image), rows(self.scale), added)
 
 
 @dataclass
-class Conditioner:
-    """A pipeline's encoders. Each thing is encoded alone, so that no batch can change its bits."""
+class StableDiffusionConditioner:
+    """A pipeline's encoders. Each item is encoded alone, so that no batch can change its bits."""
 
     pipeline: Any
     size: int
     device: str
-    texts: Recent = field(default_factory=Recent)
-    images: Recent = field(default_factory=Recent)
+    texts: RecentTensors = field(default_factory=RecentTensors)
+    images: RecentTensors = field(default_factory=RecentTensors)
     no_image: Tensor | None = None
 
-    def conditions(
-        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
-    ) -> Conditioning:
+    def encode(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> UNetConditioning:
+        """Conditioning with 2n rows for n requests."""
         prompts = [request.negative_prompt for request in requests] + [
             request.prompt for request in requests
         ]
         texts = [self.text(prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
         image = torch.cat(
-            [self.image(request, source) for request, source in zip(requests, sources, strict=True)]
+            [self.image(request, source) for request, source in zip(requests, images, strict=True)]
         )
         image = torch.cat([self.without_image().expand_as(image), image])[:, None]
         scale = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
@@ -87,7 +103,7 @@ class Conditioner:
             times = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]])
             added["text_embeds"] = torch.cat([pooled for _, pooled in texts])
             added["time_ids"] = times.to(self.device, text.dtype).repeat(len(text), 1)
-        return Conditioning(text, image, scale, added)
+        return UNetConditioning(text, image, scale, added)
 
     def text(self, prompt: str) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
@@ -104,7 +120,12 @@ class Conditioner:
         return found
 
     def image(self, request: GenerationRequest, source: Image.Image) -> Tensor:
-        """What the adapter reads of a source; it is squeezed to a square first, as in the paper."""
+        """Embedding of a source image; it is squeezed to a square first, as in the paper.
+
+        Without an image prompt the scale is 0 and the embedding has no effect.
+        """
+        if request.ip_adapter_scale == 0:
+            return self.without_image()
         found = self.images.get(request.source_sha256)
         if found is None:
             square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
@@ -114,7 +135,7 @@ class Conditioner:
         return found[0]
 
     def without_image(self) -> Tensor:
-        """The half that steers away, as stock diffusers has it for each kind of adapter."""
+        """The unconditional embedding, as stock diffusers has it for each kind of adapter."""
         if self.no_image is None:
             side = self.pipeline.image_encoder.config.image_size
             features = self._features(torch.zeros(1, 3, side, side))
@@ -134,7 +155,3 @@ class Conditioner:
     def _reads_patches(self) -> bool:
         (projection,) = self.pipeline.unet.encoder_hid_proj.image_projection_layers
         return not isinstance(projection, ImageProjection)
-
-
-def _bytes(tensors: tuple[Tensor, ...]) -> int:
-    return sum(one.numel() * one.element_size() for one in tensors)

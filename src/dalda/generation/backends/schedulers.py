@@ -1,4 +1,4 @@
-"""How noise becomes a image: the schedulers by name, and which of the steps are guided."""
+"""Schedulers by name, which of the steps are run, and which of them are guided."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,18 +22,18 @@ _KINDS: dict[Sampler, tuple[type[Any], dict[str, Any]]] = {
 """No ancestral one: it would draw from a global generator at every step."""
 
 
-def scheduler_of(preset: Preset, own: Any) -> Any:
-    """The preset's scheduler over its noise schedule, or else over that of the model's `own` scheduler.
+def scheduler_of(preset: Preset, stock: Any) -> Any:
+    """The preset's scheduler over its noise schedule, or else over that of the model's `stock` one.
 
-    Raises UserError for a noise schedule that is none, and where it cannot take the preset's steps.
+    Raises UserError for an invalid noise schedule, and for steps that the scheduler cannot take.
     """
     kind, settings = _KINDS[preset.scheduler]
     if preset.noise_schedule is not None:
-        own = _trained_with(preset.noise_schedule)
-    # DDIM would cut what it predicts at 1 where a model that was saved with another scheduler says nothing.
-    if kind is DDIMScheduler and "clip_sample" not in own.config:
+        stock = _trained_with(preset.noise_schedule)
+    # DDIM clips its prediction to 1 by default, also for a model that was saved with another scheduler.
+    if kind is DDIMScheduler and "clip_sample" not in stock.config:
         settings = {"clip_sample": False}
-    scheduler = kind.from_config(own.config, **settings)
+    scheduler = kind.from_config(stock.config, **settings)
     try:
         scheduler.set_timesteps(preset.steps)
     except (ValueError, IndexError) as error:
@@ -47,7 +47,7 @@ def scheduler_of(preset: Preset, own: Any) -> Any:
 def _trained_with(noise_schedule: Mapping[str, Any]) -> DDIMScheduler:
     try:
         return DDIMScheduler(**{"clip_sample": False, **noise_schedule})
-    except Exception as error:  # whatever a strange word or value makes it stumble over
+    except Exception as error:  # an unknown name or value raises anything
         raise UserError(
             f"--model-option noise_schedule cannot be used ({first_line(error)}); write settings of "
             "diffusers' DDIMScheduler, such as {beta_schedule: scaled_linear}"
@@ -59,10 +59,18 @@ def draws_noise(scheduler: Any) -> bool:
     return isinstance(scheduler, LCMScheduler)
 
 
+def first_step(strength: float | None, steps: int) -> int:
+    """The step at which an image starts: 0 from noise, later from its source image, as in diffusers.
+
+    At a strength of 1 all steps are run, from the source image with the most noise; at least one step is.
+    """
+    return 0 if strength is None else min(steps - int(steps * strength), steps - 1)
+
+
 def guided_steps(interval: tuple[float, float], steps: int) -> range:
     """The steps at which classifier-free guidance is on (arXiv 2404.07724), as diffusers' guiders count.
 
-    The interval is a part of the steps, from 0 (the noise) to 1 (the image); at least one is guided.
+    The interval is in shares of the steps, from 0 (the noise) to 1 (the image); at least one is guided.
     """
-    first, end = (int(part * steps + 1e-9) for part in interval)
+    first, end = (int(share * steps + 1e-9) for share in interval)
     return range(first, max(end, first + 1))

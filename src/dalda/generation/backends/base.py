@@ -1,0 +1,147 @@
+"""A model family behind one call: requests and source images in, images out.
+
+A generator is chosen by `--model`: a checkpoint by its own pipeline class, a generator of another package
+by its entry point in the group `dalda.generators`, or an object from Python by `augment(generator=...)`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dalda.errors import UserError
+from dalda.generation.plan import generator_fingerprint
+from dalda.models.fingerprint import contents_of
+from dalda.models.hub import loaded
+from dalda.models.presets import Preset
+from dalda.plugins import load_plugin, plugins_of
+from dalda.types import Capability, GenerationRequest
+
+GROUP = "dalda.generators"
+FAMILIES = {
+    "StableDiffusionPipeline": "dalda.generation.backends.stable_diffusion:load_stable_diffusion",
+    "StableDiffusionXLPipeline": "dalda.generation.backends.stable_diffusion:load_stable_diffusion",
+}
+"""Pipeline class of a checkpoint -> its loader, which takes a `GeneratorSpec`."""
+
+
+class ImageGenerator(Protocol):
+    """Generates images; `generate` is a pure function of requests and images for a given batch size."""
+
+    @property
+    def image_size(self) -> int:
+        """Width and height of its images in pixels."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def fingerprint(self) -> Mapping[str, object]:
+        """Whatever decides pixels beyond rounding: model, adapter, scheduler, ... by content."""
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> list[Image.Image | None]:
+        """One image per request, given its source image; None for one with values that are not numbers."""
+
+
+@runtime_checkable
+class TunableGenerator(ImageGenerator, Protocol):
+    """What a generator on this machine offers beside: its execution is recorded, its batch size chosen."""
+
+    @property
+    def execution(self) -> Mapping[str, object]:
+        """How it computes: device, dtype and the like, which change images by rounding only."""
+
+    def choose_batch_size(self, request: GenerationRequest, image: Image.Image) -> int:
+        """How many images to generate together."""
+
+    def expect_batches_of(self, size: int) -> None:
+        """Tells the size of all batches to come; the last may be smaller."""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """What a process needs to load a generator; picklable."""
+
+    preset: Preset
+    device: str = "cpu"
+    dtype: str = "fp32"
+    channels_last: bool = False
+    compile: bool = False
+
+    @property
+    def fingerprint(self) -> Mapping[str, object]:
+        """Whatever decides pixels beyond rounding; folders by content, wherever they are."""
+        return generator_fingerprint(self.preset, contents_of(self.preset.model, self.preset))
+
+    def load(self) -> ImageGenerator:
+        """Loads the generator. Raises UserError for a model that cannot be loaded."""
+        name = self.preset.model
+        if name in plugins_of(GROUP):
+            return _built(load_plugin(GROUP, name), self)
+        family = _pipeline_class(name)
+        if family in FAMILIES:
+            module, _, loader = FAMILIES[family].partition(":")
+            return _built(getattr(import_module(module), loader), self)
+        if family in plugins_of(GROUP):
+            return _built(load_plugin(GROUP, family), self)
+        raise UserError(
+            f"the model '{name}' is a {family}; dalda generates with Stable Diffusion 1.x and XL, "
+            "choose one of these with --model"
+        )
+
+
+def _pipeline_class(model: str) -> str:
+    """The class that a checkpoint names as its own."""
+    from diffusers import DiffusionPipeline
+
+    settings = loaded(model, "--model", DiffusionPipeline.load_config)
+    return str(settings.get("_class_name"))
+
+
+def _built(loader: Any, spec: GeneratorSpec) -> ImageGenerator:
+    generator: ImageGenerator = loader(spec)
+    return generator
+
+
+class Conditioning(Protocol):
+    """What the denoiser is conditioned on, for each image of a batch."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def select(self, count: int, guided: bool) -> "Conditioning":
+        """Of the first `count` images; guided is unconditional rows, then conditional ones."""
+
+
+class Conditioner(Protocol):
+    """Encodes prompts and image prompts."""
+
+    def encode(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> Conditioning: ...
+
+
+class Denoiser(Protocol):
+    """Predicts the noise (or velocity) in latents."""
+
+    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Any) -> Tensor: ...
+
+
+class LatentSpace(Protocol):
+    """Images to latents and back."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image's latents."""
+
+    def encode(self, key: str, image: Image.Image, noise: torch.Generator) -> Tensor:
+        """Latents [1, ...] of an image; equal keys are equal images."""
+
+    def decode(self, latents: Tensor) -> list[Image.Image | None]:
+        """Images of latents; None for one with values that are not numbers."""

@@ -1,0 +1,168 @@
+"""The denoising loop of latent diffusion: noise, or a noisy source image, becomes latents of an image.
+
+Our own loop, since stock pipelines hold one IP-Adapter scale and one strength for a batch, and mix the
+references of a batch; everything it computes with is the stock model. Stock diffusers' results, image by
+image, are its tests.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
+from dalda.generation.backends.schedulers import draws_noise, first_step, guided_steps
+from dalda.generation.batching import probed_batch_size
+from dalda.types import Capability, GenerationRequest
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class DiffusionGenerator:
+    """An `ImageGenerator` made of a conditioner, a denoiser, a latent space and a scheduler."""
+
+    conditioner: Conditioner
+    denoiser: Denoiser
+    latent_space: LatentSpace
+    scheduler: Any
+    image_size: int
+    capabilities: frozenset[Capability]
+    fingerprint: Mapping[str, object]
+    execution_of: Callable[[], Mapping[str, object]]
+    device: str = "cpu"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    compiled: bool = False
+    padded_to: int = field(default=0, init=False)
+    """Batch size that compiled blocks are made for; smaller batches are filled up to it."""
+
+    @property
+    def execution(self) -> Mapping[str, object]:
+        """Device, dtype and the like, as they are now."""
+        return self.execution_of()
+
+    def choose_batch_size(self, request: GenerationRequest, image: Image.Image) -> int:
+        """From the image size, on a GPU from its free memory."""
+        return probed_batch_size(self, request, image)
+
+    def expect_batches_of(self, size: int) -> None:
+        """A short last batch has the same shape, whether or not others were generated before it."""
+        self.padded_to = size
+
+    @torch.no_grad()
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> list[Image.Image | None]:
+        """One image per request, with the aspect ratio of its source and at most the model's size.
+
+        All requests of a batch share steps and guidance scale; IP-Adapter scale, strength, prompts and
+        source images are their own. An image whose values are not numbers is None.
+        """
+        try:
+            latents = self.denoise(self._filled(requests), self._filled(images))
+            generated = self.latent_space.decode(latents[: len(requests)])
+        except Exception:
+            # Memory may have run out: the next batches are then smaller, and must be allowed to be.
+            self.padded_to = 0
+            raise
+        return [_shaped_like(source, image) for source, image in zip(images, generated, strict=True)]
+
+    def _filled(self, items: Sequence[Item]) -> Sequence[Item]:
+        """For compiled blocks, of one shape each: the batch with its last item again and again."""
+        if not self.compiled:
+            return items
+        self.padded_to = max(self.padded_to, len(items))
+        return [*items, *[items[-1]] * (self.padded_to - len(items))]
+
+    def denoise(self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> Tensor:
+        """Latents [requests, channels, side, side] after the last step.
+
+        Rows that start later, from their source images, join the batch when their first step comes.
+        """
+        (steps,) = {request.steps for request in requests}
+        (guidance_scale,) = {request.guidance_scale for request in requests}
+        starts = [first_step(request.strength, steps) for request in requests]
+        order = sorted(range(len(requests)), key=starts.__getitem__)
+        conditioning = self.conditioner.encode([requests[n] for n in order], [images[n] for n in order])
+        self.scheduler.set_timesteps(steps, device=self.device)
+        cohorts = [
+            self._cohort(
+                start, [(requests[n], images[n]) for n in order if starts[n] == start], conditioning.dtype
+            )
+            for start in sorted(set(starts))
+        ]
+        timesteps = self.scheduler.timesteps
+        # As in diffusers, a scale of 1 or less is no guidance.
+        guided = guided_steps(self.guidance_interval, len(timesteps)) if guidance_scale > 1 else range(0)
+        selected: tuple[Any, Any] = (None, None)
+        for index, timestep in enumerate(timesteps):
+            active = [cohort for cohort in cohorts if cohort.start <= index]
+            if not active:
+                continue
+            latents = torch.cat(
+                [cohort.scheduler.scale_model_input(cohort.latents, timestep) for cohort in active]
+            )
+            wanted = len(latents), index in guided
+            if selected[0] != wanted:
+                selected = wanted, conditioning.select(*wanted)
+            if index in guided:
+                both = self.denoiser.predict(torch.cat([latents, latents]), timestep, selected[1])
+                without, prediction = both.chunk(2)
+                prediction = without + guidance_scale * (prediction - without)
+            else:
+                prediction = self.denoiser.predict(latents, timestep, selected[1])
+            parts = torch.split(prediction, [len(cohort.latents) for cohort in active])
+            for cohort, part in zip(active, parts, strict=True):
+                cohort.step(part, timestep)
+        latents = torch.cat([cohort.latents for cohort in cohorts])
+        return latents if order == sorted(order) else latents[torch.tensor(order).argsort()]
+
+    def _cohort(
+        self, start: int, items: Sequence[tuple[GenerationRequest, Image.Image]], dtype: torch.dtype
+    ) -> "_Cohort":
+        """The rows that start at one step, with their first latents."""
+        scheduler = self.scheduler if start == 0 else copy.deepcopy(self.scheduler)
+        if start and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(start)
+        # Each request's own noise, drawn on the CPU so that it is the same on every device.
+        generators = [torch.Generator().manual_seed(request.seed) for request, _ in items]
+        rows = []
+        for (request, image), generator in zip(items, generators, strict=True):
+            initial = None
+            if request.strength is not None:
+                initial = self.latent_space.encode(request.source_sha256, image, generator).to(dtype)
+            noise = torch.randn((1, *self.latent_space.shape), generator=generator).to(self.device, dtype)
+            if initial is None:
+                rows.append(noise * scheduler.init_noise_sigma)
+            else:
+                rows.append(scheduler.add_noise(initial, noise, scheduler.timesteps[start : start + 1]))
+        return _Cohort(start, scheduler, torch.cat(rows), generators)
+
+
+@dataclass
+class _Cohort:
+    """Rows of a batch that start at the same step; a scheduler keeps the history of its own rows."""
+
+    start: int
+    scheduler: Any
+    latents: Tensor
+    generators: list[torch.Generator]
+
+    def step(self, prediction: Tensor, timestep: Tensor) -> None:
+        drawn = {"generator": self.generators} if draws_noise(self.scheduler) else {}
+        self.latents = self.scheduler.step(prediction, timestep, self.latents, return_dict=False, **drawn)[
+            0
+        ]
+
+
+def _shaped_like(source: Image.Image, image: Image.Image | None) -> Image.Image | None:
+    """The image with the source's aspect ratio, shrunk to at most the model's size; never enlarged."""
+    if image is None or source.size == image.size:
+        return image
+    ratio = min(1.0, image.width / max(source.size))
+    sides = (max(1, round(source.width * ratio)), max(1, round(source.height * ratio)))
+    return image.resize(sides, Image.Resampling.BILINEAR)

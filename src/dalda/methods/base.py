@@ -1,0 +1,210 @@
+"""An augmentation method: optional fitting, requests, and how a trial uses the images.
+
+A method is a subclass of `Method` with a name. `dalda augment --method NAME` finds the methods of this
+package and those that other packages register under the entry point group `dalda.methods`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dalda.errors import UserError
+from dalda.plugins import load_plugin, plugins_of
+from dalda.seeding import generator_of, seed_of
+from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
+
+GROUP = "dalda.methods"
+METHODS = {
+    "dalda": "dalda.methods.dalda:Dalda",
+    "text": "dalda.methods.text:Text",
+    "image-variation": "dalda.methods.image_variation:ImageVariation",
+    "real-guidance": "dalda.methods.real_guidance:RealGuidance",
+}
+Captions = Mapping[str, Sequence[str]]
+
+
+class MethodOptions(BaseModel):
+    """Options of a method; the defaults are those of its paper."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How a trial uses the images by default; the fields are options of `dalda train`."""
+
+    mixing: str = "per-image-replacement"
+    synthetic_probability: float = 0.5
+    filter_by_classifier: bool = False
+    clip_weighting: bool = False
+
+
+@dataclass(frozen=True)
+class Common:
+    """What all requests of a synthetic set share."""
+
+    method: str
+    generator: str
+    """Digest of the generator's fingerprint."""
+    per_image: int
+    prompt_prefix: str
+    negative_prompt: str
+    guidance_scale: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a method may use while it prepares."""
+
+    common: Common
+    clip_probabilities: Callable[[], Sequence[float]]
+    """CLIP class probability of each real image of the split; computed once, then kept in the folder."""
+    known_probabilities: Sequence[float] | None = None
+    """The same where somebody computed them already, and None otherwise."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `requests` needs: options, and results of `prepare`."""
+
+    common: Common
+    options: Any
+    probabilities: Sequence[float] | None = None
+
+
+class Source(NamedTuple):
+    """A real image as a method sees it."""
+
+    image: RealImage
+    shots: int
+    """Real images of its class."""
+    clip_probability: float | None
+
+
+class Method(Protocol):
+    """Subclass this, name the method, and implement `requests`; the rest has defaults."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    Options: ClassVar[type[BaseModel]] = MethodOptions
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+    """What the generator must be capable of."""
+    defaults: ClassVar[Usage] = Usage()
+
+    def prepare(self, split: FewShotSplit, options: Any, tools: Tools) -> Prepared:
+        """Fits or computes whatever the requests depend on."""
+        return Prepared(tools.common, options, tools.known_probabilities)
+
+    def requests(
+        self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int
+    ) -> Iterator[GenerationRequest]:
+        """All requests, in the split's order; a pure function, all randomness is drawn from `seed`."""
+        ...
+
+    def finish(
+        self, image: Image.Image, request: GenerationRequest, sources: Sequence[Image.Image]
+    ) -> Image.Image:
+        """The image to keep, from the generated one."""
+        return image
+
+
+Decide = Callable[[Source, Callable[[], np.random.Generator]], Mapping[str, Any]]
+"""(source image, random generator of this one request) -> fields of the request."""
+
+
+def requests_per_image(
+    split: FewShotSplit,
+    captions: Captions | None,
+    prepared: Prepared,
+    seed: int,
+    decide: Decide = lambda source, generator: {},
+) -> Iterator[GenerationRequest]:
+    """`per_image` requests for each real image, captions dealt without replacement; None is no captions.
+
+    Raises UserError for a class without captions.
+    """
+    common = prepared.common
+    shots = Counter(image.label for image in split.images)
+    earlier: Counter[tuple[str, str]] = Counter()
+    probabilities: Sequence[float | None] = prepared.probabilities or [None] * len(split.images)
+    for image, probability in zip(split.images, probabilities, strict=True):
+        # Two real images with equal bytes still get captions, scales and noise of their own.
+        item = (image.label, image.sha256, earlier[image.label, image.sha256])
+        earlier[image.label, image.sha256] += 1
+        source = Source(image, shots[image.label], probability)
+        dealt = _deal(captions, image.label, common.per_image, generator_of(seed, "captions", *item))
+        for index, caption in enumerate(dealt):
+            fields = decide(source, partial(generator_of, seed, "lambda", *item, index))
+            yield GenerationRequest(
+                source=image.path,
+                source_sha256=image.sha256,
+                label=image.label,
+                index=index,
+                seed=seed_of(seed, "noise", *item, index),
+                prompt=common.prompt_prefix + caption if caption else common.prompt_prefix.rstrip(", "),
+                negative_prompt=common.negative_prompt,
+                guidance_scale=common.guidance_scale,
+                steps=common.steps,
+                method=common.method,
+                generator=common.generator,
+                source_clip_probability=probability,
+                **fields,
+            )
+
+
+def _deal(captions: Captions | None, label: str, count: int, generator: np.random.Generator) -> list[str]:
+    if captions is None:
+        return [""] * count
+    if not captions.get(label):
+        raise UserError(f"the captions hold none for the class '{label}'; write some and run again")
+    return draw_captions(captions[label], count, generator)
+
+
+def draw_captions(captions: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
+    """`count` captions without replacement in random order, shuffled again after each full pass."""
+    dealt: list[str] = []
+    while len(dealt) < count:
+        dealt += [captions[int(index)] for index in generator.permutation(len(captions))]
+    return dealt[:count]
+
+
+def method_names() -> tuple[str, ...]:
+    """All methods that `--method` finds."""
+    return (*METHODS, *(name for name in plugins_of(GROUP) if name not in METHODS))
+
+
+def method_named(name: str) -> Method:
+    """The method of that name, from this package or an entry point. Raises UserError for an unknown one."""
+    if name in METHODS:
+        module, _, attribute = METHODS[name].partition(":")
+        found = getattr(import_module(module), attribute)
+    elif name in plugins_of(GROUP):
+        found = load_plugin(GROUP, name)
+    else:
+        raise UserError(
+            f"there is no method '{name}'; choose another with --method: {', '.join(method_names())}"
+        )
+    method: Method = found() if isinstance(found, type) else found
+    return method
+
+
+def method_options(method: Method, values: Mapping[str, Any]) -> Any:
+    """The method's options with these values. Raises UserError for an unknown one or a wrong value."""
+    known = ", ".join(method.Options.model_fields) or "none"
+    for name in values:
+        if name not in method.Options.model_fields:
+            raise UserError(f"the method {method.name} has no option '{name}'; its options are: {known}")
+    try:
+        return method.Options(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option, reason = first["loc"][0], first["msg"].removeprefix("Value error, ")
+        raise UserError(f"the option '{option}' of the method {method.name} is wrong: {reason}") from None

@@ -1,0 +1,106 @@
+"""Requests of every method: pure functions of the split, the captions and the seed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dalda.errors import UserError
+from dalda.methods.base import METHODS, Common, Tools, draw_captions, method_named, method_options
+from dalda.methods.real_guidance import strength_for
+from dalda.seeding import generator_of
+from dalda.types import FewShotSplit, GenerationRequest, RealImage
+
+CAPTIONS = {"car": ["a car", "a red car", "a fast car"], "tree": ["a tree", "an old tree"]}
+COMMON = Common("dalda", "digest", 3, "best, ", "bad", 2.0, 20)
+
+
+def images_of(count: int) -> list[RealImage]:
+    return [RealImage(Path(f"data/{n}.png"), ["car", "tree"][n % 2], f"hash{n}") for n in range(count)]
+
+
+def requests_of(
+    images: Sequence[RealImage], name: str = "dalda", *, per_image: int = 3, seed: int = 0, **options: Any
+) -> list[GenerationRequest]:
+    split = FewShotSplit("folder", Path("data"), "train", 0, None, ("car", "tree"), tuple(images))
+    method = method_named(name)
+    probabilities = [0.1 if image.label == "tree" else 0.9 for image in images]
+    tools = Tools(replace(COMMON, method=name, per_image=per_image), lambda: probabilities)
+    prepared = method.prepare(split, method_options(method, options), tools)
+    return list(method.requests(split, CAPTIONS, prepared, seed))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(order=st.permutations(range(6)))
+def test_a_request_does_not_depend_on_the_order_of_the_images(name: str, order: list[int]) -> None:
+    usual = {request.id: request for request in requests_of(images_of(6), name)}
+    shuffled = {request.id: request for request in requests_of([images_of(6)[n] for n in order], name)}
+    assert shuffled == usual
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_more_images_keep_the_first_ones(name: str) -> None:
+    few = requests_of(images_of(2), name)
+    many = requests_of(images_of(2), name, per_image=9)
+    assert [request for request in many if request.index < 3] == few
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_seeds_differ_and_equal_images_get_their_own(name: str) -> None:
+    duplicates = [RealImage(Path("a.png"), "car", "same"), RealImage(Path("b.png"), "car", "same")]
+    requests = requests_of([*duplicates, *images_of(2)], name)
+    assert len({request.seed for request in requests}) == len(requests) == 12
+    assert len({request.id for request in requests}) == 12
+    assert requests_of(images_of(2), name, seed=1) != requests_of(images_of(2), name)
+
+
+def test_scales_follow_the_class_probabilities() -> None:
+    for request in requests_of(images_of(6)):
+        low, high = (0.7, 0.9) if request.label == "tree" else (0.1, 0.4 + 0.1 * 3**0.5)
+        assert low <= request.ip_adapter_scale <= high
+        assert request.ip_adapter_scale_mean is not None
+
+
+def test_prompts_have_the_prefix_and_use_captions_without_replacement() -> None:
+    requests = requests_of(images_of(1))
+    assert sorted(request.prompt for request in requests) == sorted(
+        "best, " + text for text in CAPTIONS["car"]
+    )
+    assert {request.negative_prompt for request in requests} == {"bad"}
+    assert draw_captions(["a"], 3, generator_of(0, "x")) == ["a"] * 3
+
+
+def test_text_has_no_image_prompt_and_image_variation_no_caption() -> None:
+    assert {request.ip_adapter_scale for request in requests_of(images_of(4), "text")} == {0.0}
+    variations = requests_of(images_of(4), "image-variation")
+    assert {(request.ip_adapter_scale, request.prompt) for request in variations} == {(1.0, "best")}
+
+
+def test_real_guidance_has_a_strength_by_shots() -> None:
+    four = [RealImage(Path(f"{n}.png"), "car", f"car{n}") for n in range(4)]
+    one = RealImage(Path("t.png"), "tree", "tree")
+    strengths = {request.label: request.strength for request in requests_of([*four, one], "real-guidance")}
+    assert strengths == {"car": 0.35, "tree": 0.5}
+    assert {request.strength for request in requests_of(four, "real-guidance", strength=0.9)} == {0.9}
+
+
+@pytest.mark.parametrize(
+    ("shots", "strength"), [(1, 0.5), (2, 0.4), (4, 0.35), (8, 0.2), (16, 0.15), (64, 0.15), (3, 0.3708)]
+)
+def test_the_papers_strengths_are_interpolated_over_the_logarithm(shots: int, strength: float) -> None:
+    assert strength_for(shots) == pytest.approx(strength, abs=1e-4)
+
+
+def test_mistakes_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="no method 'dald'; choose another with --method: dalda, text"):
+        method_named("dald")
+    with pytest.raises(UserError, match="text has no option 'strength'; its options are: none"):
+        method_options(method_named("text"), {"strength": 1})
+    with pytest.raises(UserError, match="'strength' of the method real-guidance is wrong"):
+        method_options(method_named("real-guidance"), {"strength": "much"})
+    with pytest.raises(UserError, match="'bird'"):
+        requests_of([RealImage(Path("b.png"), "bird", "b")])
