@@ -13,7 +13,6 @@ from dalda.datasets.image_io import open_image
 from dalda.evaluation.results import read_results
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.workflows.export import export
-from dalda.workflows.plot import read_run
 from dalda.workflows.results import found_in
 
 FORMAT1 = Path(__file__).parent / "format1"
@@ -62,4 +61,3 @@ def test_the_run_is_read() -> None:
     table = {(row["arm"], int(row["seed"])): float(row["value"]) for row in rows}
     assert {(x.arm, x.seed): x.accuracy for x in results} == pytest.approx(table)
     assert list(found_in([FORMAT1 / "run"]).runs) == ["run"]
-    assert len(read_run(FORMAT1 / "run", "best")) == 4
