@@ -313,7 +313,7 @@ def settings_of(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
     foreign = _shared_options() - planned.method.Options.model_fields.keys()
     generator = {} if planned.fingerprint is None else {"generator": dict(planned.fingerprint)}
     return {
-        "format": 1,
+        "folder_format": 1,
         "dataset": planned.split.dataset,
         "model": config.model,
         **{name: value for name, value in content.items() if name not in foreign},
