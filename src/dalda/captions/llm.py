@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from dalda.errors import UserError
+from dalda.terminal import did_you_mean
 
 GROUP = "dalda.language_models"
 LOCAL = ("local", "transformers:ID_OR_FOLDER")
@@ -118,4 +119,5 @@ def _plugin(spec: str, kind: str, model: str) -> LanguageModel:
         found: LanguageModel = entry.load()(model)
         return found
     known = ["templates", *LOCAL, *(f"{name}:MODEL" for name in PROVIDERS)]
-    raise UserError(f"unknown language model {spec!r}; use one of {', '.join(known)}.")
+    near = did_you_mean(kind, [*PROVIDERS, *(name.partition(":")[0] for name in ("templates", *LOCAL))])
+    raise UserError(f"unknown language model {spec!r}; use one of {', '.join(known)}{near}")

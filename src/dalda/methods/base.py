@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dalda.errors import UserError
 from dalda.plugins import load_plugin, plugins_of
 from dalda.seeding import generator_of, seed_of
+from dalda.terminal import did_you_mean
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
 
 GROUP = "dalda.methods"
@@ -191,6 +192,7 @@ def method_named(name: str) -> Method:
     else:
         raise UserError(
             f"there is no method '{name}'; choose another with --method: {', '.join(method_names())}"
+            f"{did_you_mean(name, method_names())}"
         )
     method: Method = found() if isinstance(found, type) else found
     return method
