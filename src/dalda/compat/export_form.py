@@ -27,7 +27,7 @@ def write_original(images: Sequence[ExportImage], folder: ExportFolder) -> None:
     for image in images:
         record = image.metadata
         index = index_of[image.label, str(record["source_sha256"])]
-        name = f"aug-{index}-{int(record['repeat'])}.png"
+        name = f"aug-{index}-{int(record['index'])}.png"
         if name in names:
             raise UserError(
                 "two source images of a class are the same file, which the original DALDA code's names "
