@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.captions.chat_server import running_server
 
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 
 
 def measure(classes: int, per_class: int, concurrency: int, latency: float) -> dict[str, float | int]:
@@ -28,10 +28,10 @@ def measure(classes: int, per_class: int, concurrency: int, latency: float) -> d
             "concurrency": concurrency,
         }
         # The first question pays for the imports and the connection, which are no part of the request.
-        write_captions(["warm up"], Path(folder) / "first.json", per_class=1, **settings)
+        generate_captions(["warm up"], Path(folder) / "first.json", per_class=1, **settings)
         server.tell(reset=True, latency=latency)
         started, computed = time.perf_counter(), time.process_time()
-        report = write_captions(names, Path(folder) / "captions.json", per_class=per_class, **settings)
+        report = generate_captions(names, Path(folder) / "captions.json", per_class=per_class, **settings)
         seconds, computed = time.perf_counter() - started, time.process_time() - computed
         requests = len(server.asked())
     ideal = latency * requests / concurrency

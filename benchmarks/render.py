@@ -182,7 +182,7 @@ class Bench:
         way()
         self.requests = requests
 
-    def reference(self) -> None:
+    def original(self) -> None:
         out = self.out()
         out.mkdir()
         classes = sorted({request.label for request in self.requests})

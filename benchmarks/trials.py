@@ -28,11 +28,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.training import Method, fit, prepare, run_trials
+from dalda.evaluation.training import TrainingMethod, fit, prepare, run_trials
 from dalda.evaluation.trial import Schedule, Trial, image_file, labels_of
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
@@ -47,7 +47,7 @@ def drawn(folder: Path, part: str, name: str, number: int) -> RealImage:
     rng = generator_of(0, "benchmark", part, name, number)
     path = folder / part / name / f"{number}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(random_doodle(rng, name), rng)).save(path)
+    Image.fromarray(draw_doodle(random_doodle(rng, name), rng)).save(path)
     return RealImage(path, name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -76,7 +76,7 @@ def reference(
 ) -> float:
     """The exact path's accuracy on every validation image; `whole` validates as the original code does,
     too."""
-    heads, views = prepare([trial], store, schedule, Method(online=True))
+    heads, views = prepare([trial], store, schedule, TrainingMethod(online=True))
     labels = torch.from_numpy(labels_of(validation.images, validation.classes))
     generator = generator_of(trial.seed, "validation draws")
     for step, _ in enumerate(fit(heads, views, schedule), 1):

@@ -18,7 +18,7 @@ from PIL import Image
 import dalda
 from dalda.cli import app
 from dalda.cli.output import json_of
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.seeding import generator_of
 from dalda.types import TrialResult
 
@@ -45,7 +45,7 @@ def answer(*words: object) -> Any:
 def doodle(path: Path, name: str, *labels: int) -> Path:
     rng = generator_of(0, "training verbs", name, *labels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(random_doodle(rng, name), rng)).save(path)
+    Image.fromarray(draw_doodle(random_doodle(rng, name), rng)).save(path)
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.folder_names import folder_name
 from dalda.models.presets import preset_named
@@ -67,5 +67,7 @@ def _draw(path: Path, size: int, label: str, *labels: int) -> str:
     rng = generator_of(0, "picture", label, *labels)
     shown = label if label in CLASSES else str(rng.choice(np.array(CLASSES)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw(random_doodle(rng, shown), rng)).resize((size, size)).save(path, compress_level=1)
+    Image.fromarray(draw_doodle(random_doodle(rng, shown), rng)).resize((size, size)).save(
+        path, compress_level=1
+    )
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dalda.config import DataConfig
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from dalda.generation.backends.base import GeneratorSpec, ImageGenerator
 from dalda.models.presets import SAMPLERS, Preset, preset_named
@@ -62,7 +62,7 @@ def generated(
     rng = np.random.default_rng(seed_of(77, "judge", label))
     shown = [random_doodle(rng, names[index % len(names)]) for index in range(count)]
     said = [other_doodle(one, rng) for one in shown]
-    sources = [Image.fromarray(draw(one, rng)) for one in shown]
+    sources = [Image.fromarray(draw_doodle(one, rng)) for one in shown]
     requests = [
         GenerationRequest(
             source=Path("drawn"),

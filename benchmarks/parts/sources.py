@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.seeding import generator_of
 
 
@@ -15,6 +15,6 @@ def drawn_sources(folder: Path, classes: Sequence[str], examples: int, size: int
         (folder / name).mkdir(parents=True)
         for number in range(examples):
             rng = generator_of(0, "benchmark", name, number)
-            image = Image.fromarray(draw(random_doodle(rng, name), rng))
+            image = Image.fromarray(draw_doodle(random_doodle(rng, name), rng))
             image.resize((size, size), Image.Resampling.NEAREST).save(folder / name / f"{number}.png")
     return folder

@@ -9,7 +9,7 @@ from tests.captions.chat_server import ChatServer
 from tests.captions.dialects import DIALECTS
 
 from dalda.captions.dialect import complaint_of
-from dalda.captions.generate import CaptionReport, write_captions
+from dalda.captions.generate import CaptionReport, generate_captions
 from dalda.errors import UserError
 
 CLASSES = ["dog", "cat", "gun", "rose", "boat"]
@@ -39,7 +39,7 @@ WORDS = {
 
 
 def ask(server: ChatServer, folder: Path, dialect: str) -> CaptionReport:
-    return write_captions(
+    return generate_captions(
         CLASSES, folder / "captions.json", llm=f"openai:{dialect}", base_url=server.url, per_class=2
     )
 
@@ -95,8 +95,8 @@ def test_a_refusal_is_forgotten_where_nothing_was_answered(chat_server: ChatServ
     chat_server.tell(faults=[{"status": 400, "message": "No models loaded"}] * 3)
     arguments: dict[str, Any] = {"llm": "openai:tiny", "base_url": chat_server.url}
     with pytest.raises(UserError, match="No models loaded"):
-        write_captions(CLASSES, tmp_path / "captions.json", **arguments)
-    report = write_captions(CLASSES, tmp_path / "captions.json", **arguments)
+        generate_captions(CLASSES, tmp_path / "captions.json", **arguments)
+    report = generate_captions(CLASSES, tmp_path / "captions.json", **arguments)
     assert (report.questions, report.missing) == (1, ())
 
 

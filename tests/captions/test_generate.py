@@ -12,7 +12,7 @@ from tests.captions.chat_server import ChatServer
 from tests.captions.written import caption
 
 from dalda.captions.caption_file import meta_path, read_captions
-from dalda.captions.generate import CaptionReport, write_captions
+from dalda.captions.generate import CaptionReport, generate_captions
 from dalda.errors import UserError
 
 KEY = "sk-secret-of-the-test-0123456789"
@@ -27,7 +27,7 @@ def write(server: ChatServer, folder: Path, **settings: Any) -> CaptionReport:
         "classes": CLASSES,
     }
     settings = usual | settings
-    return write_captions(settings.pop("classes"), folder / "captions.json", **settings)
+    return generate_captions(settings.pop("classes"), folder / "captions.json", **settings)
 
 
 def all_text(folder: Path) -> str:
@@ -225,12 +225,12 @@ LOUD = """
 import sys
 from pathlib import Path
 from dalda.errors import UserError
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 
 url, out = sys.argv[1:]
-print(write_captions(["pug"], Path(out), llm="openai:tiny", base_url=url, per_class=3))
+print(generate_captions(["pug"], Path(out), llm="openai:tiny", base_url=url, per_class=3))
 try:
-    write_captions(["pug"], Path(out).with_name("other.json"), llm="openai:tiny", base_url=url)
+    generate_captions(["pug"], Path(out).with_name("other.json"), llm="openai:tiny", base_url=url)
 except UserError as error:
     print("refused:", error)
 """
@@ -291,7 +291,7 @@ def test_bad_settings_are_clear_sentences(
         monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=message) as raised:
-        write_captions(["pug"], tmp_path / "captions.json", llm=llm, **settings)
+        generate_captions(["pug"], tmp_path / "captions.json", llm=llm, **settings)
     assert "s3c" not in str(raised.value)
     assert not list(tmp_path.iterdir())
 
@@ -299,11 +299,11 @@ def test_bad_settings_are_clear_sentences(
 def test_lists_that_cannot_be_are_clear_sentences(tmp_path: Path) -> None:
     for classes, message in (([], "no classes"), (["pug", "pug"], "twice"), (["pug", " "], "empty name")):
         with pytest.raises(UserError, match=message):
-            write_captions(classes, tmp_path / "captions.json")
+            generate_captions(classes, tmp_path / "captions.json")
 
 
 def test_the_templates_metadata_tell_what_was_passed_over(tmp_path: Path) -> None:
-    report = write_captions(["River", "Forest"], tmp_path / "captions.json", per_class=30)
+    report = generate_captions(["River", "Forest"], tmp_path / "captions.json", per_class=30)
     assert report.summary.rejected["names another class"] > 0
     rejected = json.loads(meta_path(report.path).read_text())["rejected"]
     assert len(rejected) == sum(report.summary.rejected.values())
@@ -315,11 +315,11 @@ def test_a_folder_is_no_caption_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for out in (Path("."), Path(".."), tmp_path):
         with pytest.raises(UserError, match="is a folder"):
-            write_captions(["pug"], out, llm=llm, base_url=None if llm == "templates" else "http://h/v1")
+            generate_captions(["pug"], out, llm=llm, base_url=None if llm == "templates" else "http://h/v1")
 
 
 def test_templates_are_the_default_and_asks_nobody(tmp_path: Path) -> None:
-    report = write_captions(CLASSES, tmp_path / "captions.json", per_class=4)
+    report = generate_captions(CLASSES, tmp_path / "captions.json", per_class=4)
     assert not report.missing
     assert read_captions(report.path, CLASSES) == report.captions
     assert json.loads(meta_path(report.path).read_text())["llm"] == "templates"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from tests.compat.tiny_pets import make_tiny_pets
 
 from dalda.captions.caption_file import read_captions
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 from dalda.captions.validation import Rules
 from dalda.cli import app
 from dalda.datasets.class_names import published_classes
@@ -63,4 +63,4 @@ def test_pets_by_the_local_model_need_no_key_and_no_network(
 @pytest.mark.skipif(importlib.util.find_spec("cyllama") is not None, reason="the extra is installed")
 def test_without_its_extra_local_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="local-llm"):
-        write_captions(PETS, tmp_path / "captions.json", llm="local")
+        generate_captions(PETS, tmp_path / "captions.json", llm="local")

@@ -9,7 +9,7 @@ import pytest
 from tests.captions.chat_server import ChatServer
 from tests.captions.test_generate import CLASSES, KEY, all_text, write
 
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 from dalda.errors import UserError
 
 
@@ -70,7 +70,7 @@ def test_a_server_that_is_not_there_is_one_sentence_at_once(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(UserError, match=f"(?i)cannot be reached: .*({reason})"):
-        write_captions(
+        generate_captions(
             CLASSES,
             tmp_path / "captions.json",
             llm="openai:x",
@@ -174,7 +174,7 @@ def test_azure_takes_its_settings_from_a_file(
     )
     for llm, deployment in (("azure", "my-deployment"), ("azure:other", "other")):
         path = tmp_path / deployment / "captions.json"
-        assert not write_captions(["pug", "rose"], path, llm=llm, per_class=2).missing
+        assert not generate_captions(["pug", "rose"], path, llm=llm, per_class=2).missing
         asked = chat_server.asked()[-1]
         assert f"/openai/deployments/{deployment}/chat/completions?api-version=2024-06-01" in asked["path"]
         assert asked["key"] == KEY

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.captions.chat_server import ChatServer
 
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 from dalda.captions.openai_api import hosted_model
 from dalda.captions.providers import PROVIDERS, account_of
 from dalda.errors import UserError
@@ -82,7 +82,7 @@ def test_a_redirection_takes_no_key_along(
     elsewhere = {"status": 307, "message": "moved", "headers": {"location": f"{chat_server.url}/elsewhere"}}
     chat_server.tell(faults=[elsewhere] * 9)
     with pytest.raises(UserError, match="status 307"):
-        write_captions(["pug"], tmp_path / "c.json", llm="openai:tiny", base_url=chat_server.url)
+        generate_captions(["pug"], tmp_path / "c.json", llm="openai:tiny", base_url=chat_server.url)
     assert len(chat_server.asked()) == 1
 
 
@@ -92,7 +92,7 @@ def test_every_provider_writes_captions_at_an_address_of_its_own(
 ) -> None:
     monkeypatch.setenv(PROVIDERS[name].key, KEY)
     monkeypatch.setenv(PROVIDERS[name].address, chat_server.url)
-    report = write_captions(["pug", "rose"], tmp_path / "c.json", llm=f"{name}:tiny", per_class=2)
+    report = generate_captions(["pug", "rose"], tmp_path / "c.json", llm=f"{name}:tiny", per_class=2)
     assert not report.missing
     (asked,) = chat_server.asked()
     assert asked["key"] == f"Bearer {KEY}"
@@ -114,4 +114,4 @@ def test_variables_of_the_connection_that_cannot_be_used_are_named(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(UserError, match=f"(?i){variable}|proxy|certificate|/nowhere"):
-        write_captions(["pug"], tmp_path / "c.json", llm="openai:x", base_url="http://127.0.0.1:9/v1")
+        generate_captions(["pug"], tmp_path / "c.json", llm="openai:x", base_url="http://127.0.0.1:9/v1")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 from dalda.captions.llm import Completion, Message
 from dalda.captions.transformers_llm import TransformersModel, load_transformers_model
 from dalda.errors import UserError
@@ -115,7 +115,7 @@ def test_loading_and_answering_say_nothing(tmp_path: Path) -> None:
 
 def test_what_is_never_accepted_is_told(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "model", chat=False)
-    report = write_captions(
+    report = generate_captions(
         ["pug"],
         tmp_path / "captions.json",
         llm=f"transformers:{folder}",
@@ -133,7 +133,7 @@ def test_the_token_limit_counts_the_text_once_a_sample(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "model", chat=False)
     limits = [3_000, 30_000, 60_000]
     for limit in limits:
-        report = write_captions(
+        report = generate_captions(
             ["pug", "beagle"],
             tmp_path / f"{limit}.json",
             llm=f"transformers:{folder}",

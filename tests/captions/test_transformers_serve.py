@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from dalda.captions.caption_file import meta_path, read_captions
-from dalda.captions.generate import write_captions
+from dalda.captions.generate import generate_captions
 from dalda.captions.instructions import SCHEMA
 from dalda.captions.llm import Message
 from dalda.captions.openai_api import hosted_model
@@ -125,7 +125,7 @@ def test_a_server_of_others_writes_captions(served: tuple[str, str], tmp_path: P
     url, model = served
     for name in PETS:
         path = tmp_path / f"{name}.json"
-        report = write_captions([name], path, llm=f"openai:{model}", base_url=url, per_class=1)
+        report = generate_captions([name], path, llm=f"openai:{model}", base_url=url, per_class=1)
         assert not report.missing
         captions = read_captions(path, [name])[name]
         assert len(captions) == 1

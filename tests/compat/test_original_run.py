@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.compat.tiny_pets import CONFIGS, make_tiny_pets, write_captions, write_reference_config
 
-from dalda.compat.results import rows_of
+from dalda.compat.results import csv_rows
 from dalda.compat.study import OriginalProtocol, read_images
 from dalda.config.experiment import Study
 from dalda.datasets.class_names import published_classes
@@ -109,7 +109,7 @@ def result_of(shots: int) -> TrialResult:
 
 
 def test_without_a_curve_the_last_epoch_is_the_only_one() -> None:
-    assert list(rows_of(result_of(2), None, 50)) == [
+    assert list(csv_rows(result_of(2), None, 50)) == [
         [0, 2, 49, 1.5, "Loss", "Validation"],
         [0, 2, 49, 0.125, "Accuracy", "Validation"],
         [0, 2, 49, 0.25, "Accuracy B C", "Validation"],
@@ -120,7 +120,7 @@ def test_without_a_curve_the_last_epoch_is_the_only_one() -> None:
 def test_a_curve_gives_every_epoch_of_both_parts() -> None:
     parts = [f"{part}_{kind}" for part in ("training", "validation") for kind in ("loss", "accuracy")]
     curve = {name: [[0.0, 1.0], [2.0, 4.0]] for name in parts}
-    rows = list(rows_of(result_of(2), curve, 2))
+    rows = list(csv_rows(result_of(2), curve, 2))
     assert len(rows) == 2 * 2 * 2 * 3
     assert [0, 2, 1, 3.0, "Accuracy", "Training"] in rows
     assert [0, 2, 1, 4.0, "Loss D", "Validation"] in rows

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from dalda.datasets.class_names import published_classes
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.seeding import generator_of
 
@@ -30,7 +30,7 @@ def make_tiny_pets(root: Path, per_class: int = 2) -> Path:
             for number in range(per_class):
                 stem = f"{label.replace(' ', '_')}_{part}_{number}"
                 rng = generator_of(0, "tiny pets", part, label, number)
-                shown = draw(random_doodle(rng, CLASSES[index % len(CLASSES)]), rng)
+                shown = draw_doodle(random_doodle(rng, CLASSES[index % len(CLASSES)]), rng)
                 Image.fromarray(shown).save(root / "images" / f"{stem}.jpg", quality=95)
                 lines.append(f"{stem} {index + 1} 1 1")
         (root / "annotations" / name).write_text("\n".join(lines) + "\n")

@@ -8,7 +8,7 @@ from PIL import Image
 
 import dalda.doodles
 from dalda.doodles.dataset import SIZES, doodle_of, draw_dataset
-from dalda.doodles.draw import SIZE, draw, random_doodle
+from dalda.doodles.draw import SIZE, draw_doodle, random_doodle
 from dalda.doodles.shapes import SHAPES
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from doodle_training import vision
@@ -31,10 +31,10 @@ def test_eight_classes_are_known_and_four_are_not() -> None:
 def test_every_thing_is_drawn_the_same_from_the_same_seed(name: str) -> None:
     shapes = {**DRAWN, **OTHER_THINGS}
     doodle = random_doodle(np.random.default_rng(1), name)
-    first = draw(doodle, np.random.default_rng(2), shapes)
+    first = draw_doodle(doodle, np.random.default_rng(2), shapes)
     assert first.shape == (SIZE, SIZE, 3)
-    assert np.array_equal(first, draw(doodle, np.random.default_rng(2), shapes))
-    assert not np.array_equal(first, draw(doodle, np.random.default_rng(3), shapes))
+    assert np.array_equal(first, draw_doodle(doodle, np.random.default_rng(2), shapes))
+    assert not np.array_equal(first, draw_doodle(doodle, np.random.default_rng(3), shapes))
 
 
 @pytest.mark.parametrize("name", [*SHAPES, *OTHER_THINGS])
@@ -49,7 +49,7 @@ def test_outlines_stay_near_the_unit_square(name: str) -> None:
 def test_things_differ_from_their_background() -> None:
     for name in CLASSES:
         car = Doodle(name, "purple", "snow", "left")
-        image = draw(car, np.random.default_rng(0)).astype(int)
+        image = draw_doodle(car, np.random.default_rng(0)).astype(int)
         corner, middle = image[:3, :3].mean(axis=(0, 1)), image.reshape(-1, 3)
         assert (np.abs(middle - corner).max(axis=1) > 60).mean() > 0.1
 
@@ -92,7 +92,9 @@ def test_the_data_set_is_drawn_once_and_fixed(tmp_path: Path) -> None:
     assert paths[0].read_bytes() == kept
     assert paths[1].stat().st_mtime_ns == stamp
     doodle, rng = doodle_of("train", "boat", 0)
-    assert np.array_equal(np.asarray(Image.open(tmp_path / "train/boat/0000.png")), draw(doodle, rng))
+    assert np.array_equal(
+        np.asarray(Image.open(tmp_path / "train/boat/0000.png")), draw_doodle(doodle, rng)
+    )
 
 
 def test_training_images_of_the_iid_set_are_drawn_like_the_validation_images() -> None:

@@ -10,8 +10,8 @@ from dalda.evaluation.comparison import (
     class_gains,
     compare,
     compare_arms,
-    difference,
     difference_by_image,
+    gain_interval,
     gains_of,
     paired,
     summarize,
@@ -107,7 +107,7 @@ def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
     right = generator.random((3, 50)) < 0.8
     other = generator.random((3, 50)) < 0.6
     gain = right.astype(float) - other
-    found = difference(gains_of(paired(*arms(right, other))))
+    found = gain_interval(gains_of(paired(*arms(right, other))))
     total = ((gain - gain.mean()) ** 2).sum()
     of_seeds = 50 * ((gain.mean(1) - gain.mean()) ** 2).sum()
     of_images = 3 * ((gain.mean(0) - gain.mean()) ** 2).sum()
@@ -120,8 +120,8 @@ def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
     half = stats.t.ppf(0.975, degrees) * np.sqrt(variance)
     assert found.high is not None
     assert found.high - found.mean == pytest.approx(half, rel=0.05)
-    assert difference(gains_of(paired(*arms(right, right)))) == Interval(0.0, 0.0, 0.0)
-    assert difference(gains_of(paired(*arms(right[:1], other[:1])))).high is None
+    assert gain_interval(gains_of(paired(*arms(right, right)))) == Interval(0.0, 0.0, 0.0)
+    assert gain_interval(gains_of(paired(*arms(right[:1], other[:1])))).high is None
 
 
 def test_a_comparison_says_all_there_is() -> None:

@@ -17,10 +17,10 @@ from dalda.evaluation.generative_metrics import (
     clip_measures,
     cmmd,
     density_and_coverage,
-    evaluate,
     kid,
     mean_distance,
     measure,
+    measure_set,
     nearest_real,
     vendi_score,
 )
@@ -150,7 +150,7 @@ def test_a_set_is_measured_overall_and_by_class(
 ) -> None:
     split, store = make_split("train", 7), FeatureStore(backbone, open_image)
     samples = make_samples(split, 2)
-    found = evaluate(split, samples, store)
+    found = measure_set(split, samples, store)
     overall, classes = found.overall, found.classes
     assert list(classes) == ["red", "green", "blue"]
     assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
@@ -158,10 +158,10 @@ def test_a_set_is_measured_overall_and_by_class(
     assert overall.off_class == np.mean([look.is_off_class for look in found.images])
     assert overall.near_duplicates == np.mean([look.is_near_duplicate for look in found.images])
     blind = FeatureStore(WithoutText(backbone), open_image)
-    assert evaluate(split, samples, blind, store).overall == overall
-    few = evaluate(make_split("train", 1), samples[:1], store).overall
+    assert measure_set(split, samples, blind, store).overall == overall
+    few = measure_set(make_split("train", 1), samples[:1], store).overall
     assert np.isnan([few.kid, few.density, few.mean_distance]).all()
     with pytest.raises(UserError, match="no synthetic images"):
-        evaluate(split, [], store)
+        measure_set(split, [], store)
     with pytest.raises(UserError, match="has not \\(grey\\)"):
-        evaluate(split, [replace(samples[0], label="grey")], store)
+        measure_set(split, [replace(samples[0], label="grey")], store)

@@ -11,7 +11,7 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.inputs import trainable_copy
-from dalda.evaluation.training import Method, fit, prepare, run_trials
+from dalda.evaluation.training import TrainingMethod, fit, prepare, run_trials
 from dalda.evaluation.transforms import cutmix, mixup
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
@@ -26,7 +26,7 @@ SHAPES = ((24, 32), (40, 20), (48, 48))
 def run_fresh(
     trial: Trial, validation: FewShotSplit, store: FeatureStore, schedule: Schedule, **method: str
 ) -> TrialResult:
-    return run_trials([trial], validation, store, schedule, Method(True, **method))[0]
+    return run_trials([trial], validation, store, schedule, TrainingMethod(True, **method))[0]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def reference_losses(trial: Trial, backbone: ClipBackbone, steps: int, batch: in
 def test_fresh_views_are_the_original_codes_loop_loss_by_loss(
     trial: Trial, store: FeatureStore, backbone: ClipBackbone
 ) -> None:
-    heads, inputs = prepare([trial], store, SHORT, Method(online=True))
+    heads, inputs = prepare([trial], store, SHORT, TrainingMethod(online=True))
     found = [loss for _, _, loss in fit(heads, inputs, SHORT)]
     assert found == pytest.approx(reference_losses(trial, backbone, 12, 4), rel=1e-4)
     assert found[0] != pytest.approx(found[-1], rel=1e-3)

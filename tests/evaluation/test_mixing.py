@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
-from dalda.evaluation.mixing import WAYS, Pool, draw, pool_of
+from dalda.evaluation.mixing import WAYS, Pool, draw_indices, pool_of
 from dalda.types import FewShotSplit, SyntheticImage
 
 
 def shares(way: str, pool: Pool, probability: float) -> NDArray[np.float64]:
     """How often each image of the pool is drawn."""
-    drawn = draw(way, np.random.default_rng(0), pool, 2000, 30, probability).images
+    drawn = draw_indices(way, np.random.default_rng(0), pool, 2000, 30, probability).images
     return np.bincount(drawn.ravel(), minlength=pool.real + pool.synthetic) / drawn.size
 
 
@@ -31,10 +31,10 @@ def test_arms_of_one_seed_draw_the_same_real_images(
     real: int, sources: list[int], probability: float, seed: int
 ) -> None:
     source = np.array([number % real for number in sources], dtype=np.int64)
-    mixed = draw(
+    mixed = draw_indices(
         "per-image-replacement", np.random.default_rng(seed), Pool(real, source), 5, 7, probability
     ).images
-    plain = draw(
+    plain = draw_indices(
         "per-image-replacement", np.random.default_rng(seed), Pool(real, source[:0]), 5, 7, probability
     ).images
     origin = np.concatenate([np.arange(real), source])
@@ -44,7 +44,9 @@ def test_arms_of_one_seed_draw_the_same_real_images(
 @pytest.mark.parametrize(("probability", "smallest", "largest"), [(0.0, 0, 1), (1.0, 2, 5)])
 def test_the_ends_of_the_probability(probability: float, smallest: int, largest: int) -> None:
     pool = Pool(2, np.array([0, 0, 1, 1]))
-    drawn = draw("per-image-replacement", np.random.default_rng(1), pool, 50, 10, probability).images
+    drawn = draw_indices(
+        "per-image-replacement", np.random.default_rng(1), pool, 50, 10, probability
+    ).images
     assert (drawn.min(), drawn.max()) == (smallest, largest)
 
 
@@ -67,7 +69,7 @@ def test_other_ways_draw_evenly_within_real_and_within_synthetic(
 
 def test_the_two_terms_weigh_as_the_probability_says() -> None:
     # An odd batch: two synthetic images and three real ones, yet the terms weigh 0.2 and 0.8.
-    drawn = draw("two-term-loss", np.random.default_rng(0), Pool(3, np.array([0, 1])), 10, 5, 0.2)
+    drawn = draw_indices("two-term-loss", np.random.default_rng(0), Pool(3, np.array([0, 1])), 10, 5, 0.2)
     made = drawn.images >= 3
     assert made.sum(1).tolist() == [2] * 10
     np.testing.assert_allclose((drawn.weights * made).sum(1) / 5, 0.2, rtol=1e-6)
@@ -76,18 +78,18 @@ def test_the_two_terms_weigh_as_the_probability_says() -> None:
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "synthetic-only"])
 def test_without_synthetic_images_every_way_is_plain_training(way: str) -> None:
-    drawn = draw(way, np.random.default_rng(0), Pool(4, np.empty(0, np.int64)), 20, 8, 0.9)
+    drawn = draw_indices(way, np.random.default_rng(0), Pool(4, np.empty(0, np.int64)), 20, 8, 0.9)
     assert (drawn.images.min(), drawn.images.max(), drawn.weights.min()) == (0, 3, 1)
 
 
 def test_what_cannot_be_blended_is_one_sentence() -> None:
     generator, pool = np.random.default_rng(0), Pool(1, np.array([0]))
     with pytest.raises(UserError, match="between 0 and 1"):
-        draw("per-image-replacement", generator, pool, 1, 1, 1.5)
+        draw_indices("per-image-replacement", generator, pool, 1, 1, 1.5)
     with pytest.raises(UserError, match="use one of per-image"):
-        draw("stir", generator, pool, 1, 1, 0.5)
+        draw_indices("stir", generator, pool, 1, 1, 0.5)
     with pytest.raises(UserError, match="no synthetic image"):
-        draw("synthetic-only", generator, Pool(1, np.empty(0, np.int64)), 1, 1, 0.5)
+        draw_indices("synthetic-only", generator, Pool(1, np.empty(0, np.int64)), 1, 1, 0.5)
 
 
 def test_samples_find_their_source_by_content(

@@ -9,11 +9,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from dalda.errors import UserError
-from dalda.evaluation.torch_dataset import MixedDataset
+from dalda.evaluation.torch_dataset import MixedImageDataset
 from dalda.types import FewShotSplit, SyntheticImage
 
 Opener = Callable[[Path], Image.Image]
-Make = Callable[..., MixedDataset]
+Make = Callable[..., MixedImageDataset]
 
 
 def tensor_of(image: Image.Image) -> torch.Tensor:
@@ -28,12 +28,12 @@ def make(
 ) -> Make:
     split = make_split("train", 2)
     samples = make_samples(split, 3)
-    return lambda seed=7: MixedDataset(
+    return lambda seed=7: MixedImageDataset(
         split, samples, 0.5, seed, open_image=open_image, transform=tensor_of
     )
 
 
-def epochs(dataset: MixedDataset, count: int, **options: object) -> list[torch.Tensor]:
+def epochs(dataset: MixedImageDataset, count: int, **options: object) -> list[torch.Tensor]:
     loader = DataLoader(dataset, batch_size=2, **options)  # type: ignore[arg-type]
     return [torch.cat([images for images, _ in loader]) for _ in range(count)]
 
@@ -141,6 +141,6 @@ def test_a_foreign_folder_is_refused(
 ) -> None:
     samples = make_samples(make_split("train", 2), 1)
     with pytest.raises(UserError, match="None of the 6"):
-        MixedDataset(make_split("train", 2, seed=9), samples, open_image=open_image)
+        MixedImageDataset(make_split("train", 2, seed=9), samples, open_image=open_image)
     with pytest.raises(UserError, match="between 0 and 1"):
-        MixedDataset(make_split("train", 2), samples, 2.0, open_image=open_image)
+        MixedImageDataset(make_split("train", 2), samples, 2.0, open_image=open_image)

@@ -13,7 +13,7 @@ from dalda.datasets.image_io import open_image
 from dalda.evaluation.results import read_results
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.workflows.export import export
-from dalda.workflows.results import found_in
+from dalda.workflows.results import report_inputs
 
 FORMAT1 = Path(__file__).parent / "format1"
 CLASSES = ("boat", "chevron")
@@ -60,4 +60,4 @@ def test_the_run_is_read() -> None:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "accuracy"]
     table = {(row["arm"], int(row["seed"])): float(row["value"]) for row in rows}
     assert {(x.arm, x.seed): x.accuracy for x in results} == pytest.approx(table)
-    assert list(found_in([FORMAT1 / "run"]).runs) == ["run"]
+    assert list(report_inputs([FORMAT1 / "run"]).runs) == ["run"]

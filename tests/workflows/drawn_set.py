@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dalda.captions.templates import article
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
@@ -123,7 +123,7 @@ def _made(
 
 def _drawn(rng: np.random.Generator, place: int, size: int | None) -> tuple[Image.Image, str]:
     doodle = random_doodle(rng, CLASSES[place % len(CLASSES)])
-    image = Image.fromarray(draw(doodle, rng))
+    image = Image.fromarray(draw_doodle(doodle, rng))
     if size is not None:
         large = np.asarray(image.resize((size, size)), np.int16)
         noise = rng.integers(-40, 40, large.shape)

@@ -20,7 +20,7 @@ from dalda.workflows import clip_of_set
 from dalda.workflows import report as reporting
 from dalda.workflows.report import _training_facts, report
 from dalda.workflows.reports import PageReport
-from dalda.workflows.results import found_in
+from dalda.workflows.results import report_inputs
 
 EVIL = ("boat", "<script>alert(1)</script>", "../../etc")
 
@@ -94,7 +94,7 @@ def test_two_runs_stay_apart(tmp_path: Path) -> None:
     for name in ("weak", "strong"):
         assert f"{name}, doodles, 2 shots: accuracy per arm" in html
     namesakes = [shutil.copytree(run, tmp_path / run.name / "same/run") for run in runs]
-    assert list(found_in(namesakes).runs) == [str(run) for run in namesakes]
+    assert list(report_inputs(namesakes).runs) == [str(run) for run in namesakes]
 
 
 @pytest.mark.usefixtures("blind")
@@ -214,9 +214,9 @@ def test_a_page_is_never_written_over_another_file(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither results nor a synthetic set"):
-        found_in([tmp_path])
+        report_inputs([tmp_path])
     with pytest.raises(UserError, match="there is no folder"):
-        found_in([tmp_path / "nowhere"])
+        report_inputs([tmp_path / "nowhere"])
 
 
 def test_results_come_back_in_the_order_of_the_trials(tmp_path: Path) -> None:
@@ -250,6 +250,6 @@ def test_a_studys_plan_names_its_arms_and_its_trials(tmp_path: Path) -> None:
     drawn_set(tmp_path / "x", labels=("boat", "car"), sources=1)
     (run / "synthetic").mkdir()
     (tmp_path / "x/out").rename(run / "synthetic/abc")
-    found = found_in([run])
+    found = report_inputs([run])
     assert list(dict.fromkeys(one.arm for one in found.results)) == ["zebra", "real"]
     assert list(found.sets.values()) == ["zebra"]

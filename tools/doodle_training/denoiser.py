@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dalda.doodles.patch_autoencoder import PatchAutoencoder
-from dalda.generation.backends.attention import install, remove
+from dalda.generation.backends.attention import install, restore
 from doodle_training.clip import PROJECTION, WIDTH
 from doodle_training.encoder import embed, even_chances
 
@@ -280,7 +280,7 @@ def averaged(folder: Path) -> UNet2DConditionModel:
     with torch.no_grad():
         for parameter, value in zip(unet.parameters(), kept["average"], strict=True):
             parameter.copy_(value)
-    remove(unet, stock)
+    restore(unet, stock)
     return unet.eval()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dalda.doodles.draw import SIZE, draw, random_doodle
+from dalda.doodles.draw import SIZE, draw_doodle, random_doodle
 from dalda.doodles.shapes import SHAPES
 from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from doodle_training.captions import caption
@@ -39,7 +39,7 @@ def draw_block(seed: int, count: int, uniform: bool = False) -> Block:
     for index in range(count):
         name = None if uniform else str(rng.choice(NAMES, p=SHARES))
         doodle = random_doodle(rng, name)
-        images[index] = draw(doodle, rng, DRAWN)
+        images[index] = draw_doodle(doodle, rng, DRAWN)
         labels[index] = labels_of(doodle)
         captions.append([caption(doodle, rng) for _ in range(CAPTIONS)])
     return images, labels, captions

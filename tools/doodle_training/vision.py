@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoModel, ResNetConfig, ResNetModel, ViTImageProcessorPil
 
 from dalda.doodles.dataset import SIZES, doodle_of
-from dalda.doodles.draw import SIZE, draw, random_doodle
+from dalda.doodles.draw import SIZE, draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES, FAMILIAR
 from doodle_training.other_things import OTHER_THINGS
 
@@ -35,7 +35,7 @@ WIDTHS = [48, 96, 192]
 def draw_thing(name: str) -> NDArray[np.uint8]:
     """PER_THING drawings of one thing: [PER_THING, SIZE, SIZE, 3]."""
     rng = np.random.default_rng([DRAWING_SEED, list(OTHER_THINGS).index(name)])
-    return np.stack([draw(random_doodle(rng, name), rng, OTHER_THINGS) for _ in range(PER_THING)])
+    return np.stack([draw_doodle(random_doodle(rng, name), rng, OTHER_THINGS) for _ in range(PER_THING)])
 
 
 def drawings(path: Path, processes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -134,7 +134,7 @@ def measure_vision(folder: Path) -> dict[str, float]:
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoImageProcessor.from_pretrained(folder, use_fast=False)
     drawn = [(name, number) for name in CLASSES for number in range(SIZES["val"] // 2)]
-    images = [draw(*doodle_of("val", name, number)) for name, number in drawn]
+    images = [draw_doodle(*doodle_of("val", name, number)) for name, number in drawn]
     labels = torch.tensor([CLASSES.index(name) for name, _ in drawn])
     with torch.no_grad():
         parts = [

@@ -10,7 +10,7 @@ from dalda.captions.instructions import domain_of
 from dalda.captions.llm import LanguageModel, language_model
 from dalda.captions.quality import Summary, summary_of
 from dalda.captions.response_cache import ResponseCache
-from dalda.captions.resume import Run, all_captions, begin, end, identity
+from dalda.captions.resume import CaptionRun, all_captions, begin, end, identity
 from dalda.captions.stage import CaptionRequest, Chunk, Stage, chunks_of
 from dalda.captions.templates import deal_captions
 from dalda.captions.token_budget import TokenBudget
@@ -67,7 +67,7 @@ class CaptionReport:
         return {"captions": self.path.as_posix(), "meta": meta_path(self.path).as_posix(), **fields}
 
 
-def write_captions(
+def generate_captions(
     classes: Sequence[str],
     path: Path,
     *,
@@ -136,7 +136,7 @@ def _from_model(
 
 
 def _save(
-    request: CaptionRequest, path: Path, cache: ResponseCache, run: Run, chunks: Sequence[Chunk]
+    request: CaptionRequest, path: Path, cache: ResponseCache, run: CaptionRun, chunks: Sequence[Chunk]
 ) -> tuple[tuple[Missing, ...], Summary]:
     """The captions, then their metadata, then the record that both are there."""
     missing = tuple(_missing(run.stage, chunks))

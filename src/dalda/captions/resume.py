@@ -44,7 +44,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Run:
+class CaptionRun:
     """One stage of a request. Killed, it is repeated with the same answers, and ends the same."""
 
     stage: Stage
@@ -53,14 +53,14 @@ class Run:
     """Whether its captions are in their file."""
 
 
-def begin(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> Run:
+def begin(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     """The run to do, recorded in the cache. Raises UserError for a file with other captions."""
     run = _next(request, path, cache, per_class)
     cache.put_record(request_id(request), asdict(run))
     return run
 
 
-def end(request: CaptionRequest, cache: ResponseCache, run: Run) -> None:
+def end(request: CaptionRequest, cache: ResponseCache, run: CaptionRun) -> None:
     """Record that the captions are in their file."""
     cache.put_record(request_id(request), asdict(replace(run, done=True)))
 
@@ -92,16 +92,16 @@ def all_captions(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
     return {name: captions[name] for name in order if captions.get(name)}
 
 
-def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> Run:
+def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     last = _recorded(request, cache)
     if last is None or last.done:
         number = 0 if last is None else last.stage.number + 1
         own = _own_captions(request, path)
         if own is not None:
-            return Run(Stage(number, request.classes, per_class, own[0]), own[1])
+            return CaptionRun(Stage(number, request.classes, per_class, own[0]), own[1])
     if last is None:
         refuse_loss(path, {})
-        return Run(Stage(0, request.classes, per_class, {}))
+        return CaptionRun(Stage(0, request.classes, per_class, {}))
     # Killed, or its file is gone: what was answered then is replayed.
     chunks = chunks_of(request, last.stage)
     replay(request, chunks, cache)
@@ -110,7 +110,7 @@ def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: 
     if (last.stage.classes, last.stage.per_class) == (request.classes, per_class):
         return replace(last, done=False)
     stage = Stage(last.stage.number + 1, request.classes, per_class, captions)
-    return Run(stage, last.before.plus(chunks))
+    return CaptionRun(stage, last.before.plus(chunks))
 
 
 def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
@@ -124,13 +124,13 @@ def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[s
         return None
 
 
-def _recorded(request: CaptionRequest, cache: ResponseCache) -> Run | None:
+def _recorded(request: CaptionRequest, cache: ResponseCache) -> CaptionRun | None:
     record: Any = cache.record(request_id(request))
     if record is None:
         return None
     try:
         stage = {**record["stage"], "classes": tuple(record["stage"]["classes"])}
-        return Run(Stage(**stage), Cost.read(record["before"]), bool(record["done"]))
+        return CaptionRun(Stage(**stage), Cost.read(record["before"]), bool(record["done"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"the record of this request in {cache.folder / 'requests'} cannot be read; "

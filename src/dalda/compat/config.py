@@ -62,7 +62,7 @@ FIELD_OF = {
 """A study's settings that have another name in such a file."""
 
 
-def read_study(path: Path) -> Study:
+def read_original_config(path: Path) -> Study:
     """A study from a .py file, which is read and never executed."""
     return study_of(read_config(path), str(path))
 

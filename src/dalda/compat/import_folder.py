@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dalda.compat.prompt_table import TABLE, Row, images_in, read_table
+from dalda.compat.prompt_table import TABLE, PromptRow, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
@@ -29,7 +29,7 @@ AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class OriginalImage:
     """A image of the folder, and the request that it would have been."""
 
     path: Path
@@ -52,7 +52,8 @@ def import_original(config: ImportConfig) -> ImportReport:
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
     found = [
-        Found(config.folder / row.name, _request(row, sources[row.index], model, preset)) for row in used
+        OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset))
+        for row in used
     ]
     store = SyntheticDataset.open(config.out, _settings(config, preset, found))
     skipped = _copy(found, store, config.on_bad_image)
@@ -68,7 +69,7 @@ def import_original(config: ImportConfig) -> ImportReport:
     )
 
 
-def _sources(rows: Sequence[Row], catalog: ImageDataset) -> dict[int, RealImage]:
+def _sources(rows: Sequence[PromptRow], catalog: ImageDataset) -> dict[int, RealImage]:
     """The example behind each index: the one whose path ends most like the table's, and no other does."""
     named = defaultdict(list)
     for label, files in catalog.parts["train"].items():
@@ -101,7 +102,7 @@ def _common(path: Path, parts: Sequence[str]) -> int:
     return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
-def _request(row: Row, source: RealImage, model: str, preset: Preset) -> GenerationRequest:
+def _request(row: PromptRow, source: RealImage, model: str, preset: Preset) -> GenerationRequest:
     return GenerationRequest(
         source=source.path,
         source_sha256=source.sha256,
@@ -121,7 +122,7 @@ def _request(row: Row, source: RealImage, model: str, preset: Preset) -> Generat
     )
 
 
-def _settings(config: ImportConfig, preset: Preset, found: Sequence[Found]) -> dict[str, Any]:
+def _settings(config: ImportConfig, preset: Preset, found: Sequence[OriginalImage]) -> dict[str, Any]:
     requests = "\n".join(one.request.id for one in found)
     return {
         "dataset": config.dataset,
@@ -135,7 +136,7 @@ def _settings(config: ImportConfig, preset: Preset, found: Sequence[Found]) -> d
     }
 
 
-def _copy(found: Sequence[Found], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
+def _copy(found: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
     """Adds what the store lacks; the sentences on images that could not be read."""
     skipped: list[str] = []
     requests = [one.request for one in found]
@@ -162,7 +163,7 @@ def _copy(found: Sequence[Found], store: SyntheticDataset, on_bad_image: str) ->
     return tuple(skipped)
 
 
-def _read(one: Found) -> EncodedImage | UserError:
+def _read(one: OriginalImage) -> EncodedImage | UserError:
     try:
         return encode(open_image(one.path), FORMATS["png"])
     except UserError as error:
@@ -170,7 +171,7 @@ def _read(one: Found) -> EncodedImage | UserError:
 
 
 def _judged(
-    some: Sequence[Found], read: Mapping[Path, EncodedImage | UserError], seen: set[str]
+    some: Sequence[OriginalImage], read: Mapping[Path, EncodedImage | UserError], seen: set[str]
 ) -> tuple[list[Finished], list[Dropped]]:
     """What is kept and what is not; broken images are in neither."""
     finished, dropped = [], []

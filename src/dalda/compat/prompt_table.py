@@ -33,7 +33,7 @@ LARGEST_TABLE = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class Row:
+class PromptRow:
     """What the table says of one image."""
 
     index: int
@@ -52,13 +52,13 @@ class Row:
         return f"aug-{self.index}-{self.repeat}.png"
 
 
-def read_table(folder: Path) -> list[Row]:
+def read_table(folder: Path) -> list[PromptRow]:
     """The table's rows in the order of index and repeat; of several on one image, the last.
 
     Raises UserError, with the line, for anything that the original DALDA code does not write.
     """
     path = folder / TABLE
-    found: dict[tuple[int, int], Row] = {}
+    found: dict[tuple[int, int], PromptRow] = {}
     try:
         if path.stat().st_size > LARGEST_TABLE:
             raise UserError(f"'{path}' is larger than {LARGEST_TABLE // 2**20} MB, so no table of prompts")
@@ -106,7 +106,7 @@ def images_in(folder: Path) -> set[str]:
         }
 
 
-def _row(line: Mapping[str | None, str | None], image: str, where: str) -> Row:
+def _row(line: Mapping[str | None, str | None], image: str, where: str) -> PromptRow:
     if None in line or None in line.values():
         raise UserError(f"{where} has more or fewer cells than the first line; fix it")
     cells = {str(key): str(value) for key, value in line.items()}
@@ -119,7 +119,7 @@ def _row(line: Mapping[str | None, str | None], image: str, where: str) -> Row:
     scale = _number(cells["scale"], where)
     if scale is None:
         raise UserError(f"{where} has no scale")
-    return Row(
+    return PromptRow(
         index=int(named[1]),
         repeat=int(named[2]),
         source=_parts(cells["source_image_path"]),
@@ -148,7 +148,7 @@ def _number(text: str, where: str) -> float | None:
     return number
 
 
-def _refuse_two_sources(path: Path, rows: list[Row]) -> None:
+def _refuse_two_sources(path: Path, rows: list[PromptRow]) -> None:
     sources: dict[int, tuple[str, ...]] = {}
     for row in rows:
         if sources.setdefault(row.index, row.source) != row.source:

@@ -27,9 +27,9 @@ RULES = ProtocolRules(
 
 
 def _read_study(path: Path) -> Study:
-    from dalda.compat.config import read_study
+    from dalda.compat.config import read_original_config
 
-    return read_study(path)
+    return read_original_config(path)
 
 
 def _export(images: Sequence[ExportImage], folder: ExportFolder) -> None:

@@ -18,7 +18,7 @@ TABLE = re.compile(r"results_(\d+)_(\d+|all)\.csv")
 PARTS = ("training", "validation")
 
 
-def rows_of(result: TrialResult, curves: Curves | None, epochs: int) -> Iterable[list[Any]]:
+def csv_rows(result: TrialResult, curves: Curves | None, epochs: int) -> Iterable[list[Any]]:
     """One trial: every epoch of the curves, or else the last epoch of the validation images alone.
 
     A class that was not drawn in an epoch counts as 0, as in the original DALDA code.
@@ -53,7 +53,7 @@ def write_results(
     """A table for each trial, with the rows of all trials up to it; `earlier` rows come first."""
     rows = [list(row) for row in earlier]
     for result, curves in trials:
-        rows += rows_of(result, curves, epochs)
+        rows += csv_rows(result, curves, epochs)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)

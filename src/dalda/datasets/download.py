@@ -30,7 +30,7 @@ CALTECH = "https://data.caltech.edu/records/mzrjq-6wc02/files/"
 
 
 @dataclass(frozen=True)
-class Source:
+class DownloadSource:
     """One file of a data set; `inner` is the archive inside a zip archive that holds the images."""
 
     url: str
@@ -44,15 +44,15 @@ class Source:
 
 SOURCES = {
     "pets": (
-        Source(OXFORD + "pets/data/images.tar.gz", "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
-        Source(OXFORD + "pets/data/annotations.tar.gz", "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
+        DownloadSource(OXFORD + "pets/data/images.tar.gz", "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+        DownloadSource(OXFORD + "pets/data/annotations.tar.gz", "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
     ),
     "flowers102": (
-        Source(OXFORD + "flowers/102/102flowers.tgz", "md5:52808999861908f626f3c1f4e79d11fa"),
-        Source(OXFORD + "flowers/102/imagelabels.mat", "md5:e0620be6f572b9609742df49c70aed4d"),
+        DownloadSource(OXFORD + "flowers/102/102flowers.tgz", "md5:52808999861908f626f3c1f4e79d11fa"),
+        DownloadSource(OXFORD + "flowers/102/imagelabels.mat", "md5:e0620be6f572b9609742df49c70aed4d"),
     ),
     "caltech101": (
-        Source(
+        DownloadSource(
             CALTECH + "caltech-101.zip",
             "md5:3138e1922a9193bfa496528edbbc45d0",
             inner="101_ObjectCategories.tar.gz",
@@ -115,7 +115,7 @@ class _Member(tarfile.TarInfo):
         return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
 
 
-def _fetch(source: Source, root: Path, mirror: str | None, checked: bool) -> Path:
+def _fetch(source: DownloadSource, root: Path, mirror: str | None, checked: bool) -> Path:
     try:
         import pooch
         import requests
@@ -167,7 +167,7 @@ def _write(answer: Any, part: Path, have: int) -> None:
             bar.advance(file.tell() // MEGABYTE - before // MEGABYTE)
 
 
-def _unpack(archive: Path, source: Source, root: Path) -> None:
+def _unpack(archive: Path, source: DownloadSource, root: Path) -> None:
     """Puts the plain files of an archive below `root`; a file that is no archive goes there as it is."""
     if archive.suffix == ".mat":
         with open_binary(archive) as stream:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dalda.cache import cache_folder
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FACINGS, Doodle
 from dalda.seeding import generator_of, seed_of
 from dalda.storage import make_folder, write
@@ -51,7 +51,7 @@ def draw_dataset(root: Path, dataset: str = "doodles") -> Path:
             for number in range(SIZES[part]):
                 path = folder / f"{number:04}.png"
                 if path.name not in existing:
-                    _write(path, Image.fromarray(draw(*doodle_of(drawn, name, number))))
+                    _write(path, Image.fromarray(draw_doodle(*doodle_of(drawn, name, number))))
     return root
 
 

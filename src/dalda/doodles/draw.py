@@ -29,7 +29,7 @@ def random_doodle(rng: np.random.Generator, name: str | None = None) -> Doodle:
     )
 
 
-def draw(doodle: Doodle, rng: np.random.Generator, shapes: Shapes = SHAPES) -> Pixels:
+def draw_doodle(doodle: Doodle, rng: np.random.Generator, shapes: Shapes = SHAPES) -> Pixels:
     """An image [SIZE, SIZE, 3] RGB; the generator decides whatever the description leaves open."""
     canvas = _BACKGROUNDS[doodle.background](rng)
     palette = _palette(doodle.colour, rng)

@@ -160,7 +160,7 @@ def compare(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Co
     return Comparison(
         arm=pairs[0][0].arm,
         other=pairs[0][1].arm,
-        gain=difference(gains),
+        gain=gain_interval(gains),
         by_seed=by_seed,
         by_image=by_image,
         chance_of_no_gain=chance,
@@ -227,7 +227,7 @@ def difference_by_image(gains: Gains, generator: np.random.Generator) -> tuple[I
     return Interval(gains.mean, float(low), float(high)), float((means <= NO_GAIN).mean())
 
 
-def difference(gains: Gains) -> Interval:
+def gain_interval(gains: Gains) -> Interval:
     """The gain between two arms, paired by seed and by image, that new seeds and new images would show.
 
     Two-way random effects, where seeds may share all images, some, or none: the variance of the mean is

@@ -82,7 +82,7 @@ class Evaluation:
     images: tuple[ImageMeasures, ...]
 
 
-def evaluate(
+def measure_set(
     split: FewShotSplit,
     images: Sequence[SyntheticImage],
     store: FeatureStore,

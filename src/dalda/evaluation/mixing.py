@@ -140,7 +140,7 @@ WAYS: dict[str, Way] = {
 }
 
 
-def draw(
+def draw_indices(
     way: str, generator: np.random.Generator, pool: Pool, steps: int, batch: int, probability: float
 ) -> Draws:
     """What a trial's steps see, mixed in the named way. Raises `UserError` for a name that is none."""

@@ -111,7 +111,7 @@ class RunFolder:
         A setting that an older run lacks was its default. Raises UserError that names the difference.
         """
         if (self.folder / SETTINGS).exists():
-            before = read_settings(self.folder)
+            before = read_run_settings(self.folder)
             found = difference(before.settings, run.settings, defaults)
             if found:
                 raise UserError(
@@ -132,7 +132,7 @@ class RunFolder:
     def end(self, results: Iterable[TrialResult], seconds: float) -> None:
         """Writes results.csv, and how long the command took that finished the run."""
         write_table(self.folder, results)
-        run = read_settings(self.folder)
+        run = read_run_settings(self.folder)
         if "seconds" not in run.recorded:
             self.write(replace(run, recorded={**run.recorded, "seconds": round(seconds, 1)}))
 
@@ -197,7 +197,7 @@ class RunFolder:
         return lines
 
 
-def read_settings(folder: Path) -> RunSettings:
+def read_run_settings(folder: Path) -> RunSettings:
     """What run.yaml says. Raises UserError for a file that cannot be read or is none."""
     try:
         found: RunSettings = TypeAdapter(RunSettings).validate_python(read_yaml(folder / SETTINGS))
@@ -225,7 +225,7 @@ def plain_value(value: object) -> Any:
 def planned_trials(folder: Path) -> tuple[PlannedTrial, ...]:
     """The trials of a run; none for a folder that is no run, or is damaged."""
     try:
-        return read_settings(folder).trials
+        return read_run_settings(folder).trials
     except UserError:
         return ()
 

@@ -18,7 +18,7 @@ from dalda.types import FewShotSplit, RealImage, SyntheticImage
 VISITS_PER_EPOCH = 2**20
 
 
-class MixedDataset(Dataset[tuple[Any, int]]):
+class MixedImageDataset(Dataset[tuple[Any, int]]):
     """As long as the real images; item i is image i, or with the probability one of its copies at random.
 
     The draw depends on the seed, on i, and on how often i was asked for. That count lies in memory that

@@ -107,7 +107,7 @@ def fit(heads: Heads, inputs: Inputs, schedule: Schedule) -> Iterator[tuple[Batc
 
 
 @dataclass(frozen=True)
-class Method:
+class TrainingMethod:
     """How classifiers are trained beside their schedule."""
 
     online: bool = False
@@ -140,7 +140,7 @@ def run_trials(
     validation: FewShotSplit,
     store: FeatureStore,
     schedule: Schedule | None = None,
-    method: Method | None = None,
+    method: TrainingMethod | None = None,
     on_trial_end: OnTrialEnd = lambda *_: None,
 ) -> list[TrialResult]:
     """Trains the classifiers of all trials, each on its own draws; results in the same order.
@@ -148,7 +148,7 @@ def run_trials(
     Each is measured on every validation image once, after the last epoch. Raises `UserError` where a trial
     cannot be trained or compared with the validation images.
     """
-    schedule, method = schedule or Schedule(), method or Method()
+    schedule, method = schedule or Schedule(), method or TrainingMethod()
     for trial in trials:
         check(trial, validation)
     groups: dict[int, list[int]] = {}
@@ -168,7 +168,7 @@ def _run_group(
     validation: FewShotSplit,
     store: FeatureStore,
     schedule: Schedule,
-    method: Method,
+    method: TrainingMethod,
     on_trial_end: OnTrialEnd,
 ) -> list[TrialResult]:
     heads, inputs = prepare(trials, store, schedule, method)
@@ -207,7 +207,7 @@ def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: s
 
 
 def prepare(
-    trials: Sequence[Trial], store: FeatureStore, schedule: Schedule, method: Method
+    trials: Sequence[Trial], store: FeatureStore, schedule: Schedule, method: TrainingMethod
 ) -> tuple[Heads, CachedViews | FreshViews]:
     """The heads before training, and what they learn from; fresh views are for one trial."""
     inputs: CachedViews | FreshViews
@@ -243,7 +243,7 @@ def predict_classes(
     """
     schedule = schedule or Schedule()
     check_classes(trial)
-    heads, inputs = prepare([trial], store, schedule, Method())
+    heads, inputs = prepare([trial], store, schedule, TrainingMethod())
     for _ in epochs(heads, inputs, schedule, trial.seed, "training"):
         pass
     features = torch.from_numpy(store.plain([image_file(image) for image in images]))

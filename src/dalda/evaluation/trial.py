@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
-from dalda.evaluation.mixing import Draws, Pool, draw, pool_of
+from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of
 from dalda.evaluation.statistics import calibration_error, confusion, per_class
 from dalda.progress import say
 from dalda.seeding import generator_of
@@ -60,7 +60,9 @@ class Trial:
         """The images of each step; the arm is no label, so that arms of a seed share real draws."""
         generator = generator_of(self.seed, "draws")
         steps = schedule.epochs * schedule.iterations
-        drawn = draw(self.mixing, generator, self.pool, steps, schedule.batch, self.synthetic_probability)
+        drawn = draw_indices(
+            self.mixing, generator, self.pool, steps, schedule.batch, self.synthetic_probability
+        )
         if self.sample_weights is None:
             return drawn
         if len(self.sample_weights) != len(self.synthetic):

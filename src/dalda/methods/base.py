@@ -38,7 +38,7 @@ class MethodOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Usage:
+class UsageDefaults:
     """How a trial uses the images by default; the fields are options of `dalda train`."""
 
     mixing: str = "per-image-replacement"
@@ -81,7 +81,7 @@ class Prepared:
     probabilities: Sequence[float] | None = None
 
 
-class Source(NamedTuple):
+class SourceImage(NamedTuple):
     """A real image as a method sees it."""
 
     image: RealImage
@@ -98,7 +98,7 @@ class Method(Protocol):
     Options: ClassVar[type[BaseModel]] = MethodOptions
     needs: ClassVar[frozenset[Capability]] = frozenset()
     """What the generator must be capable of."""
-    defaults: ClassVar[Usage] = Usage()
+    defaults: ClassVar[UsageDefaults] = UsageDefaults()
 
     def prepare(self, split: FewShotSplit, options: Any, tools: Tools) -> Prepared:
         """Fits or computes whatever the requests depend on."""
@@ -117,7 +117,7 @@ class Method(Protocol):
         return image
 
 
-Decide = Callable[[Source, Callable[[], np.random.Generator]], Mapping[str, Any]]
+Decide = Callable[[SourceImage, Callable[[], np.random.Generator]], Mapping[str, Any]]
 """(source image, random generator of this one request) -> fields of the request."""
 
 
@@ -140,7 +140,7 @@ def requests_per_image(
         # Two real images with equal bytes still get captions, scales and noise of their own.
         item = (image.label, image.sha256, earlier[image.label, image.sha256])
         earlier[image.label, image.sha256] += 1
-        source = Source(image, shots[image.label], probability)
+        source = SourceImage(image, shots[image.label], probability)
         dealt = _deal(captions, image.label, common.per_image, generator_of(seed, "captions", *item))
         for index, caption in enumerate(dealt):
             fields = decide(source, partial(generator_of, seed, "lambda", *item, index))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Usage, requests_per_image
+from dalda.methods.base import Captions, Method, MethodOptions, Prepared, UsageDefaults, requests_per_image
 from dalda.types import Capability, FewShotSplit, GenerationRequest
 
 STRENGTH_BY_SHOTS = {1: 0.50, 2: 0.40, 4: 0.35, 8: 0.20, 16: 0.15}
@@ -36,7 +36,7 @@ class RealGuidance(Method):
     paper = "arXiv 2210.07574"
     Options = RealGuidanceOptions
     needs = frozenset({Capability.INIT_IMAGE})
-    defaults = Usage(mixing="two-term-loss")
+    defaults = UsageDefaults(mixing="two-term-loss")
 
     def requests(
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int

@@ -184,7 +184,7 @@ def augment(
 
 def open_dataset(config: AugmentConfig, planned: AugmentPlan) -> SyntheticDataset:
     """The output folder. Raises UserError if it was begun with other settings."""
-    return SyntheticDataset.open(config.out, settings_of(config, planned), SETTING_DEFAULTS)
+    return SyntheticDataset.open(config.out, generation_settings(config, planned), SETTING_DEFAULTS)
 
 
 def generate_plan(
@@ -306,7 +306,7 @@ def _provenance(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
     }
 
 
-def settings_of(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
+def generation_settings(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]:
     """What is saved beside the images; all but versions, execution and extent must stay on resuming."""
     execution = config.model_dump(mode="json", include=set(names_of(AugmentConfig, "execution")))
     content = {**defaults_of(config, extents=False), **content_of(config, extents=False)}

@@ -29,13 +29,12 @@ def write_captions(config: CaptionConfig, llm: "LanguageModel | None" = None) ->
     `llm` is a language model of your own, in place of `config.llm`. Raises UserError for what is missing or
     contradictory in the configuration.
     """
-    from dalda.captions.generate import TEMPLATES
-    from dalda.captions.generate import write_captions as write
+    from dalda.captions.generate import TEMPLATES, generate_captions
 
     preset = preset_named(config.model)
     dataset, (classes, names) = config.dataset or "", classes_in(config)
     is_template = llm is None and config.llm == TEMPLATES
-    return write(
+    return generate_captions(
         classes,
         config.out,
         llm=llm or config.llm,

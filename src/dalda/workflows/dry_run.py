@@ -13,7 +13,7 @@ from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.progress import say
 from dalda.workflows.augment import dry_run, preset_of
-from dalda.workflows.experiment import chosen_arms, missing_tasks, place_of, resolved, run_of
+from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of, set_folder
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
@@ -64,7 +64,7 @@ def _left(study: Study, task: Task) -> int:
     """Images of a set that are still to be generated."""
     assert task.synthetic is not None
     existing = protocol_of(study).existing_images(study, task)
-    folder = place_of(task.synthetic.out, existing)
+    folder = set_folder(task.synthetic.out, existing)
     done = len(SyntheticDataset.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
     return max(0, task.images - len(existing) - done)
 

@@ -1,4 +1,4 @@
-"""From a synthetic set to what can be said of it without training."""
+"""From a synthetic set to measures that need no training."""
 
 from dalda.config import EvaluateConfig
 from dalda.workflows.loading import load_features
@@ -13,14 +13,14 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     Class probabilities come from the backbone where it is a CLIP, else from `clip`.
     """
     from dalda.evaluation.backbones.base import ZeroShot
-    from dalda.evaluation.generative_metrics import evaluate as measure
+    from dalda.evaluation.generative_metrics import measure_set
 
     made = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
     split = checked(split_of(config, config.split))
     backbone = backbone_for(config, config.backbone)
     store = load_features(backbone, config.device)
     clip = store if isinstance(store.backbone, ZeroShot) else load_features("clip", config.device)
-    found = measure(split, made.samples, store, clip)
+    found = measure_set(split, made.samples, store, clip)
     return EvaluateReport(
         backbone=backbone,
         overall=found.overall,

@@ -146,7 +146,7 @@ def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult,
     return [(run.read(task.id), task) for task in tasks if run.has(task.id)]
 
 
-def place_of(out: Path, existing: Collection[int]) -> Path:
+def set_folder(out: Path, existing: Collection[int]) -> Path:
     """The folder of a set: beside another program's images, among which nothing is written."""
     return out / "dalda" if existing else out
 
@@ -207,7 +207,7 @@ class _Stages:
         """Generates the task's synthetic set without the requests of the numbers in `existing`."""
         config = task.synthetic
         assert config is not None
-        config = config.model_copy(update={"out": place_of(config.out, existing)})
+        config = config.model_copy(update={"out": set_folder(config.out, existing)})
         task.write_captions()
         decided = plan_augment(config)
         missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)

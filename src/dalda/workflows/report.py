@@ -11,7 +11,7 @@ from dalda.datasets.image_io import sha256_of
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.evaluation.generative_metrics import ImageMeasures
-from dalda.evaluation.results import read_settings as read_run_settings
+from dalda.evaluation.results import read_run_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
 from dalda.reporting.answer import answer, arm_tables, class_tables, group_results, shots_charts
 from dalda.reporting.facts import caption_facts, run_facts, set_facts, training_facts
@@ -30,7 +30,7 @@ from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.clip_of_set import classes_of, load_set_clip
 from dalda.workflows.reports import PageReport
-from dalda.workflows.results import Found, found_in
+from dalda.workflows.results import ReportInputs, report_inputs
 from dalda.workflows.synthetic_sets import synthetic_set
 
 MOST_SETS = 4
@@ -46,7 +46,7 @@ def report(config: ReportConfig) -> PageReport:
     started = time.monotonic()
     if config.out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the report '{config.out}' must end in .html")
-    found = found_in(config.places)
+    found = report_inputs(config.places)
     folders = sets_to_show(found.sets)
     sets = {name: read_set(folder, config.ignore_review) for name, folder in folders.items()}
     sections: list[SetSection] = []
@@ -148,7 +148,10 @@ def looks_of(dataset: ReportedSet, device: str) -> Sequence[ImageMeasures]:
 
 
 def page_of(
-    config: ReportConfig, found: Found, sets: Mapping[str, ReportedSet], sections: Sequence[SetSection]
+    config: ReportConfig,
+    found: ReportInputs,
+    sets: Mapping[str, ReportedSet],
+    sections: Sequence[SetSection],
 ) -> Page:
     """The page, the answer first: from trials where there are any, else from the images."""
     title = f"dalda report: {', '.join(dict.fromkeys(place.resolve().name for place in config.places))}"

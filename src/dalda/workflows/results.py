@@ -21,7 +21,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Found:
+class ReportInputs:
     """All that is in the named folders."""
 
     runs: dict[str, Run]
@@ -34,7 +34,7 @@ class Found:
         return tuple(one for run in self.runs.values() for one in run.results)
 
 
-def found_in(places: Sequence[Path]) -> Found:
+def report_inputs(places: Sequence[Path]) -> ReportInputs:
     """Raises UserError for a folder with neither results nor synthetic sets."""
     runs: dict[Path, Run] = {}
     sets: dict[Path, tuple[Path, str]] = {}
@@ -52,7 +52,7 @@ def found_in(places: Sequence[Path]) -> Found:
                 "name a folder of dalda augment, train, run or demo"
             )
         sets |= {folder.resolve(): (folder, arms_of(folder, trials)) for folder in own}
-    return Found(_named(list(runs.values())), dict(sets.values()))
+    return ReportInputs(_named(list(runs.values())), dict(sets.values()))
 
 
 def _named(runs: Sequence[Run]) -> dict[str, Run]:

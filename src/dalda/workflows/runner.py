@@ -17,7 +17,7 @@ from dalda.evaluation.filters import (
 )
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import REAL, Excluded, RunFolder
-from dalda.evaluation.training import Classifier, Method, predict_classes, run_trials
+from dalda.evaluation.training import Classifier, TrainingMethod, predict_classes, run_trials
 from dalda.evaluation.trial import Schedule, Trial, class_wordings
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
@@ -133,9 +133,9 @@ def schedule_of(config: ClassifierConfig) -> Schedule:
     return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
 
 
-def method_of(config: ClassifierConfig) -> Method:
+def method_of(config: ClassifierConfig) -> TrainingMethod:
     """Beside the schedule, how a classifier is trained."""
-    return Method(config.feature_views == "online", config.finetune, config.batch_augment)
+    return TrainingMethod(config.feature_views == "online", config.finetune, config.batch_augment)
 
 
 def other_sources(arm: str, split: FewShotSplit, images: Sequence[SyntheticImage]) -> list[Excluded]:

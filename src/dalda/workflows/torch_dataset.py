@@ -7,12 +7,12 @@ from typing import Any
 from PIL import Image
 
 from dalda.datasets.image_io import open_image
-from dalda.evaluation.torch_dataset import MixedDataset as Mixed
+from dalda.evaluation.torch_dataset import MixedImageDataset
 from dalda.types import FewShotSplit, SyntheticImage
 from dalda.workflows.synthetic_sets import synthetic_set
 
 
-class MixedDataset(Mixed):
+class MixedDataset(MixedImageDataset):
     """A `torch.utils.data.Dataset`: item i is real image i, or with the probability one of its copies.
 
     `real` is what `dalda.sample_few_shot` gives; `synthetic` is a folder of `dalda augment` (without what

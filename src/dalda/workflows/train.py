@@ -50,7 +50,7 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
     split, validation = splits_of(config)
     sets = sets_of(config)
     runner = TrialRunner(config, run, backbone)
-    settings = settings_of(config, split, validation, sets, runner.store.backbone)
+    settings = training_settings(config, split, validation, sets, runner.store.backbone)
     with nullcontext() if run is None else run.held():
         if run is not None:
             run.begin(_run_settings(config, settings, split, sets), defaults_of(TrainConfig))
@@ -87,7 +87,7 @@ def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:
     }
 
 
-def settings_of(
+def training_settings(
     config: TrainConfig,
     split: FewShotSplit,
     validation: FewShotSplit,

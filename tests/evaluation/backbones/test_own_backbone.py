@@ -15,7 +15,7 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone
 from dalda.evaluation.backbones.load import as_backbone, load_backbone
 from dalda.evaluation.features import FeatureStore, OpenImage
-from dalda.evaluation.training import Method, run_trials
+from dalda.evaluation.training import TrainingMethod, run_trials
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.types import FewShotSplit
 
@@ -94,13 +94,13 @@ def test_any_extractor_trains_and_says_what_it_cannot(
     store = FeatureStore(as_backbone(MeanColour(), "cpu"), open_image, views=2)
     trial, validation = Trial("real", 0, make_split("train", 2)), make_split("val", 5)
     schedule = Schedule(2, 50, 8, learning_rate=0.1)
-    for method in (Method(), Method(online=True)):
+    for method in (TrainingMethod(), TrainingMethod(online=True)):
         (result,) = run_trials([trial], validation, store, schedule, method)
         assert result.accuracy > 0.8
     with pytest.raises(UserError, match="--finetune full needs a torch model"):
-        run_trials([trial], validation, store, schedule, Method(finetune="full"))
+        run_trials([trial], validation, store, schedule, TrainingMethod(finetune="full"))
     with pytest.raises(UserError, match="--batch-augment mixup needs a torch model"):
-        run_trials([trial], validation, store, schedule, Method(batch_augment="mixup"))
+        run_trials([trial], validation, store, schedule, TrainingMethod(batch_augment="mixup"))
 
 
 def test_what_is_no_backbone_is_one_sentence() -> None:

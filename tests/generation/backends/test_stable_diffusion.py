@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tests.generation.stock import load
 
-from dalda.doodles.draw import draw, random_doodle
+from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.errors import UserError
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.models.presets import PRESETS, preset_named
@@ -20,7 +20,7 @@ def generator() -> DiffusionGenerator:
 
 def requests_and_sources(count: int) -> tuple[list[GenerationRequest], list[Image.Image]]:
     rng = np.random.default_rng(0)
-    sources = [Image.fromarray(draw(random_doodle(rng), rng)) for _ in range(count)]
+    sources = [Image.fromarray(draw_doodle(random_doodle(rng), rng)) for _ in range(count)]
     requests = [
         GenerationRequest(
             source=Path("drawn"),

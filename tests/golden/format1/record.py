@@ -15,7 +15,7 @@ from PIL import Image
 from dalda import AugmentConfig, augment, run_experiment
 from dalda.config.experiment import ArmConfig, Study
 from dalda.doodles.dataset import doodle_of
-from dalda.doodles.draw import draw
+from dalda.doodles.draw import draw_doodle
 
 HERE = Path(__file__).parent
 CLASSES = ("boat", "chevron")
@@ -28,7 +28,7 @@ def draw_images(root: Path) -> None:
             folder = root / part / name
             folder.mkdir(parents=True)
             for number in range(2):
-                Image.fromarray(draw(*doodle_of(part, name, number))).save(folder / f"{number}.png")
+                Image.fromarray(draw_doodle(*doodle_of(part, name, number))).save(folder / f"{number}.png")
 
 
 def main() -> None:

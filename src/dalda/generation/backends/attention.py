@@ -78,7 +78,7 @@ class TextAndImageAttention(nn.Module):
 
 
 def install(unet: Any) -> dict[str, Any]:
-    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `remove` needs."""
+    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `restore` needs."""
     stock = dict(unet.attn_processors)
     if not any(isinstance(processor, IPAdapterAttnProcessor2_0) for processor in stock.values()):
         raise ValueError("no image prompt adapter is loaded into this model")
@@ -86,7 +86,7 @@ def install(unet: Any) -> dict[str, Any]:
     return stock
 
 
-def remove(unet: Any, stock: dict[str, Any]) -> None:
+def restore(unet: Any, stock: dict[str, Any]) -> None:
     """Puts back the processors that `install` returned."""
     unet.set_attn_processor(dict(stock))
 
