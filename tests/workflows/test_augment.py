@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dalda.config import AugmentConfig
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.generation.executors.local import seconds_per_image
 from dalda.generation.plan import make_plan
@@ -63,7 +64,7 @@ def decided(tmp_path: Path) -> AugmentPlan:
     for number in range(COUNT):
         path = tmp_path / f"{number}.png"
         Image.effect_noise((8, 8), 80).save(path)
-        images.append(RealImage(path, "car", f"hash{number}"))
+        images.append(RealImage(path, "car", sha256_of(path)))
     split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car",), tuple(images))
     captions = {"car": ["a car"]}
     method = method_named("text")

@@ -34,7 +34,7 @@ class _Retry:
 class DatasetSink:
     """Writes to a synthetic dataset, which must be held; use it as a context manager.
 
-    Drops are written only once an image is kept after them, so that a broken model leaves none.
+    Drops are written only where an image is kept, too: a broken model leaves none.
     """
 
     dataset: SyntheticDataset
@@ -65,6 +65,8 @@ class DatasetSink:
             while self._writes:
                 self._writes.popleft().result()
             if error is None and self._failures:
+                if not self._hashes:
+                    raise self._broken()
                 self.dataset.add([], self._failures)
 
     def begin(self, batch_size: int, execution: Mapping[str, object]) -> None:
@@ -119,10 +121,13 @@ class DatasetSink:
             self._writes.append(self._writer.submit(self.dataset.add, finished, tuple(self._failures)))
             self._failures.clear()
         elif len(self._failures) >= MAX_CONSECUTIVE_FAILURES:
-            raise UserError(
-                f"the last {len(self._failures)} images in a row are invalid, the last one is "
-                f"{self._failures[-1].reason}: the model does not work with these settings; try --dtype "
-                "fp32, more --steps or another --vae, and run the same command again"
-            )
+            raise self._broken()
         while len(self._writes) > MAX_WAITING_WRITES:
             self._writes.popleft().result()
+
+    def _broken(self) -> UserError:
+        return UserError(
+            f"the last {len(self._failures)} images in a row are invalid, the last one is "
+            f"{self._failures[-1].reason}: the model does not work with these settings; try --dtype "
+            "fp32, more --steps or another --vae, and run the same command again"
+        )

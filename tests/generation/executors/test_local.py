@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.generation.executors.base import Batches
 from dalda.generation.executors.local import LocalExecutor
@@ -101,7 +102,7 @@ def render(requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
     ]
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path, sha256: str) -> Image.Image:
     return Image.new("RGB", (4, 4))
 
 
@@ -268,10 +269,14 @@ def test_dropped_requests_can_be_tried_again(plan: GenerationPlan, tmp_path: Pat
     assert store.dropped() == []
 
 
-def test_a_small_plan_without_any_image_says_why(plan: GenerationPlan, tmp_path: Path) -> None:
+def test_a_model_without_any_image_drops_none_however_small_the_plan(
+    plan: GenerationPlan, tmp_path: Path
+) -> None:
     small = GenerationPlan(plan.requests[:5])
-    store = finish(small, tmp_path, lambda requests, sources: [None for _ in requests])
-    assert [line["reason"] for line in store.dropped()] == ["not a number"] * 5
+    with pytest.raises(UserError, match=r"the last 5 images in a row .* not a number.*--dtype fp32"):
+        finish(small, tmp_path, lambda requests, sources: [None for _ in requests])
+    assert SyntheticDataset.existing(tmp_path).dropped() == []
+    assert len(finish(small, tmp_path).samples()) == 5
 
 
 def test_a_repeated_image_is_retried_for_wherever_the_first_one_is(
@@ -322,12 +327,23 @@ def test_every_batch_gets_its_own_sources(plan: GenerationPlan, tmp_path: Path) 
         seen.extend(zip((request.source for request in requests), sources, strict=True))
         return render(requests, sources)
 
-    def marked(path: Path) -> Image.Image:
+    def marked(path: Path, sha256: str) -> Image.Image:
         return Image.new("RGB", (4, 4), (int(path.stem), 0, 0))
 
     finish(plan, tmp_path, spy, 5, executor=LocalExecutor(open_image=marked))
     assert len(seen) == len(plan.requests)
     assert all(source.getpixel((0, 0)) == (int(path.stem), 0, 0) for path, source in seen)
+
+
+def test_a_source_that_changed_since_the_plan_is_never_used(tmp_path: Path) -> None:
+    source = tmp_path / "car.png"
+    Image.effect_noise((8, 8), 80).save(source)
+    planned = replace(plan_of().requests[0], source=source, source_sha256=sha256_of(source))
+    finish(GenerationPlan((planned,)), tmp_path / "same", executor=LocalExecutor())
+    Image.effect_noise((8, 8), 80).save(source)
+    with pytest.raises(UserError, match=r"car\.png has changed since this command began"):
+        finish(GenerationPlan((planned,)), tmp_path / "changed", executor=LocalExecutor())
+    assert SyntheticDataset.existing(tmp_path / "changed").samples() == []
 
 
 def test_an_error_while_writing_is_one_sentence(plan: GenerationPlan, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ class LocalExecutor:
 
     format: Format = FORMATS["png"]
     finish: Finish = lambda image, request, sources: image
-    open_image: Callable[[Path], Image.Image] = open_source
+    open_image: Callable[[Path, str], Image.Image] = open_source
+    """Decodes a source image whose bytes must have this hash."""
 
     def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
         """Generates all batches. Raises UserError if memory does not suffice for a single image."""
@@ -54,7 +55,9 @@ class LocalExecutor:
     def batch_size(self, generator: ImageGenerator, request: GenerationRequest) -> int:
         """As many images as the generator takes together."""
         if isinstance(generator, TunableGenerator):
-            return generator.choose_batch_size(request, self.open_image(request.source))
+            return generator.choose_batch_size(
+                request, self.open_image(request.source, request.source_sha256)
+            )
         return 1
 
     def _run(self, generator: ImageGenerator, batches: Batches, sink: Sink) -> bool:
@@ -127,11 +130,9 @@ class _Pipeline:
 
     def _read(self, batch: Batch) -> list[Image.Image]:
         """The batch's source images; one that serves several requests is opened once."""
-        opened = {
-            path: self.executor.open_image(path)
-            for path in dict.fromkeys(request.source for request in batch)
-        }
-        return [opened[request.source] for request in batch]
+        files = [(request.source, request.source_sha256) for request in batch]
+        opened = {file: self.executor.open_image(*file) for file in dict.fromkeys(files)}
+        return [opened[file] for file in files]
 
 
 def seconds_per_image(
@@ -145,7 +146,7 @@ def seconds_per_image(
     size = min(batch_size or executor.batch_size(generator, requests[0]), len(requests))
     while size:
         batch = tuple(requests[:size])
-        sources = [executor.open_image(request.source) for request in batch]
+        sources = [executor.open_image(request.source, request.source_sha256) for request in batch]
         started = time.monotonic()
         try:
             generator.generate(batch, sources)
