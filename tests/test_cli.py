@@ -274,6 +274,11 @@ def test_split_of_the_doodles() -> None:
     assert len(split["examples"]) == 24  # type: ignore[arg-type]
 
 
+def test_split_holds_out_what_train_holds_out(folder: Path) -> None:
+    (share, none) = (answer("split", folder, "--hold-out", value) for value in (0.5, 0))
+    assert len(share["examples"]) < len(none["examples"])  # type: ignore[arg-type]
+
+
 def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:
     report = answer("score", folder, "-o", tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open() as file:

@@ -115,11 +115,12 @@ def test_what_is_converted_reads_back() -> None:
             "method: real, ip_adapter_scale: 1",
             r"line 7: arms\.0\.ip_adapter_scale: an arm of real",
         ),
-        ("method: real", "method: magic", r"line 7: arms\.0\.method"),
+        ("method: real", "method: magic", r"line 7: arms\.0\.method: there is no method 'magic'"),
         ("name: adaptive", "name: real", "line 6: arms: 'real' is there twice"),
         ("name: adaptive", "nam: adaptive", r"line 9: arms\.2\.name: field required"),
         ("captions: mine.json", "epochs: 4", r"line 10: arms\.2\.epochs: there is no such setting"),
         ("captions: mine.json", "captions: [", "line 1[01]: this is not YAML"),
+        ("seeds: 2\naugment", "seeds: &a 2\naugment: {steps: *a}\nx", "line 3: aliases"),
         ("seeds: 2", "seeds: !!python/object:os.system x", "line 3: this is not YAML"),
     ],
 )
@@ -159,6 +160,13 @@ def test_the_grid_on_doodles_is_the_same_but_small() -> None:
     assert [arm.name for arm in small.arms] == [arm.name for arm in paper.arms]
     assert small.seeds == paper.seeds
     assert set(small.shots) < set(paper.shots)
+
+
+def test_the_held_out_share_is_that_of_the_whole_study() -> None:
+    (trial, *_) = trials_of(parse_study(STUDY.replace("seeds: 2", "seeds: 2\nhold_out: 0.25")))
+    assert trial.train.hold_out == 0.25
+    with pytest.raises(UserError, match=r"line 5: train\.hold_out: this is said once"):
+        parse_study(STUDY.replace("epochs: 3", "hold_out: 0.25"))
 
 
 def test_a_study_can_be_written_in_python() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dalda.config.augment import METHOD_NAMES
 from dalda.errors import UserError
 from dalda.methods.base import METHODS, Common, Tools, draw_captions, method_named, method_options
 from dalda.methods.real_guidance import strength_for
@@ -93,6 +94,10 @@ def test_real_guidance_has_a_strength_by_shots() -> None:
 )
 def test_the_papers_strengths_are_interpolated_over_the_logarithm(shots: int, strength: float) -> None:
     assert strength_for(shots) == pytest.approx(strength, abs=1e-4)
+
+
+def test_the_configuration_knows_the_methods() -> None:
+    assert tuple(METHODS) == METHOD_NAMES
 
 
 def test_mistakes_are_one_sentence() -> None:

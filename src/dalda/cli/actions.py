@@ -47,6 +47,7 @@ def run_split(config: "configs.SplitConfig") -> Output:
         seed=config.seed,
         shots=config.shots,
         split_strategy=config.split_strategy,
+        hold_out=config.hold_out,
     )
     rows = [(image.label, image.path) for image in split.images]
     return Output(split_as_json(split), table([("class", "image"), *rows]))

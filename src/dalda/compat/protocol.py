@@ -1,4 +1,4 @@
-"""The original code's protocol in every detail that METHOD.md names, to compare with its published numbers.
+"""The original code's protocol in every detail, to compare with its published numbers.
 
 Images are squeezed to a square and normalised with mean = std = 0.5; the head starts from CLIP's unscaled
 text features; validation images are drawn with replacement; each number is a mean over classes.

@@ -8,7 +8,12 @@ from pydantic import field_validator
 from dalda.config.data import DataConfig
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Execution, Location
+from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
+from dalda.terminal import did_you_mean
+
+METHOD_NAMES = ("dalda", "text", "image-variation", "real-guidance")
+"""The methods of this package; `dalda.methods.base` knows their classes."""
 
 
 class AugmentConfig(DataConfig):
@@ -67,6 +72,14 @@ class AugmentConfig(DataConfig):
     """What happens at a real image that cannot be used."""
     device: str = Execution("auto")
     """auto, cpu, cuda, cuda:N or mps."""
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in METHOD_NAMES and value not in plugins_of("dalda.methods"):
+            near = did_you_mean(value, METHOD_NAMES) or f"; choose one of {', '.join(METHOD_NAMES)}"
+            raise ValueError(f"there is no method '{value}'{near}")
+        return value
 
     @field_validator("guidance_interval", mode="before")
     @classmethod

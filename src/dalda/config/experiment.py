@@ -43,6 +43,8 @@ class Study(Strict):
     dataset: str = Content(within="split")
     root: Path | None = Location(None)
     split_strategy: Literal["original", "stratified"] = Content("original")
+    hold_out: float = Content(0.5, ge=0, lt=1)
+    """The share of a data set without a validation part that is held out for validation."""
     shots: tuple[Shots, ...] = Content(min_length=1, extent=True)
     """Examples per class; `all` (None) is no limit."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Content((0, 1, 2), min_length=1, extent=True)
@@ -145,6 +147,7 @@ def _examples(study: Study, seed: int, shots: int | None) -> dict[str, Any]:
         "dataset": study.dataset,
         "root": study.root,
         "split_strategy": study.split_strategy,
+        "hold_out": study.hold_out,
         "device": study.device,
     }
     return {**chosen, "seed": seed, "shots": shots}

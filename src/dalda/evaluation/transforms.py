@@ -47,7 +47,7 @@ def augmented_views(
 
 
 def flip_and_rotate(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """A flip with probability 0.5, then a rotation by up to 15 degrees, black outside (METHOD.md)."""
+    """A flip with probability 0.5, then a rotation by up to 15 degrees, black outside."""
     if generator.random() < 0.5:
         image = ImageOps.mirror(image)
     angle = float(generator.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))

@@ -77,7 +77,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a classifier is trained, the same for every arm; None is the backbone's own (METHOD.md)."""
+    """How long a classifier is trained, the same for every arm; None is the backbone's own."""
 
     epochs: int = 50
     iterations: int = 200

@@ -103,7 +103,7 @@ def plan_augment(
     """
     preset, method = preset_of(config), method_named(config.method)
     loader = GeneratorLoader(lambda: load_generator(config, preset), generator)
-    options = method_options(method, _method_values(config))
+    options = options_of(config)
     refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
     captions = captions_for(split, preset.words, config.seed, config.captions)
@@ -135,10 +135,11 @@ def _shared_options() -> set[str]:
     return AugmentConfig.model_fields.keys() & method_named("dalda").Options.model_fields.keys()
 
 
-def _method_values(config: AugmentConfig) -> dict[str, Any]:
-    """Options of the method that are not left at their defaults; `--method-option` comes last."""
+def options_of(config: AugmentConfig) -> Any:
+    """The method's options, `--method-option` last. Raises UserError for those that it does not have."""
     chosen = content_of(config)
-    return {name: chosen[name] for name in _shared_options() & chosen.keys()} | config.method_option
+    shared = {name: chosen[name] for name in _shared_options() & chosen.keys()}
+    return method_options(method_named(config.method), shared | config.method_option)
 
 
 @dataclass(frozen=True)

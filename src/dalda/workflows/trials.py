@@ -15,7 +15,7 @@ from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
 from dalda.types import FewShotSplit
-from dalda.workflows.augment import preset_of
+from dalda.workflows.augment import options_of, preset_of
 from dalda.workflows.captions import captions_for
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import split_of
@@ -68,6 +68,7 @@ def tasks_of(study: Study) -> list[Task]:
             policy_named(
                 config.ip_adapter_scale, config.scale_sampling
             )  # refuses what is none, before the work
+            options_of(config)
             config, base, set_id = _settled(study, spec, config, drawn(config))
             if folders.setdefault(config.out, set_id) != set_id:
                 raise UserError(
