@@ -29,7 +29,7 @@ def measure(classes: int, per_class: int, concurrency: int, latency: float) -> d
         }
         # The first question pays for the imports and the connection, which are no part of the request.
         generate_captions(["warm up"], Path(folder) / "first.json", per_class=1, **settings)
-        server.tell(reset=True, latency=latency)
+        server.configure(reset=True, latency=latency)
         started, computed = time.perf_counter(), time.process_time()
         report = generate_captions(names, Path(folder) / "captions.json", per_class=per_class, **settings)
         seconds, computed = time.perf_counter() - started, time.process_time() - computed

@@ -3,9 +3,9 @@
     python benchmarks/render.py [--model doodle|sd15-random] [--device cpu|cuda] --json
 
 The original code's way is one image at a time through the stock pipeline of diffusers, the CLIP class
-probability computed anew for every copy, its text tower included, and the image saved in line. Ours is what
-`dalda augment` does: scores, plan, batches, and a finished folder with its metadata. Both start with
-loaded models. They take turns; figures are medians. `fast` is ours once more, with fewer steps and
+probability computed again for every image, its text tower included, and the image saved in the same thread.
+Ours is what `dalda augment` does: scores, plan, batches, and a finished folder with metadata. Both start
+with loaded models. They take turns; figures are medians. `fast` is ours once more, with fewer steps and
 guidance on a part of them; tools/judge_doodles.py judges images of the same settings.
 
 `sd15-random` has Stable Diffusion 1.5's exact architecture, that of its image encoder and of CLIP

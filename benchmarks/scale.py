@@ -79,7 +79,7 @@ def measure_opening(requests: int, folder: Path) -> dict[str, float]:
     fill(folder, made)
     for request in made.requests[: LOST * (requests // LOST) : requests // LOST]:
         next(folder.glob(f"train/*/{request.id}.png")).unlink()
-    # Anew, since the requests of the first one remember their ids.
+    # A second plan: the requests of the first one cache their ids.
     plan = large_plan(requests)
     clock = Clock()
     missing = SyntheticDataset.open(folder, {"requests": requests}).missing(plan.requests)
@@ -134,7 +134,7 @@ def measure_generating(requests: int, folder: Path) -> dict[str, float]:
 
 
 def begin_peak() -> float:
-    """Megabytes in use now; the peak is counted anew from here. Not on Linux, the peak so far."""
+    """Megabytes in use now; the peak is counted again from here. Not on Linux, the peak so far."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         pages = int(Path("/proc/self/statm").read_text().split()[1])

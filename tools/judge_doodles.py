@@ -61,7 +61,7 @@ def generated(
     """`count` images of the named classes: fresh references, and captions that contradict them."""
     rng = np.random.default_rng(seed_of(77, "judge", label))
     shown = [random_doodle(rng, names[index % len(names)]) for index in range(count)]
-    said = [other_doodle(one, rng) for one in shown]
+    described = [other_doodle(one, rng) for one in shown]
     sources = [Image.fromarray(draw_doodle(one, rng)) for one in shown]
     requests = [
         GenerationRequest(
@@ -71,7 +71,7 @@ def generated(
             index=0,
             method="dalda",
             generator="doodle",
-            prompt=caption(said[index]),
+            prompt=caption(described[index]),
             negative_prompt=preset.negative_prompt,
             ip_adapter_scale=weight,
             source_clip_probability=None,
@@ -87,22 +87,22 @@ def generated(
             part = generator.generate(requests[start : start + BATCH], sources[start : start + BATCH])
             images += part
             bar.advance(len(part))
-    return shown, said, np.stack([np.asarray(image) for image in images])
+    return shown, described, np.stack([np.asarray(image) for image in images])
 
 
 def shares(judge: Judge, asked: Asked) -> dict[str, float]:
     """How often the judged class, colour and place are those of the caption or of the original code."""
-    shown, said, images = asked
-    seen = judge.verdicts(images)
+    shown, described, images = asked
+    predicted = judge.verdicts(images)
     colours, places = list(COLOURS), list(BACKGROUNDS)
 
     def share(column: int, wanted: list[int]) -> float:
-        return round(float((seen[:, column] == np.array(wanted)).mean()), 4)
+        return round(float((predicted[:, column] == np.array(wanted)).mean()), 4)
 
     return {
         "class": share(0, [CLASSES.index(one.name) for one in shown]),
-        "caption_colour": share(1, [colours.index(one.colour) for one in said]),
-        "caption_background": share(2, [places.index(one.background) for one in said]),
+        "caption_colour": share(1, [colours.index(one.colour) for one in described]),
+        "caption_background": share(2, [places.index(one.background) for one in described]),
         "reference_colour": share(1, [colours.index(one.colour) for one in shown]),
         "reference_background": share(2, [places.index(one.background) for one in shown]),
     }

@@ -1,4 +1,4 @@
-"""The nouns. They import nothing and know nothing of how they are made."""
+"""The data types that all packages share. This module imports nothing of dalda."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """The fake for the language-model seam: a real HTTP server on loopback that speaks OpenAI's protocol.
 
-It writes good captions for whatever classes it is asked about, unless it was told to misbehave.
+It writes good captions for whatever classes it is asked about, unless a test configures faults.
 Run as a program it serves; imported, `ChatServer` starts it in a process of its own and talks to it.
 """
 
@@ -45,10 +45,10 @@ def build_app() -> Any:
         state.update(asked=[], faults=[], latency=0.0, key=None, refuse={}, spoil=0, most=1000)
 
     async def control(request: Request) -> Response:
-        told = await request.json()
-        if told.pop("reset", False):
+        settings = await request.json()
+        if settings.pop("reset", False):
             reset()
-        state.update(told)
+        state.update(settings)
         return JSONResponse({})
 
     async def asked_so_far(request: Request) -> Response:
@@ -71,9 +71,11 @@ def build_app() -> Any:
         )
         await asyncio.sleep(state["latency"])
         if body["model"] in DIALECTS:
-            status, said = respond(body)
-            kind = "text/html" if isinstance(said, str) else "application/json"
-            return Response(said if isinstance(said, str) else json.dumps(said), status, media_type=kind)
+            status, answer = respond(body)
+            kind = "text/html" if isinstance(answer, str) else "application/json"
+            return Response(
+                answer if isinstance(answer, str) else json.dumps(answer), status, media_type=kind
+            )
         if state["key"] is not None and state["key"] not in key:
             return complaint(401, f"Incorrect API key provided: {key}")
         for field, message in state["refuse"].items():
@@ -137,10 +139,10 @@ class ChatServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def tell(self, **told: Any) -> None:
+    def configure(self, **settings: Any) -> None:
         """Set `latency`, `faults` (one a request, in order), `key`, `refuse`, `spoil` (one in N answers
         is empty, by its seed), `most` captions of a class; `reset=True` first clears all."""
-        body = json.dumps(told).encode()
+        body = json.dumps(settings).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/control", body, method="POST")
         urllib.request.urlopen(request, timeout=30).close()
 
@@ -163,7 +165,7 @@ def running_server() -> Iterator[ChatServer]:
         server = ChatServer(port)
         for attempt in range(600):
             try:
-                server.tell(reset=True)
+                server.configure(reset=True)
                 break
             except OSError:
                 if process.poll() is not None or attempt == 599:

@@ -27,5 +27,5 @@ def chat_server(_chat_server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Ch
         "AZURE_API_VERSION",
     ):
         monkeypatch.delenv(name, raising=False)
-    _chat_server.tell(reset=True)
+    _chat_server.configure(reset=True)
     return _chat_server

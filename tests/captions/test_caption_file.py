@@ -110,7 +110,7 @@ def test_captions_are_assigned_without_replacement_per_pass(size: int, count: in
     assert assigned == assign_captions(captions, count, generator_of(seed, "captions"))
 
 
-def test_each_pass_is_shuffled_anew() -> None:
+def test_each_pass_has_its_own_order() -> None:
     captions = [f"caption {index}" for index in range(10)]
     assigned = assign_captions(captions, 30, generator_of(0, "captions"))
     assert len({tuple(assigned[start : start + 10]) for start in (0, 10, 20)}) == 3

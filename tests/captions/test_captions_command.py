@@ -25,7 +25,7 @@ def prompts(server: ChatServer, folder: Path, *words: object, names: str = "pug\
 
 
 def test_what_is_missing_is_a_table_and_exit_code_1(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(faults=[STUBBORN] * 4)
+    chat_server.configure(faults=[STUBBORN] * 4)
     found = prompts(chat_server, tmp_path, "--per-class", 2, names="rose\n")
     assert found.exit_code == 1
     assert "missing: rose  0 of 2  does not name its class (4)" in found.stdout
@@ -61,7 +61,7 @@ def test_the_tokenizer_of_the_image_model_counts_where_it_is_on_disk(
         + "at dusk"
     )
     assert estimate_tokens(long) < TEXT_ENCODER_TOKENS
-    chat_server.tell(faults=[{"say": json.dumps({"pug": [long]})}])
+    chat_server.configure(faults=[{"say": json.dumps({"pug": [long]})}])
     done = prompts(chat_server, tmp_path, "--per-class", 1, names="pug\n")
     assert done.exit_code == 0
     assert "rejected: too long for the text encoder: 1" in done.stdout
@@ -98,7 +98,7 @@ def test_a_hopeless_server_is_one_sentence_and_exit_code_2(
     chat_server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    chat_server.tell(faults=[{"status": status, "message": f"no {KEY}"}])
+    chat_server.configure(faults=[{"status": status, "message": f"no {KEY}"}])
     done = prompts(chat_server, tmp_path)
     assert done.exit_code == 2
     assert done.stderr.count("dalda: openai:tiny at ") == 1

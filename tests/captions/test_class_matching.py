@@ -105,7 +105,7 @@ def test_a_class_with_a_wording_of_its_own_is_named_by_it_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [
         ("buses", "a red bus"),
         ("dresses", "a red dress"),
@@ -124,16 +124,16 @@ def test_a_class_with_a_wording_of_its_own_is_named_by_it_alone() -> None:
         ("glass", "two glasses"),
     ],
 )
-def test_the_other_number_of_a_name_is_found(name: str, said: str) -> None:
-    assert named(f"{said} in a street", Names.of([name], {})) == {name}
+def test_the_other_number_of_a_name_is_found(name: str, words: str) -> None:
+    assert named(f"{words} in a street", Names.of([name], {})) == {name}
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "words"),
     [("shorts", "a short dress"), ("news", "a new dress"), ("glasses", "a glass table"), ("dress", "dres")],
 )
-def test_what_only_looks_like_the_other_number_is_not(name: str, said: str) -> None:
-    assert not named(f"{said} in a street", Names.of([name], {}))
+def test_what_only_looks_like_the_other_number_is_not(name: str, words: str) -> None:
+    assert not named(f"{words} in a street", Names.of([name], {}))
 
 
 def test_classes_written_alike_do_not_exclude_each_other() -> None:

@@ -92,7 +92,7 @@ def test_a_server_that_never_answers_is_quoted(
 
 def test_a_refusal_is_forgotten_where_nothing_was_answered(chat_server: ChatServer, tmp_path: Path) -> None:
     """As with a server whose model is not loaded yet: the next run asks as if there had been none."""
-    chat_server.tell(faults=[{"status": 400, "message": "No models loaded"}] * 3)
+    chat_server.configure(faults=[{"status": 400, "message": "No models loaded"}] * 3)
     arguments: dict[str, Any] = {"llm": "openai:tiny", "base_url": chat_server.url}
     with pytest.raises(UserError, match="No models loaded"):
         generate_captions(CLASSES, tmp_path / "captions.json", **arguments)

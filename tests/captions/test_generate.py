@@ -93,7 +93,7 @@ BAD_ANSWERS: dict[str, dict[str, Any]] = {
 def test_bad_answers_are_survived_and_asked_again(
     chat_server: ChatServer, tmp_path: Path, name: str
 ) -> None:
-    chat_server.tell(faults=[BAD_ANSWERS[name]])
+    chat_server.configure(faults=[BAD_ANSWERS[name]])
     report = write(chat_server, tmp_path, classes=["pug", "rose"])
     assert not report.missing
     assert (
@@ -120,7 +120,7 @@ ODD_ANSWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ODD_ANSWERS)
 def test_odd_answers_are_understood(chat_server: ChatServer, tmp_path: Path, name: str) -> None:
-    chat_server.tell(faults=[ODD_ANSWERS[name]])
+    chat_server.configure(faults=[ODD_ANSWERS[name]])
     report = write(chat_server, tmp_path, classes=["pug", "rose"])
     assert not report.missing
     assert report.questions == 1
@@ -128,15 +128,15 @@ def test_odd_answers_are_understood(chat_server: ChatServer, tmp_path: Path, nam
 
 
 def test_an_answer_cut_by_length_halves_the_chunk(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(faults=[{"say": '{"pug": ["a pu', "finish": "length"}])
+    chat_server.configure(faults=[{"say": '{"pug": ["a pu', "finish": "length"}])
     assert not write(chat_server, tmp_path, classes=["pug", "rose", "beagle", "lotus"]).missing
     sizes = [request["body"]["messages"][-1]["content"].count(": 3") for request in chat_server.asked()]
     assert sizes == [4, 2, 2]
 
 
 def test_only_what_is_missing_is_asked_for_again(chat_server: ChatServer, tmp_path: Path) -> None:
-    said = {"pug": GOOD, "rose": [caption("rose", "1"), "a rose"]}
-    chat_server.tell(faults=[{"say": json.dumps(said)}])
+    answered = {"pug": GOOD, "rose": [caption("rose", "1"), "a rose"]}
+    chat_server.configure(faults=[{"say": json.dumps(answered)}])
     report = write(chat_server, tmp_path, classes=["pug", "rose"])
     again = chat_server.asked()[1]["body"]["messages"][-1]["content"]
     assert "- rose: 2\n" in again
@@ -148,12 +148,14 @@ def test_only_what_is_missing_is_asked_for_again(chat_server: ChatServer, tmp_pa
     stored = tmp_path / "captions.answers" / account["rejected"][0]["answer"][:2]
     assert json.loads((stored / f"{account['rejected'][0]['answer']}.json").read_text())["answer"][
         "text"
-    ] == (json.dumps(said))
+    ] == (json.dumps(answered))
 
 
-def test_what_stays_missing_is_told_and_the_rest_is_saved(chat_server: ChatServer, tmp_path: Path) -> None:
+def test_missing_captions_are_reported_and_the_rest_is_saved(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
     stubborn = {"say": json.dumps({"pug": GOOD, "rose": ["a daffodil in a small green garden"]})}
-    chat_server.tell(faults=[stubborn] * 4)
+    chat_server.configure(faults=[stubborn] * 4)
     report = write(chat_server, tmp_path, classes=["pug", "rose"])
     assert [(entry.label, entry.captions, entry.wanted) for entry in report.missing] == [("rose", 0, 3)]
     assert "does not name its class (4)" in report.missing[0].reason
@@ -178,7 +180,7 @@ def test_the_token_limit_stops_cleanly_before_it_is_passed(chat_server: ChatServ
 def test_a_class_is_not_given_up_while_every_answer_brings_something(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
-    chat_server.tell(most=9)
+    chat_server.configure(most=9)
     assert not write(chat_server, tmp_path, classes=["pug"], per_class=50).missing
     assert len(chat_server.asked()) == 6
 
@@ -186,13 +188,13 @@ def test_a_class_is_not_given_up_while_every_answer_brings_something(
 def test_a_class_is_given_up_in_the_end_although_answers_still_bring_something(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
-    chat_server.tell(most=1, faults=[{}, *[{"say": "no"}] * 3] * 20)
+    chat_server.configure(most=1, faults=[{}, *[{"say": "no"}] * 3] * 20)
     report = write(chat_server, tmp_path, classes=["pug"], per_class=20)
     assert (report.questions, report.missing[0].captions) == (24, 6)
 
 
 def test_one_flagged_class_costs_the_others_nothing(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(refuse={"revolver": "the prompt was flagged"})
+    chat_server.configure(refuse={"revolver": "the prompt was flagged"})
     classes = [f"class number {index}" for index in range(12)]
     classes[7:7] = ["revolver"]
     report = write(chat_server, tmp_path, classes=classes)
@@ -206,7 +208,7 @@ def test_what_is_good_is_saved_before_a_mistake_ends_the_run(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
     fault = {"status": 429, "code": "insufficient_quota", "headers": {"x-should-retry": "false"}}
-    chat_server.tell(faults=[{}, fault])
+    chat_server.configure(faults=[{}, fault])
     classes = [f"class number {index}" for index in range(15)]
     with pytest.raises(UserError, match="quota"):
         write(chat_server, tmp_path, classes=classes, concurrency=1)
@@ -238,7 +240,7 @@ except UserError as error:
 
 def test_the_key_is_sent_but_never_shown(chat_server: ChatServer, tmp_path: Path) -> None:
     """The SDK reads OPENAI_LOG when it is imported, so in a process of its own."""
-    chat_server.tell(
+    chat_server.configure(
         faults=[{"dress": f"your key is {KEY} $GOOD"}, {"status": 400, "message": f"bad {KEY}"}]
     )
     command = [sys.executable, "-c", LOUD, chat_server.url, str(tmp_path / "captions.json")]
@@ -257,7 +259,7 @@ def test_a_wrong_key_is_one_sentence_without_the_key(
     chat_server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    chat_server.tell(key="another")
+    chat_server.configure(key="another")
     with pytest.raises(UserError, match="OPENAI_API_KEY") as raised:
         write(chat_server, tmp_path)
     assert KEY not in str(raised.value)

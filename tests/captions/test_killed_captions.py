@@ -39,7 +39,7 @@ def run_command(words: list[str]) -> None:
 
 
 def start(server: ChatServer, out: Path) -> ForkServerProcess:
-    """The command in full, told by files and options alone."""
+    """The whole command: files and options only."""
     out.parent.mkdir(exist_ok=True)
     names = out.with_name("names.txt")
     names.write_text("\n".join(CLASSES))
@@ -107,7 +107,7 @@ def test_twenty_kills_change_nothing(chat_server: ChatServer, tmp_path: Path) ->
     at the end: of the captions, of their account, and of the note that both are there.
     """
     RUNS.set_forkserver_preload(IMPORTS)
-    chat_server.tell(latency=0.06, spoil=4)
+    chat_server.configure(latency=0.06, spoil=4)
     whole, broken = tmp_path / "whole" / "captions.json", tmp_path / "broken" / "captions.json"
     account = broken.with_suffix(".meta.json")
     finish(chat_server, whole)

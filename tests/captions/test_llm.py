@@ -75,7 +75,7 @@ def test_a_bug_of_a_model_is_not_a_user_s_mistake(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_ctrl_c_is_heard_while_a_server_hangs(chat_server: ChatServer, tmp_path: Path, count: int) -> None:
-    chat_server.tell(latency=60.0)
+    chat_server.configure(latency=60.0)
     (tmp_path / "names.txt").write_text("\n".join(f"class number {index}" for index in range(5 * count)))
     words = ["captions", "--classes", "names.txt", "-o", "c.json", "--llm", "openai:tiny"]
     words += ["--base-url", chat_server.url, "--model", "doodle"]

@@ -23,7 +23,7 @@ from dalda.errors import UserError
     ],
 )
 def test_passing_faults_are_retried(chat_server: ChatServer, tmp_path: Path, fault: dict[str, Any]) -> None:
-    chat_server.tell(faults=[fault])
+    chat_server.configure(faults=[fault])
     report = write(chat_server, tmp_path, classes=["pug"])
     assert not report.missing
     assert len(chat_server.asked()) == 2
@@ -31,7 +31,7 @@ def test_passing_faults_are_retried(chat_server: ChatServer, tmp_path: Path, fau
 
 
 def test_retry_after_is_honoured(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(faults=[{"status": 429, "headers": {"retry-after": "1.5"}}])
+    chat_server.configure(faults=[{"status": 429, "headers": {"retry-after": "1.5"}}])
     write(chat_server, tmp_path, classes=["pug"])
     first, second = chat_server.asked()
     assert second["at"] - first["at"] >= 1.5
@@ -44,7 +44,7 @@ def test_retry_after_is_honoured(chat_server: ChatServer, tmp_path: Path) -> Non
 def test_hopeless_faults_end_at_once(
     chat_server: ChatServer, tmp_path: Path, status: int, sentence: str
 ) -> None:
-    chat_server.tell(faults=[{"status": status}])
+    chat_server.configure(faults=[{"status": status}])
     with pytest.raises(UserError, match=sentence):
         write(chat_server, tmp_path, concurrency=1)
     assert len(chat_server.asked()) == 1
@@ -52,7 +52,7 @@ def test_hopeless_faults_end_at_once(
 
 def test_a_used_up_quota_ends_with_a_sentence(chat_server: ChatServer, tmp_path: Path) -> None:
     fault = {"status": 429, "code": "insufficient_quota", "headers": {"x-should-retry": "false"}}
-    chat_server.tell(faults=[fault])
+    chat_server.configure(faults=[fault])
     with pytest.raises(UserError, match="quota"):
         write(chat_server, tmp_path, classes=["pug"])
 
@@ -97,7 +97,7 @@ def test_a_server_that_is_not_there_is_one_sentence_at_once(
 def test_a_server_that_takes_less_is_asked_for_less(
     chat_server: ChatServer, tmp_path: Path, refuse: dict[str, str], gone: str
 ) -> None:
-    chat_server.tell(refuse=refuse)
+    chat_server.configure(refuse=refuse)
     assert not write(chat_server, tmp_path, concurrency=1).missing
     assert gone not in json.dumps(chat_server.asked()[-1]["body"])
 
@@ -106,7 +106,7 @@ def test_a_server_that_takes_no_limit_at_all_is_one_sentence(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
     refuse = {f'"{word}"': f"unsupported {word}" for word in ("max_tokens", "max_completion_tokens")}
-    chat_server.tell(refuse=refuse)
+    chat_server.configure(refuse=refuse)
     with pytest.raises(UserError, match="unsupported max_completion_tokens"):
         write(chat_server, tmp_path, classes=["pug"])
     assert len(chat_server.asked()) == 2
@@ -122,7 +122,7 @@ def test_a_server_that_takes_no_limit_at_all_is_one_sentence(
 def test_an_allowance_that_is_too_large_halves_the_chunk(
     chat_server: ChatServer, tmp_path: Path, message: str
 ) -> None:
-    chat_server.tell(faults=[{"status": 400, "message": message}])
+    chat_server.configure(faults=[{"status": 400, "message": message}])
     assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
     first, *others = [request["body"]["max_tokens"] for request in chat_server.asked()]
     assert len(others) == 2
@@ -140,7 +140,7 @@ def test_the_largest_question_fits_models_that_answer_in_4096_tokens(
 def test_a_model_that_thinks_keeps_its_room_when_the_chunk_is_halved(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
-    chat_server.tell(faults=[{"say": "", "finish": "length"}] * 4)
+    chat_server.configure(faults=[{"say": "", "finish": "length"}] * 4)
     assert not write(chat_server, tmp_path, classes=["pug", "rose"], per_class=2, concurrency=1).missing
     rooms = [request["body"]["max_tokens"] for request in chat_server.asked()]
     # Two classes, one class, one caption: no less room; then there is nothing to halve, and more is given.
@@ -150,13 +150,15 @@ def test_a_model_that_thinks_keeps_its_room_when_the_chunk_is_halved(
 
 
 def test_a_refused_question_shows_what_the_server_says(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(faults=[{"status": 400, "message": "bananas are not allowed"}])
+    chat_server.configure(faults=[{"status": 400, "message": "bananas are not allowed"}])
     with pytest.raises(UserError, match="bananas are not allowed"):
         write(chat_server, tmp_path, classes=["pug"])
 
 
 def test_a_context_too_long_halves_the_chunk(chat_server: ChatServer, tmp_path: Path) -> None:
-    chat_server.tell(faults=[{"status": 400, "code": "context_length_exceeded", "message": "too long"}])
+    chat_server.configure(
+        faults=[{"status": 400, "code": "context_length_exceeded", "message": "too long"}]
+    )
     assert not write(chat_server, tmp_path, classes=["pug", "rose"]).missing
     assert len(chat_server.asked()) == 3
 
@@ -169,7 +171,7 @@ def test_azure_takes_its_settings_from_a_file(
         f"AZURE_ENDPOINT=http://127.0.0.1:{chat_server.port}\nAZURE_API_KEY={KEY}\n"
         "AZURE_API_VERSION=2024-06-01\nAZURE_MODEL=my-deployment\n"
     )
-    chat_server.tell(
+    chat_server.configure(
         refuse={"max_completion_tokens": "Unrecognized request argument supplied: max_completion_tokens"}
     )
     for llm, deployment in (("azure", "my-deployment"), ("azure:other", "other")):

@@ -80,7 +80,7 @@ def test_a_redirection_takes_no_key_along(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     elsewhere = {"status": 307, "message": "moved", "headers": {"location": f"{chat_server.url}/elsewhere"}}
-    chat_server.tell(faults=[elsewhere] * 9)
+    chat_server.configure(faults=[elsewhere] * 9)
     with pytest.raises(UserError, match="status 307"):
         generate_captions(["pug"], tmp_path / "c.json", llm="openai:tiny", base_url=chat_server.url)
     assert len(chat_server.asked()) == 1

@@ -35,7 +35,7 @@ def test_a_class_that_is_new_in_the_list_is_all_that_is_asked_for(
     chat_server: ChatServer, tmp_path: Path
 ) -> None:
     first = write(chat_server, tmp_path)
-    chat_server.tell(reset=True)
+    chat_server.configure(reset=True)
     classes = [*CLASSES[:2], "lotus", *CLASSES[2:]]
     second = write(chat_server, tmp_path, classes=classes)
     assert names_asked(chat_server) == ["lotus"]
@@ -100,12 +100,12 @@ def test_what_was_broken_off_is_taken_up_with_another_aim(chat_server: ChatServe
     assert all(list(second.captions[name][:3]) == list(first.captions[name]) for name in CLASSES)
 
 
-def test_a_caption_that_the_user_took_out_is_written_anew(chat_server: ChatServer, tmp_path: Path) -> None:
+def test_a_caption_that_the_user_deleted_is_written_again(chat_server: ChatServer, tmp_path: Path) -> None:
     write(chat_server, tmp_path)
     book = json.loads((tmp_path / "captions.json").read_text())
     gone, book["rose"] = book["rose"], []
     (tmp_path / "captions.json").write_text(json.dumps(book))
-    chat_server.tell(reset=True)
+    chat_server.configure(reset=True)
     second = write(chat_server, tmp_path)
     assert names_asked(chat_server) == ["rose"]
     assert not set(second.captions["rose"]) & set(gone)
@@ -117,7 +117,7 @@ def test_a_caption_that_the_user_took_out_is_written_anew(chat_server: ChatServe
 def test_the_captions_of_another_request_are_refused(chat_server: ChatServer, tmp_path: Path) -> None:
     write(chat_server, tmp_path)
     before = (tmp_path / "captions.json").read_bytes()
-    chat_server.tell(reset=True)
+    chat_server.configure(reset=True)
     for other in ({"llm": "openai:larger"}, {"seed": 1}, {"domain": "drawings"}):
         with pytest.raises(UserError, match="nothing is overwritten"):
             write(chat_server, tmp_path, **other)

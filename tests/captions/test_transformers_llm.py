@@ -113,7 +113,7 @@ def test_loading_and_answering_say_nothing(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_what_is_never_accepted_is_told(tmp_path: Path) -> None:
+def test_captions_that_are_never_accepted_are_reported(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "model", chat=False)
     report = generate_captions(
         ["pug"],
@@ -129,7 +129,7 @@ def test_what_is_never_accepted_is_told(tmp_path: Path) -> None:
 
 
 def test_the_token_limit_counts_the_text_once_a_sample(tmp_path: Path) -> None:
-    """A base model reads the examples anew for each caption; the limit holds all the same."""
+    """A base model reads the examples again for each caption; the limit still holds."""
     folder = tiny_model(tmp_path / "model", chat=False)
     limits = [3_000, 30_000, 60_000]
     for limit in limits:

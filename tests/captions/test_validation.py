@@ -84,7 +84,7 @@ def test_a_wall_and_flowers_are_no_wallflower() -> None:
     assert GARDEN.reason_against(caption, "wallflower", ()) == "does not name its class"
 
 
-def test_repeats_are_told_from_news() -> None:
+def test_repeats_are_distinguished_from_new_captions() -> None:
     first = "a rose in a quiet garden, seen from above"
     assert reason("A rose in a quiet garden; seen from above!", "rose", first) == "duplicate"
     assert reason("a rose in the quiet garden, seen from above", "rose", first) == "near-duplicate"
@@ -236,11 +236,11 @@ def test_any_json_at_all_is_parsed(value: object) -> None:
 
 @given(st.permutations(["rose", "lotus", "tiger lily", "class", "captions"]))
 def test_names_decide_and_not_positions(order: list[str]) -> None:
-    said = {name: [f"the {name}"] for name in order}
-    forms = [said, {"captions": [{"class": name, "captions": said[name]} for name in order]}]
+    answer = {name: [f"the {name}"] for name in order}
+    forms = [answer, {"captions": [{"class": name, "captions": answer[name]} for name in order]}]
     for form in forms[1:] if "captions" in order else forms:
         parsed = parse_answer(json.dumps(form), sorted(order), {})
-        assert parsed.captions == said
+        assert parsed.captions == answer
         assert not parsed.unknown
 
 
@@ -261,7 +261,7 @@ PUG, FOOT = GARDEN_WORDS["pug"][0], GARDEN_WORDS["colt's foot"][0]
 
 
 @pytest.mark.parametrize(
-    "said",
+    "answer",
     [
         f'{{"pug": ["{PUG}"]}}\n{{"colt\'s foot": ["{FOOT}"]}}',
         f'```json\n{{"pug": "{PUG}"}}\n```\nand\n```json\n{{"colt\'s foot": "{FOOT}"}}\n```',
@@ -276,8 +276,8 @@ PUG, FOOT = GARDEN_WORDS["pug"][0], GARDEN_WORDS["colt's foot"][0]
         f"pug: {PUG}\nColt’s foot: {FOOT}",
     ],
 )
-def test_every_form_of_answer_gives_all_that_is_in_it(said: str) -> None:
-    assert parse_answer(said, list(GARDEN_WORDS), {}).captions == GARDEN_WORDS
+def test_every_form_of_answer_is_parsed_completely(answer: str) -> None:
+    assert parse_answer(answer, list(GARDEN_WORDS), {}).captions == GARDEN_WORDS
 
 
 def test_names_are_matched_as_loosely_as_in_captions_but_exactly_where_they_can_be() -> None:

@@ -1,4 +1,4 @@
-"""Options from models: every field is an option, said once, and every wrong value is one sentence."""
+"""Options from models: every field is one option, and every wrong value gets one sentence."""
 
 from pathlib import Path
 from typing import Any, Literal

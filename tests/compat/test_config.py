@@ -1,4 +1,4 @@
-"""The original code's fields become a study; mistakes are told by its own words."""
+"""The original code's fields become a study; errors use its own field names."""
 
 from pathlib import Path
 
@@ -34,11 +34,16 @@ def test_every_field_arrives(tmp_path: Path) -> None:
 
 
 def test_the_four_ways_of_the_papers_grid(tmp_path: Path) -> None:
-    said = {}
+    settings_of = {}
     for name in CONFIGS:
         trial = trials_of(read_study(write_reference_config(tmp_path, name)))[0]
-        said[name] = trial.synthetic and (trial.captions[:7], trial.synthetic.ip_adapter_scale)
-    assert list(said.values()) == [None, ("base", "uniform"), ("base", "0.5"), ("prompts", "adaptive")]
+        settings_of[name] = trial.synthetic and (trial.captions[:7], trial.synthetic.ip_adapter_scale)
+    assert list(settings_of.values()) == [
+        None,
+        ("base", "uniform"),
+        ("base", "0.5"),
+        ("prompts", "adaptive"),
+    ]
 
 
 def test_what_is_left_out_is_the_papers(tmp_path: Path) -> None:
@@ -80,7 +85,7 @@ def test_a_numbered_device_and_a_resume_are_kept(tmp_path: Path) -> None:
         ("num_trails = 3", "line 3: there is no field 'num_trails'; is it 'num_trials'"),
     ],
 )
-def test_a_mistake_is_told_in_the_references_words(tmp_path: Path, line: str, words: str) -> None:
+def test_a_mistake_is_named_by_the_original_field(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "cfg.py"
     path.write_text(f'dataset = "pets"\naug = "dalda"\n{line}\n')
     with pytest.raises(UserError, match=words):

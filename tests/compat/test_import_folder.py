@@ -100,18 +100,20 @@ def test_a_second_run_changes_nothing_and_a_broken_one_goes_on(
         assert contents(tmp_path / "out") == whole
 
 
-def test_sick_lost_and_unnamed_images_are_told(folder: Path, dataset: Path, tmp_path: Path) -> None:
+def test_invalid_missing_and_unlisted_images_are_reported(
+    folder: Path, dataset: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (16, 20)).save(folder / "aug-0-0.png")
     (folder / "aug-1-1.png").write_bytes((folder / "aug-1-0.png").read_bytes())
     (folder / "aug-2-0.png").unlink()
     noise(99).save(folder / "aug-9-9.png")
     result = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    said = result.stdout
-    assert "5 of 7 images" in said
-    assert "of one colour: 1, the same as another image: 1" in said
-    assert "1 rows of the table have no image" in said
-    assert "1 images are not in the table" in said
+    summary = result.stdout
+    assert "5 of 7 images" in summary
+    assert "of one colour: 1, the same as another image: 1" in summary
+    assert "1 rows of the table have no image" in summary
+    assert "1 images are not in the table" in summary
 
 
 def test_a_broken_image_stops_or_is_skipped(folder: Path, dataset: Path, tmp_path: Path) -> None:
@@ -126,15 +128,15 @@ def test_a_broken_image_stops_or_is_skipped(folder: Path, dataset: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("source", "said"), [("elsewhere/bird.png", "is not in"), ("image_0001.png", "could be 2 images")]
+    ("source", "problem"), [("elsewhere/bird.png", "is not in"), ("image_0001.png", "could be 2 images")]
 )
 def test_a_source_that_is_not_there_is_named(
-    folder: Path, dataset: Path, tmp_path: Path, source: str, said: str
+    folder: Path, dataset: Path, tmp_path: Path, source: str, problem: str
 ) -> None:
     write(folder, [[source, "aug-0-0.png", "a cat", 0.2, 0.9, 0.1]])
     result = dalda("import", folder, dataset, "-o", tmp_path / "out")
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert problem in result.stderr
     assert not (tmp_path / "out").exists()
 
 

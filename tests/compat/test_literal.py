@@ -97,7 +97,7 @@ def test_a_string_that_doubles_ends() -> None:
         read_assignments(text)
 
 
-def test_what_is_no_text_file_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cfg.py"
     for content, words in ((b"x = '\xff'", "UTF-8"), (b"#" * (MAX_BYTES + 1), "larger than 64 kB")):
         path.write_bytes(content)
@@ -143,7 +143,7 @@ WORDS += [
 ]
 
 
-def told(text: str) -> dict[str, Assigned] | str:
+def read_or_refusal(text: str) -> dict[str, Assigned] | str:
     """What was read, or the refusal; any other error is the test's."""
     try:
         return read_assignments(text)
@@ -159,7 +159,7 @@ def told(text: str) -> dict[str, Assigned] | str:
 )
 def test_whatever_is_written_is_read_or_refused(text: str) -> None:
     """No other error, no hang, and no effect: `open` above would leave a file behind."""
-    answer = told(text)
+    answer = read_or_refusal(text)
     if isinstance(answer, str):
         assert ", line " in answer
     else:
@@ -174,5 +174,5 @@ DEEP = ["(", "[", "{", "-", "+", "~", "not ", "a.", "f(", "'a'+", "a[", "lambda:
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(DEEP), st.integers(1, 20_000))
 def test_deep_nesting_never_hangs(piece: str, times: int) -> None:
-    answer = told("a = " + piece * times + "1")
+    answer = read_or_refusal("a = " + piece * times + "1")
     assert not isinstance(answer, str) or ", line 1: " in answer

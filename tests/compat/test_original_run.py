@@ -69,8 +69,8 @@ def tables(folder: Path) -> dict[str, bytes]:
 def test_the_four_run_to_the_end_and_killed_ones_end_the_same(world: Path, tmp_path: Path) -> None:
     whole, broken = copy_of(world, tmp_path / "whole"), copy_of(world, tmp_path / "broken")
     run = start(whole, tmp_path / "cache")
-    _, said = run.communicate(timeout=LIMIT)
-    assert run.returncode == 0, said
+    _, stderr = run.communicate(timeout=LIMIT)
+    assert run.returncode == 0, stderr
     for wanted in ("synthetic/*/*/train/*/*.png", "logs/*/results/*.json"):
         run, deadline = start(broken, tmp_path / "cache-2"), time.monotonic() + LIMIT
         while len(list(broken.glob(wanted))) < 2 and run.poll() is None:
@@ -81,8 +81,8 @@ def test_the_four_run_to_the_end_and_killed_ones_end_the_same(world: Path, tmp_p
         assert run.returncode == -signal.SIGKILL
     assert len(tables(broken)) < len(tables(whole))
     run = start(broken, tmp_path / "cache-2")
-    _, said = run.communicate(timeout=LIMIT)
-    assert run.returncode == 0, said
+    _, stderr = run.communicate(timeout=LIMIT)
+    assert run.returncode == 0, stderr
     assert len(tables(whole)) == 2 * len(CONFIGS)
     assert tables(broken) == tables(whole)
     for table in whole.glob("logs/*/results_0_1.csv"):

@@ -61,7 +61,7 @@ def test_paths_of_other_systems_have_parts_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("cells", "message"),
     [
         (row(aug_prompt_path="../../etc/passwd"), "names the image"),
         (row(aug_prompt_path="aug-0-0.png\x00.sh"), "names the image"),
@@ -77,12 +77,12 @@ def test_paths_of_other_systems_have_parts_too(tmp_path: Path) -> None:
         ([*row(), "more"], "more or fewer cells"),
     ],
 )
-def test_a_hostile_row_is_refused_with_its_line(tmp_path: Path, cells: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=rf"line 3 of '.*{TABLE}'.*{said}"):
+def test_a_hostile_row_is_refused_with_its_line(tmp_path: Path, cells: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=rf"line 3 of '.*{TABLE}'.*{message}"):
         read_table(write(tmp_path, [row(7), cells]))
 
 
-def test_two_runs_mixed_in_one_folder_are_told(tmp_path: Path) -> None:
+def test_two_runs_mixed_in_one_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"two sources.*cat_0.*dog"):
         read_table(write(tmp_path, [row(0, 0), row(0, 1, source_image_path="dog.jpg")]))
 
@@ -103,12 +103,12 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_after_the_header_give_rows_or_one_sentence(tmp_path: Path, noise: bytes) -> None:
     (tmp_path / TABLE).write_bytes((",".join(HEADER) + "\n").encode() + noise)
-    said = str(tmp_path)
+    message = str(tmp_path)
     try:
         read_table(tmp_path)
     except UserError as error:
-        said = str(error)
-    assert str(tmp_path) in said
+        message = str(error)
+    assert str(tmp_path) in message
 
 
 def test_links_and_other_names_are_no_images(tmp_path: Path) -> None:

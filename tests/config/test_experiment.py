@@ -62,7 +62,7 @@ def test_the_reference_draws_clipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             "epochs: 3",
@@ -77,9 +77,9 @@ def test_the_reference_draws_clipped() -> None:
         ("synthetic_probability: 0.3", "clip_weighting: true", "line 9: arms.1.clip_weighting: "),
     ],
 )
-def test_the_reference_has_not_all_that_we_have(old: str, new: str, said: str) -> None:
+def test_the_reference_has_not_all_that_we_have(old: str, new: str, message: str) -> None:
     text = STUDY.replace(old, new)
-    with pytest.raises(UserError, match=re.escape(said)):
+    with pytest.raises(UserError, match=re.escape(message)):
         parse_study("original: true\n" + text)
     study = parse_study(text)
     with pytest.raises(UserError, match="the original DALDA code has no"):
@@ -108,7 +108,7 @@ def test_what_is_converted_reads_back() -> None:
         ("seeds: 2", "seedz: 2", "line 3: seedz: there is no such setting"),
         ("seeds: 2", "dataset: pets", "line 3: 'dataset' is set twice"),
         ("per_image: 2", "per_image: 0", r"line 4: augment\.per_image: .*greater"),
-        ("per_image: 2", "seed: 2", r"line 4: augment\.seed: this is said once"),
+        ("per_image: 2", "seed: 2", r"line 4: augment\.seed: set this once"),
         ("epochs: 3", "epochs: x", r"line 5: train\.epochs: .*valid integer"),
         (
             "method: real",

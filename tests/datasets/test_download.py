@@ -183,9 +183,9 @@ def test_a_broken_off_download_goes_on(
         ("images.tar.gz", "bytes=65536-"),
         ("annotations.tar.gz", None),
     ]
-    said = capsys.readouterr().err
-    assert said.startswith("images.tar.gz, MB: 3 of 3 in")
-    assert "unpacking images.tar.gz, MB: 3 of 3 in" in said
+    progress = capsys.readouterr().err
+    assert progress.startswith("images.tar.gz, MB: 3 of 3 in")
+    assert "unpacking images.tar.gz, MB: 3 of 3 in" in progress
 
 
 def test_a_download_killed_just_before_its_end_needs_no_byte_more(
@@ -322,7 +322,7 @@ def test_a_broken_archive_is_named(tmp_path: Path, mirror: Mirror, content: byte
         download("pets", tmp_path, mirror.address, checked=False)
 
 
-def test_what_cannot_be_fetched_is_said(tmp_path: Path, mirror: Mirror) -> None:
+def test_a_failed_download_is_explained(tmp_path: Path, mirror: Mirror) -> None:
     with pytest.raises(UserError, match=r"images\.tar\.gz cannot be fetched \(404"):
         download("pets", tmp_path, mirror.address)
     with pytest.raises(UserError, match="cannot be fetched"):

@@ -175,7 +175,7 @@ def test_another_seed_draws_other_examples(one_list: Path) -> None:
         ({"hold_out": 1.0}, "1 of the images cannot be held out"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(one_list: Path, request_: dict[str, object], words: str) -> None:
+def test_an_impossible_split_is_explained(one_list: Path, request_: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         names(read_folder(one_list), **request_)
 

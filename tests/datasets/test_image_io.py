@@ -172,12 +172,12 @@ def test_broken_bytes_give_a_image_or_one_sentence(
     data[place : place + len(noise)] = noise
     path = tmp_path / "fuzz"
     path.write_bytes(bytes(data[: max(1, keep)]))
-    said, mode = str(path), "RGB"
+    message, mode = str(path), "RGB"
     try:
         mode = open_image(path).mode
     except UserError as error:
-        said = str(error)
-    assert str(path) in said
+        message = str(error)
+    assert str(path) in message
     assert mode == "RGB"
 
 

@@ -179,7 +179,7 @@ def test_a_stem_of_pets_leads_nowhere_else(tmp_path: Path) -> None:
         read_catalog("pets", root)
 
 
-def test_classes_that_the_lists_leave_bare_are_said(
+def test_classes_without_images_in_the_lists_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "annotations").mkdir()

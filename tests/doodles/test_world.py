@@ -56,12 +56,12 @@ def test_things_differ_from_their_background() -> None:
 
 def test_captions_name_the_known_and_mostly_not_the_unknown() -> None:
     rng = np.random.default_rng(0)
-    said = [caption(random_doodle(rng, "car"), rng) for _ in range(50)]
-    assert all(" car" in line for line in said)
-    said = [caption(random_doodle(rng, "hourglass"), rng) for _ in range(1000)]
-    named = sum("hourglass" in line for line in said)
+    captions = [caption(random_doodle(rng, "car"), rng) for _ in range(50)]
+    assert all(" car" in line for line in captions)
+    captions = [caption(random_doodle(rng, "hourglass"), rng) for _ in range(1000)]
+    named = sum("hourglass" in line for line in captions)
     assert 20 < named < 90
-    assert all(any(word in line.split() for word in VAGUE) for line in said if "hourglass" not in line)
+    assert all(any(word in line.split() for word in VAGUE) for line in captions if "hourglass" not in line)
 
 
 def test_every_word_of_a_caption_has_a_token() -> None:

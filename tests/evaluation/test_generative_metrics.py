@@ -98,14 +98,14 @@ def test_the_same_images_are_faithful_copies() -> None:
     assert (far.coverage, far.near_duplicates) == (0.0, 0.0)
 
 
-def test_strays_are_images_in_which_clip_sees_another_class() -> None:
+def test_off_class_images_are_those_that_clip_puts_in_another_class() -> None:
     texts = np.eye(3)
     unit = np.array([[1.0, 0, 0], [0.6, 0.8, 0], [0, 0, 1.0]])
-    said = class_probabilities(unit, texts, 2.0)
+    probabilities = class_probabilities(unit, texts, 2.0)
     sure = np.exp(2) / (np.exp(2) + 2)
     doubtful = np.exp(1.2) / (np.exp(1.2) + np.exp(1.6) + 1)
-    score, stray = clip_measures(np.array([0, 0, 2]), said)
-    assert (score, stray) == pytest.approx(((2 * sure + doubtful) / 3, 1 / 3))
+    score, off_class = clip_measures(np.array([0, 0, 2]), probabilities)
+    assert (score, off_class) == pytest.approx(((2 * sure + doubtful) / 3, 1 / 3))
     assert np.isnan(clip_measures(np.array([0]), None)).all()
 
 

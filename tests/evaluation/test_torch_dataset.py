@@ -39,7 +39,9 @@ def epochs(dataset: MixedImageDataset, count: int, **options: object) -> list[to
 
 
 @pytest.mark.parametrize("options", [{"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}])
-def test_workers_change_nothing_and_every_epoch_draws_anew(make: Make, options: dict[str, object]) -> None:
+def test_workers_change_nothing_and_every_epoch_has_new_draws(
+    make: Make, options: dict[str, object]
+) -> None:
     alone = epochs(make(), 3)
     shared = epochs(make(), 3, **options)
     for one, other in zip(alone, shared, strict=True):
@@ -100,7 +102,7 @@ def test_after_an_epoch_that_was_cut_short_set_epoch_says_where_draws_stand(
 
 
 def test_several_processes_draw_as_one_where_set_epoch_is_called(make: Make) -> None:
-    def drawn(ranks: int, *, told: bool) -> list[list[torch.Tensor]]:
+    def drawn(ranks: int, *, set_epochs: bool) -> list[list[torch.Tensor]]:
         """The images of each epoch, by number."""
         mixed = [make() for _ in range(ranks)]
         samplers: list[DistributedSampler[int]] = [
@@ -111,7 +113,7 @@ def test_several_processes_draw_as_one_where_set_epoch_is_called(make: Make) -> 
             found: dict[int, torch.Tensor] = {}
             for one, sampler in zip(mixed, samplers, strict=True):
                 sampler.set_epoch(epoch)
-                if told:
+                if set_epochs:
                     one.set_epoch(epoch)
                 found |= {index: one[index][0] for index in sampler}
             epochs.append([found[index] for index in sorted(found)])
@@ -121,8 +123,8 @@ def test_several_processes_draw_as_one_where_set_epoch_is_called(make: Make) -> 
         pairs = zip(first, other, strict=True)
         return all(torch.equal(torch.stack(one), torch.stack(two)) for one, two in pairs)
 
-    assert alike(drawn(1, told=True), drawn(2, told=True))
-    assert not alike(drawn(1, told=False), drawn(2, told=False))
+    assert alike(drawn(1, set_epochs=True), drawn(2, set_epochs=True))
+    assert not alike(drawn(1, set_epochs=False), drawn(2, set_epochs=False))
 
 
 def test_a_run_can_go_on_at_an_epoch(make: Make) -> None:

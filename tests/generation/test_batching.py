@@ -57,7 +57,7 @@ def test_a_probe_that_runs_out_of_memory_says_one(monkeypatch: pytest.MonkeyPatc
         probed_batch_size(renderer, request_of(0, 0.5), source_of(0))
 
 
-def test_running_out_of_memory_is_told_from_other_errors() -> None:
+def test_running_out_of_memory_is_distinguished_from_other_errors() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**50)

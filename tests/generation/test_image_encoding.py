@@ -22,6 +22,6 @@ def test_png_keeps_every_value_and_equal_images_have_equal_hashes() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_what_is_sick_is_told(name: str) -> None:
+def test_invalid_images_get_a_reason(name: str) -> None:
     assert encode(Image.new("RGB", (8, 8)), FORMATS[name]).invalid == ONE_COLOUR
     assert encode(None, FORMATS[name]).invalid == NOT_A_NUMBER

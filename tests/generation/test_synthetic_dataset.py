@@ -151,7 +151,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
     SyntheticDataset.open(tmp_path / "out", {**SETTINGS_USED, "versions": {"torch": "2"}})
 
 
-def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> None:
+def test_a_folder_without_images_accepts_other_settings(tmp_path: Path) -> None:
     """The first ones may have been the mistake that ended the run before its first image."""
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held():
@@ -164,7 +164,7 @@ def test_where_nothing_was_made_other_settings_begin_anew(tmp_path: Path) -> Non
         SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
 
 
-def test_a_folder_in_which_another_process_begins_is_not_begun_anew(tmp_path: Path) -> None:
+def test_a_folder_that_another_process_has_just_started_is_not_restarted(tmp_path: Path) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     with store.held(), pytest.raises(UserError, match="another process"):
         SyntheticDataset.open(tmp_path / "out", {"seed": 1})
@@ -353,7 +353,7 @@ def test_an_image_that_changed_is_refused(tmp_path: Path, how: str, touched: boo
             store.missing([request_of(number) for number in range(3)])
 
 
-def test_images_that_are_missing_of_the_plan_are_said(
+def test_images_of_the_plan_that_are_missing_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)

@@ -2,9 +2,8 @@
 
     python tests/golden/record.py
 
-writes behaviour.json anew. Run it only when a change of behaviour is meant: the file is there to show that
-none has come in by accident. The first part is all that knows the package; a renaming touches that part
-alone.
+writes behaviour.json again. Run it only when a change of behaviour is intended: the file shows
+that none came in by accident. Only the first part knows the package, so a renaming touches that part alone.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What behaviour.json pins: the same images, captions, scales, noise, pixels and accuracies as ever.
 
-Where a change of behaviour is meant, record.py writes the file anew.
+After an intended change of behaviour, record.py writes the file again.
 """
 
 import json

@@ -101,7 +101,7 @@ def test_the_size_that_was_chosen_is_kept_for_the_next_run(decided: AugmentPlan,
     assert again.size == 4
 
 
-def test_another_device_chooses_anew(decided: AugmentPlan, tmp_path: Path) -> None:
+def test_another_device_chooses_again(decided: AugmentPlan, tmp_path: Path) -> None:
     out, model = tmp_path / "out", Noise(device="mps")
     generated(decided, out, Noise(), batch_size=4)
     lose(out, COUNT)
@@ -109,7 +109,7 @@ def test_another_device_chooses_anew(decided: AugmentPlan, tmp_path: Path) -> No
     assert model.calls == [COUNT]
 
 
-def test_what_was_done_is_told(decided: AugmentPlan, tmp_path: Path) -> None:
+def test_the_report_of_an_augment_run(decided: AugmentPlan, tmp_path: Path) -> None:
     first = generated(decided, tmp_path / "out", Noise())
     assert (first.planned, first.generated, first.already_there, first.batch_size) == (COUNT, COUNT, 0, 32)
     lose(tmp_path / "out", 2)

@@ -80,7 +80,7 @@ def test_every_trial_has_a_file_and_its_rows(finished: Path) -> None:
     results = [read_result(finished / "results" / f"{one.id}.json") for one in plan]
     assert [(one.arm, one.seed, one.shots) for one in results] == [(one.arm, 0, one.shots) for one in plan]
     assert [one.real_images for one in results] == [2, 2, 2, 4, 4, 4]
-    # A image of so few steps may be sick, and is then dropped.
+    # An image of so few steps may be invalid; such an image is excluded.
     assert all(bool(one.synthetic_images) == (one.arm != "real") for one in results)
     assert all(one.synthetic_images <= one.real_images for one in results)
     rows = [row for row in rows_of(finished) if row["metric"] == "accuracy" and row["epoch"] == "last"]

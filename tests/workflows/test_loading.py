@@ -54,7 +54,7 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("nobody/nothing", "the Hub cannot be reached"),
         ("nobody/nothing@v2", "--revision v2"),
@@ -62,8 +62,8 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
         ("no such name", "is neither a folder nor a Hub id; fix --backbone"),
     ],
 )
-def test_a_backbone_that_is_not_to_be_had_is_one_sentence(name: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_backbone_that_cannot_be_loaded_is_one_sentence(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_features(name, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""The adapter's image encoder: it tells things apart by sight, whether or not they have a word.
+"""The adapter's image encoder: it distinguishes things by their shape, whether or not captions name them.
 
 The CLIP that scores learns from captions and keeps little of a shape that no caption names. As
 Stable Diffusion's adapters do, the doodle adapter therefore reads another encoder: the same

@@ -25,7 +25,7 @@ class Question:
     """Upper bound of the completion."""
     seed: int
     samples: int = 1
-    """How often the messages are read: a base model reads them anew for each caption."""
+    """How often the model reads the messages: a base model reads them again for each caption."""
 
     @property
     def sha256(self) -> str:

@@ -81,9 +81,9 @@ def _sources(rows: Sequence[PromptRow], catalog: ImageDataset) -> dict[int, Real
         best = max((count for count, _, _ in alike), default=0)
         closest = [(label, path) for count, label, path in alike if count == best]
         if len(closest) != 1:
-            said = "is not in" if not closest else f"could be {len(closest)} images of"
+            problem = "is not in" if not closest else f"could be {len(closest)} images of"
             raise UserError(
-                f"'{'/'.join(row.source)}', the source of {row.name}, {said} {catalog.dataset}; "
+                f"'{'/'.join(row.source)}', the source of {row.name}, {problem} {catalog.dataset}; "
                 "name the data set that the images were made from"
             )
         ((label, path),) = closest

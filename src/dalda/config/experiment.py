@@ -212,10 +212,10 @@ def parse_study(text: str, name: str = "study") -> Study:
     return checked_study(settings, name, tree)
 
 
-def checked_study(said: dict[str, Any], name: str = "study", tree: yaml.Node | None = None) -> Study:
-    """A study from its settings. Raises StudyMistake for the first that cannot be."""
+def checked_study(settings: dict[str, Any], name: str = "study", tree: yaml.Node | None = None) -> Study:
+    """A study from its settings. Raises StudyMistake for the first invalid one."""
     try:
-        study = Study(**said)
+        study = Study(**settings)
     except ValidationError as error:
         raise _mistake(error, (), tree, name) from None
     _check_arms(study, tree, name)
@@ -228,10 +228,12 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
     own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
     for place, settings in [*shared, *own]:
         for key in of_study() & settings.keys():
-            raise _said((*place, key), "this is said once, for the whole study", tree, name)
+            raise _study_mistake((*place, key), "set this once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
         for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method == REAL else ():
-            raise _said(("arms", number, key), "an arm of real images makes none", tree, name)
+            raise _study_mistake(
+                ("arms", number, key), "an arm of real images has no such setting", tree, name
+            )
         for section, build in (("train", _train), ("augment", _synthetic)):
             try:
                 build(study, arm, study.seeds[0], study.shots[0])
@@ -240,7 +242,7 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
                 raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
     found = refused_by_protocol(study)
     if found is not None:
-        raise _said(*found, tree, name)
+        raise _study_mistake(*found, tree, name)
 
 
 def refused_by_protocol(study: Study) -> tuple[tuple[str | int, ...], str] | None:
@@ -265,10 +267,12 @@ def _mistake(
         models = {model.__name__: model for model in (Study, AugmentConfig, TrainConfig)}
         known = models[error.title].model_fields if error.title in models else ()
         what = f"there is no such setting{did_you_mean(str(first['loc'][-1]), known)}"
-    return _said((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
+    return _study_mistake((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
 
 
-def _said(place: tuple[str | int, ...], what: str, tree: yaml.Node | None, name: str) -> StudyMistake:
+def _study_mistake(
+    place: tuple[str | int, ...], what: str, tree: yaml.Node | None, name: str
+) -> StudyMistake:
     return StudyMistake(name, _line_of(tree, place), place, what)
 
 

@@ -1,4 +1,4 @@
-"""Roles of options: what a field decides is said once, on the field.
+"""Roles of options: each field declares what it decides.
 
 `Content` decides pixels or numbers: it is in ids and compared on resume. `Execution` (device, workers) is
 recorded and may change from run to run. `Location` is where things are: neither.

@@ -141,7 +141,7 @@ def _fetch(source: DownloadSource, root: Path, mirror: str | None, checked: bool
 
 
 def _resume(url: str, output_file: str, _: object) -> None:
-    """A downloader for pooch that keeps what it has: pooch's own begins anew."""
+    """A downloader for pooch that resumes a partial file; pooch's own starts again from zero."""
     import requests
 
     output = Path(output_file)

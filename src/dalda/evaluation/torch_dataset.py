@@ -22,7 +22,7 @@ class MixedImageDataset(Dataset[tuple[Any, int]]):
     """As long as the real images; item i is image i, or with the probability one of its copies at random.
 
     The draw depends on the seed, on i, and on how often i was asked for. That count lies in memory that
-    all DataLoader workers share, so every epoch draws anew, and the same for any number of workers.
+    all DataLoader workers share, so every epoch makes new draws, the same for any number of workers.
     Workers look ahead, though: after an epoch that was cut short, and where several processes train
     together, each with counts of its own, `set_epoch` before every epoch says where the counts stand.
     """

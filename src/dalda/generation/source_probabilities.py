@@ -1,7 +1,7 @@
 """CLIP class probabilities of the source images, as a folder was begun with: OUT/source_probabilities.json.
 
 They decide IP-Adapter scales, and so requests. Another device or number of threads moves a probability by
-its last digit, and another class moves all of them: computed anew, they would begin a second image beside
+its last digit, and another class moves all of them: computed again, they would start a second image beside
 each of the first. So those of known images hold, and only new ones are added.
 """
 

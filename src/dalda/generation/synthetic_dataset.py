@@ -70,8 +70,8 @@ class SyntheticDataset:
     ) -> "SyntheticDataset":
         """Makes the folder, or opens one that was begun with the same settings.
 
-        A setting that an older folder lacks was the default. A folder without any image or record is begun
-        anew with other settings: the first ones may have been a mistake. Raises UserError, naming the
+        A setting that an older folder lacks was the default. A folder without any image or record
+        accepts other settings: the first ones may have been a mistake. Raises UserError, naming the
         difference, for a folder of other settings or of other files, and for one that cannot be written.
         """
         dataset = cls(folder)

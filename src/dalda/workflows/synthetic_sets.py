@@ -1,4 +1,4 @@
-"""Synthetic sets as they are read back: without what a person rejected, and told so."""
+"""Reads synthetic sets back without the images that a person rejected, and reports how many those are."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -79,9 +79,9 @@ def test_an_adapters_folder_may_be_flat(preset: Preset, tmp_path: Path) -> None:
 
 def test_an_adapter_of_another_model_is_refused(preset: Preset, tmp_path: Path) -> None:
     other = preset_of(tmp_path, xl=True)
-    with pytest.raises(UserError, match="--adapter") as told:
+    with pytest.raises(UserError, match="--adapter") as error:
         load(replace(preset, adapter=other.adapter))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_lora_is_merged_as_stock_diffusers_applies_it(preset: Preset, tmp_path: Path) -> None:
@@ -219,9 +219,9 @@ def test_an_image_encoder_that_does_not_fit_is_refused(tmp_path: Path, kind: str
     with pytest.raises(UserError, match="--adapter"):
         load(preset)
     wide_encoder(Path(preset.adapter) / "models/image_encoder")
-    with pytest.raises(UserError, match="--model-option image_encoder=") as told:
+    with pytest.raises(UserError, match="--model-option image_encoder=") as error:
         load(preset)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_device_without_room_is_one_sentence(preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:

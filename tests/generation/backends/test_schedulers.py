@@ -117,12 +117,12 @@ def test_all_steps_are_guided_by_default() -> None:
 
 
 @pytest.mark.parametrize("schedule", [{"foo": 1}, {"beta_schedule": "linearr"}, {"beta_start": "abc"}])
-def test_a_noise_schedule_that_is_none_is_told_in_one_sentence(
+def test_an_invalid_noise_schedule_is_refused_in_one_sentence(
     preset: Preset, schedule: dict[str, Any]
 ) -> None:
-    with pytest.raises(UserError, match="noise_schedule cannot be used") as told:
+    with pytest.raises(UserError, match="noise_schedule cannot be used") as error:
         scheduler_of(replace(preset, noise_schedule=schedule), DDIMScheduler())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_nothing_is_cut_where_the_model_does_not_say_so(preset: Preset) -> None:
@@ -134,6 +134,6 @@ def test_nothing_is_cut_where_the_model_does_not_say_so(preset: Preset) -> None:
     assert scheduler_of(noise, euler).config.clip_sample is False
 
 
-def test_a_schedulers_limits_are_told_in_one_sentence(preset: Preset) -> None:
+def test_a_step_count_beyond_a_schedulers_limits_is_refused_in_one_sentence(preset: Preset) -> None:
     with pytest.raises(UserError, match="lcm cannot take 100 steps"):
         scheduler_of(replace(preset, scheduler="lcm", steps=100), DDIMScheduler())

@@ -354,7 +354,7 @@ def test_an_error_while_writing_is_one_sentence(plan: GenerationPlan, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "said"),
+    ("call", "error", "message"),
     [
         ("os.fsync", errno.ENOSPC, "No space left on device"),
         ("pathlib.Path.open", errno.EROFS, "Read-only file system"),
@@ -362,7 +362,12 @@ def test_an_error_while_writing_is_one_sentence(plan: GenerationPlan, tmp_path: 
     ],
 )
 def test_a_disk_that_fills_up_or_turns_read_only_ends_in_one_sentence_and_goes_on_later(
-    plan: GenerationPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int, said: str
+    plan: GenerationPlan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    error: int,
+    message: str,
 ) -> None:
     """From some moment in the middle of the run on, each such call fails."""
     finish(plan, tmp_path / "whole")
@@ -378,7 +383,7 @@ def test_a_disk_that_fills_up_or_turns_read_only_ends_in_one_sentence_and_goes_o
 
     with monkeypatch.context() as patch:
         patch.setattr(call, refuse)
-        with pytest.raises(UserError, match=rf"{said}.*what is finished is kept"):
+        with pytest.raises(UserError, match=rf"{message}.*what is finished is kept"):
             finish(plan, tmp_path / "broken")
     there = len(SyntheticDataset.existing(tmp_path / "broken").finished())
     assert 0 < there < len(plan.requests)
@@ -426,7 +431,7 @@ def with_memory_for(most: int, calls: list[int]) -> Render:
     return tight
 
 
-def test_out_of_memory_halves_the_batch_and_is_said_once(
+def test_out_of_memory_halves_the_batch_and_is_reported_once(
     plan: GenerationPlan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls: list[int] = []

@@ -250,7 +250,7 @@ def _processor(side: int) -> CLIPImageProcessorPil:
 def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection: Any) -> str:
     """The place, in the adapter's folder or repository, of the image encoder that the adapter was made for.
 
-    h94/IP-Adapter has several, told apart by their width alone; a folder may also be laid out flat.
+    h94/IP-Adapter has several, which differ in their width alone; a folder may also have no subfolders.
     Raises UserError where none fits, OSError where there is none, or where the Hub may have another.
     """
     wanted = _width_read_by(projection)
