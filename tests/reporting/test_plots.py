@@ -40,6 +40,7 @@ def test_the_axis_is_whole(tmp_path: Path) -> None:
 def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:
     text = text_of(accuracy_figure({"real": ONE_SEED}, tmp_path / "a.svg"))
     assert " 50.0 " in text
+    assert "a single seed has no" in text
     assert "inf" not in text
 
 

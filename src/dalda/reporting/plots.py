@@ -93,7 +93,9 @@ def accuracy_figure(
         below = [row + 0.17] * len(seeds)
         percent = [100 * value for value in seeds]
         figure.axes[0].plot(percent, below, "o", color=INK, markerfacecolor=PAPER, markersize=4)
-    return save_figure(figure, path, f"{title}\nbar: 95 % interval over seeds, circles: single seeds")
+    known = all(interval.low is not None for interval, _ in arms.values())
+    note = "" if known else " (a single seed has no interval)"
+    return save_figure(figure, path, f"{title}\nbar: 95 % interval over seeds, circles: single seeds{note}")
 
 
 def gain_rows(gains: Mapping[str, Interval]) -> "Figure":
