@@ -45,6 +45,20 @@ def test_keys_are_found_and_never_shown(tmp_path: Path, monkeypatch: pytest.Monk
     assert SECRET not in result.stdout + result.stderr
 
 
+def test_each_variable_says_where_to_put_it() -> None:
+    do = {check.name: check.do for check in keys()}
+    assert do["AZURE_ENDPOINT"] == "only for captions by --llm azure:MODEL: set it, or put it into .env"
+    assert do["HF_TOKEN"] == "only for models that ask for an account: set it, or hf auth login"
+
+
+def test_free_memory_is_shown_where_the_system_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\nHugePages_Total: 0\n"
+    monkeypatch.setattr(doctor, "read_text", lambda path: text)
+    assert devices()[0].found.endswith("cores, 8.2 of 16.4 GB memory free")
+    monkeypatch.setattr(doctor, "read_text", lambda path: "")
+    assert devices()[0].found.endswith("memory unknown")
+
+
 def test_an_unreadable_env_file_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
     assert [check.state for check in keys()] == ["warn"]

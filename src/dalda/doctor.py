@@ -14,16 +14,18 @@ from dalda.captions.providers import PROVIDERS, Settings
 from dalda.errors import UserError, first_line
 from dalda.models.hub import place_of
 from dalda.models.presets import PRESETS, SHIPPED, Preset
+from dalda.storage import read_text
 
 State = Literal["ok", "warn", "missing"]
 GB = 1e9
 LITTLE_ROOM = 10 * GB
 """A preset for photographs is several gigabytes, and so are its images."""
 WEIGHTS = (".safetensors", ".bin")
+MEMORY = ("MemAvailable", "MemTotal")
 NEEDED = ("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "numpy", "Pillow")
 EXTRAS = {
     "review": ("fastapi", "uvicorn"),
-    "llm": ("openai",),
+    "llm": ("httpx2", "openai"),
     "local-llm": ("cyllama",),
     "hf": ("datasets",),
     "lora": ("peft",),
@@ -121,10 +123,13 @@ def devices() -> list[Check]:
 
 
 def _memory() -> str:
+    """Free and total memory, where the system tells it as Linux does."""
     try:
-        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GB:.1f} GB memory"
-    except (AttributeError, ValueError, OSError):  # a system without these names
+        lines = [line.split() for line in read_text(Path("/proc/meminfo")).splitlines()]
+        free, total = (int(dict(x[:2] for x in lines)[f"{name}:"]) * 1024 / GB for name in MEMORY)
+    except (UserError, ValueError, KeyError):
         return "memory unknown"
+    return f"{free:.1f} of {total:.1f} GB memory free"
 
 
 def models() -> list[Check]:
@@ -173,21 +178,23 @@ def _on_disk(model: str, file: str, weights: str) -> bool:
 
 
 def keys() -> list[Check]:
-    """Which keys are set; their values are not looked at."""
+    """Which keys, and addresses without a default, are set; their values are not looked at."""
     group = "keys"
     try:
         settings = Settings.read()
     except UserError as error:
         return [Check(group, ".env", "warn", str(error), "fix the file, or take it away")]
+    dotenv = "set it, or put it into .env"
     keys = {
-        provider.key: (settings.find(provider.key) is not None, f"captions by --llm {name}:MODEL")
+        variable: (settings.find(variable) is not None, f"captions by --llm {name}:MODEL", dotenv)
         for name, provider in PROVIDERS.items()
+        for variable in (provider.key, *([] if provider.url else [provider.address]))
         if provider.needs_key
     }
-    keys["HF_TOKEN"] = (_hub_token(), "models that ask for an account")
+    keys["HF_TOKEN"] = (_hub_token(), "models that ask for an account", "set it, or hf auth login")
     checks = []
-    for name, (is_set, purpose) in keys.items():
-        do = "" if is_set else f"only for {purpose}: set it, or put it into .env"
+    for name, (is_set, purpose, how) in keys.items():
+        do = "" if is_set else f"only for {purpose}: {how}"
         checks.append(Check(group, name, "ok" if is_set else "missing", "set" if is_set else "not set", do))
     return checks
 
