@@ -294,6 +294,42 @@ def test_a_run_of_other_settings_or_images_is_refused(photos: Path, made: Path, 
     assert "run.yaml', line 2: this is not YAML" in refused()
 
 
+def test_other_wordings_of_the_classes_are_other_settings(photos: Path, tmp_path: Path) -> None:
+    """They decide the zero-shot start of the head, and what a CLIP filter excludes."""
+    words = ("train", photos, *ONCE, "-o", tmp_path / "run")
+    answer(*words)
+    (photos / "class_names.csv").write_text("car,motor car\n")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "was made with class names with hash none, now class names with hash " in result.stderr
+
+
+def test_a_folder_of_another_command_is_left_as_it_is(photos: Path, tmp_path: Path) -> None:
+    answer("train", photos, *ONCE, "-o", tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    arms = "arms: [{name: real, method: real}]"
+    study = f"dataset: {photos}\nshots: [1]\nseeds: 1\ntrain: {{backbone: doodle}}\n{arms}\n"
+    (tmp_path / "study.yaml").write_text(study)
+    result = run("run", tmp_path / "study.yaml", "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "is a folder of dalda train" in result.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_no_result_is_written_through_a_link(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    words = ("train", photos, *ONCE, "-o", tmp_path / "run")
+    answer(*words)
+    for path in (tmp_path / "run/results").iterdir():
+        path.unlink()
+    (tmp_path / "run/results").rmdir()
+    (tmp_path / "run/results").symlink_to(tmp_path / "elsewhere")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "symbolic link" in result.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_what_was_rejected_in_review_is_left_out(photos: Path, made: Path) -> None:
     refused = f"{0:010}{0:010}"
     line = {

@@ -152,6 +152,16 @@ def test_a_dry_run_makes_nothing(world: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_other_wordings_of_the_classes_are_other_trials(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "set", tmp_path / "set")
+    study = parse_study(STUDY.format(folder=tmp_path / "set")).model_copy(update={"out": tmp_path / "run"})
+    before = {task.id for task in tasks_of(study)}
+    (tmp_path / "set" / "class_names.csv").write_text("car,car\n")
+    assert {task.id for task in tasks_of(study)} == before
+    (tmp_path / "set" / "class_names.csv").write_text("car,motor car\n")
+    assert before.isdisjoint(task.id for task in tasks_of(study))
+
+
 def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"did not make, as 'notes\.txt'"):
@@ -209,6 +219,15 @@ def test_what_an_arm_leaves_out_is_kept_and_counted(world: Path, tmp_path: Path)
 def test_an_arm_that_is_none_is_named(world: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no arm 'dalda' in the study; it has real, random, adaptive"):
         run_experiment(world / "study.yaml", out=tmp_path / "run", only=["dalda"])
+
+
+def test_results_of_a_damaged_run_are_not_read_as_one(finished: Path, tmp_path: Path) -> None:
+    """Without run.yaml's list, results of earlier settings would be pooled with the others."""
+    shutil.copytree(finished / "results", tmp_path / "results")
+    assert read_results(tmp_path)
+    (tmp_path / "run.yaml").write_text("[")
+    with pytest.raises(UserError, match=r"run\.yaml.* is not YAML"):
+        read_results(tmp_path)
 
 
 def test_a_moved_model_makes_the_same_sets(world: Path) -> None:

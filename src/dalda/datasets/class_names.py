@@ -45,6 +45,15 @@ def wordings_of(dataset: str, classes: Iterable[str], root: Path | None = None) 
     return {label: chosen.get(label) or wording_of(dataset, label) for label in labels}
 
 
+def chosen_wordings(split: FewShotSplit) -> dict[str, str]:
+    """The wordings that the user chose in `class_names.csv`, by label; they decide what CLIP reads."""
+    return {
+        label: wording
+        for label, wording in wordings_of(split.dataset, split.classes, split.root).items()
+        if wording != wording_of(split.dataset, label)
+    }
+
+
 def split_wordings(split: FewShotSplit) -> list[str]:
     """The wordings of a split's classes, in their order."""
     return list(wordings_of(split.dataset, split.classes, split.root).values())

@@ -21,6 +21,7 @@ from dalda.config.roles import difference, digest_of, plain
 from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
 from dalda.storage import (
+    exists,
     list_folder,
     lock,
     make_folder,
@@ -97,6 +98,12 @@ class RunFolder:
                 f"'{self.folder}' holds files that {self.command} did not make, as '{others[0]}'; "
                 "name a new or empty folder with -o, nothing is overwritten"
             )
+        made_by = read_run_settings(self.folder).command if SETTINGS in names else ""
+        if made_by and made_by != self.command.split()[-1]:
+            raise UserError(
+                f"'{self.folder}' is a folder of dalda {made_by}; "
+                "name a new or empty folder with -o, nothing is overwritten"
+            )
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -159,8 +166,9 @@ class RunFolder:
 
     def keep_part(self, trial_id: str, part: str, value: object) -> None:
         """A JSON file of a trial in a folder of its own; the result is written last."""
-        make_folder(self.folder / part)
-        write(self.file(trial_id, part), json.dumps(value, ensure_ascii=False) + "\n")
+        make_folder(self.folder / part, root=self.folder)
+        text = json.dumps(value, ensure_ascii=False) + "\n"
+        write(self.file(trial_id, part), text, root=self.folder)
 
     def read_part(self, trial_id: str, part: str) -> Any:
         """The value of such a file; None where there is none."""
@@ -223,11 +231,8 @@ def plain_value(value: object) -> Any:
 
 
 def planned_trials(folder: Path) -> tuple[PlannedTrial, ...]:
-    """The trials of a run; none for a folder that is no run, or is damaged."""
-    try:
-        return read_run_settings(folder).trials
-    except UserError:
-        return ()
+    """The trials of a run; none for a folder that is no run. Raises UserError for a damaged run.yaml."""
+    return read_run_settings(folder).trials if exists(folder / SETTINGS) else ()
 
 
 def read_results(folder: Path) -> list[TrialResult]:
@@ -256,6 +261,8 @@ def read_result(path: Path) -> TrialResult:
         raise UserError(f"'{path}' is no result of a trial; take it out and run again") from None
     if len(result.classes) != len(result.class_accuracy):
         raise UserError(f"'{path}' has not one accuracy per class; take it out and run again")
+    if result.images and len(result.images) != len(result.right):
+        raise UserError(f"'{path}' does not name each image that it counts; take it out and run again")
     return result
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.config import DataConfig, TrainConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
+from dalda.datasets.class_names import chosen_wordings
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
 from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
@@ -101,6 +102,7 @@ def training_settings(
         return digest_of([[one.label, image_file(one).sha256] for one in images])
 
     usual = {name: value for name, value in defaults_of(config).items() if name != "seeds"}
+    wordings = chosen_wordings(split)
     return {
         **usual,
         **content_of(config, extents=False),
@@ -113,6 +115,7 @@ def training_settings(
         "validation_sha256": digest(validation.images),
         "images": {arm: len(images.samples) for arm, images in sets.items()},
         "images_sha256": {arm: digest(images.samples) for arm, images in sets.items()},
+        **({"class_names_sha256": digest_of(wordings)} if wordings else {}),
     }
 
 

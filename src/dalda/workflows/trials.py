@@ -8,7 +8,7 @@ from dalda.captions.caption_file import write_captions_file
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import chosen_wordings, wordings_of
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.methods.scale_policy import policy_named
@@ -77,6 +77,7 @@ def tasks_of(study: Study) -> list[Task]:
                 )
         split, validation = drawn(spec.train), drawn(spec.train, "val")
         backbone = backbone_for(spec.train, spec.train.backbone)
+        wordings = chosen_wordings(split)
         id_ = digest_of(
             [
                 spec.arm,
@@ -87,6 +88,7 @@ def tasks_of(study: Study) -> list[Task]:
                 _examples(validation),
                 set_id,
                 sorted(rejected(config.out)) if config and not spec.train.ignore_review else [],
+                *([wordings] if wordings else []),
             ]
         )
         tasks.append(Task(spec, split, validation, config, base, set_id, sources, id_))
