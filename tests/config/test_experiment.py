@@ -165,7 +165,7 @@ def test_the_grid_on_doodles_is_the_same_but_small() -> None:
 def test_the_held_out_share_is_that_of_the_whole_study() -> None:
     (trial, *_) = trials_of(parse_study(STUDY.replace("seeds: 2", "seeds: 2\nhold_out: 0.25")))
     assert trial.train.hold_out == 0.25
-    with pytest.raises(UserError, match=r"line 5: train\.hold_out: this is said once"):
+    with pytest.raises(UserError, match=r"line 5: train\.hold_out: set this once"):
         parse_study(STUDY.replace("epochs: 3", "hold_out: 0.25"))
 
 
