@@ -71,6 +71,7 @@ def test_the_four_run_to_the_end_and_killed_ones_end_the_same(world: Path, tmp_p
     run = start(whole, tmp_path / "cache")
     _, stderr = run.communicate(timeout=LIMIT)
     assert run.returncode == 0, stderr
+    assert stderr.count("validation images, from") == len(CONFIGS)
     for wanted in ("synthetic/*/*/train/*/*.png", "logs/*/results/*.json"):
         run, deadline = start(broken, tmp_path / "cache-2"), time.monotonic() + LIMIT
         while len(list(broken.glob(wanted))) < 2 and run.poll() is None:
@@ -144,9 +145,7 @@ def test_what_the_reference_generated_is_used(world: Path, tmp_path: Path) -> No
     (task,) = tasks_of(study_with(world, tmp_path, None))
     folder = tmp_path / "made-0-1"
     folder.mkdir()
-    lines = [
-        "source_image_path,aug_prompt_path,used_prompt,scale,source_clip_probability,threshold_clipscore"
-    ]
+    lines = ["source_image_path,aug_prompt_path,used_prompt,scale,clip_score,threshold_clipscore"]
     for index, repeat in ((0, 0), (0, 1), (1, 0), (1, 1)):
         Image.fromarray(np.full((8, 8, 3), 40 * index, np.uint8)).save(folder / f"aug-{index}-{repeat}.png")
         source = task.split.images[index].path.name
@@ -157,6 +156,7 @@ def test_what_the_reference_generated_is_used(world: Path, tmp_path: Path) -> No
     assert [one.source for _, one in sorted(found.items())] == [
         task.split.images[index].path for index in (0, 0, 1, 1)
     ]
+    assert {one.source_clip_probability for one in found.values()} == {0.9}
     existing = OriginalProtocol().existing_images
     for resume in (None, (0, 1, 1, 0), (0, 1, 1, 1)):
         images = existing(study_with(world, tmp_path, resume), task)

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from dalda.config.roles import difference, digest_of, plain
 from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
+from dalda.evaluation.json_numbers import nan_as_null, null_as_nan
 from dalda.storage import (
     exists,
     list_folder,
@@ -167,13 +168,13 @@ class RunFolder:
     def keep_part(self, trial_id: str, part: str, value: object) -> None:
         """A JSON file of a trial in a folder of its own; the result is written last."""
         make_folder(self.folder / part, root=self.folder)
-        text = json.dumps(value, ensure_ascii=False) + "\n"
+        text = json.dumps(nan_as_null(value), ensure_ascii=False, allow_nan=False) + "\n"
         write(self.file(trial_id, part), text, root=self.folder)
 
     def read_part(self, trial_id: str, part: str) -> Any:
         """The value of such a file; None where there is none."""
         path = self.file(trial_id, part)
-        return read_json(path) if path.exists() else None
+        return null_as_nan(read_json(path)) if path.exists() else None
 
     def file(self, trial_id: str, part: str = RESULTS) -> Path:
         return self.folder / part / f"{trial_id}.json"
@@ -255,8 +256,11 @@ def read_results(folder: Path) -> list[TrialResult]:
 
 def read_result(path: Path) -> TrialResult:
     """A trial's result. Raises UserError for a damaged file."""
+    found = read_json(path)
+    if isinstance(found, dict):
+        found |= {name: null_as_nan(found[name]) for name in ("loss", "class_accuracy") if name in found}
     try:
-        result: TrialResult = TypeAdapter(TrialResult).validate_python(read_json(path))
+        result: TrialResult = TypeAdapter(TrialResult).validate_python(found)
     except ValidationError:
         raise UserError(f"'{path}' is no result of a trial; take it out and run again") from None
     if len(result.classes) != len(result.class_accuracy):

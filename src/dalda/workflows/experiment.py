@@ -164,7 +164,7 @@ class _Stages:
 
     def finish(self, task: Task) -> None:
         """Generates what the trial needs, trains it, and keeps its result."""
-        from dalda.workflows.runner import TrialRunner
+        from dalda.workflows.runner import TrialRunner, say_result
 
         images = self.images(task)
         config = task.spec.train
@@ -180,6 +180,7 @@ class _Stages:
         result, curves = other
         self.run.keep_part(task.id, "curves", curves)
         self.run.keep(task.id, result)
+        say_result(result)
 
     def checked(self, task: Task) -> FewShotSplit:
         """The trial's real images, checked once for all arms."""
