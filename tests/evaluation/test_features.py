@@ -54,6 +54,20 @@ def test_views_depend_on_the_content_alone(
     assert np.abs(together[0, 0] - together[0, 1]).max() > 1e-4
 
 
+def test_features_that_are_no_numbers_are_refused_and_not_kept(
+    backbone: ClipBackbone, open_image: OpenImage, make_split: Callable[..., FewShotSplit], tmp_path: Path
+) -> None:
+    class Broken(ClipBackbone):
+        def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().embed(pixels) * torch.nan
+
+    images = [ImageFile(one.path, one.sha256) for one in make_split("train", 2).images]
+    broken = Broken(**vars(backbone))
+    with pytest.raises(UserError, match="features that are no numbers"):
+        FeatureStore(broken, open_image, folder=tmp_path).plain(images)
+    assert np.isfinite(FeatureStore(backbone, open_image, folder=tmp_path).plain(images)).all()
+
+
 def test_no_images(backbone: ClipBackbone, open_image: OpenImage) -> None:
     assert FeatureStore(backbone, open_image, views=2).viewed([])[0].shape == (0, 2, 24)
 

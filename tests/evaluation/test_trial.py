@@ -2,11 +2,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
-from dalda.evaluation.trial import image_file
+from dalda.evaluation.trial import Trial, image_file, result_of
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -39,3 +40,10 @@ def test_a_image_is_hashed_once_until_it_changes(
         image_file(sample)
     example = split.images[0]
     assert image_file(example).sha256 == example.sha256
+
+
+def test_a_training_that_diverged_gives_no_numbers(make_split: Callable[..., FewShotSplit]) -> None:
+    split = make_split("train", 1)
+    probabilities = np.full((len(split.images), len(split.classes)), np.nan)
+    with pytest.raises(UserError, match="arm, seed 3, diverged"):
+        result_of(Trial("arm", 3, split), split, probabilities, [])

@@ -14,6 +14,7 @@ from PIL import Image
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
+from dalda.generation.source_probabilities import read_probabilities, write_probabilities
 from dalda.generation.synthetic_dataset import (
     METADATA,
     SETTINGS,
@@ -132,6 +133,38 @@ def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
     assert store.finished() == set()
     with pytest.raises(UserError, match="missing"):
         store.samples()
+
+
+def test_a_link_to_nothing_is_no_image(tmp_path: Path) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    store.add([finished()])
+    path = store.samples()[0].path
+    path.unlink()
+    path.symlink_to(tmp_path / "gone.png")
+    assert store.missing([request_of(0)]) == [request_of(0)]
+    with pytest.raises(UserError, match="symbolic link"):
+        store.add([finished()])
+
+
+def test_what_a_generator_calls_its_own_never_replaces_what_a_record_says(tmp_path: Path) -> None:
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    claims = {"label": "dog", "file_name": "dog/x.png", "seed": 8, "sha256": "0", "reason": "", "mine": 1}
+    store.add([replace(finished(), provenance=claims)], [Dropped(request_of(1), "blank", 1, claims)])
+    (line,), (dropped,) = store.lines(), store.dropped()
+    assert (line["label"], line["seed"], line["mine"]) == ("car", 0, 1)
+    assert store.samples()[0].path == tmp_path / "out" / TRAIN / f"car/{request_of(0).id}.png"
+    assert (dropped["label"], dropped["reason"], dropped["seed"]) == ("car", "blank", 1)
+
+
+def test_probabilities_without_an_image_do_not_hold(tmp_path: Path) -> None:
+    """The folder may be begun anew, with other wordings of the classes or more of them."""
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    write_probabilities(store.folder, "clip", {("car", "hash"): 0.25})
+    write_probabilities(store.folder, "clip", {("car", "hash"): 0.5})
+    store.add([finished()])
+    assert read_probabilities(store.folder, "clip") == {("car", "hash"): 0.5}
+    with pytest.raises(UserError, match="another process has begun"):
+        write_probabilities(store.folder, "clip", {("car", "hash"): 0.75})
 
 
 def test_settle_orders_by_the_plan_and_keeps_one_line_a_request(tmp_path: Path) -> None:

@@ -71,6 +71,23 @@ def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     assert list_folder(tmp_path / "out") == ["a"]
 
 
+def test_what_another_process_begins_after_the_renaming_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def then_another_begins(old: Path, new: Path) -> None:
+        rename(old, new)
+        old.mkdir()
+        (old / "theirs.txt").write_text("of another process")
+
+    monkeypatch.setattr(os, "rename", then_another_begins)
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "mine.txt").write_text("")
+    assert (tmp_path / "out/mine.txt").exists()
+    assert (folder / "theirs.txt").exists()
+
+
 def test_links_that_somebody_planted_are_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     (tmp_path / "victim/file").write_text("kept")

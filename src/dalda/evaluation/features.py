@@ -98,6 +98,11 @@ class FeatureStore:
             with progress("features", len(missing)) as bar:
                 for keys, opened in batches_of([by_key[key] for key in missing], open_views):
                     features = self.backbone.extract(opened).numpy()
+                    if not np.isfinite(features).all():
+                        raise UserError(
+                            f"The backbone {self.backbone.name!r} gives features that are no numbers, of "
+                            f"{by_key[keys[0]].path} or one after it: choose another."
+                        )
                     table.add(keys, features.reshape(len(keys), table.width))
                     bar.advance(len(keys))
         places = {key: place for place, key in enumerate(by_key)}

@@ -162,7 +162,15 @@ def result_of(
     probabilities: NDArray[np.float64],
     epoch_accuracy: Sequence[float],
 ) -> TrialResult:
-    """The numbers of a classifier from its probabilities of validation images, [images, classes]."""
+    """The numbers of a classifier from its probabilities of validation images, [images, classes].
+
+    Raises `UserError` for probabilities that are no numbers, as after a training that diverged.
+    """
+    if not np.isfinite(probabilities).all():
+        raise UserError(
+            f"The training of {trial.arm}, seed {trial.seed}, diverged: its probabilities are no numbers. "
+            "Train the head alone (--finetune head), or use another backbone."
+        )
     labels = labels_of(validation.images, validation.classes)
     predicted = probabilities.argmax(1)
     correct, classes = predicted == labels, len(validation.classes)

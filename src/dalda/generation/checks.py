@@ -19,7 +19,9 @@ def files_in(train: Path) -> dict[str, os.DirEntry[str]]:
             for folder in folders:
                 if folder.is_dir():
                     with os.scandir(folder.path) as files:
-                        found.update((f"{folder.name}/{file.name}", file) for file in files)
+                        found.update(
+                            (f"{folder.name}/{file.name}", file) for file in files if file.is_file()
+                        )
     return found
 
 

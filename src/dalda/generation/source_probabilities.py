@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SETTINGS
+from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
 from dalda.storage import exists, read_json, write
 
 PROBABILITIES = "source_probabilities.json"
@@ -19,9 +19,14 @@ Probabilities = Mapping[tuple[str, str], float]
 
 
 def read_probabilities(folder: Path, clip: str) -> dict[tuple[str, str], float]:
-    """This CLIP's probabilities in the folder; empty if it holds none. Raises UserError if damaged."""
+    """This CLIP's probabilities in the folder; empty if it holds none, or no image that they decided.
+
+    Raises UserError if damaged.
+    """
     path = folder / PROBABILITIES
     if not exists(folder / SETTINGS) or not exists(path):  # then it is no folder of ours, or has none
+        return {}
+    if SyntheticDataset(folder).is_empty():  # it may be begun anew, as with other wordings of the classes
         return {}
     recorded = read_json(path)
     try:

@@ -30,6 +30,8 @@ RECORDED_ONLY = frozenset({"versions", "execution", "extent", CONTENTS})
 TRAIN = "train"
 METADATA = "metadata.jsonl"
 DROPPED = "dropped.jsonl"
+OF_THE_FILE = ("file_name", "sha256", "bytes", "retried_for", "reason")
+"""What a record says beside its request and the generator's provenance."""
 THOROUGH = 20_000
 """Images up to which all are read when a set is used; of more, those that were touched since."""
 
@@ -89,7 +91,7 @@ class SyntheticDataset:
         try:
             refuse_other(folder, recorded, _by_content(settings), RECORDED_ONLY, defaults)
         except UserError:
-            if not dataset._is_empty():
+            if not dataset.is_empty():
                 raise
             with lock(folder, _busy(folder)):
                 write(folder / SETTINGS, to_yaml(settings))
@@ -102,7 +104,7 @@ class SyntheticDataset:
         read_settings(folder)
         return cls(folder)
 
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is no image and no record yet."""
         if any(path.exists() and path.stat().st_size for path in self._records()):
             return False
@@ -348,4 +350,7 @@ def _by_content(settings: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _described(one: Finished | Dropped) -> dict[str, Any]:
-    return {**as_dict(one.request), "seed": one.seed, "request_id": one.request.id, **one.provenance}
+    own = {**as_dict(one.request), "seed": one.seed, "request_id": one.request.id}
+    # A generator may call anything its own, but what a record says of its request and its file is ours.
+    more = {name: value for name, value in one.provenance.items() if name not in {*own, *OF_THE_FILE}}
+    return {**own, **more}

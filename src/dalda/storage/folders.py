@@ -32,8 +32,10 @@ def whole_folder(out: Path) -> Iterator[Path]:
                 if out.is_dir():
                     os.rmdir(out)
                 os.rename(partial, out)
-        finally:
+        except BaseException:
+            # Not after the renaming: what has that name then is another process's.
             shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def _empty(folder: Path) -> None:
