@@ -103,24 +103,24 @@ def make_split(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FewSho
 
 
 @pytest.fixture(scope="session")
-def make_samples(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[SyntheticImage, ...]]:
+def make_synthetic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[SyntheticImage, ...]]:
     root = tmp_path_factory.mktemp("synthetic")
 
     def make(
         split: FewShotSplit, copies: int, shapes: Sequence[Shape] = SQUARE
     ) -> tuple[SyntheticImage, ...]:
-        samples = []
+        synthetic = []
         for place, example in enumerate(split.images):
             for repeat in range(copies):
                 name = f"{split.seed}-{place}-{repeat}"
                 path = generated(
                     root / example.label / f"{name}.png", example.label, 7000 + 10 * place + repeat, shapes
                 )
-                samples.append(
+                synthetic.append(
                     SyntheticImage(
                         path, example.label, example.path, example.sha256, repeat, name, "a photo", 0.5, 0.9
                     )
                 )
-        return tuple(samples)
+        return tuple(synthetic)
 
     return make

@@ -271,12 +271,12 @@ def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: 
 def test_split_of_the_doodles() -> None:
     split = answer("split", "doodles", "--shots", 2, "--seed", 1)
     assert (split["dataset"], split["seed"], split["shots"], split["part"]) == ("doodles", 1, 2, "train")
-    assert len(split["examples"]) == 24  # type: ignore[arg-type]
+    assert len(split["images"]) == 24  # type: ignore[arg-type]
 
 
 def test_split_holds_out_what_train_holds_out(folder: Path) -> None:
     (share, none) = (answer("split", folder, "--hold-out", value) for value in (0.5, 0))
-    assert len(share["examples"]) < len(none["examples"])  # type: ignore[arg-type]
+    assert len(share["images"]) < len(none["images"])  # type: ignore[arg-type]
 
 
 def test_score_writes_a_table(folder: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def run_demo(out: Path) -> DemoReport:
             )
             splits[seed] = split_of(config)
             generated += augment(config).generated
-            images[arm, seed] = SyntheticDataset.existing(config.out).samples()
+            images[arm, seed] = SyntheticDataset.existing(config.out).synthetic_images()
     results = _trials(splits, images)
     RunFolder(out, "dalda demo").save(results, {"dataset": DATASET})
     arms = by_arm(results)

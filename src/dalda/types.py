@@ -20,14 +20,14 @@ class RealImage:
 
 @dataclass(frozen=True)
 class FewShotSplit:
-    """The examples of one (data set, part, seed, shots), in the order of the split rule."""
+    """The real images of one (data set, part, seed, shots), in the order of the split rule."""
 
     dataset: str
     root: Path
     part: str
     seed: int
     shots: int | None
-    """Examples per class; None is all of them."""
+    """Real images per class; None is all of them."""
     classes: tuple[str, ...]
     images: tuple[RealImage, ...]
 
@@ -86,7 +86,7 @@ class GenerationRequest:
     def id(self) -> str:
         """Hash of everything that decides the pixels: of no path, batch size or device.
 
-        Fields that have their defaults are left out, so that a new field changes no id.
+        Fields that have their defaults are omitted, so that a new field changes no id.
         """
         values = self.__dict__
         content = {name: values[name] for name, default in _ID_FIELDS if values[name] != default}

@@ -75,7 +75,7 @@ def test_another_page_can_read_embed_and_decide_nothing(
     tab: Watched, serve: Serve, tmp_path: Path, elsewhere: int, host: str
 ) -> None:
     out = drawn_set(tmp_path, ("car", "boat"), sources=1, copies=1)
-    served, request = serve(out), SyntheticDataset.existing(out).samples()[0].request_id
+    served, request = serve(out), SyntheticDataset.existing(out).synthetic_images()[0].request_id
     answers: list[int] = []
     page = tab.page
 
@@ -114,7 +114,7 @@ def test_nothing_outside_the_set_is_given_to_its_own_page(
 ) -> None:
     out = drawn_set(tmp_path, ("car", "boat"), sources=1, copies=1)
     tab.page.goto(serve(out).address)
-    request = SyntheticDataset.existing(out).samples()[0].request_id
+    request = SyntheticDataset.existing(out).synthetic_images()[0].request_id
     assert statuses(tab.page, [f"images/{request}/small"]) == [200]
     outside = [
         "images/..%2f..%2f..%2freal%2fcar%2f00000.png/small",

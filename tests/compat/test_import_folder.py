@@ -76,7 +76,7 @@ def test_the_images_become_samples_with_all_that_is_known(
     report = json.loads(result.stdout)
     assert (report["images"], report["kept"], report["skipped"]) == (8, 8, [])
     store = SyntheticDataset.existing(tmp_path / "out")
-    samples = store.samples()
+    samples = store.synthetic_images()
     assert [sample.label for sample in samples] == ["cat"] * 4 + ["dog"] * 4
     source = dataset / "cat" / "image_0002.png"
     assert samples[0].source == source

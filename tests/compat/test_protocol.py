@@ -23,10 +23,10 @@ SHAPES = ((24, 33), (40, 20), (48, 48))
 
 @pytest.fixture(scope="module")
 def trial(
-    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> Trial:
     split = make_split("train", 2, 6, SHAPES)
-    return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
+    return Trial("dalda", 3, split, make_synthetic(split, 3, SHAPES))
 
 
 def independent(trial: Trial, validation: FewShotSplit, backbone: ClipBackbone) -> dict[str, list[float]]:

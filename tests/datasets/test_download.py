@@ -265,7 +265,7 @@ def test_links_and_devices_are_left_out(
     assert not list((tmp_path / "outside").iterdir())
     assert not any(path.is_symlink() for path in root.rglob("*"))
     assert not (root / "images" / "null").exists()
-    assert "3 links and devices of images.tar.gz are left out" in capsys.readouterr().err
+    assert "3 links and devices of images.tar.gz are skipped" in capsys.readouterr().err
 
 
 def test_an_archive_that_swells_is_refused(

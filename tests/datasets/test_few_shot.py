@@ -194,7 +194,7 @@ def test_a_split_as_json_has_paths_relative_to_the_root(tmp_path: Path) -> None:
         "shots": None,
         "part": "train",
         "classes": ["cat", "dog"],
-        "examples": [
+        "images": [
             {"path": "cat/00.png", "label": "cat"},
             {"path": "dog/00.png", "label": "dog"},
             {"path": "dog/01.png", "label": "dog"},

@@ -51,7 +51,7 @@ def test_a_folder_of_parquet_files_becomes_a_catalog(tmp_path: Path) -> None:
     second = open_image(catalog.parts["train"]["zebra"][1])
     assert second.getpixel((0, 0)) == (3, 252, 7)
     assert catalog.parts["val"]["a/b"][0].is_relative_to(catalog.root)
-    assert split_as_json(sample_few_shot(catalog))["examples"] == [
+    assert split_as_json(sample_few_shot(catalog))["images"] == [
         {"path": f"train/{example.sha256}.img", "label": example.label}
         for example in sample_few_shot(catalog).images
     ]

@@ -115,7 +115,7 @@ def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Li
                     "shots": shots,
                     "part": part,
                     "classes": list(published_classes(dataset)),
-                    "examples": expected_examples(listed, dataset, part, seed, shots),
+                    "images": expected_examples(listed, dataset, part, seed, shots),
                 }
 
 

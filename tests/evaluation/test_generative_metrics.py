@@ -146,11 +146,11 @@ def test_a_set_is_measured_overall_and_by_class(
     backbone: ClipBackbone,
     open_image: OpenImage,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, store = make_split("train", 7), FeatureStore(backbone, open_image)
-    samples = make_samples(split, 2)
-    found = measure_set(split, samples, store)
+    synthetic = make_synthetic(split, 2)
+    found = measure_set(split, synthetic, store)
     overall, classes = found.overall, found.classes
     assert list(classes) == ["red", "green", "blue"]
     assert (overall.synthetic_images, classes["red"].synthetic_images) == (42, 14)
@@ -158,10 +158,10 @@ def test_a_set_is_measured_overall_and_by_class(
     assert overall.off_class == np.mean([look.is_off_class for look in found.images])
     assert overall.near_duplicates == np.mean([look.is_near_duplicate for look in found.images])
     blind = FeatureStore(WithoutText(backbone), open_image)
-    assert measure_set(split, samples, blind, store).overall == overall
-    few = measure_set(make_split("train", 1), samples[:1], store).overall
+    assert measure_set(split, synthetic, blind, store).overall == overall
+    few = measure_set(make_split("train", 1), synthetic[:1], store).overall
     assert np.isnan([few.kid, few.density, few.mean_distance]).all()
     with pytest.raises(UserError, match="no synthetic images"):
         measure_set(split, [], store)
     with pytest.raises(UserError, match="has not \\(grey\\)"):
-        measure_set(split, [replace(samples[0], label="grey")], store)
+        measure_set(split, [replace(synthetic[0], label="grey")], store)

@@ -35,9 +35,9 @@ def store(backbone: ClipBackbone, open_image: OpenImage) -> FeatureStore:
 
 
 @pytest.fixture(scope="module")
-def trial(make_split: Callable[..., FewShotSplit], make_samples: Callable[..., Samples]) -> Trial:
+def trial(make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., Samples]) -> Trial:
     split = make_split("train", 2, 5, SHAPES)
-    return Trial("dalda", 3, split, make_samples(split, 3, SHAPES))
+    return Trial("dalda", 3, split, make_synthetic(split, 3, SHAPES))
 
 
 def reference_losses(trial: Trial, backbone: ClipBackbone, steps: int, batch: int) -> list[float]:

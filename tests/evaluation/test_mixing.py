@@ -93,32 +93,32 @@ def test_what_cannot_be_blended_is_one_sentence() -> None:
 
 
 def test_samples_find_their_source_by_content(
-    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 2)
-    samples = make_samples(split, 2)
+    synthetic = make_synthetic(split, 2)
     fewer = split.images[1:]
-    pool, kept = pool_of(fewer, samples[::-1])
+    pool, kept = pool_of(fewer, synthetic[::-1])
     assert (pool.real, pool.synthetic, pool.unused) == (5, 10, 2)
     for sample, source in zip(kept, pool.source, strict=True):
         assert fewer[source].sha256 == sample.source_sha256
 
 
 def test_of_two_equal_images_the_first_has_the_copies(
-    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 1)
     twice = [split.images[0], *split.images, replace(split.images[0], label="blue")]
-    pool, _ = pool_of(twice, make_samples(split, 1))
+    pool, _ = pool_of(twice, make_synthetic(split, 1))
     assert pool.source.tolist() == [0, 2, 3]
 
 
 def test_a_synthetic_folder_of_another_data_set_is_refused(
-    make_split: Callable[..., FewShotSplit], make_samples: Callable[..., tuple[SyntheticImage, ...]]
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     split = make_split("train", 2)
-    samples = make_samples(split, 1)
+    synthetic = make_synthetic(split, 1)
     with pytest.raises(UserError, match="None of the 6 synthetic images"):
-        pool_of(make_split("train", 2, seed=9).images, samples)
+        pool_of(make_split("train", 2, seed=9).images, synthetic)
     with pytest.raises(UserError, match="belongs to another data set"):
-        pool_of(split.images, [replace(samples[0], label="blue")])
+        pool_of(split.images, [replace(synthetic[0], label="blue")])

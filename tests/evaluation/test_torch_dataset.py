@@ -23,13 +23,13 @@ def tensor_of(image: Image.Image) -> torch.Tensor:
 @pytest.fixture
 def make(
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     open_image: Opener,
 ) -> Make:
     split = make_split("train", 2)
-    samples = make_samples(split, 3)
+    synthetic = make_synthetic(split, 3)
     return lambda seed=7: MixedImageDataset(
-        split, samples, 0.5, seed, open_image=open_image, transform=tensor_of
+        split, synthetic, 0.5, seed, open_image=open_image, transform=tensor_of
     )
 
 
@@ -138,11 +138,11 @@ def test_a_run_can_go_on_at_an_epoch(make: Make) -> None:
 
 def test_a_foreign_folder_is_refused(
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     open_image: Opener,
 ) -> None:
-    samples = make_samples(make_split("train", 2), 1)
+    synthetic = make_synthetic(make_split("train", 2), 1)
     with pytest.raises(UserError, match="None of the 6"):
-        MixedImageDataset(make_split("train", 2, seed=9), samples, open_image=open_image)
+        MixedImageDataset(make_split("train", 2, seed=9), synthetic, open_image=open_image)
     with pytest.raises(UserError, match="between 0 and 1"):
-        MixedImageDataset(make_split("train", 2), samples, 2.0, open_image=open_image)
+        MixedImageDataset(make_split("train", 2), synthetic, 2.0, open_image=open_image)

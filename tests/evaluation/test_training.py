@@ -34,10 +34,10 @@ def store(backbone: ClipBackbone, open_image: OpenImage) -> FeatureStore:
 def test_an_result_counts_every_validation_image(
     store: FeatureStore,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    result = run_trial(Trial("dalda", 0, split, make_samples(split, 3)), validation, store, SHORT)
+    result = run_trial(Trial("dalda", 0, split, make_synthetic(split, 3)), validation, store, SHORT)
     assert len(result.right) == 15
     assert result.accuracy == pytest.approx(np.mean(result.right))
     assert result.class_accuracy == pytest.approx(np.reshape(result.right, (3, 5)).mean(1))
@@ -56,13 +56,13 @@ def test_the_seed_decides(store: FeatureStore, make_split: Callable[..., FewShot
 def test_trials_together_are_trials_alone(
     store: FeatureStore,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
     trials = [
         Trial("real", 0, split),
-        Trial("dalda", 0, split, make_samples(split, 3)),
-        Trial("dalda", 4, split, make_samples(split, 3)),
+        Trial("dalda", 0, split, make_synthetic(split, 3)),
+        Trial("dalda", 4, split, make_synthetic(split, 3)),
     ]
     together = run_trials(trials, validation, store, SHORT)
     alone = [run_trial(trial, validation, store, SHORT) for trial in trials]
@@ -116,13 +116,13 @@ def test_the_last_epoch_is_reported_and_all_are_kept(
 def test_an_image_that_is_not_trusted_is_not_learned(
     store: FeatureStore,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    samples = make_samples(split, 1)
+    synthetic = make_synthetic(split, 1)
     arms = [
-        Trial("kept", 0, split, samples, mixing="two-term-loss", sample_weights=(0.0,) * 6),
-        Trial("wrong", 0, split, samples, sample_weights=(1.0,)),
+        Trial("kept", 0, split, synthetic, mixing="two-term-loss", sample_weights=(0.0,) * 6),
+        Trial("wrong", 0, split, synthetic, sample_weights=(1.0,)),
     ]
     still = run_trial(replace(arms[0], synthetic_probability=1.0), validation, store, SHORT)
     # Nothing pulls, so only the weight decay is left, and it changes no order of the classes.
@@ -135,12 +135,14 @@ def test_an_image_that_is_not_trusted_is_not_learned(
 def test_images_of_more_shots_are_excluded_and_counted(
     store: FeatureStore,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     split = make_split("train", 2)
     fewer = replace(split, images=split.images[::2], shots=1)
-    result = run_trial(Trial("dalda", 0, fewer, make_samples(split, 2)), make_split("val", 5), store, SHORT)
+    result = run_trial(
+        Trial("dalda", 0, fewer, make_synthetic(split, 2)), make_split("val", 5), store, SHORT
+    )
     assert (result.real_images, result.synthetic_images) == (3, 6)
     assert "dalda does not use 6 of 12 synthetic images" in capsys.readouterr().err
 
@@ -149,12 +151,12 @@ def test_a_folder_of_features_changes_nothing(
     backbone: ClipBackbone,
     open_image: OpenImage,
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     store: FeatureStore,
     tmp_path: Path,
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    trial = Trial("dalda", 0, split, make_samples(split, 2))
+    trial = Trial("dalda", 0, split, make_synthetic(split, 2))
     kept = FeatureStore(backbone, open_image, views=2, folder=tmp_path)
     assert run_trial(trial, validation, kept, SHORT).loss == pytest.approx(
         run_trial(trial, validation, store, SHORT).loss, rel=1e-4

@@ -13,12 +13,12 @@ from dalda.types import FewShotSplit, SyntheticImage
 
 def test_a_image_is_hashed_once_until_it_changes(
     make_split: Callable[..., FewShotSplit],
-    make_samples: Callable[..., tuple[SyntheticImage, ...]],
+    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     split = make_split("train", 1)
-    first, second, *_ = make_samples(split, 1)
+    first, second, *_ = make_synthetic(split, 1)
     path = tmp_path / "made.png"
     path.write_bytes(first.path.read_bytes())
     sample = replace(first, path=path)

@@ -60,7 +60,7 @@ def test_a_finished_request_is_found_again_with_all_that_is_known_of_it(tmp_path
     store.add([], [Dropped(request_of(1), "of one colour", 7)])
     again = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     assert again.finished() == {request_of(0).id, request_of(1).id}
-    (sample,) = again.samples()
+    (sample,) = again.synthetic_images()
     assert (sample.label, sample.ip_adapter_scale, sample.source_clip_probability) == ("car", 0.5, 0.25)
     assert Image.open(sample.path).getpixel((0, 0)) == (9, 9, 0)
     assert [line["reason"] for line in again.dropped()] == ["of one colour"]
@@ -94,7 +94,7 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     (tmp_path / "out" / TRAIN / METADATA).write_text(line + "\n")
     with pytest.raises(UserError, match="line 1"):
-        store.samples()
+        store.synthetic_images()
 
 
 @pytest.mark.parametrize(
@@ -123,16 +123,16 @@ def test_a_line_of_odd_values_is_named(tmp_path: Path, name: str, value: str) ->
     changed = json.dumps({**json.loads(second), name: "HERE"}).replace('"HERE"', value)
     metadata.write_text(f"{first}\n{changed}\n")
     with pytest.raises(UserError, match=r"line 2 of .* is damaged"):
-        store.samples()
+        store.synthetic_images()
 
 
 def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
-    store.samples()[0].path.unlink()
+    store.synthetic_images()[0].path.unlink()
     assert store.finished() == set()
     with pytest.raises(UserError, match="missing"):
-        store.samples()
+        store.synthetic_images()
 
 
 def test_a_link_to_nothing_is_no_image(tmp_path: Path) -> None:
@@ -236,25 +236,25 @@ def test_metadata_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> No
     metadata = tmp_path / "out" / TRAIN / METADATA
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "file_name": name}) + "\n")
     with pytest.raises(UserError, match="outside"):
-        store.samples()
+        store.synthetic_images()
 
 
 @pytest.mark.parametrize("linked", ["image", "folder"])
 def test_a_link_cannot_lead_out_of_the_folder(tmp_path: Path, linked: str) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
-    (sample,) = store.samples()
+    (sample,) = store.synthetic_images()
     place = sample.path if linked == "image" else sample.path.parent
     place.rename(tmp_path / "elsewhere")
     place.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="outside"):
-        store.samples()
+        store.synthetic_images()
 
 
 def test_a_folder_may_itself_be_a_link(tmp_path: Path) -> None:
     SyntheticDataset.open(tmp_path / "out", SETTINGS_USED).add([finished()])
     (tmp_path / "link").symlink_to(tmp_path / "out")
-    assert len(SyntheticDataset.existing(tmp_path / "link").samples()) == 1
+    assert len(SyntheticDataset.existing(tmp_path / "link").synthetic_images()) == 1
 
 
 def test_of_two_lines_of_a_request_the_last_counts(tmp_path: Path) -> None:
@@ -263,7 +263,10 @@ def test_of_two_lines_of_a_request_the_last_counts(tmp_path: Path) -> None:
     for fault in ("of one colour", None, "not a number"):
         store.add([replace(finished(0), retried_for=fault), finished(1)])
     store.add([], [Dropped(request_of(2), "not a number", 6)] * 2)
-    assert [sample.request_id for sample in store.samples()] == [request_of(0).id, request_of(1).id]
+    assert [sample.request_id for sample in store.synthetic_images()] == [
+        request_of(0).id,
+        request_of(1).id,
+    ]
     again, dropped = store.reasons()
     assert (dict(again), dict(dropped)) == ({"not a number": 1}, {"not a number": 1})
 
@@ -289,7 +292,7 @@ def test_two_classes_never_share_a_folder(one: str, other: str) -> None:
 def test_strange_class_names_are_stored_and_kept_as_labels(tmp_path: Path, label: str) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished(label=label)])
-    (sample,) = store.samples()
+    (sample,) = store.synthetic_images()
     assert sample.label == label
     assert sample.path.resolve().is_relative_to((tmp_path / "out" / TRAIN).resolve())
 
@@ -379,7 +382,7 @@ def test_an_image_that_changed_is_refused(tmp_path: Path, how: str, touched: boo
     if not touched:
         os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(UserError, match=r"1 of 3 images are no longer .* such as '.*png'; restore"):
-        store.samples()
+        store.synthetic_images()
     if touched:
         os.utime(first, ns=(before.st_atime_ns, (store.folder / TRAIN / METADATA).stat().st_mtime_ns + 1))
         with pytest.raises(UserError, match="are no longer those that were generated"):
@@ -392,10 +395,10 @@ def test_images_of_the_plan_that_are_missing_are_reported(
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.remember("extent", {"planned": 54})
     store.add([finished(number) for number in range(6)], [Dropped(request_of(9), "not a number", 6)])
-    assert len(store.samples()) == 6
+    assert len(store.synthetic_images()) == 6
     assert "holds 6 of 54 planned images (1 were dropped)" in capsys.readouterr().err
     store.remember("extent", {"planned": 7})
-    store.samples()
+    store.synthetic_images()
     assert capsys.readouterr().err == ""
 
 
@@ -405,7 +408,7 @@ def test_a_last_line_without_its_newline_counts(tmp_path: Path) -> None:
     metadata = tmp_path / "out" / TRAIN / METADATA
     whole = metadata.read_bytes()
     metadata.write_bytes(whole.rstrip(b"\n"))
-    assert len(store.samples()) == 2
+    assert len(store.synthetic_images()) == 2
     with store.held():
         assert metadata.read_bytes() == whole
 

@@ -84,7 +84,7 @@ def generate(out: Path) -> None:
 
 def generated(out: Path) -> list[tuple[str, str, Path]]:
     """(label, source's hash, file) of each generated image."""
-    return [(one.label, one.source_sha256, one.path) for one in synthetic_set(out).samples]
+    return [(one.label, one.source_sha256, one.path) for one in synthetic_set(out).images]
 
 
 def trained(out: Path, mixing: int, *, exact: bool = False) -> dict[str, Any]:

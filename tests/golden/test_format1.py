@@ -21,7 +21,7 @@ CLASSES = ("boat", "chevron")
 
 def test_the_synthetic_set_is_read() -> None:
     folder = FORMAT1 / "synthetic"
-    images = SyntheticDataset.existing(folder).samples()
+    images = SyntheticDataset.existing(folder).synthetic_images()
     captions = json.loads((FORMAT1 / "captions.json").read_text(encoding="utf-8"))
     assert sorted(image.label for image in images) == ["boat", "boat", "chevron", "chevron"]
     for image in images:

@@ -60,7 +60,7 @@ def test_a_folder_holds_real_and_synthetic_side_by_side(out: Path) -> None:
 
 def test_nothing_is_copied_where_a_hard_link_will_do(out: Path) -> None:
     target, _ = exported(out, "folder")
-    sample = SyntheticDataset.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).synthetic_images()[0]
     assert (target / "train/boat" / sample.path.name).samefile(sample.path)
 
 
@@ -71,7 +71,7 @@ def test_a_disk_without_hard_links_gets_copies(out: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "link", refuse)
     target, done = exported(out, "hf", with_real=True)
     assert (done.linked, done.copied) == (0, 16)
-    sample = SyntheticDataset.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).synthetic_images()[0]
     copy = target / "train/boat" / sample.path.name
     assert copy.read_bytes() == sample.path.read_bytes()
     assert not copy.samefile(sample.path)
@@ -143,13 +143,13 @@ def test_a_table_names_the_files_where_they_are(out: Path) -> None:
 
 @pytest.mark.parametrize("to", ALL)
 def test_what_was_rejected_is_left_out_and_counted(out: Path, to: str) -> None:
-    ReviewLog(out).append(SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
+    ReviewLog(out).append(SyntheticDataset.existing(out).synthetic_images()[0].request_id, "reject", "test")
     _, done = exported(out, to)
     assert (done.synthetic, done.rejected) == (9, 1)
 
 
 def test_an_ignored_review_keeps_all(out: Path) -> None:
-    ReviewLog(out).append(SyntheticDataset.existing(out).samples()[0].request_id, "reject", "test")
+    ReviewLog(out).append(SyntheticDataset.existing(out).synthetic_images()[0].request_id, "reject", "test")
     _, done = exported(out, "csv", ignore_review=True)
     assert (done.synthetic, done.rejected) == (10, 0)
 
@@ -209,7 +209,7 @@ def test_a_request_id_never_becomes_a_path(out: Path, request_id: str) -> None:
 
 
 def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
-    sample = SyntheticDataset.existing(out).samples()[0]
+    sample = SyntheticDataset.existing(out).synthetic_images()[0]
     secret = out.parent / "secret.png"
     sample.path.rename(secret)
     sample.path.symlink_to(secret)
@@ -219,7 +219,7 @@ def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
 
 def test_what_is_there_is_never_copied_into(out: Path) -> None:
     """It may be a hard link to a image of the set."""
-    one, other = SyntheticDataset.existing(out).samples()[:2]
+    one, other = SyntheticDataset.existing(out).synthetic_images()[:2]
     before, target = one.path.read_bytes(), out.parent / "target.png"
     os.link(one.path, target)
     with pytest.raises(UserError, match="two images"):
@@ -248,7 +248,7 @@ def test_labels_that_look_like_formulas_are_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("to", ALL)
 def test_an_image_that_was_edited_is_refused(out: Path, to: str) -> None:
-    edited = SyntheticDataset.existing(out).samples()[0].path
+    edited = SyntheticDataset.existing(out).synthetic_images()[0].path
     Image.new("RGB", (8, 8)).save(edited)
     with pytest.raises(UserError, match="is not the one that was generated"):
         exported(out, to)

@@ -128,7 +128,7 @@ def change(run: Path, **settings: object) -> None:
 @pytest.mark.usefixtures("blind")
 def test_a_class_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:
     out = drawn_set(tmp_path, drop=4)
-    for one in SyntheticDataset.existing(out).samples():
+    for one in SyntheticDataset.existing(out).synthetic_images():
         if one.label == "boat":
             ReviewLog(out).append(one.request_id, "reject", "test")
     html, _ = written(out)
@@ -139,7 +139,7 @@ def test_a_class_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("blind")
 def test_what_was_rejected_is_left_out_and_counted(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
-    first = SyntheticDataset.existing(out).samples()[0]
+    first = SyntheticDataset.existing(out).synthetic_images()[0]
     ReviewLog(out).append(first.request_id, "reject", "test")
     html, done = written(out)
     assert (done.images, done.rejected) == (11, 1)
@@ -160,7 +160,9 @@ def test_many_images_are_sampled_and_the_page_says_so(
     assert "2 more not shown" in html
     weights = [float(text) for text in re.findall(r"<b>scale ([0-9.]+)</b>", html)]
     assert weights[:3] == sorted(weights[:3])
-    ends = sorted(one.ip_adapter_scale for one in SyntheticDataset.existing(tmp_path / "out").samples()[:5])
+    ends = sorted(
+        one.ip_adapter_scale for one in SyntheticDataset.existing(tmp_path / "out").synthetic_images()[:5]
+    )
     assert [weights[0], weights[2]] == [round(ends[0], 2), round(ends[-1], 2)]
 
 

@@ -39,7 +39,7 @@ def read_captions(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
 
 
 def read_all(path: Path) -> dict[str, list[str]]:
-    """The captions of every class in a file; a class without any is left out."""
+    """The captions of every class in a file; a class without any is omitted."""
     return {name: _checked(path, name, value) for name, value in _entries(path).items() if value}
 
 

@@ -113,7 +113,7 @@ def _count(pairs: Iterable[tuple[str, object]], known: _Known) -> int:
 
 
 def _repair(text: str) -> object:
-    """What can be read of JSON that is cut or malformed; a string that is cut off is left out."""
+    """What can be read of JSON that is cut or malformed; a string that is cut off is omitted."""
     from json_repair import loads
 
     bare = text.rstrip("` \n\t")

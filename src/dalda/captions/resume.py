@@ -83,7 +83,7 @@ def request_id(request: CaptionRequest) -> str:
 def all_captions(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
     """All captions, old and new, in the order of the classes, then those of classes no longer asked for.
 
-    Classes without any caption are left out, so that the file is never mistaken for a complete one.
+    Classes without any caption are omitted, so that the file is never mistaken for a complete one.
     """
     captions = {name: list(existing) for name, existing in stage.existing.items()}
     for chunk in chunks:

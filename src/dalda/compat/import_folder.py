@@ -159,7 +159,7 @@ def _copy(found: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image:
                 bar.advance(len(some))
         store.settle(requests)
     if skipped:
-        say(f"note: {len(skipped)} of {len(found)} images are left out, as {skipped[0]}")
+        say(f"note: {len(skipped)} of {len(found)} images are skipped, as {skipped[0]}")
     return tuple(skipped)
 
 

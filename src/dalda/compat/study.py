@@ -84,7 +84,7 @@ class OriginalProtocol(StudyProtocol):
         self, study: Study, folder: Path, plan: GenerationPlan, store: SyntheticDataset
     ) -> None:
         if study.original_csv:
-            paths = {image.request_id: image.path for image in store.samples()}
+            paths = {image.request_id: image.path for image in store.synthetic_images()}
             rows: list[tuple[object, ...]] = []
             for x in plan.requests:
                 if x.id in paths:

@@ -182,7 +182,7 @@ PROTOCOL_RULES: Registry[ProtocolRules] = Registry()
 
 
 def read_study(path: Path) -> Study:
-    """A study from a file. Its suffix names the format and may be left out, also in a folder `configs`."""
+    """A study from a file. Its suffix names the format and may be omitted, also in a folder `configs`."""
     if path.suffix not in STUDY_READERS and not path.exists():
         named = (p.with_name(p.name + suffix) for p in (path, "configs" / path) for suffix in STUDY_READERS)
         path = next((candidate for candidate in named if candidate.is_file()), path)

@@ -68,10 +68,10 @@ def names_of(model: type[BaseModel], *kinds: Kind, within: str | None = None) ->
 
 
 def content_of(config: object, *, extents: bool = True) -> dict[str, Any]:
-    """Canonical form of a configuration: its content fields as plain JSON values, defaults left out.
+    """Canonical form of a configuration: its content fields as plain JSON values, without defaults.
 
-    A new option changes no old id, since it is left out where it has its default. Fields that resolve to
-    something else (`within`) are left out too: the caller puts in what they resolve to. Of a dataclass, all
+    A new option changes no old id, since it is omitted where it has its default. Fields that resolve to
+    something else (`within`) are omitted too: the caller puts in what they resolve to. Of a dataclass, all
     fields are content.
     """
     found = {}

@@ -189,7 +189,7 @@ def _unpack(archive: Path, source: DownloadSource, root: Path) -> None:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{archive} is a broken archive ({error}): delete it and run again") from error
     if excluded:
-        say(f"{excluded} links and devices of {archive.name} are left out")
+        say(f"{excluded} links and devices of {archive.name} are skipped")
 
 
 @contextmanager

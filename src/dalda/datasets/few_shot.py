@@ -98,7 +98,7 @@ def split_as_json(split: FewShotSplit) -> dict[str, object]:
         "shots": split.shots,
         "part": split.part,
         "classes": list(split.classes),
-        "examples": [
+        "images": [
             {"path": image.path.relative_to(split.root).as_posix(), "label": image.label}
             for image in split.images
         ],

@@ -112,7 +112,7 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
             _put(content, path)
             found[same_name(name)].append(path)
     if unlabelled:
-        say(f"{unlabelled} rows of {what} have no image or no label, and are left out")
+        say(f"{unlabelled} rows of {what} have no image or no label, and are skipped")
     return {key: tuple(files) for key, files in found.items() if files}
 
 

@@ -41,7 +41,7 @@ def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = Fals
     """The data set in `folder`: its class folders, or those of its training and validation parts.
 
     A class is called as its folder (Unicode NFC); classes and files are sorted by name; hidden ones are
-    left out. Parts are called as in TRAINING_NAMES and VALIDATION_NAMES, in upper or lower case; what is
+    skipped. Parts are called as in TRAINING_NAMES and VALIDATION_NAMES, in upper or lower case; what is
     not used is reported.
     Raises UserError for anything that is not at least two classes with images in each.
     """
@@ -88,7 +88,7 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, hidden entries left out, sorted by name."""
+    """What a folder holds, without hidden entries, sorted by name."""
     found = sorted((path for path in folder.iterdir() if path.name[:1] != "."), key=lambda path: path.name)
     for path in found:
         if not _is_printable(path.name):
@@ -160,7 +160,7 @@ def _class_files(folder: Path) -> ClassFiles:
         raise UserError(f"{folder} has no class folders: make one folder of images per class in it")
     if odd:
         note(
-            f"{len(odd)} entries of {folder} are not images in a class folder and are left out, as {odd[0]}"
+            f"{len(odd)} entries of {folder} are not images in a class folder and are skipped, as {odd[0]}"
         )
     return dict(sorted(found.items()))
 

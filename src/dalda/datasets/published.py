@@ -54,7 +54,7 @@ def read_flowers102(root: Path) -> ImageDataset:
 def read_caltech101(root: Path) -> ImageDataset:
     """Caltech 101: folders of `101_ObjectCategories` (or of the root itself), named in the class list.
 
-    A class is called as its folder, in lower case and with spaces; others are left out.
+    A class is called as its folder, in lower case and with spaces; others are skipped.
     """
     classes = published_classes("caltech101")
     inner = root / "101_ObjectCategories"
@@ -105,7 +105,7 @@ def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> C
 
 
 def _pets_lines(listing: Path, classes: tuple[str, ...]) -> Iterable[tuple[str, str]]:
-    """The image stem and the class of each line, comments and empty lines left out."""
+    """The image stem and the class of each line, without comments and empty lines."""
     for number, line in enumerate(read_text(listing).splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):

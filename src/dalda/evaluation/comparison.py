@@ -170,7 +170,7 @@ def compare(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Co
 
 
 def paired(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Pairs:
-    """The trials that two arms share, ordered; seeds that miss some of the shared shots are left out."""
+    """The trials that two arms share, ordered; seeds that miss some of the shared shots are excluded."""
     first = {(one.dataset, one.shots or 0, one.seed): one for one in results}
     second = {(one.dataset, one.shots or 0, one.seed): one for one in others}
     shared = {key for key in first.keys() & second.keys() if _same_images(first[key], second[key])}

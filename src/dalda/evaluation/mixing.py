@@ -23,7 +23,7 @@ class Pool:
     source: Rows
     """For each synthetic image the real one it was made from, [synthetic]."""
     unused: int = 0
-    """Synthetic images that were left out, since their source is not among the trial's real images."""
+    """Synthetic images that are excluded, since their source is not among the trial's real images."""
 
     @property
     def synthetic(self) -> int:
@@ -41,31 +41,34 @@ class Draws:
 
 
 def pool_of(
-    examples: Sequence[RealImage], samples: Sequence[SyntheticImage]
+    real_images: Sequence[RealImage], synthetic_images: Sequence[SyntheticImage]
 ) -> tuple[Pool, list[SyntheticImage]]:
-    """The pool, and the samples that it counts, in its order; a sample belongs to its source's content.
+    """The pool, and the synthetic images in it, in its order; each belongs to its source's content.
 
-    Samples of other examples (more shots than this trial has) are left out and counted. Raises
-    `UserError` where none belongs, or where a sample's class is not its source's.
+    Synthetic images from other sources (more shots than this trial has) are excluded and counted. Raises
+    `UserError` where none belongs, or where an image's class is not its source's.
     """
-    # Backwards, so that of two examples with the same content the first one has the copies.
-    place = {(one.sha256, one.label): number for number, one in reversed(list(enumerate(examples)))}
-    label_of = {example.sha256: example.label for example in examples}
-    kept = [sample for sample in samples if sample.source_sha256 in label_of]
-    if samples and not kept:
+    # Backwards, so that of two real images with the same content the first one is the source.
+    source_number = {
+        (image.sha256, image.label): number for number, image in reversed(list(enumerate(real_images)))
+    }
+    label_of = {image.sha256: image.label for image in real_images}
+    in_pool = [image for image in synthetic_images if image.source_sha256 in label_of]
+    if synthetic_images and not in_pool:
         raise UserError(
-            f"None of the {len(samples)} synthetic images in {samples[0].path.parent} was made from an "
-            "image of this split: name the data set, the seed and the shots they were made with."
+            f"None of the {len(synthetic_images)} synthetic images in {synthetic_images[0].path.parent} "
+            "was made from an image of this split: name the data set, the seed and the shots of the set."
         )
-    for sample in kept:
-        if (sample.source_sha256, sample.label) not in place:
-            label = label_of[sample.source_sha256]
+    for image in in_pool:
+        if (image.source_sha256, image.label) not in source_number:
+            label = label_of[image.source_sha256]
             raise UserError(
-                f"The synthetic image {sample.path.name} is labelled {sample.label!r}, but its source is "
+                f"The synthetic image {image.path.name} is labelled {image.label!r}, but its source is "
                 f"of class {label!r}: the synthetic folder belongs to another data set."
             )
-    source = np.array([place[sample.source_sha256, sample.label] for sample in kept], dtype=np.int64)
-    return Pool(len(examples), source, len(samples) - len(kept)), kept
+    numbers = [source_number[image.source_sha256, image.label] for image in in_pool]
+    excluded = len(synthetic_images) - len(in_pool)
+    return Pool(len(real_images), np.array(numbers, dtype=np.int64), excluded), in_pool
 
 
 def per_image_replacement(

@@ -39,10 +39,10 @@ class MixedImageDataset(Dataset[tuple[Any, int]]):
     ) -> None:
         """`transform` makes of an image what the loop wants. Raises `UserError` as `pool_of` does."""
         check_probability(synthetic_probability)
-        pool, kept = pool_of(real.images, synthetic)
-        self.items: list[RealImage | SyntheticImage] = [*real.images, *kept]
+        pool, in_pool = pool_of(real.images, synthetic)
+        self.items: list[RealImage | SyntheticImage] = [*real.images, *in_pool]
         self.labels: list[int] = labels_of(self.items, real.classes).tolist()
-        self.synthetic = tuple(kept)
+        self.synthetic = tuple(in_pool)
         self.copies = [
             (np.flatnonzero(pool.source == number) + pool.real).tolist() for number in range(pool.real)
         ]

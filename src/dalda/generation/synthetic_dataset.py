@@ -186,7 +186,7 @@ class SyntheticDataset:
         dropped = {line["request_id"]: line.get("reason") for line in self.dropped()}
         return Counter(filter(None, retried.values())), Counter(map(str, dropped.values()))
 
-    def samples(self) -> list[SyntheticImage]:
+    def synthetic_images(self) -> list[SyntheticImage]:
         """Every image; of a request with several lines, the last counts.
 
         Says so if fewer are there than were planned. Raises UserError for an image that is missing, changed

@@ -30,7 +30,7 @@ MOST_SCALES = 4
 
 @dataclass(frozen=True)
 class DatasetPanel:
-    """What is drawn of one data set; a part that is empty is left out."""
+    """What is drawn of one data set; a part that is empty is omitted."""
 
     title: str
     accuracy: ArmIntervals

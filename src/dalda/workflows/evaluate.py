@@ -15,25 +15,25 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     from dalda.evaluation.backbones.base import ZeroShot
     from dalda.evaluation.generative_metrics import measure_set
 
-    made = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
+    synthetic = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
     split = checked(split_of(config, config.split))
     backbone = backbone_for(config, config.backbone)
     store = load_features(backbone, config.device)
     clip = store if isinstance(store.backbone, ZeroShot) else load_features("clip", config.device)
-    found = measure_set(split, made.samples, store, clip)
+    measured = measure_set(split, synthetic.images, store, clip)
     return EvaluateReport(
         backbone=backbone,
-        overall=found.overall,
-        classes=found.classes,
+        overall=measured.overall,
+        classes=measured.classes,
         near_duplicates=tuple(
-            NearDuplicate(one.image.path, split.images[one.nearest].path, one.cosine)
-            for one in found.images
-            if one.is_near_duplicate
+            NearDuplicate(measures.image.path, split.images[measures.nearest].path, measures.cosine)
+            for measures in measured.images
+            if measures.is_near_duplicate
         ),
         off_class=tuple(
-            OffClassImage(one.image.path, one.image.label, str(one.predicted))
-            for one in found.images
-            if one.is_off_class
+            OffClassImage(measures.image.path, measures.image.label, str(measures.predicted))
+            for measures in measured.images
+            if measures.is_off_class
         ),
-        rejected_in_review=len(made.rejected),
+        rejected_in_review=len(synthetic.rejected),
     )

@@ -201,8 +201,8 @@ class _Stages:
         generated = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
         # A set may serve trials of more shots, too.
         sources = {(image.sha256, image.label) for image in task.split.images}
-        own = [one for one in generated.samples if (one.source_sha256, one.label) in sources]
-        return SyntheticSet(folder, (*images, *own), generated.rejected)
+        new = [image for image in generated.images if (image.source_sha256, image.label) in sources]
+        return SyntheticSet(folder, (*images, *new), generated.rejected)
 
     def generate(self, task: Task, existing: Collection[int]) -> Path:
         """Generates the task's synthetic set without the requests of the numbers in `existing`."""

@@ -36,7 +36,7 @@ def export(config: ExportConfig) -> ExportReport:
     real = _real_images(config.source) if config.with_real else {}
     synthetic = [
         _synthetic_image(config.source, sample, records[sample.request_id], real)
-        for sample in dataset.samples
+        for sample in dataset.images
     ]
     images = [*real.values(), *synthetic]
     report = ExportReport(config.out, config.to, len(synthetic), len(real), len(dataset.rejected))

@@ -157,7 +157,7 @@ def read_scales(folder: Path) -> dict[str, list[tuple[float, float]]]:
         if (path / SETTINGS).is_file():
             scales.setdefault(arm, []).extend(
                 (one.source_clip_probability, one.ip_adapter_scale)
-                for one in SyntheticDataset.existing(path).samples()
+                for one in SyntheticDataset.existing(path).synthetic_images()
                 if one.source_clip_probability is not None
             )
     return scales

@@ -91,7 +91,7 @@ def read_set(folder: Path, ignore_review: bool) -> ReportedSet:
     dataset = synthetic_set(folder, ignore_review=ignore_review)
     store = SyntheticDataset.existing(folder)
     real = {}
-    for (label, sha256), path in {(x.label, x.source_sha256): x.source for x in dataset.samples}.items():
+    for (label, sha256), path in {(x.label, x.source_sha256): x.source for x in dataset.images}.items():
         try:
             unchanged = sha256_of(path) == sha256
         except UserError:
@@ -100,7 +100,7 @@ def read_set(folder: Path, ignore_review: bool) -> ReportedSet:
             real[label, sha256] = RealImage(path, label, sha256)
     rejected = len(dataset.rejected)
     return ReportedSet(
-        dataset.samples, rejected, read_settings(folder), classes_of(store), store.dropped(), real
+        dataset.images, rejected, read_settings(folder), classes_of(store), store.dropped(), real
     )
 
 

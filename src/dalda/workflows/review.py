@@ -50,7 +50,7 @@ def review(
 
 def images_of(out: Path) -> list[SyntheticImage]:
     """The images to review. Raises UserError where there are none."""
-    images = SyntheticDataset.existing(out).samples()
+    images = SyntheticDataset.existing(out).synthetic_images()
     if not images:
         raise UserError(f"'{out}' holds no images yet; run dalda augment again to generate them")
     return images

@@ -63,25 +63,25 @@ class TrialRunner:
         return schedule_of(self.config)
 
     def trial(
-        self, arm: str, config: TrainConfig, split: FewShotSplit, images: SyntheticSet | None
+        self, arm: str, config: TrainConfig, split: FewShotSplit, synthetic: SyntheticSet | None
     ) -> tuple[Trial, list[Excluded]]:
         """The arm's trial at the configuration's seed, and the images that it does not use.
 
         Raises UserError where no image is left.
         """
-        if images is None:
+        if synthetic is None:
             # There is nothing to train on for `real` where only synthetic images count: it stays per image.
             return Trial(arm, config.seed, split), []
         sources = {(image.sha256, image.label) for image in split.images}
         excluded = [
             Excluded(arm, image.request_id, REJECTED, REJECTED)
-            for image in images.rejected
+            for image in synthetic.rejected
             if (image.source_sha256, image.label) in sources
         ]
-        if not images.samples:
+        if not synthetic.images:
             return Trial(arm, config.seed, split), excluded
-        _, own = pool_of(split.images, images.samples)
-        trial = Trial(arm, config.seed, split, tuple(own), config.synthetic_probability, config.mixing)
+        _, in_pool = pool_of(split.images, synthetic.images)
+        trial = Trial(arm, config.seed, split, tuple(in_pool), config.synthetic_probability, config.mixing)
         return self._filtered(config, trial, excluded)
 
     def _filtered(

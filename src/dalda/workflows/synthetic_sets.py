@@ -14,30 +14,32 @@ from dalda.types import SyntheticImage
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The images of one synthetic folder that are to be used, and those that a person rejected."""
+    """The images of one synthetic folder that are used, and those that a person rejected."""
 
     folder: Path
-    samples: tuple[SyntheticImage, ...]
+    images: tuple[SyntheticImage, ...]
     rejected: tuple[SyntheticImage, ...] = ()
 
 
 def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
-    """The folder's images; those rejected in a review are left out, unless the review is ignored.
+    """The folder's images; those rejected in a review are excluded, unless the review is ignored.
 
     Raises UserError for what is no synthetic folder, and where no image is there or left.
     """
-    samples = SyntheticDataset.existing(folder).samples()
-    if not samples:
+    images = SyntheticDataset.existing(folder).synthetic_images()
+    if not images:
         raise UserError(f"the synthetic folder '{folder}' holds no images yet; run dalda augment again")
     refused = frozenset() if ignore_review else rejected(folder)
-    out = tuple(one for one in samples if one.request_id in refused)
-    if out:
-        say(f"note: {len(out)} of {len(samples)} images of '{folder}' were rejected in review, left out")
-    if len(out) == len(samples):
+    removed = tuple(image for image in images if image.request_id in refused)
+    if removed:
+        say(f"note: {len(removed)} of {len(images)} images of '{folder}' were rejected in review; excluded")
+    if len(removed) == len(images):
         raise UserError(
             f"every image of '{folder}' was rejected in review; make more, or keep them: --ignore-review"
         )
-    return SyntheticSet(folder, tuple(one for one in samples if one.request_id not in refused), out)
+    return SyntheticSet(
+        folder, tuple(image for image in images if image.request_id not in refused), removed
+    )
 
 
 def backbone_for(config: DataConfig, named: str | None) -> str:

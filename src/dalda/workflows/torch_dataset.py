@@ -16,8 +16,8 @@ class MixedDataset(MixedImageDataset):
     """A `torch.utils.data.Dataset`: item i is real image i, or with the probability one of its copies.
 
     `real` is what `dalda.sample_few_shot` gives; `synthetic` is a folder of `dalda augment` (without what
-    was rejected in a review) or the samples themselves. An item is (`transform(image)`, class number), the
-    image being upright RGB.
+    was rejected in a review) or the synthetic images themselves. An item is
+    (`transform(image)`, class number), the image being upright RGB.
     Raises UserError for a folder that does not belong to these real images.
     """
 
@@ -30,7 +30,7 @@ class MixedDataset(MixedImageDataset):
         *,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
-        samples = synthetic_set(Path(synthetic)).samples if isinstance(synthetic, str | Path) else synthetic
+        images = synthetic_set(Path(synthetic)).images if isinstance(synthetic, str | Path) else synthetic
         super().__init__(
-            real, samples, synthetic_probability, seed, open_image=open_image, transform=transform
+            real, images, synthetic_probability, seed, open_image=open_image, transform=transform
         )

@@ -57,9 +57,9 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
             run.begin(_run_settings(config, settings, split, sets), defaults_of(TrainConfig))
         trials: dict[str, Trial] = {}
         excluded: dict[str, Mapping[str, int]] = {}
-        for arm, images in {REAL: None, **sets}.items():
-            trial, left_out = runner.trial(arm, config, split, images)
-            left_out += other_sources(arm, split, images.samples) if images else []
+        for arm, synthetic in {REAL: None, **sets}.items():
+            trial, left_out = runner.trial(arm, config, split, synthetic)
+            left_out += other_sources(arm, split, synthetic.images) if synthetic else []
             excluded[arm] = _counted(one.kind for one in left_out)
             if run is not None:
                 run.exclude(arm, left_out)
@@ -113,8 +113,8 @@ def training_settings(
         "real_images_sha256": digest(split.images),
         "validation_images": len(validation.images),
         "validation_sha256": digest(validation.images),
-        "images": {arm: len(images.samples) for arm, images in sets.items()},
-        "images_sha256": {arm: digest(images.samples) for arm, images in sets.items()},
+        "images": {arm: len(synthetic.images) for arm, synthetic in sets.items()},
+        "images_sha256": {arm: digest(synthetic.images) for arm, synthetic in sets.items()},
         **({"class_names_sha256": digest_of(wordings)} if wordings else {}),
     }
 
@@ -127,7 +127,7 @@ def _run_settings(
 ) -> "RunSettings":
     from dalda.evaluation.results import REAL, PlannedTrial, RunSettings
 
-    folders = {REAL: None, **{arm: images.folder.as_posix() for arm, images in sets.items()}}
+    folders = {REAL: None, **{arm: synthetic.folder.as_posix() for arm, synthetic in sets.items()}}
     trials = tuple(
         PlannedTrial(_trial_id(settings, arm, seed), arm, seed, split.shots, folder)
         for arm, folder in folders.items()

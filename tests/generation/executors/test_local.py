@@ -173,7 +173,7 @@ def test_a_stop_within_a_batch_leaves_no_trace(plan: GenerationPlan, tmp_path: P
 def test_lost_images_are_made_again_as_they_were(plan: GenerationPlan, tmp_path: Path) -> None:
     store = finish(plan, tmp_path)
     before = contents(tmp_path)
-    for sample in store.samples()[2:5]:
+    for sample in store.synthetic_images()[2:5]:
         sample.path.unlink()
     finish(plan, tmp_path)
     assert contents(tmp_path) == before
@@ -219,7 +219,7 @@ def test_invalid_images_are_generated_again_with_the_next_seed(
     assert (line["request_id"], line["seed"], line["retried_for"]) == (request.id, other.seed, reason)
     assert other.seed != request.seed
     (expected,) = render([other], [BLACK])[:1]
-    assert Image.open(store.samples()[3].path).size == expected.size
+    assert Image.open(store.synthetic_images()[3].path).size == expected.size
     assert {line["seed"] for line in store.lines()} >= {one.seed for one in plan.requests if one != request}
 
 
@@ -230,7 +230,7 @@ def test_blank_images_are_dropped_with_a_reason_and_counted(plan: GenerationPlan
     assert [(line["request_id"], line["reason"]) for line in store.dropped()] == [
         (request.id, "of one colour")
     ]
-    assert len(store.samples()) == len(plan.requests) - 1
+    assert len(store.synthetic_images()) == len(plan.requests) - 1
     assert store.missing(plan.requests) == []
 
 
@@ -276,7 +276,7 @@ def test_a_model_without_any_image_drops_none_however_small_the_plan(
     with pytest.raises(UserError, match=r"the last 5 images in a row .* not a number.*--dtype fp32"):
         finish(small, tmp_path, lambda requests, sources: [None for _ in requests])
     assert SyntheticDataset.existing(tmp_path).dropped() == []
-    assert len(finish(small, tmp_path).samples()) == 5
+    assert len(finish(small, tmp_path).synthetic_images()) == 5
 
 
 def test_a_repeated_image_is_retried_for_wherever_the_first_one_is(
@@ -343,7 +343,7 @@ def test_a_source_that_changed_since_the_plan_is_never_used(tmp_path: Path) -> N
     Image.effect_noise((8, 8), 80).save(source)
     with pytest.raises(UserError, match=r"car\.png has changed since this command began"):
         finish(GenerationPlan((planned,)), tmp_path / "changed", executor=LocalExecutor())
-    assert SyntheticDataset.existing(tmp_path / "changed").samples() == []
+    assert SyntheticDataset.existing(tmp_path / "changed").synthetic_images() == []
 
 
 def test_an_error_while_writing_is_one_sentence(plan: GenerationPlan, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def chat_messages(
 def completion_text(name: str, domain: str) -> str:
     """The few-shot text that a base model goes on with; its next line is a caption of `name`.
 
-    The example of the same class is left out, or the model would say it again.
+    The example of the same class is omitted, or the model would say it again.
     """
     lines = _read("complete.txt").splitlines()
     own = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
