@@ -94,6 +94,9 @@ def test_a_generator_as_an_object_with_its_provenance(photos: Path, package: str
     generator.fingerprint = {"model": "http", "url": "elsewhere"}
     with pytest.raises(UserError, match="elsewhere"):
         dalda.augment(config_for(photos), generator=generator)
+    generator.fingerprint = {}
+    with pytest.raises(UserError, match="HttpGenerator has an empty fingerprint"):
+        dalda.augment(config_for(photos), generator=generator)
 
 
 def test_a_generator_that_lacks_what_the_method_needs_is_refused(photos: Path, package: str) -> None:

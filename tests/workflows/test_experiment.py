@@ -13,7 +13,7 @@ from PIL import Image
 
 from dalda.cli import app
 from dalda.cli.output.lines import describe
-from dalda.config.experiment import parse_study
+from dalda.config.experiment import parse_study, trials_of
 from dalda.errors import UserError
 from dalda.evaluation.results import planned_trials, read_result, read_results
 from dalda.models.presets import PRESETS, located
@@ -150,6 +150,27 @@ def test_a_dry_run_makes_nothing(world: Path, tmp_path: Path) -> None:
     assert answer["training_seconds"] is not None
     assert answer["megabytes"] > 0
     assert not (tmp_path / "run").exists()
+
+
+def test_only_sets_whose_images_depend_on_no_shots_are_shared(world: Path) -> None:
+    arms = (
+        "{name: fixed, ip_adapter_scale: 0.5}",
+        "{name: option, ip_adapter_scale: 0.5, method_option: {ip_adapter_scale: adaptive}}",
+        "{name: guided, method: real-guidance}",
+    )
+    study = STUDY.format(folder=world / "set").partition("arms:")[0] + f"arms: [{', '.join(arms)}]"
+    shots = {(one.arm, one.train.shots): one.synthetic for one in trials_of(parse_study(study))}
+    made_from = {key: config.shots for key, config in shots.items() if config is not None}
+    assert {made_from["fixed", few] for few in (1, 2)} == {2}
+    assert [made_from[arm, few] for arm in ("option", "guided") for few in (1, 2)] == [1, 2, 1, 2]
+
+
+def test_each_set_is_made_in_the_precision_of_its_arm(world: Path, tmp_path: Path) -> None:
+    arms = "{name: a, ip_adapter_scale: 0.4, dtype: fp32}, {name: b, ip_adapter_scale: 0.5, dtype: bf16}"
+    study = STUDY.format(folder=world / "set").partition("arms:")[0] + f"arms: [{arms}]"
+    run_experiment(parse_study(study.replace("[1, 2]", "1")), out=tmp_path)
+    lines = [json.loads(line) for path in tmp_path.rglob("metadata.jsonl") for line in path.open()]
+    assert {(one["ip_adapter_scale"], one["dtype"]) for one in lines} == {(0.4, "fp32"), (0.5, "bf16")}
 
 
 def test_other_wordings_of_the_classes_are_other_trials(world: Path, tmp_path: Path) -> None:

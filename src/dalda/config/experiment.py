@@ -136,8 +136,9 @@ def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> Au
     if "ip_adapter_scale" in settings:
         settings["ip_adapter_scale"] = str(settings["ip_adapter_scale"])  # a number, in YAML
     config = AugmentConfig(**_examples(study, seed, shots), out=Path(), **settings)
-    if study.synthetic_dir is None and config.ip_adapter_scale != "adaptive":
-        # Where lambda does not depend on the shots, the set for most shots holds all the others.
+    chosen = config.method_option.get("ip_adapter_scale", config.ip_adapter_scale)
+    if study.synthetic_dir is None and config.method == "dalda" and chosen != "adaptive":
+        # Where no image depends on the shots, the set for most shots holds all the others.
         return config.model_copy(update={"shots": most(study.shots)})
     return config
 

@@ -111,6 +111,11 @@ def plan_augment(
     fingerprint = None
     if generator is not None or config.model in plugins_of("dalda.generators"):
         fingerprint = json.loads(json.dumps(dict(loader.load().fingerprint), default=str))
+        if not fingerprint:
+            raise UserError(
+                f"the generator {type(loader.load()).__name__} has an empty fingerprint, and its images "
+                "could not be distinguished from another's; give it one (docs/generators.md)"
+            )
         refuse_incapable(method.name, method.needs, config.model, loader.load().capabilities)
     digest = digest_of(fingerprint or generator_fingerprint(preset, contents))
     sources = _Sources(config, preset, contents.get("preset.clip", preset.clip), split, probabilities)

@@ -214,8 +214,9 @@ class _Stages:
         missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)
         decided = replace(decided, plan=GenerationPlan(missing))
         store = open_dataset(config, decided)
-        # A model is loaded once for all sets.
-        loader = self.loaders.setdefault(repr(decided.preset), decided.loader)
+        # A model is loaded once for all sets that run it in the same way.
+        how = (decided.preset, config.dtype, config.channels_last, config.compile)
+        loader = self.loaders.setdefault(repr(how), decided.loader)
         report = generate_plan(config, decided, store, loader)
         self.generated += report.generated
         protocol_of(self.study).set_written(self.study, config.out, decided.plan, store)
