@@ -122,3 +122,11 @@ def test_a_synthetic_folder_of_another_data_set_is_refused(
         pool_of(make_split("train", 2, seed=9).images, synthetic)
     with pytest.raises(UserError, match="belongs to another data set"):
         pool_of(split.images, [replace(synthetic[0], label="blue")])
+
+
+def test_a_batch_of_one_image_has_no_two_terms() -> None:
+    """It would be real in silence; without synthetic images it is real in any case."""
+    with pytest.raises(UserError, match="--batch-size 2"):
+        draw_indices("two-term-loss", np.random.default_rng(0), Pool(2, np.array([0])), 3, 1, 0.5)
+    alone = Pool(2, np.array([], dtype=np.int64))
+    assert draw_indices("two-term-loss", np.random.default_rng(0), alone, 3, 1, 0.5).images.max() < 2

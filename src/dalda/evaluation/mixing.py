@@ -120,10 +120,12 @@ def two_term_loss(
 ) -> Draws:
     """Half of each batch real, half synthetic; the synthetic half's mean loss weighs as the probability.
 
-    Without synthetic images the whole batch is real.
+    Without synthetic images the whole batch is real. Raises `UserError` for a batch of one image.
     """
     check_probability(probability)
     images = generator.integers(pool.real, size=(steps, batch))
+    if pool.synthetic and batch < 2:
+        raise UserError("A batch of one image has no two halves: use --batch-size 2 or more.")
     half = batch // 2 if pool.synthetic else 0
     weights = np.ones((steps, batch), np.float32)
     if half:
