@@ -274,6 +274,11 @@ def test_split_of_the_doodles() -> None:
     assert len(split["images"]) == 24  # type: ignore[arg-type]
 
 
+def test_split_shows_the_validation_images_too() -> None:
+    split = answer("split", "doodles", "--shots", 1, "--split", "val")
+    assert (split["part"], len(split["images"])) == ("val", 12)  # type: ignore[arg-type]
+
+
 def test_split_holds_out_what_train_holds_out(folder: Path) -> None:
     (share, none) = (answer("split", folder, "--hold-out", value) for value in (0.5, 0))
     assert len(share["images"]) < len(none["images"])  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def run_split(config: "configs.SplitConfig") -> Output:
 
     split = sample_few_shot(
         load_dataset(config.dataset, config.root),
-        part=config.part,
+        part=config.split,
         seed=config.seed,
         shots=config.shots,
         split_strategy=config.split_strategy,

@@ -29,7 +29,7 @@ class DownloadConfig(Strict):
 class SplitConfig(DataConfig):
     """A few-shot split of a data set."""
 
-    part: Literal["train", "val"] = Content("train")
+    split: Literal["train", "val"] = Content("train")
     """The part of the data set."""
 
 
