@@ -406,7 +406,7 @@ def test_other_settings_and_unwritable_places_are_refused(folder: Path, tmp_path
     assert result.exit_code == 2
     result = generate(folder, Path("/proc/dalda"))
     assert result.exit_code == 2
-    assert "cannot be used" in result.stderr
+    assert "cannot be made" in result.stderr
 
 
 def test_a_training_set_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
