@@ -138,7 +138,10 @@ def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
 
     numbers = {arm: summarize(results) for arm, results in arms.items()}
     return accuracy_figure(
-        {arm: (one.accuracy, tuple(one.accuracy_by_seed.values())) for arm, one in numbers.items()},
+        {
+            arm: (summary.accuracy, tuple(summary.accuracy_by_seed.values()))
+            for arm, summary in numbers.items()
+        },
         out / "accuracy.png",
         title=f"Accuracy on all doodles, {SHOTS} images a class, {len(SEEDS)} seeds",
         chance=1 / len(FAMILIAR + UNFAMILIAR),

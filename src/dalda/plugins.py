@@ -11,7 +11,7 @@ GROUPS = ("dalda.methods", "dalda.generators", "dalda.backbones", "dalda.languag
 
 def plugins_of(group: str) -> Mapping[str, EntryPoint]:
     """The entry points of a group by name; nothing is imported."""
-    return {one.name: one for one in entry_points(group=group)}
+    return {point.name: point for point in entry_points(group=group)}
 
 
 def load_plugin(group: str, name: str) -> Any:
@@ -19,13 +19,13 @@ def load_plugin(group: str, name: str) -> Any:
 
     Raises UserError, naming the package, where it cannot be imported.
     """
-    found = plugins_of(group).get(name)
-    if found is None:
+    entry_point = plugins_of(group).get(name)
+    if entry_point is None:
         return None
     try:
-        return found.load()
+        return entry_point.load()
     except Exception as error:  # a stranger's module may raise anything as it is imported
-        package = found.dist.name if found.dist else found.module
+        package = entry_point.dist.name if entry_point.dist else entry_point.module
         reason = first_line(error)
         raise UserError(
             f"'{name}' of the package '{package}' cannot be loaded ({type(error).__name__}: {reason}); "

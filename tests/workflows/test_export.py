@@ -250,7 +250,7 @@ def test_labels_that_look_like_formulas_are_read_back(tmp_path: Path) -> None:
 def test_an_image_that_was_edited_is_refused(out: Path, to: str) -> None:
     edited = SyntheticDataset.existing(out).synthetic_images()[0].path
     Image.new("RGB", (8, 8)).save(edited)
-    with pytest.raises(UserError, match="is not the one that was generated"):
+    with pytest.raises(UserError, match="no longer those that were generated"):
         exported(out, to)
 
 

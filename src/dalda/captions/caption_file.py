@@ -79,7 +79,9 @@ def refuse_loss(path: Path, captions: Mapping[str, Sequence[str]]) -> None:
     """Raise UserError if the file holds what `captions` lack."""
     for name, value in (_entries(path) if exists(path) else {}).items():
         written = [value] if isinstance(value, str) else value
-        if not isinstance(written, list) or any(one not in captions.get(name, ()) for one in written):
+        if not isinstance(written, list) or any(
+            caption not in captions.get(name, ()) for caption in written
+        ):
             raise UserError(
                 f"{path} holds other captions (of {name!r}), and nothing is overwritten; "
                 "name another output, or move that file away."

@@ -40,32 +40,32 @@ def import_original(config: ImportConfig) -> ImportReport:
     """Copies the images of `config.folder`, with all that its table says of them, into `config.out`.
 
     Each image's source is found in the data set by its name. The folder stays as it is; images of one
-    colour and repeated ones are dropped with a reason, as after rendering. Goes on where it was stopped.
+    colour and repeated ones are dropped with a reason, as after generation. An interrupted import resumes.
     Raises UserError for a table or image that cannot be used, and for a source that is not there.
     """
     rows = read_table(config.folder)
-    there = images_in(config.folder)
-    used = [row for row in rows if row.name in there]
+    files = images_in(config.folder)
+    used = [row for row in rows if row.name in files]
     if not used:
         raise UserError(f"'{config.folder}' holds none of the images that its {TABLE} names")
     sources = _sources(used, load_dataset(config.dataset, config.root))
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
-    found = [
+    images = [
         OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset))
         for row in used
     ]
-    store = SyntheticDataset.open(config.out, _settings(config, preset, found))
-    skipped = _copy(found, store, config.on_bad_image)
+    store = SyntheticDataset.open(config.out, _settings(config, preset, images))
+    skipped = _copy(images, store, config.on_bad_image)
     _, reasons = store.reasons()
     return ImportReport(
         out=config.out,
-        images=len(found),
+        images=len(images),
         kept=len(store.finished()) - sum(reasons.values()),
         dropped_for=dict(reasons),
         skipped=skipped,
         rows_without_image=len(rows) - len(used),
-        images_without_row=len(there - {row.name for row in rows}),
+        images_without_row=len(files - {row.name for row in rows}),
     )
 
 
@@ -122,67 +122,67 @@ def _request(row: PromptRow, source: RealImage, model: str, preset: Preset) -> G
     )
 
 
-def _settings(config: ImportConfig, preset: Preset, found: Sequence[OriginalImage]) -> dict[str, Any]:
-    requests = "\n".join(one.request.id for one in found)
+def _settings(config: ImportConfig, preset: Preset, images: Sequence[OriginalImage]) -> dict[str, Any]:
+    requests = "\n".join(image.request.id for image in images)
     return {
         "dataset": config.dataset,
         "model": config.model,
         "method": METHOD,
         "format": "png",
-        "images": len(found),
+        "images": len(images),
         "images_sha256": hashlib.sha256(requests.encode()).hexdigest()[:20],
         "preset": asdict(preset),
         "versions": {"dalda": version("dalda")},
     }
 
 
-def _copy(found: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
+def _copy(images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
     """Adds what the store lacks; the sentences on images that could not be read."""
     skipped: list[str] = []
-    requests = [one.request for one in found]
+    requests = [image.request for image in images]
     if {request.id for request in requests} <= store.finished() and store.is_settled(requests):
         return ()
     with store.held():
         # Known only now that no other process adds any.
         done = store.finished()
-        missing = [one for one in found if one.request.id not in done]
+        missing = [image for image in images if image.request.id not in done]
         with progress("import", len(missing)) as bar, ThreadPoolExecutor(DECODERS) as pool:
-            seen = store.hashes()
+            hashes = store.hashes()
             for start in range(0, len(missing), AT_A_TIME):
-                some = missing[start : start + AT_A_TIME]
-                read = dict(zip((one.path for one in some), pool.map(_read, some), strict=True))
-                bad = [fault for fault in read.values() if isinstance(fault, UserError)]
-                if bad and on_bad_image == "stop":
-                    raise UserError(f"{bad[0]}; --on-bad-image skip goes on without")
-                skipped += [str(fault) for fault in bad]
-                store.add(*_judged(some, read, seen))
-                bar.advance(len(some))
+                batch = missing[start : start + AT_A_TIME]
+                read = dict(zip((image.path for image in batch), pool.map(_read, batch), strict=True))
+                errors = [fault for fault in read.values() if isinstance(fault, UserError)]
+                if errors and on_bad_image == "stop":
+                    raise UserError(f"{errors[0]}; --on-bad-image skip goes on without")
+                skipped += [str(fault) for fault in errors]
+                store.add(*_judged(batch, read, hashes))
+                bar.advance(len(batch))
         store.settle(requests)
     if skipped:
-        say(f"note: {len(skipped)} of {len(found)} images are skipped, as {skipped[0]}")
+        say(f"note: {len(skipped)} of {len(images)} images are skipped, as {skipped[0]}")
     return tuple(skipped)
 
 
-def _read(one: OriginalImage) -> EncodedImage | UserError:
+def _read(image: OriginalImage) -> EncodedImage | UserError:
     try:
-        return encode(open_image(one.path), FORMATS["png"])
+        return encode(open_image(image.path), FORMATS["png"])
     except UserError as error:
         return error
 
 
 def _judged(
-    some: Sequence[OriginalImage], read: Mapping[Path, EncodedImage | UserError], seen: set[str]
+    batch: Sequence[OriginalImage], read: Mapping[Path, EncodedImage | UserError], hashes: set[str]
 ) -> tuple[list[Finished], list[Dropped]]:
-    """What is kept and what is not; broken images are in neither."""
+    """Accepted images and dropped ones; unreadable images are in neither."""
     finished, dropped = [], []
-    for one in some:
-        image = read[one.path]
-        if isinstance(image, UserError):
+    for image in batch:
+        encoded = read[image.path]
+        if isinstance(encoded, UserError):
             continue
-        fault = image.invalid or (REPEATED if image.sha256 in seen else None)
-        if fault is None:
-            seen.add(image.sha256)
-            finished.append(Finished(one.request, image, seed=None))
+        reason = encoded.invalid or (REPEATED if encoded.sha256 in hashes else None)
+        if reason is None:
+            hashes.add(encoded.sha256)
+            finished.append(Finished(image.request, encoded, seed=None))
         else:
-            dropped.append(Dropped(one.request, fault, seed=None))
+            dropped.append(Dropped(image.request, reason, seed=None))
     return finished, dropped

@@ -55,14 +55,14 @@ def read_config(path: Path) -> dict[str, Assigned]:
 
 def read_assignments(text: str, name: str = "config") -> dict[str, Assigned]:
     """Name to value and line. Raises UserError, with the line, for anything but an assigned plain value."""
-    found: dict[str, Assigned] = {}
+    assigned: dict[str, Assigned] = {}
     lines = text.splitlines()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a doubtful escape in a string changes nothing here
             statements = ast.parse(text).body
         for statement in statements:
-            _assign(statement, found)
+            _assign(statement, assigned)
     except _Refused as refused:
         raise UserError(
             f"{name}, line {refused.line}: {refused}; only plain values, f-strings of earlier names and "
@@ -81,7 +81,7 @@ def read_assignments(text: str, name: str = "config") -> dict[str, Assigned]:
             max(lines, key=len)
         )  # the parser gives none, and deep nesting takes a long line
         raise UserError(f"{name}, line {line}: this is nested too deeply to be a configuration") from None
-    return found
+    return assigned
 
 
 def _assign(statement: ast.stmt, found: dict[str, Assigned]) -> None:

@@ -58,7 +58,7 @@ def read_table(folder: Path) -> list[PromptRow]:
     Raises UserError, with the line, for anything that the original DALDA code does not write.
     """
     path = folder / TABLE
-    found: dict[tuple[int, int], PromptRow] = {}
+    by_image: dict[tuple[int, int], PromptRow] = {}
     try:
         if path.stat().st_size > LARGEST_TABLE:
             raise UserError(f"'{path}' is larger than {LARGEST_TABLE // 2**20} MB, so no table of prompts")
@@ -75,14 +75,14 @@ def read_table(folder: Path) -> list[PromptRow]:
             for line in table:
                 where = f"line {table.line_num} of '{path}'"
                 row = _row(line, image, where)
-                found[row.index, row.repeat] = row
+                by_image[row.index, row.repeat] = row
     except FileNotFoundError:
         raise UserError(
             f"'{folder}' has no {TABLE}; name a folder of images that the original DALDA code made"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"'{path}' cannot be read ({first_line(error)}); restore it") from None
-    rows = [found[key] for key in sorted(found)]
+    rows = [by_image[key] for key in sorted(by_image)]
     _refuse_two_sources(path, rows)
     return rows
 

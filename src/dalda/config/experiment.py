@@ -68,7 +68,7 @@ class Study(Strict):
     @classmethod
     def _shots(cls, value: object) -> object:
         values = value if isinstance(value, list | tuple) else [value]
-        return tuple(None if one == "all" else one for one in values)
+        return tuple(None if value == "all" else value for value in values)
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -79,7 +79,7 @@ class Study(Strict):
     @field_validator("shots", "seeds", "arms")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        names = [one.name if isinstance(one, ArmConfig) else one for one in value]
+        names = [item.name if isinstance(item, ArmConfig) else item for item in value]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is there twice")
@@ -164,7 +164,7 @@ class StudyMistake(UserError):
 
 
 def most(shots: Sequence[int | None]) -> int | None:
-    return None if None in shots else max(one for one in shots if one is not None)
+    return None if None in shots else max(shot_count for shot_count in shots if shot_count is not None)
 
 
 @dataclass(frozen=True)

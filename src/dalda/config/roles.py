@@ -74,14 +74,14 @@ def content_of(config: object, *, extents: bool = True) -> dict[str, Any]:
     something else (`within`) are omitted too: the caller puts in what they resolve to. Of a dataclass, all
     fields are content.
     """
-    found = {}
+    content = {}
     for name, default in _defaults(config, extents):
         value = getattr(config, name)
         if default is MISSING or value != default:
-            found[name] = plain(value)
+            content[name] = plain(value)
     if isinstance(config, BaseModel):
-        found |= {name: plain(value) for name, value in (config.model_extra or {}).items()}
-    return found
+        content |= {name: plain(value) for name, value in (config.model_extra or {}).items()}
+    return content
 
 
 def _defaults(config: object, extents: bool) -> Iterator[tuple[str, Any]]:
@@ -94,9 +94,9 @@ def _defaults(config: object, extents: bool) -> Iterator[tuple[str, Any]]:
                 required = field.is_required()
                 yield name, MISSING if required else field.get_default(call_default_factory=True)
     elif is_dataclass(model):
-        for one in fields(model):
-            factory = one.default_factory
-            yield one.name, one.default if factory is MISSING else factory()
+        for attribute in fields(model):
+            factory = attribute.default_factory
+            yield attribute.name, attribute.default if factory is MISSING else factory()
     else:
         raise TypeError(f"{model.__name__} is no configuration")
 
@@ -113,9 +113,9 @@ def plain(value: object) -> Any:
     if isinstance(value, Path):
         return value.as_posix()
     if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -143,13 +143,13 @@ def difference(
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Nested settings under dotted names, so that a difference is named by itself."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{above}{key}.")
+            flat |= _flat(value, f"{above}{key}.")
         else:
-            found[f"{above}{key}"] = value
-    return found
+            flat[f"{above}{key}"] = value
+    return flat
 
 
 def _words(name: str) -> str:

@@ -75,7 +75,7 @@ def _read(path: Path, labels: list[str]) -> dict[str, str]:
         raise UserError(f"'{path}' cannot be read ({error}): write lines of FOLDER,WORDING") from error
     if rows and rows[0] == ["folder", "wording"]:
         rows = rows[1:]
-    found: dict[str, str] = {}
+    wordings: dict[str, str] = {}
     for number, row in enumerate((row for row in rows if row), 1):
         if len(row) != 2 or not (wording := " ".join(row[1].split())):
             raise UserError(f"entry {number} of '{path}' is not FOLDER,WORDING: correct it")
@@ -84,7 +84,7 @@ def _read(path: Path, labels: list[str]) -> dict[str, str]:
             raise UserError(
                 f"'{path}' names the class '{label}', which the data set does not have: correct it"
             )
-        if label in found:
+        if label in wordings:
             raise UserError(f"'{path}' names the class '{label}' twice: remove one")
-        found[label] = wording
-    return found
+        wordings[label] = wording
+    return wordings

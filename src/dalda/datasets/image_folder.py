@@ -63,9 +63,9 @@ def refuse_output_inside(out: Path, data: ImageDataset) -> None:
                 )
 
 
-def unreadable(place: Path, error: OSError) -> UserError:
+def unreadable(folder: Path, error: OSError) -> UserError:
     """What to say when the file system refuses."""
-    return UserError(f"{error.filename or place} cannot be read ({error.strerror}): check its permissions")
+    return UserError(f"{error.filename or folder} cannot be read ({error.strerror}): check its permissions")
 
 
 def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
@@ -89,14 +89,16 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
 
 def visible(folder: Path) -> list[Path]:
     """What a folder holds, without hidden entries, sorted by name."""
-    found = sorted((path for path in folder.iterdir() if path.name[:1] != "."), key=lambda path: path.name)
-    for path in found:
+    entries = sorted(
+        (path for path in folder.iterdir() if path.name[:1] != "."), key=lambda path: path.name
+    )
+    for path in entries:
         if not _is_printable(path.name):
             raise UserError(
                 f"a name in {folder} is not valid Unicode, or has a control character ({path.name!a}): "
                 "rename it"
             )
-    return found
+    return entries
 
 
 def is_image(path: Path) -> bool:
@@ -142,27 +144,29 @@ def _places(folder: Path) -> dict[str, Path]:
 
 def _class_files(folder: Path) -> ClassFiles:
     entries = visible(folder)
-    found: ClassFiles = {}
+    classes: ClassFiles = {}
     odd = [path for path in entries if is_image(path)]
-    for place in (path for path in entries if path.is_dir()):
-        label = same_name(place.name)
-        inside = visible(place)
+    for class_folder in (path for path in entries if path.is_dir()):
+        label = same_name(class_folder.name)
+        inside = visible(class_folder)
         files = tuple(path for path in inside if is_image(path))
         odd += [path for path in inside if not is_image(path)]
         if not files:
-            raise UserError(f"class '{label}' has no images in {place}: add some, or take the folder away")
-        if label in found:
+            raise UserError(
+                f"class '{label}' has no images in {class_folder}: add some, or take the folder away"
+            )
+        if label in classes:
             raise UserError(f"two folders in {folder} are both called '{label}': rename or join them")
-        found[label] = files
-    if not found and odd:
+        classes[label] = files
+    if not classes and odd:
         raise UserError(f"images lie directly in {folder}: sort them into one folder per class")
-    if not found:
+    if not classes:
         raise UserError(f"{folder} has no class folders: make one folder of images per class in it")
     if odd:
         note(
             f"{len(odd)} entries of {folder} are not images in a class folder and are skipped, as {odd[0]}"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(classes.items()))
 
 
 def _is_printable(name: str) -> bool:

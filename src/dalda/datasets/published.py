@@ -98,10 +98,10 @@ def _published(
 
 
 def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> ClassFiles:
-    found: dict[str, list[Path]] = {label: [] for label in classes}
+    files: dict[str, list[Path]] = {label: [] for label in classes}
     for path, label in images:
-        found[label].append(path)
-    return {label: tuple(paths) for label, paths in found.items()}
+        files[label].append(path)
+    return {label: tuple(paths) for label, paths in files.items()}
 
 
 def _pets_lines(listing: Path, classes: tuple[str, ...]) -> Iterable[tuple[str, str]]:

@@ -132,16 +132,16 @@ def summarize(results: Sequence[TrialResult]) -> ArmSummary:
 
 def compare_arms(results: Sequence[TrialResult], real: str | None) -> dict[str, ArmNumbers]:
     """The numbers of each arm, in the results' order; `real` names the arm without synthetic images."""
-    arms = {arm: by_shots(found) for arm, found in by_arm(results).items()}
+    arms = {arm: by_shots(numbers) for arm, numbers in by_arm(results).items()}
     reference = arms.get(real or "", {})
-    found = {}
+    numbers = {}
     for arm, shots in arms.items():
         pairs = {} if arm == real else {key: compare(shots[key], reference.get(key, ())) for key in shots}
         gains = {key: gain for key, gain in pairs.items() if gain is not None}
-        both = ([one for key in gains for one in group[key]] for group in (shots, reference))
+        both = ([result for key in gains for result in group[key]] for group in (shots, reference))
         overall = compare(*both)
-        found[arm] = ArmNumbers({key: summarize(shots[key]) for key in shots}, gains, overall)
-    return found
+        numbers[arm] = ArmNumbers({key: summarize(shots[key]) for key in shots}, gains, overall)
+    return numbers
 
 
 def compare(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Comparison | None:
@@ -171,8 +171,8 @@ def compare(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Co
 
 def paired(results: Sequence[TrialResult], others: Sequence[TrialResult]) -> Pairs:
     """The trials that two arms share, ordered; seeds that miss some of the shared shots are excluded."""
-    first = {(one.dataset, one.shots or 0, one.seed): one for one in results}
-    second = {(one.dataset, one.shots or 0, one.seed): one for one in others}
+    first = {(result.dataset, result.shots or 0, result.seed): result for result in results}
+    second = {(other.dataset, other.shots or 0, other.seed): other for other in others}
     shared = {key for key in first.keys() & second.keys() if _same_images(first[key], second[key])}
     shots = {key[:2] for key in shared}
     complete = [

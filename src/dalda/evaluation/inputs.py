@@ -67,7 +67,9 @@ class CachedViews:
         labels = [trial.labels[draw.images] for trial, draw in zip(trials, draws, strict=True)]
         self._drawn = np.stack([row[draw.images] for row, draw in zip(self.rows, draws, strict=True)], 1)
         views = (generator_of(trial.seed, "views") for trial in trials)
-        self._views = np.stack([one.integers(store.views, size=draws[0].images.shape) for one in views], 1)
+        self._views = np.stack(
+            [view.integers(store.views, size=draws[0].images.shape) for view in views], 1
+        )
         weights = np.stack([draw.weights / schedule.batch for draw in draws], 1)
         self._targets = torch.from_numpy(np.stack(labels, 1)).unsqueeze(3)
         self._shares = torch.from_numpy(weights).unsqueeze(3)
@@ -107,7 +109,7 @@ class FreshViews:
         model = self.backbone.model if isinstance(self.backbone, Backbone) else None
         self.device = self.backbone.device if isinstance(self.backbone, Backbone) else torch.device("cpu")
         weights = model.parameters() if model else ()
-        self.moving: Sequence[nn.Parameter] = [one for one in weights if one.requires_grad]
+        self.moving: Sequence[nn.Parameter] = [weight for weight in weights if weight.requires_grad]
         self.rate = BACKBONE_RATES.get(finetune, 0.0)
         self._items, self._seed = trial.items, trial.seed
         self._draws = trial.draws(schedule)

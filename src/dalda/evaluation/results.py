@@ -120,10 +120,10 @@ class RunFolder:
         """
         if (self.folder / SETTINGS).exists():
             before = read_run_settings(self.folder)
-            found = difference(before.settings, run.settings, defaults)
-            if found:
+            changed = difference(before.settings, run.settings, defaults)
+            if changed:
                 raise UserError(
-                    f"the output folder '{self.folder}' was made with {found}; "
+                    f"the output folder '{self.folder}' was made with {changed}; "
                     "use those again, or another folder: -o"
                 )
             trials = {trial.id: trial for trial in (*before.trials, *run.trials)}
@@ -182,10 +182,10 @@ class RunFolder:
     def exclude(self, name: str, excluded: Sequence[Excluded]) -> None:
         """Replaces the lines of `name` (a trial's id, or an arm) in excluded.jsonl."""
         lines = [line for line in self._excluded() if line["of"] != name]
-        lines += [{"of": name, **asdict(one)} for one in excluded]
+        lines += [{"of": name, **asdict(excluded_image)} for excluded_image in excluded]
         path = self.folder / EXCLUDED
         if lines or path.exists():
-            write(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in lines))
+            write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def excluded(self, names: Collection[str]) -> dict[str, Counter[str]]:
         """Arm to reason to how many images, of the named trials or arms."""
@@ -227,7 +227,7 @@ def plain_value(value: object) -> Any:
     if isinstance(value, PlannedTrial):
         return asdict(value)
     if isinstance(value, tuple):
-        return [plain_value(one) for one in value]
+        return [plain_value(item) for item in value]
     return plain(value)
 
 
@@ -247,11 +247,11 @@ def read_results(folder: Path) -> list[TrialResult]:
     results = {path.stem: read_result(path) for path in paths if not trials or path.stem in trials}
     ordered = [results[name] for name in trials if name in results] or list(results.values())
     arms = list(dict.fromkeys(trial.arm for trial in trials.values()))
-    ordered.sort(key=lambda one: arms.index(one.arm) if one.arm in arms else len(arms))
+    ordered.sort(key=lambda trial: arms.index(trial.arm) if trial.arm in arms else len(arms))
     real = {trial.arm for trial in trials.values() if trial.synthetic is None}
     if len(real) != 1 or REAL in arms:
         return ordered
-    return [replace(one, arm=REAL) if one.arm in real else one for one in ordered]
+    return [replace(trial, arm=REAL) if trial.arm in real else trial for trial in ordered]
 
 
 def read_result(path: Path) -> TrialResult:
@@ -288,7 +288,7 @@ def rows_of(result: TrialResult) -> list[dict[str, Any]]:
         "macro_accuracy": summary.macro_accuracy.mean,
         "loss": result.loss,
         "calibration_error": result.calibration_error,
-        **{f"accuracy {name}": one.mean for name, one in summary.class_accuracy.items()},
+        **{f"accuracy {name}": interval.mean for name, interval in summary.class_accuracy.items()},
     }
     values = [("last", metric, value) for metric, value in last.items()]
     values.append(("best", "best_epoch_accuracy", summary.best_epoch_accuracy))

@@ -96,7 +96,7 @@ class Heads:
     def accuracies(self, features: Tensor, labels: Tensor) -> list[float]:
         """Each head's share of correctly classified images [n, d]."""
         predicted = (self.logits(number, features).argmax(1).cpu() for number in range(len(self.weight)))
-        return [float((one == labels).double().mean()) for one in predicted]
+        return [float((classes == labels).double().mean()) for classes in predicted]
 
 
 def fit(heads: Heads, inputs: Inputs, schedule: Schedule) -> Iterator[tuple[Batch, Tensor, float]]:

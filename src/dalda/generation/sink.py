@@ -113,7 +113,7 @@ class DatasetSink:
         return tuple(again) if again != list(batch) else None
 
     def _settle(self, finished: Sequence[Finished], dropped: Sequence[Dropped]) -> None:
-        settled = {one.request.id for one in finished} | {one.request.id for one in dropped}
+        settled = {image.request.id for image in finished} | {record.request.id for record in dropped}
         self.wanted -= settled
         self.progress.advance(len(settled))
         self._some_valid = self._some_valid or bool(finished)

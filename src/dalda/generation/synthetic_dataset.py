@@ -146,7 +146,7 @@ class SyntheticDataset:
     def _refuse_conflicts(
         self, records: Mapping[str, Mapping[str, Any]], requests: Sequence[GenerationRequest]
     ) -> None:
-        planned = {(one.label, one.source_sha256, one.seed): one for one in requests}
+        planned = {(request.label, request.source_sha256, request.seed): request for request in requests}
         for line in records.values():
             request = planned.get((line["label"], line["source_sha256"], line.get("seed", -1)))
             if request is None or request.id == line["request_id"] or line.get("retried_for"):
@@ -255,20 +255,20 @@ class SyntheticDataset:
     def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
         """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
         records = []
-        for one in images:
-            name = f"{folder_name(one.request.label)}/{one.request.id}{one.image.suffix}"
+        for image in images:
+            name = f"{folder_name(image.request.label)}/{image.request.id}{image.image.suffix}"
             path = self.folder / TRAIN / name
             make_folder(path.parent, root=self.folder)
-            write(path, one.image.data, root=self.folder)
-            content: dict[str, Any] = {"sha256": one.image.sha256, "bytes": len(one.image.data)}
+            write(path, image.image.data, root=self.folder)
+            content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}
             records.append(
-                {"file_name": name, **_described(one), **content, "retried_for": one.retried_for}
+                {"file_name": name, **_described(image), **content, "retried_for": image.retried_for}
             )
         metadata, drops = self._records()
         if records:
             lines.append(metadata, records, root=self.folder)
         if dropped:
-            lines.append(drops, [{**_described(one), "reason": one.reason} for one in dropped])
+            lines.append(drops, [{**_described(record), "reason": record.reason} for record in dropped])
 
     def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""
@@ -349,8 +349,10 @@ def _by_content(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**settings, **contents} if isinstance(contents, dict) else settings
 
 
-def _described(one: Finished | Dropped) -> dict[str, Any]:
-    own = {**as_dict(one.request), "seed": one.seed, "request_id": one.request.id}
+def _described(finished: Finished | Dropped) -> dict[str, Any]:
+    record = {**as_dict(finished.request), "seed": finished.seed, "request_id": finished.request.id}
     # A generator may call anything its own, but what a record says of its request and its file is ours.
-    more = {name: value for name, value in one.provenance.items() if name not in {*own, *OF_THE_FILE}}
-    return {**own, **more}
+    provenance = {
+        name: value for name, value in finished.provenance.items() if name not in {*record, *OF_THE_FILE}
+    }
+    return {**record, **provenance}

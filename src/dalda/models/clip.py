@@ -33,8 +33,8 @@ def class_probabilities(images: ArrayLike, texts: ArrayLike, scale: float) -> ND
     rows, columns = (
         F.normalize(torch.as_tensor(part, dtype=torch.float64), dim=1) for part in (images, texts)
     )
-    found: NDArray[np.float64] = (scale * rows @ columns.T).softmax(dim=1).numpy()
-    return found
+    probabilities: NDArray[np.float64] = (scale * rows @ columns.T).softmax(dim=1).numpy()
+    return probabilities
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class Clip:
         Raises UserError for weights that are not complete, OSError for a part that is not there.
         """
         where = str(name)
-        place: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        model = load_module(CLIPModel, where, "the CLIP", dtype=torch.float32, **place)
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        model = load_module(CLIPModel, where, "the CLIP", dtype=torch.float32, **options)
         try:
-            processor = load_settings(CLIPImageProcessorPil, where, **place)
+            processor = load_settings(CLIPImageProcessorPil, where, **options)
         except OSError:
             if not Path(where).is_dir() and local_files_only:
                 raise  # the cache may hold a part of the model only
@@ -71,7 +71,7 @@ class Clip:
             processor = CLIPImageProcessorPil(
                 size={"shortest_edge": side}, crop_size={"height": side, "width": side}
             )
-        tokenizer = load_settings(CLIPTokenizer, where, **place)
+        tokenizer = load_settings(CLIPTokenizer, where, **options)
         if not SPECIAL_TOKENS < len(tokenizer) <= model.config.text_config.vocab_size:
             raise OSError(f"its tokenizer has {len(tokenizer)} tokens")
         return cls(model.eval().requires_grad_(False).to(device), tokenizer, processor, device)

@@ -30,7 +30,7 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
             preset.adapter,
             [
                 adapter / preset.adapter_folder / preset.adapter_file,
-                *(path for one in dict.fromkeys(encoders) for path in _under(adapter / one)),
+                *(path for name in dict.fromkeys(encoders) for path in _under(adapter / name)),
             ],
         ),
         "preset.vae": (preset.vae, _under(Path(preset.vae or ""))),

@@ -71,7 +71,7 @@ def group_results(runs: Mapping[str, Sequence[TrialResult]]) -> list[ResultGroup
     """The results by run and data set, compared with the arm `real` of the same run."""
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for run, results in runs.items():
-        for result in sorted(results, key=lambda one: (one.dataset, one.arm != REAL)):
+        for result in sorted(results, key=lambda result: (result.dataset, result.arm != REAL)):
             groups.setdefault((run if len(runs) > 1 else "", result.dataset), []).append(result)
     return [
         ResultGroup(", ".join(filter(None, key)), compare_arms(results, REAL), len(results[0].classes))
@@ -108,7 +108,8 @@ def shots_charts(groups: Sequence[ResultGroup]) -> list[tuple[str, str]]:
                 for name, arm in group.arms.items()
             }
             numbers = "; ".join(
-                f"{name} " + ", ".join(f"{100 * one.mean:.1f} % at {key}" for key, one in arm.items())
+                f"{name} "
+                + ", ".join(f"{100 * interval.mean:.1f} % at {key}" for key, interval in arm.items())
                 for name, arm in accuracy.items()
             )
             chart = inline_svg(shots_figure(accuracy), f"shots{number}", f"Accuracy over shots: {numbers}")
@@ -156,7 +157,7 @@ def answer(groups: Sequence[ResultGroup]) -> tuple[str, list[str]]:
     ]
     if not gains:
         return "Accuracy was measured, but without an arm of real images alone: no gain is known.", []
-    gains.sort(key=lambda one: -one[1].gain.mean)
+    gains.sort(key=lambda named: -named[1].gain.mean)
     several = len({title for title, _ in gains}) > 1
     sentences = []
     for title, gain in gains:

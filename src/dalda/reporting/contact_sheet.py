@@ -72,7 +72,7 @@ Cell = tuple[Image.Image, str, float | None, list[str]]
 
 def _cells(row: SheetRow) -> list[Cell]:
     cells: list[Cell] = [(row.source, "source", None, [])]
-    for image, caption, scale in sorted(row.synthetic, key=lambda one: one[2]):
+    for image, caption, scale in sorted(row.synthetic, key=lambda cell: cell[2]):
         cells.append(
             (image, f"scale {scale:.2f}", scale, wrapped(caption, _font(TEXT), CELL, CAPTION_LINES))
         )

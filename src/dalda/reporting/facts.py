@@ -69,19 +69,19 @@ def run_facts(
     results: Sequence[TrialResult], trained: Mapping[str, Mapping[str, str]], sets: int
 ) -> dict[str, str]:
     """What was run, over all runs; `trained` holds each run's `training_facts` by its name."""
-    shots = sorted({one.shots for one in results if one.shots is not None})
+    shots = sorted({result.shots for result in results if result.shots is not None})
     facts: dict[str, list[str]] = {}
     for run, own in trained.items():
         for fact, text in own.items():
             facts.setdefault(fact, []).append(f"{run}: {text}" if len(trained) > 1 else text)
     return {
-        "Data set": _listed(one.dataset for one in results),
-        "Classes": _listed(len(one.classes) for one in results),
-        "Shots": _listed([*shots, *(["all"] if any(one.shots is None for one in results) else [])]),
-        "Arms": _listed(one.arm for one in results),
-        "Seeds": _listed(sorted({one.seed for one in results})),
+        "Data set": _listed(result.dataset for result in results),
+        "Classes": _listed(len(result.classes) for result in results),
+        "Shots": _listed([*shots, *(["all"] if any(result.shots is None for result in results) else [])]),
+        "Arms": _listed(result.arm for result in results),
+        "Seeds": _listed(sorted({result.seed for result in results})),
         "Trials": str(len(results)),
-        "Validation images": _listed(len(one.right) for one in results),
+        "Validation images": _listed(len(result.right) for result in results),
         **{fact: "; ".join(texts) for fact, texts in facts.items()},
         "Synthetic sets": str(sets) if sets else "none in the named folders",
     }

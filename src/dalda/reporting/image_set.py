@@ -42,7 +42,7 @@ class ReportedSet:
     def by_class(self) -> dict[str, dict[Source, list[SyntheticImage]]]:
         """Class to source image to its synthetic images, by rising scale; a class may have none."""
         classes: dict[str, dict[Source, list[SyntheticImage]]] = {label: {} for label in self.labels}
-        for image in sorted(self.images, key=lambda one: (one.ip_adapter_scale, one.index)):
+        for image in sorted(self.images, key=lambda image: (image.ip_adapter_scale, image.index)):
             classes[image.label].setdefault((image.label, image.source_sha256), []).append(image)
         return classes
 
@@ -219,14 +219,17 @@ def clip_section(
 ) -> ClipSection:
     """The images that CLIP finds doubtful and typical, and the near-duplicates of real images."""
     total = len(measures)
-    off_class = sum(one.is_off_class for one in measures)
-    near = sorted((one for one in measures if one.is_near_duplicate), key=lambda one: -one.cosine)
+    off_class = sum(measured.is_off_class for measured in measures)
+    near = sorted(
+        (measured for measured in measures if measured.is_near_duplicate),
+        key=lambda measured: -measured.cosine,
+    )
     by_probability = sorted(measures, key=_probability)
     typical, count = [], Counter[str]()
-    for one in reversed(by_probability):
-        count[one.image.label] += 1
-        if count[one.image.label] <= TYPICAL_PER_CLASS:
-            typical.append(one)
+    for measured in reversed(by_probability):
+        count[measured.image.label] += 1
+        if count[measured.image.label] <= TYPICAL_PER_CLASS:
+            typical.append(measured)
     bound = f"(cosine at least {NEAR_DUPLICATE:g})"
     if near:
         some = f"; the nearest {MOST_LISTED} are shown" if len(near) > MOST_LISTED else ""
@@ -235,7 +238,7 @@ def clip_section(
             f"a real image to CLIP {bound}{some}. They add little that is new."
         )
     else:
-        nearest = max(one.cosine for one in measures)
+        nearest = max(measured.cosine for measured in measures)
         text = f"None is a near-duplicate of a real image to CLIP {bound}; the nearest has {nearest:.2f}."
     real = list(dataset.real.values())
     return ClipSection(
@@ -246,8 +249,8 @@ def clip_section(
         near_duplicates=text,
         pairs=[
             pair
-            for one in near[:MOST_LISTED]
-            if (pair := _pair(one, real[one.nearest], budget)) is not None
+            for measured in near[:MOST_LISTED]
+            if (pair := _pair(measured, real[measured.nearest], budget)) is not None
         ],
     )
 
@@ -256,31 +259,31 @@ def share_of(count: int, total: int) -> str:
     return f"{100 * count / max(total, 1):.0f} %"
 
 
-def _probability(one: ImageMeasures) -> float:
-    return 1.0 if one.clip_probability is None else one.clip_probability
+def _probability(measured: ImageMeasures) -> float:
+    return 1.0 if measured.clip_probability is None else measured.clip_probability
 
 
-def _doubt(one: ImageMeasures) -> list[str]:
-    found = [f"{one.image.label}: {_probability(one):.2f}"]
-    return [*found, f"CLIP predicts {one.predicted}"] if one.is_off_class else found
+def _doubt(measured: ImageMeasures) -> list[str]:
+    notes = [f"{measured.image.label}: {_probability(measured):.2f}"]
+    return [*notes, f"CLIP predicts {measured.predicted}"] if measured.is_off_class else notes
 
 
 def _shown(measures: Sequence[ImageMeasures], budget: ThumbnailBudget) -> list[ShownImage]:
-    thumbnails = budget.take([one.image.path for one in measures]) or []
+    thumbnails = budget.take([measured.image.path for measured in measures]) or []
     return [
-        ShownImage(thumbnail, one.image.prompt, one.image.ip_adapter_scale, _doubt(one))
-        for thumbnail, one in zip(thumbnails, measures, strict=False)
+        ShownImage(thumbnail, measured.image.prompt, measured.image.ip_adapter_scale, _doubt(measured))
+        for thumbnail, measured in zip(thumbnails, measures, strict=False)
     ]
 
 
 def _pair(
-    one: ImageMeasures, real: RealImage, budget: ThumbnailBudget
+    measured: ImageMeasures, real: RealImage, budget: ThumbnailBudget
 ) -> tuple[ShownImage, ShownImage] | None:
-    thumbnails = budget.take([real.path, one.image.path])
+    thumbnails = budget.take([real.path, measured.image.path])
     if thumbnails is None:
         return None
-    notes = [f"cosine {one.cosine:.3f}"]
+    notes = [f"cosine {measured.cosine:.3f}"]
     return (
         ShownImage(thumbnails[0], f"real image of {real.label}"),
-        ShownImage(thumbnails[1], one.image.prompt, one.image.ip_adapter_scale, notes),
+        ShownImage(thumbnails[1], measured.image.prompt, measured.image.ip_adapter_scale, notes),
     )

@@ -34,7 +34,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
         return names
     common = len(Path(commonpath([folder.resolve() for folder in folders])).parts)
     parts = [list(folder.resolve().parts[common:]) for folder in folders]
-    while all(parts) and len({one[-1] for one in parts}) == 1:
-        for one in parts:
-            one.pop()
-    return ["/".join(one) or str(folder) for one, folder in zip(parts, folders, strict=True)]
+    while all(parts) and len({part[-1] for part in parts}) == 1:
+        for part in parts:
+            part.pop()
+    return ["/".join(part) or str(folder) for part, folder in zip(parts, folders, strict=True)]

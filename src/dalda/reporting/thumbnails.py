@@ -42,7 +42,7 @@ class ThumbnailBudget:
     def take(self, paths: Sequence[Path]) -> list[Thumbnail] | None:
         """Thumbnails of all these images, or None where they do not all fit."""
         thumbnails = [thumbnail(open_image(path)) for path in paths]
-        size = sum(len(one.webp) for one in thumbnails)
+        size = sum(len(thumbnail.webp) for thumbnail in thumbnails)
         if size > self.bytes:
             return None
         self.bytes -= size

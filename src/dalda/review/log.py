@@ -102,14 +102,16 @@ class ReviewLog:
 
 def current_decisions(out: Path) -> dict[str, Decision]:
     """The last decision about each image, by request id, without those that were undone."""
-    last = {one.request_id: one for one in ReviewLog(out).decisions()}
-    return {request_id: one for request_id, one in last.items() if one.decision != "undo"}
+    last = {decision.request_id: decision for decision in ReviewLog(out).decisions()}
+    return {request_id: decision for request_id, decision in last.items() if decision.decision != "undo"}
 
 
 def rejected(out: Path) -> frozenset[str]:
     """The request ids that are to be excluded; some may belong to images that no longer exist."""
     current = current_decisions(out)
-    return frozenset(request_id for request_id, one in current.items() if one.decision == "reject")
+    return frozenset(
+        request_id for request_id, decision in current.items() if decision.decision == "reject"
+    )
 
 
 def _parsed(line: bytes) -> Decision | None:

@@ -105,13 +105,13 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
     """Seconds for the trials, from the backbone's pace and that of a few steps."""
     if not missing:
         return 0.0
-    task = min(missing, key=lambda one: len(one.split.images))
+    task = min(missing, key=lambda task: len(task.split.images))
     config = task.spec.train
     from dalda.workflows.runner import TrialRunner
 
     runner = TrialRunner(config)
     try:
-        tried = [open_image(one.path) for one in task.split.images[:TRIED_IMAGES]]
+        tried = [open_image(image.path) for image in task.split.images[:TRIED_IMAGES]]
         started = time.monotonic()
         runner.store.backbone.extract(tried)
         each = (time.monotonic() - started) / len(tried)
@@ -120,8 +120,8 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         say(f"note: the time of training is unknown, since {error}")
         return None
     synthetic = sum({task.set_id: task.images for task in missing}.values())
-    real = {image.sha256 for one in missing for image in one.split.images}
-    validation = {image.sha256 for one in missing for image in one.validation.images}
+    real = {image.sha256 for task in missing for image in task.split.images}
+    validation = {image.sha256 for task in missing for image in task.validation.images}
     images = len(validation) + (0 if study.original else runner.store.views * (synthetic + len(real)))
     return round(each * images + step * config.epochs * config.iterations * len(missing), 1)
 

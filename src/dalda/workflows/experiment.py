@@ -105,7 +105,7 @@ def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumb
 
     order = {arm.name: place for place, arm in enumerate(study.arms)}
     real = next((arm.name for arm in study.arms if arm.method == REAL), None)
-    return compare_arms(sorted(results, key=lambda one: order[one.arm]), real)
+    return compare_arms(sorted(results, key=lambda result: order[result.arm]), real)
 
 
 def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None, original: bool) -> Study:

@@ -58,9 +58,9 @@ def load_features(
     from dalda.evaluation.backbones.load import load_backbone
     from dalda.evaluation.features import FeatureStore
 
-    found = load_backbone(backbone, device_named(device))
+    model = load_backbone(backbone, device_named(device))
     return FeatureStore(
-        found, open_image, views=views, transforms=transforms, folder=cache_folder("features")
+        model, open_image, views=views, transforms=transforms, folder=cache_folder("features")
     )
 
 

@@ -32,7 +32,7 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
     names = dict(zip(folders, distinct_names(folders), strict=True))
     results = {names[folder]: run_results(folder, epoch) for folder in folders}
     scales = {names[folder]: read_scales(folder) for folder in folders}
-    datasets = dict.fromkeys(one.dataset for run in results.values() for one in run)
+    datasets = dict.fromkeys(trial.dataset for trials in results.values() for trial in trials)
     drawn = [dataset_panel(dataset, results) for dataset in datasets]
     if panels != "all":
         drawn = [
@@ -62,17 +62,17 @@ def dataset_panel(dataset: str, results: Mapping[str, Sequence[TrialResult]]) ->
     """
     from dalda.evaluation.comparison import ArmNumbers, compare_arms
 
-    runs = {run: [one for one in trials if one.dataset == dataset] for run, trials in results.items()}
-    names = {run: {one.arm for one in trials} for run, trials in runs.items()}
+    runs = {run: [trial for trial in trials if trial.dataset == dataset] for run, trials in results.items()}
+    names = {run: {trial.arm for trial in trials} for run, trials in runs.items()}
     with_real = [run for run in runs if REAL in names[run]]
     arms: dict[str, ArmNumbers] = {}
     for run, trials in runs.items():
         own = run in with_real or len(with_real) != 1
-        shared = [] if own else [one for one in runs[with_real[0]] if one.arm == REAL]
+        shared = [] if own else [run for run in runs[with_real[0]] if run.arm == REAL]
         numbers = compare_arms([*shared, *trials], REAL)
         arms |= {series_name(run, arm, names): one for arm, one in numbers.items() if own or arm != REAL}
     arms = dict(sorted(arms.items(), key=lambda arm: bool(arm[1].gains)))  # real images alone come first
-    seeds = len({one.seed for trials in runs.values() for one in trials})
+    seeds = len({trial.seed for trials in runs.values() for trial in trials})
     return DatasetPanel(
         title=", ".join(filter(None, (dataset, f"{seeds} seeds"))),
         accuracy={
@@ -156,8 +156,8 @@ def read_scales(folder: Path) -> dict[str, list[tuple[float, float]]]:
         path = inside if (inside / SETTINGS).is_file() else Path(place)
         if (path / SETTINGS).is_file():
             scales.setdefault(arm, []).extend(
-                (one.source_clip_probability, one.ip_adapter_scale)
-                for one in SyntheticDataset.existing(path).synthetic_images()
-                if one.source_clip_probability is not None
+                (image.source_clip_probability, image.ip_adapter_scale)
+                for image in SyntheticDataset.existing(path).synthetic_images()
+                if image.source_clip_probability is not None
             )
     return scales

@@ -131,7 +131,7 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     from dalda.device import is_out_of_memory
 
     numbers = {label: number for number, label in enumerate(split.classes)}
-    wanted = {(one.sha256, one.label): (one.path, numbers[one.label]) for one in split.images}
+    wanted = {(image.sha256, image.label): (image.path, numbers[image.label]) for image in split.images}
     found: dict[tuple[str, str], float] = {}
     with progress("score", len(wanted)) as bar:
         scored = scorer.scores(
@@ -148,7 +148,7 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
                 "there is not enough memory for CLIP to score the images; free some, or choose another "
                 "--device"
             ) from error
-    return [found[one.sha256, one.label] for one in split.images]
+    return [found[image.sha256, image.label] for image in split.images]
 
 
 def new_file(path: Path) -> None:

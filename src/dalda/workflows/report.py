@@ -46,8 +46,8 @@ def report(config: ReportConfig) -> PageReport:
     started = time.monotonic()
     if config.out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the report '{config.out}' must end in .html")
-    found = report_inputs(config.places)
-    folders = sets_to_show(found.sets)
+    inputs = report_inputs(config.places)
+    folders = sets_to_show(inputs.sets)
     sets = {name: read_set(folder, config.ignore_review) for name, folder in folders.items()}
     sections: list[SetSection] = []
     for name, dataset in sets.items():
@@ -57,17 +57,17 @@ def report(config: ReportConfig) -> PageReport:
         sections.append(
             section_of(name, dataset, rows, clip_of(dataset, config.device, budget), len(sections))
         )
-    page = page_of(config, found, sets, sections)
+    page = page_of(config, inputs, sets, sections)
     html = report_page(page).encode("utf-8", "replace")
     write_new(config.out, html)
     return PageReport(
         path=config.out,
         headline=page.headline,
-        trials=len(found.results),
-        sets=len(found.sets),
-        images=sum(len(one.images) for one in sets.values()),
-        shown=sum(len(row.synthetic) for part in sections for one in part.classes for row in one.rows),
-        rejected=sum(one.rejected for one in sets.values()),
+        trials=len(inputs.results),
+        sets=len(inputs.sets),
+        images=sum(len(dataset.images) for dataset in sets.values()),
+        shown=sum(len(row.synthetic) for part in sections for shown in part.classes for row in shown.rows),
+        rejected=sum(dataset.rejected for dataset in sets.values()),
         megabytes=round(len(html) / 1e6, 2),
         seconds=round(time.monotonic() - started, 2),
     )
@@ -149,31 +149,31 @@ def looks_of(dataset: ReportedSet, device: str) -> Sequence[ImageMeasures]:
 
 def page_of(
     config: ReportConfig,
-    found: ReportInputs,
+    inputs: ReportInputs,
     sets: Mapping[str, ReportedSet],
     sections: Sequence[SetSection],
 ) -> Page:
     """The page, the answer first: from trials where there are any, else from the images."""
     title = f"dalda report: {', '.join(dict.fromkeys(place.resolve().name for place in config.places))}"
-    others = len(found.sets) - len(sets)
+    others = len(inputs.sets) - len(sets)
     other_sets = f"{others} more sets, of other seeds or shots, are not shown; name one of their folders."
     other_sets = other_sets if others else ""
-    if not found.results:
+    if not inputs.results:
         headline, sentences = _answer_of_images(sets, sections)
-        facts: Mapping[str, str] = {"Trials": "none here", "Synthetic sets": str(len(found.sets))}
+        facts: Mapping[str, str] = {"Trials": "none here", "Synthetic sets": str(len(inputs.sets))}
         if len(sections) == 1:
             facts, sections = sections[0].facts, [replace(sections[0], facts={})]
         return Page(title, headline, sentences, facts=facts, sets=sections, other_sets=other_sets)
-    groups = group_results({name: run.results for name, run in found.runs.items()})
+    groups = group_results({name: run.results for name, run in inputs.runs.items()})
     headline, sentences = answer(groups)
-    trained = {name: _training_facts(run.folder) for name, run in found.runs.items()}
+    trained = {name: _training_facts(run.folder) for name, run in inputs.runs.items()}
     return Page(
         title,
         headline,
         sentences,
         arms=arm_tables(groups),
         shots_charts=shots_charts(groups),
-        facts=run_facts(found.results, trained, len(found.sets)),
+        facts=run_facts(inputs.results, trained, len(inputs.sets)),
         classes=class_tables(groups),
         sets=sections,
         other_sets=other_sets,

@@ -31,27 +31,27 @@ class ReportInputs:
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
-        return tuple(one for run in self.runs.values() for one in run.results)
+        return tuple(result for run in self.runs.values() for result in run.results)
 
 
 def report_inputs(places: Sequence[Path]) -> ReportInputs:
     """Raises UserError for a folder with neither results nor synthetic sets."""
     runs: dict[Path, Run] = {}
     sets: dict[Path, tuple[Path, str]] = {}
-    for place in places:
-        if not place.is_dir():
-            raise UserError(f"there is no folder '{place}'; name one of dalda augment, train, run or demo")
-        trials = planned_trials(place)
-        own = sets_in(place)
-        results = read_results(place)
+    for named in places:
+        if not named.is_dir():
+            raise UserError(f"there is no folder '{named}'; name one of dalda augment, train, run or demo")
+        trials = planned_trials(named)
+        own_sets = sets_in(named)
+        results = read_results(named)
         if results:
-            runs[place.resolve()] = Run(place, tuple(results))
-        if not own and not results:
+            runs[named.resolve()] = Run(named, tuple(results))
+        if not own_sets and not results:
             raise UserError(
-                f"'{place}' holds neither results nor a synthetic set; "
+                f"'{named}' holds neither results nor a synthetic set; "
                 "name a folder of dalda augment, train, run or demo"
             )
-        sets |= {folder.resolve(): (folder, arms_of(folder, trials)) for folder in own}
+        sets |= {folder.resolve(): (folder, arms_of(folder, trials)) for folder in own_sets}
     return ReportInputs(_named(list(runs.values())), dict(sets.values()))
 
 

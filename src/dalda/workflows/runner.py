@@ -90,7 +90,7 @@ class TrialRunner:
         images, classes = trial.synthetic, class_wordings(trial.split)
 
         def passed(found: Filtered, option: str, kind: str) -> tuple[SyntheticImage, ...]:
-            excluded.extend(Excluded(trial.arm, *one, kind) for one in found.excluded)
+            excluded.extend(Excluded(trial.arm, *excluded_image, kind) for excluded_image in found.excluded)
             if not found.passed:
                 raise UserError(
                     f"no image of '{trial.arm}' passes {option}: leave that out or make other images"

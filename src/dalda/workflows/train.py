@@ -60,7 +60,7 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
         for arm, synthetic in {REAL: None, **sets}.items():
             trial, left_out = runner.trial(arm, config, split, synthetic)
             left_out += other_sources(arm, split, synthetic.images) if synthetic else []
-            excluded[arm] = _counted(one.kind for one in left_out)
+            excluded[arm] = _counted(excluded_image.kind for excluded_image in left_out)
             if run is not None:
                 run.exclude(arm, left_out)
             for seed in _seeds(config):
@@ -99,7 +99,7 @@ def training_settings(
     from dalda.evaluation.trial import image_file
 
     def digest(images: Iterable[RealImage | SyntheticImage]) -> str:
-        return digest_of([[one.label, image_file(one).sha256] for one in images])
+        return digest_of([[image.label, image_file(image).sha256] for image in images])
 
     usual = {name: value for name, value in defaults_of(config).items() if name != "seeds"}
     wordings = chosen_wordings(split)
@@ -173,8 +173,8 @@ def report_of(
     (shots,) = numbers[REAL].summaries
     return TrainReport(
         classes=results[0].classes,
-        arms={arm: one.summaries[shots] for arm, one in numbers.items()},
-        gains={arm: one.gains[shots] for arm, one in numbers.items() if one.gains},
+        arms={arm: measured.summaries[shots] for arm, measured in numbers.items()},
+        gains={arm: measured.gains[shots] for arm, measured in numbers.items() if measured.gains},
         excluded=excluded,
         validation_images=len(results[0].right),
         out=config.out,

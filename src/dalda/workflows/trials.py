@@ -138,4 +138,4 @@ def base_book(study: Study, split: FewShotSplit) -> dict[str, list[str]]:
 
 
 def _examples(split: FewShotSplit) -> list[list[str]]:
-    return [[one.label, one.sha256] for one in split.images]
+    return [[image.label, image.sha256] for image in split.images]

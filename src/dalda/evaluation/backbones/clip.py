@@ -33,9 +33,9 @@ class ClipBackbone(Backbone):
         return features
 
 
-def clip_backbone(name: str, source: str, recipe: HeadRecipe, device: str, **place: Any) -> ClipBackbone:
+def clip_backbone(name: str, source: str, recipe: HeadRecipe, device: str, **options: Any) -> ClipBackbone:
     """From a folder or Hub id. Raises UserError for incomplete weights, OSError for a missing part."""
-    clip = Clip.load(source, device=device, **place)
+    clip = Clip.load(source, device=device, **options)
     model, processor = frozen(clip.model, device), clip.processor
     return ClipBackbone(
         name=name,

@@ -31,8 +31,8 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
             return as_backbone(make(device=device), device)
     row = ROWS.get(backbone, Row(backbone))
 
-    def load(source: str, **place: Any) -> FeatureExtractor:
-        return from_transformers(backbone, source, row, device, **place)
+    def load(source: str, **options: Any) -> FeatureExtractor:
+        return from_transformers(backbone, source, row, device, **options)
 
     return loaded(row.model, "--backbone", load)
 
@@ -53,23 +53,23 @@ def as_backbone(value: object, device: str) -> FeatureExtractor:
     return value  # type: ignore[return-value]
 
 
-def from_transformers(name: str, source: str, row: Row, device: str, **place: Any) -> FeatureExtractor:
+def from_transformers(name: str, source: str, row: Row, device: str, **options: Any) -> FeatureExtractor:
     """A CLIP, or any other image model of transformers, from a folder or Hub id.
 
     Raises UserError for incomplete weights, and else what transformers raises.
     """
-    in_cache = place.get("local_files_only") and not Path(source).is_dir()
+    in_cache = options.get("local_files_only") and not Path(source).is_dir()
     if in_cache:
         from huggingface_hub import snapshot_download
 
         # Given an id, transformers asks the Hub for adapters, and asks again, even when forbidden to.
-        source = snapshot_download(source, **place)
-    if load_settings(AutoConfig, source, **place).model_type == "clip":
+        source = snapshot_download(source, **options)
+    if load_settings(AutoConfig, source, **options).model_type == "clip":
         from dalda.evaluation.backbones.clip import clip_backbone
 
         if in_cache and not (Path(source) / "preprocessor_config.json").is_file():
             raise OSError("its preprocessing is not in the cache")
-        return clip_backbone(name, source, row.recipe, device, **place)
+        return clip_backbone(name, source, row.recipe, device, **options)
     from dalda.evaluation.backbones.vision import vision_backbone
 
-    return vision_backbone(name, source, row.recipe, device, **place)
+    return vision_backbone(name, source, row.recipe, device, **options)

@@ -31,11 +31,11 @@ class VisionBackbone(Backbone):
 
 
 def vision_backbone(
-    name: str, source: str, recipe: HeadRecipe, device: str, **place: Any
+    name: str, source: str, recipe: HeadRecipe, device: str, **options: Any
 ) -> VisionBackbone:
     """From a folder or Hub id. Raises UserError for incomplete weights, OSError for a missing part."""
-    processor = load_settings(AutoImageProcessor, source, use_fast=False, **place)
-    model = frozen(_model(source, place), device)
+    processor = load_settings(AutoImageProcessor, source, use_fast=False, **options)
+    model = frozen(_model(source, options), device)
 
     def preprocess(images: Sequence[Image.Image]) -> Tensor:
         pixels: Tensor = processor(images=list(images), return_tensors="pt")["pixel_values"]
@@ -47,9 +47,9 @@ def vision_backbone(
     return VisionBackbone(name, model, preprocess, fingerprint, size, dimensions, recipe)
 
 
-def _model(source: str, place: dict[str, Any]) -> Any:
+def _model(source: str, options: dict[str, Any]) -> Any:
     """The model with all its weights; one that was saved without a pooler gets none, not a random one."""
-    options: dict[str, Any] = {"may_have": TASK_HEADS, **place}
+    options = {"may_have": TASK_HEADS, **options}
     try:
         return load_module(AutoModel, source, "the backbone", **options)
     except WeightsError:

@@ -83,7 +83,7 @@ class AutoencoderLatentSpace:
         values = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
         if None in values:
             return 0.0, 1.0
-        mean, deviation = (torch.tensor(one).to(latents)[None, :, None, None] for one in values)
+        mean, deviation = (torch.tensor(value).to(latents)[None, :, None, None] for value in values)
         return mean, deviation
 
     def _decode_less(self) -> bool:

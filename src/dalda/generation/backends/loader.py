@@ -51,12 +51,12 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
     half = dtype == torch.float16
     own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
 
-    def load(name: str, **place: Any) -> Any:
-        kind, without = _kind_of(name, place)
+    def load(name: str, **options: Any) -> Any:
+        kind, without = _kind_of(name, options)
         # As stock diffusers decodes: XL's own autoencoder overflows in half precision.
         exact = torch.float32 if half and kind is StableDiffusionXLPipeline else dtype
         if own is None:
-            vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **place)
+            vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **options)
         else:
             vae = own.to(exact if own.config.get("force_upcast") else dtype)
         parts = {
@@ -67,7 +67,7 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
                 subfolder=part,
                 dtype=dtype,
                 variant=preset.variant,
-                **place,
+                **options,
             )
             for part, part_kind in _modules_of(kind).items()
         }
@@ -81,7 +81,7 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
             feature_extractor=None,
             image_encoder=None,
             **without,
-            **place,
+            **options,
         )
 
     pipeline = loaded(preset.model, "--model", load)
@@ -92,8 +92,8 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
     return pipeline
 
 
-def _kind_of(name: str, place: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    named = DiffusionPipeline.load_config(name, **place).get("_class_name")
+def _kind_of(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    named = DiffusionPipeline.load_config(name, **options).get("_class_name")
     if named not in PIPELINES:
         raise UserError(
             f"the model '{name}' is a {named}; dalda renders with Stable Diffusion 1.x and XL, "
@@ -111,19 +111,19 @@ def _modules_of(kind: Any) -> dict[str, Any]:
 
 
 def _load_vae(named: str, dtype: torch.dtype) -> Any:
-    return loaded(named, "--vae", lambda name, **place: _vae(name, dtype, **place))
+    return loaded(named, "--vae", lambda name, **options: _vae(name, dtype, **options))
 
 
-def _vae(name: str, dtype: torch.dtype, **place: Any) -> Any:
+def _vae(name: str, dtype: torch.dtype, **options: Any) -> Any:
     """An autoencoder of whichever kind its settings name."""
-    settings = {key: value for key, value in place.items() if key != "variant"}
+    settings = {key: value for key, value in options.items() if key != "variant"}
     named = AutoencoderKL.load_config(name, **settings).get("_class_name")
     if named not in AUTOENCODERS:
         raise UserError(
             f"the autoencoder of '{name}' is a {named}; one of {', '.join(AUTOENCODERS)} is needed, "
             "name one with --vae"
         )
-    return load_module(AUTOENCODERS[named](), name, "the autoencoder", dtype=dtype, **place)
+    return load_module(AUTOENCODERS[named](), name, "the autoencoder", dtype=dtype, **options)
 
 
 def _check(pipeline: Any, preset: Preset) -> None:
@@ -158,8 +158,8 @@ def _merge_lora(pipeline: Any, lora: str, scale: float) -> None:
     """Adds a LoRA to the model's weights, so that it costs nothing at rendering."""
     named, file = split_file(lora)
 
-    def load(name: str, **place: Any) -> None:
-        path = file_of(name, file or _lora_file(Path(name)), **place)
+    def load(name: str, **options: Any) -> None:
+        path = file_of(name, file or _lora_file(Path(name)), **options)
         wanted = {key for key in read_tensors(path, "the LoRA") if LORA_TENSOR.search(key)}
         if not wanted:
             raise UserError(f"the file '{path}' holds no LoRA; name another with --lora")
@@ -193,11 +193,11 @@ def _lora_file(folder: Path) -> str:
 def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
     """Loads the adapter and its image encoder; pickled weights are read as weights only."""
 
-    def load(name: str, **place: Any) -> None:
+    def load(name: str, **options: Any) -> None:
         # Diffusers would fetch its own choice of these, and needs torchvision for it.
         pipeline.register_modules(feature_extractor=_processor(224))
         folder = "" if preset.adapter_folder == "." else f"{preset.adapter_folder}/"
-        path = file_of(name, folder + preset.adapter_file, **place)
+        path = file_of(name, folder + preset.adapter_file, **options)
         _read_adapter(pipeline, path)
         (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
         if not isinstance(projection, PROJECTIONS):
@@ -209,9 +209,9 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
             CLIPVisionModelWithProjection,
             name,
             "the adapter's image encoder",
-            subfolder=_encoder_folder(name, place, preset, projection),
+            subfolder=_encoder_folder(name, options, preset, projection),
             dtype=dtype,
-            **place,
+            **options,
         )
         pipeline.register_modules(
             image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
@@ -247,35 +247,35 @@ def _processor(side: int) -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
 
 
-def _encoder_folder(name: str, place: dict[str, Any], preset: Preset, projection: Any) -> str:
-    """The place, in the adapter's folder or repository, of the image encoder that the adapter was made for.
+def _encoder_folder(name: str, options: dict[str, Any], preset: Preset, projection: Any) -> str:
+    """The folder, inside the adapter's folder or repository, of the image encoder that it was trained with.
 
     h94/IP-Adapter has several, which differ in their width alone; a folder may also have no subfolders.
-    Raises UserError where none fits, OSError where there is none, or where the Hub may have another.
+    Raises UserError if no encoder fits, OSError if there is no encoder or the Hub may have another one.
     """
     wanted = _width_read_by(projection)
-    places = dict.fromkeys(
+    folders = dict.fromkeys(
         (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
     )
-    found: dict[str, int] = {}
-    lost: OSError | None = None
-    for one in places:
+    widths_by_folder: dict[str, int] = {}
+    missing: OSError | None = None
+    for folder in folders:
         try:
             # Empty, and no error, where a folder has none; loading that would give a model of defaults.
-            settings, _ = CLIPVisionConfig.get_config_dict(name, subfolder=one, **place)
+            settings, _ = CLIPVisionConfig.get_config_dict(name, subfolder=folder, **options)
         except OSError as error:
-            lost, settings = error, {}
+            missing, settings = error, {}
         if not settings:
             continue
-        config = load_settings(CLIPVisionConfig, name, subfolder=one, **place)
+        config = load_settings(CLIPVisionConfig, name, subfolder=folder, **options)
         plain = isinstance(projection, ImageProjection)
-        found[one] = config.projection_dim if plain else config.hidden_size
-        if found[one] == wanted:
-            return one
-    on_the_hub = place["local_files_only"] and not Path(name).is_dir()
-    if not found or (on_the_hub and len(found) < len(places)):
-        raise lost or OSError("it has no image encoder")
-    widths = ", ".join(f"{one} {width}" for one, width in found.items())
+        widths_by_folder[folder] = config.projection_dim if plain else config.hidden_size
+        if widths_by_folder[folder] == wanted:
+            return folder
+    on_the_hub = options["local_files_only"] and not Path(name).is_dir()
+    if not widths_by_folder or (on_the_hub and len(widths_by_folder) < len(folders)):
+        raise missing or OSError("it has no image encoder")
+    widths = ", ".join(f"{folder} {width}" for folder, width in widths_by_folder.items())
     raise UserError(
         f"the adapter '{preset.adapter_file}' reads images as {wanted} numbers, and no image encoder of "
         f"'{preset.adapter}' gives as many ({widths}); name one with --model-option image_encoder=FOLDER"
