@@ -138,7 +138,7 @@ def test_a_lost_image_is_done_again_but_never_ignored(tmp_path: Path) -> None:
 def test_a_link_to_nothing_is_no_image(tmp_path: Path) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     store.add([finished()])
-    path = store.samples()[0].path
+    path = store.synthetic_images()[0].path
     path.unlink()
     path.symlink_to(tmp_path / "gone.png")
     assert store.missing([request_of(0)]) == [request_of(0)]
@@ -152,7 +152,7 @@ def test_what_a_generator_calls_its_own_never_replaces_what_a_record_says(tmp_pa
     store.add([replace(finished(), provenance=claims)], [Dropped(request_of(1), "blank", 1, claims)])
     (line,), (dropped,) = store.lines(), store.dropped()
     assert (line["label"], line["seed"], line["mine"]) == ("car", 0, 1)
-    assert store.samples()[0].path == tmp_path / "out" / TRAIN / f"car/{request_of(0).id}.png"
+    assert store.synthetic_images()[0].path == tmp_path / "out" / TRAIN / f"car/{request_of(0).id}.png"
     assert (dropped["label"], dropped["reason"], dropped["seed"]) == ("car", "blank", 1)
 
 
