@@ -325,7 +325,7 @@ def test_train_compares_real_with_synthetic(folder: Path, tmp_path: Path) -> Non
 
 
 def _text_file(folder: Path) -> None:
-    (folder / "car" / "0.jpg").write_text("not a image")
+    (folder / "car" / "0.jpg").write_text("not an image")
 
 
 def _truncated(folder: Path) -> None:

@@ -103,7 +103,7 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"not a image at all\n", "not an image"),
+        (b"not an image at all\n", "not an image"),
         (encoded(image(64, 64), "JPEG")[:-400], "truncated"),
         (encoded(image(64, 64), "PNG")[:60], "broken image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),

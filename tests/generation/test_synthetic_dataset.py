@@ -157,7 +157,7 @@ def test_what_a_generator_calls_its_own_never_replaces_what_a_record_says(tmp_pa
 
 
 def test_probabilities_without_an_image_do_not_hold(tmp_path: Path) -> None:
-    """The folder may be begun anew, with other wordings of the classes or more of them."""
+    """The folder accepts other settings, such as other wordings of the classes or more of them."""
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
     write_probabilities(store.folder, "clip", {("car", "hash"): 0.25})
     write_probabilities(store.folder, "clip", {("car", "hash"): 0.5})

@@ -1,4 +1,4 @@
-"""A cache of models in which one is not whole, and a watch on the network."""
+"""A cache of models in which one model is incomplete, and a watch on the network."""
 
 import shutil
 import socket

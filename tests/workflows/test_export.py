@@ -218,7 +218,7 @@ def test_a_link_that_leads_out_of_the_set_is_refused(out: Path) -> None:
 
 
 def test_what_is_there_is_never_copied_into(out: Path) -> None:
-    """It may be a hard link to a image of the set."""
+    """It may be a hard link to an image of the set."""
     one, other = SyntheticDataset.existing(out).synthetic_images()[:2]
     before, target = one.path.read_bytes(), out.parent / "target.png"
     os.link(one.path, target)

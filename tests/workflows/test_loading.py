@@ -58,7 +58,7 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
     [
         ("nobody/nothing", "the Hub cannot be reached"),
         ("nobody/nothing@v2", "--revision v2"),
-        ("clip", "the model 'openai/clip-vit-base-patch16' is not whole on this disk"),
+        ("clip", "the model 'openai/clip-vit-base-patch16' is not complete on this disk"),
         ("no such name", "is neither a folder nor a Hub id; fix --backbone"),
     ],
 )
@@ -93,5 +93,5 @@ def test_a_clip_of_which_the_cache_holds_a_part_is_asked_for(cache: Path) -> Non
     put(cache, "somebody/clip", "main", clip)
     assert not (clip / "preprocessor_config.json").exists()
     assert load_features(str(clip), "cpu").backbone.size == 32
-    with pytest.raises(UserError, match="is not whole on this disk"):
+    with pytest.raises(UserError, match="is not complete on this disk"):
         load_features("somebody/clip", "cpu")

@@ -73,7 +73,7 @@ def test_a_half_fetched_clip_costs_only_what_it_would_tell(
     preset = {"model": "runwayml/stable-diffusion", "clip": half_fetched}
     html, done = written(drawn_set(tmp_path, model="sd15", preset=preset))
     assert done.shown == 12
-    assert f"{half_fetched}&#39; on disk is not whole" in html
+    assert f"{half_fetched}&#39; on disk is not complete" in html
     assert no_network == []
 
 

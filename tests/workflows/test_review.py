@@ -101,5 +101,5 @@ def test_a_model_that_is_half_there_is_not_fetched(
     (out / "dalda.yaml").write_text(f"preset: {{clip: {half_fetched}}}")
     found = settled(out)
     assert found["state"] == "missing"
-    assert f"'{half_fetched}' on disk is not whole" in found["reason"]
+    assert f"'{half_fetched}' on disk is not complete" in found["reason"]
     assert no_network == []

@@ -89,7 +89,7 @@ class OpenAIModel:
                     "check the address and the network."
                 ) from None
             except httpx2.HTTPError:
-                pass  # it is there, and may answer questions all the same
+                pass  # the server is there, and may answer questions anyway
             self._reached = True
 
     def _ask(self, dialect: Dialect, body: dict[str, Any]) -> Completion | None:

@@ -30,7 +30,7 @@ AT_A_TIME = 64
 
 @dataclass(frozen=True)
 class OriginalImage:
-    """A image of the folder, and the request that it would have been."""
+    """An image of the folder, and the request that would have generated it."""
 
     path: Path
     request: GenerationRequest
@@ -153,7 +153,7 @@ def _copy(images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image
                 read = dict(zip((image.path for image in batch), pool.map(_read, batch), strict=True))
                 errors = [fault for fault in read.values() if isinstance(fault, UserError)]
                 if errors and on_bad_image == "stop":
-                    raise UserError(f"{errors[0]}; --on-bad-image skip goes on without")
+                    raise UserError(f"{errors[0]}; --on-bad-image skip skips such images")
                 skipped += [str(fault) for fault in errors]
                 store.add(*_judged(batch, read, hashes))
                 bar.advance(len(batch))

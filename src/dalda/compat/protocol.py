@@ -54,7 +54,7 @@ def original_backbone(store: FeatureStore) -> Backbone:
     """The backbone with the original code's preprocessing. Raises UserError for no torch model."""
     backbone = store.backbone
     if not isinstance(backbone, Backbone):
-        raise UserError(f"--original needs a torch model, but the backbone {backbone.name!r} is none.")
+        raise UserError(f"--original needs a torch model, which the backbone {backbone.name!r} is not.")
     size = backbone.size
     return replace(backbone, preprocess=lambda images: half_normalized(images, size))
 

@@ -43,7 +43,7 @@ class AugmentConfig(DataConfig):
     per_image: int = Content(10, ge=1, extent=True)
     """Synthetic images per real image."""
     guidance_scale: float | None = Content(None, ge=0, le=100, within="preset")
-    """Classifier-free guidance; 1 is none."""
+    """Classifier-free guidance; 1 turns it off."""
     steps: int | None = Content(None, ge=1, le=999, within="preset")
     """Denoising steps."""
     guidance_interval: tuple[float, float] | None = Content(None, within="preset")

@@ -84,8 +84,8 @@ CHUNK = 2**16
 def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bool = True) -> ImageDataset:
     """Fetches and unpacks what is missing of a published data set, and reads the result.
 
-    `mirror` is an address that serves the same file names. A broken-off download or unpacking goes on where
-    it stopped; files that are there already stay as they are. Raises UserError when a file cannot be
+    `mirror` is an address that serves the same file names. An interrupted download or unpacking
+    resumes; files that are there already stay as they are. Raises UserError when a file cannot be
     fetched, has another checksum (unless `checked` is off), or would write outside of `root`.
     """
     if dataset not in SOURCES:

@@ -26,7 +26,7 @@ MAX_DECODING = 60_000_000
 SMALLEST_SIDE = 8
 """Pixels; below this there is nothing to see."""
 LONGEST_STRIP = 16
-"""Times its width a image may be long: a model's square of a longer one shows nothing of it."""
+"""The largest ratio of an image's sides: a model's square crop of a longer one shows too little."""
 DECODERS = 4
 """Images to check at a time."""
 LARGEST_SIDE = 2048

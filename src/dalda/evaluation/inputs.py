@@ -160,7 +160,7 @@ class FreshViews:
 
 def _torch_model(backbone: FeatureExtractor, option: str) -> Backbone:
     if not isinstance(backbone, Backbone):
-        raise UserError(f"{option} needs a torch model, but the backbone {backbone.name!r} is none.")
+        raise UserError(f"{option} needs a torch model, which the backbone {backbone.name!r} is not.")
     return backbone
 
 

@@ -148,9 +148,9 @@ WAYS: dict[str, Way] = {
 def draw_indices(
     way: str, generator: np.random.Generator, pool: Pool, steps: int, batch: int, probability: float
 ) -> Draws:
-    """What a trial's steps see, mixed in the named way. Raises `UserError` for a name that is none."""
+    """What a trial's steps see, mixed in the named way. Raises `UserError` for an unknown name."""
     if way not in WAYS:
-        raise UserError(f"There is no way to mixing called {way!r}: use one of {', '.join(WAYS)}.")
+        raise UserError(f"There is no mixing {way!r}: use one of {', '.join(WAYS)}.")
     return WAYS[way](generator, pool, steps, batch, probability)
 
 

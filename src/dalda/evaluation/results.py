@@ -207,7 +207,7 @@ class RunFolder:
 
 
 def read_run_settings(folder: Path) -> RunSettings:
-    """What run.yaml says. Raises UserError for a file that cannot be read or is none."""
+    """What run.yaml says. Raises UserError for a file that cannot be read or is no such file."""
     try:
         found: RunSettings = TypeAdapter(RunSettings).validate_python(read_yaml(folder / SETTINGS))
     except ValidationError:

@@ -26,7 +26,9 @@ def read_probabilities(folder: Path, clip: str) -> dict[tuple[str, str], float]:
     path = folder / PROBABILITIES
     if not exists(folder / SETTINGS) or not exists(path):  # then it is no folder of ours, or has none
         return {}
-    if SyntheticDataset(folder).is_empty():  # it may be begun anew, as with other wordings of the classes
+    if SyntheticDataset(
+        folder
+    ).is_empty():  # it accepts other settings, such as other wordings of the classes
         return {}
     recorded = read_json(path)
     try:

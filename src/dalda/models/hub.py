@@ -30,7 +30,7 @@ class Place:
 
 
 def place_of(named: str) -> Place:
-    """A folder's path, or ID@REVISION; a folder whose name holds an @ is a folder all the same."""
+    """A folder's path, or ID@REVISION; a folder whose name holds an @ is a folder anyway."""
     path = located(named)
     if Path(path).is_dir():
         return Place(path)
@@ -128,7 +128,7 @@ def _ask_hub(place: Place, option: str) -> None:
         ) from None
     except Exception as error:  # no network has as many names as there are libraries for it
         raise UserError(
-            f"the model '{name}' is not whole on this disk, and the Hub cannot be reached "
+            f"the model '{name}' is not complete on this disk, and the Hub cannot be reached "
             f"({first_line(error)}); where there is a network run `hf download {name}"
             f"{f' --revision {place.revision}' if place.revision else ''} --local-dir FOLDER`, bring the "
             f"folder here and name it with {option}{'' if option.endswith('=') else ' '}FOLDER"

@@ -71,7 +71,9 @@ class Preset:
                 "the smaller one first, such as --guidance-interval 0.2:0.8"
             )
         if self.steps < 1:
-            raise UserError(f"a image cannot be made in {self.steps} steps; choose others with --steps")
+            raise UserError(
+                f"an image cannot be generated in {self.steps} steps; choose others with --steps"
+            )
         if self.scheduler not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise UserError(f"there is no scheduler '{self.scheduler}'; choose one of {known}")

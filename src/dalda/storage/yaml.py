@@ -20,7 +20,7 @@ class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
 
 
 def read_yaml(place: Place, *, what: str = "settings", limit: int = MEGABYTE) -> dict[str, Any]:
-    """The mapping of a YAML file. Raises UserError, with the line, for what is none."""
+    """The mapping of a YAML file. Raises UserError, with the line, for anything else."""
     return parse_yaml(read_text(place, limit=limit), f"'{place}'", what)[0]
 
 

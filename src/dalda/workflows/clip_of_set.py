@@ -29,7 +29,7 @@ def load_set_clip(settings: Mapping[str, Any], device: str) -> "FeatureStore":
         return load_features(folder, device)
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
         raise UserError(
-            f"the CLIP model '{clip}' on disk is not whole, and nothing is fetched for this"
+            f"the CLIP model '{clip}' on disk is not complete, and nothing is fetched for this"
         ) from error
 
 

@@ -126,7 +126,7 @@ def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None,
 
 
 def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
-    """The arms to run. Raises UserError for a name that is none."""
+    """The arms to run. Raises UserError for an unknown name."""
     names = [arm.name for arm in study.arms]
     strange = [name for name in only if name not in names]
     if strange:

@@ -80,7 +80,7 @@ def usable(split: FewShotSplit, on_bad_image: str) -> tuple[FewShotSplit, tuple[
     good = [(image, result) for image, result in pairs if isinstance(result, bytes)]
     if bad and on_bad_image == "stop":
         more = f", and so {len(bad) - 1} more of {len(results)}" if len(bad) > 1 else ""
-        raise UserError(f"{bad[0]}{more}; --on-bad-image skip goes on without")
+        raise UserError(f"{bad[0]}{more}; --on-bad-image skip skips such images")
     empty = {image.label for image in split.images} - {image.label for image, _ in good}
     if empty:
         raise UserError(f"no image of the class '{min(empty)}' is left: {bad[0]}")

@@ -283,7 +283,7 @@ def _encoder_folder(name: str, options: dict[str, Any], preset: Preset, projecti
 
 
 def _width_read_by(projection: Any) -> int:
-    """How many numbers of a image, or of each of its patches, an adapter's projection takes."""
+    """The number of image features, or of features per patch, that an adapter's projection takes."""
     if isinstance(projection, ImageProjection):
         first = projection.image_embeds
     elif isinstance(projection, IPAdapterFullImageProjection):
