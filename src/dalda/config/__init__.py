@@ -1,4 +1,4 @@
-"""What the user says, checked strictly, in one place for the command line and for Python."""
+"""The user's configuration, checked strictly, in one place for the command line and for Python."""
 
 from dalda.config.augment import AugmentConfig as AugmentConfig
 from dalda.config.captions import CaptionConfig as CaptionConfig

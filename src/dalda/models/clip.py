@@ -55,7 +55,7 @@ class Clip:
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> "Clip":
-        """A local folder or Hub id; without a preprocessing of its own a folder gets CLIP's standard one.
+        """A local folder or Hub id; a folder without its own preprocessing gets CLIP's standard one.
 
         Raises UserError for weights that are not complete, OSError for a part that is not there.
         """

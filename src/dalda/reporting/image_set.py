@@ -1,4 +1,4 @@
-"""The report's section on one synthetic set: its images, its scales, and what CLIP makes of them."""
+"""The report's section on one synthetic set: its images, its scales, and their CLIP class probabilities."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ class ClassRows:
 
 @dataclass(frozen=True)
 class ClipSection:
-    """What CLIP makes of the images of a set."""
+    """The CLIP class probabilities of a set's images."""
 
     off_class: str
     """A sentence on the off-class images."""

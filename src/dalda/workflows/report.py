@@ -122,7 +122,7 @@ def section_of(
 
 
 def clip_of(dataset: ReportedSet, device: str, budget: ThumbnailBudget) -> ClipSection | str:
-    """What CLIP makes of the images, or why it cannot look at them."""
+    """The section on CLIP class probabilities, or the reason why there is none."""
     try:
         return clip_section(dataset, looks_of(dataset, device), budget)
     except UserError as error:

@@ -47,7 +47,7 @@ def chat_messages(
 
 
 def completion_text(name: str, domain: str) -> str:
-    """The few-shot text that a base model goes on with; its next line is a caption of `name`.
+    """The few-shot text that a base model continues; its next line is a caption of `name`.
 
     The example of the same class is omitted, or the model would say it again.
     """
