@@ -8,7 +8,7 @@ from dalda.registry import Registry
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """How a head on a backbone is trained; the defaults are those of the published experiments (docs/trials.md)."""
+    """How a head on a backbone is trained; the defaults are the paper's (docs/trials.md)."""
 
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 2e-4
