@@ -125,7 +125,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="file' is there already"):
         image_sheet([row()], tmp_path / "file/a.png")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be made"):
         image_sheet([row()], tmp_path / "file/below/a.png")
 
 
