@@ -82,7 +82,7 @@ def build_app() -> Any:
             if field in json.dumps(body):
                 return complaint(400, message)
         if state["spoil"] and body["seed"] % state["spoil"] == 0:
-            fault = {"say": "", **fault}
+            fault = {"say": "no", **fault}
         if "status" in fault:
             refused = complaint(fault["status"], fault.get("message", "no"), fault.get("code"))
             refused.headers.update(fault.get("headers", {}))
@@ -141,7 +141,7 @@ class ChatServer:
 
     def configure(self, **settings: Any) -> None:
         """Set `latency`, `faults` (one a request, in order), `key`, `refuse`, `spoil` (one in N answers
-        is empty, by its seed), `most` captions of a class; `reset=True` first clears all."""
+        is useless, by its seed), `most` captions of a class; `reset=True` first clears all."""
         body = json.dumps(settings).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/control", body, method="POST")
         urllib.request.urlopen(request, timeout=30).close()

@@ -83,6 +83,8 @@ class Study(Strict):
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is there twice")
+        if any(isinstance(arm, ArmConfig) and arm.name == REAL != arm.method for arm in value):
+            raise ValueError(f"{REAL!r} is the arm of real images alone; name this one otherwise")
         return value
 
 
