@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dalda.config import AugmentConfig
-from dalda.datasets.class_names import split_wordings, wordings_of
+from dalda.datasets.class_names import split_wordings, unclear_names, wordings_of
 from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_folder import read_folder
 from dalda.errors import UserError
@@ -83,3 +83,13 @@ def test_captions_and_clip_read_the_wording_alone(folder: Path, monkeypatch: pyt
     monkeypatch.setattr(Clip, "text_features", watched)
     score_examples(split, Clip.load(located(preset_named("doodle").clip)))
     assert seen == [["caf\u00e9 noir", "german shepherd", "striped cat"]]
+
+
+@pytest.mark.parametrize("name", ["0", "017", "a", "n02112018", "class 3", "class_3", "ok", "NG", "", "-"])
+def test_names_that_say_nothing_are_unclear(name: str) -> None:
+    assert unclear_names([name]) == [name]
+
+
+@pytest.mark.parametrize("name", ["owl", "boeing 747", "class act", "ox", "\u732b", "nandu", "okapi"])
+def test_names_of_things_are_clear(name: str) -> None:
+    assert unclear_names([name]) == []

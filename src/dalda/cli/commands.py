@@ -44,6 +44,14 @@ COMMANDS = {
         "dalda split {dataset} --root {root} --shots 4",
         arguments=("dataset",),
     ),
+    "inspect": CommandSpec(
+        "Data",
+        "Look at a data set: classes, image sizes, broken images, duplicates, leakage, and its split.",
+        "InspectConfig",
+        "dalda.workflows.inspect_dataset:inspect_dataset",
+        "dalda augment {dataset} --dry-run -o OUT",
+        arguments=("dataset",),
+    ),
     "split": CommandSpec(
         "Data",
         "Show the few-shot split of a seed and a number of shots.",

@@ -33,6 +33,10 @@ class SplitConfig(DataConfig):
     """The part of the data set."""
 
 
+class InspectConfig(DataConfig):
+    """A data set before any work is done with it: its classes, images, faults and split."""
+
+
 class ScoreConfig(DataConfig):
     """The CLIP class probability of each real image of a split."""
 

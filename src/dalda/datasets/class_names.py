@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -16,6 +17,11 @@ from dalda.types import FewShotSplit
 
 WORDINGS_FILE = "class_names.csv"
 """In a data set's folder: a line FOLDER,WORDING for each class that is called otherwise."""
+
+UNCLEAR = re.compile(
+    r"[\W\d_]*|[a-z]|n\d{8}|(class|label|category|cls)[ _]?\d*|ok|ng|yes|no|true|false|pos|neg", re.I
+)
+"""Numbers, single letters, WordNet ids, and words that name a verdict rather than a thing."""
 
 
 def same_name(text: str) -> str:
@@ -63,6 +69,11 @@ def wording_of(dataset: str, label: str) -> str:
     """The wording of one class, in one line and with spaces for underscores."""
     published = _published().get(dataset, {}).get("names_for_captions", {})
     return published.get(label) or " ".join(label.replace("_", " ").split()) or label
+
+
+def unclear_names(wordings: Iterable[str]) -> list[str]:
+    """The wordings from which neither CLIP nor a language model can tell what an image shows."""
+    return [name for name in wordings if UNCLEAR.fullmatch(name.strip())]
 
 
 def _read(path: Path, labels: list[str]) -> dict[str, str]:

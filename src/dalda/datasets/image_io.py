@@ -134,14 +134,19 @@ def check_image(path: Path, sha256: str | None = None) -> bytes:
 def check_source(path: Path, sha256: str | None = None) -> bytes:
     """The same; also raises UserError for an image that no new images can be made from."""
     signature = check_image(path, sha256)
-    with Image.open(io.BytesIO(read_file(path)), formats=FORMATS) as opened:
-        sides = opened.size
+    sides = sides_of(path)
     written = f"{path} is {sides[0]} x {sides[1]} pixels"
     if min(sides) < SMALLEST_SIDE:
         raise UserError(f"{written}, too small for new images (at least {SMALLEST_SIDE}): {REMEDY}")
     if max(sides) > LONGEST_STRIP * min(sides):
         raise UserError(f"{written}, too long a strip for new images: cut it, or {REMEDY}")
     return signature
+
+
+def sides_of(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, as stored. For files that `check_image` accepts."""
+    with Image.open(io.BytesIO(read_file(path)), formats=FORMATS) as opened:
+        return opened.size
 
 
 def open_source(path: Path, sha256: str | None = None) -> Image.Image:

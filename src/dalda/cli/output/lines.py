@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from dalda.cli.output import evaluation, studies, synthetic
+from dalda.cli.output import data, evaluation, studies, synthetic
 from dalda.terminal import printable
 
 _LINES: dict[str, Callable[[Any], list[str]]] = {
     "AugmentDryRun": synthetic.augment_dry_run_lines,
     "AugmentReport": synthetic.augment_lines,
     "CaptionReport": synthetic.captions_lines,
+    "DatasetReport": data.dataset_lines,
     "DemoReport": studies.demo_lines,
     "EvaluateReport": evaluation.evaluate_lines,
     "ExportReport": synthetic.export_lines,
