@@ -48,6 +48,8 @@ class Capability(StrEnum):
 
 _NOT_IN_ID = {"in_id": False}
 """Of fields that are recorded with the image but decide no pixel."""
+_SELDOM = {"seldom": True}
+"""Of fields that are recorded only where they are not the default."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,17 @@ class GenerationRequest:
     """Hash of a learned concept."""
     soft_label: tuple[tuple[str, float], ...] = ()
     """Classes with their shares, where the label is not one class alone."""
+    source_label: str = field(default="", metadata=_SELDOM)
+    """Class of the source image, where it is not `label`."""
+    second_source: Path | None = field(default=None, metadata=_SELDOM | _NOT_IN_ID)
+    """Another real image, for a second image prompt or to mix with."""
+    second_source_sha256: str = field(default="", metadata=_SELDOM)
+    image_guidance_scale: float | None = field(default=None, metadata=_SELDOM)
+    """Guidance of the image prompt, or of the image that is edited, beside that of the prompt."""
+    second_image_guidance_scale: float | None = field(default=None, metadata=_SELDOM)
+    """The same of the second image prompt; a negative one leads away from it."""
+    overlay: float | None = field(default=None, metadata=_SELDOM)
+    """Share of what the method lays over the generated image."""
 
     @cached_property
     def id(self) -> str:
@@ -118,6 +131,14 @@ class SyntheticImage:
     prompt: str
     ip_adapter_scale: float
     source_clip_probability: float | None
+    soft_label: tuple[tuple[str, float], ...] = ()
+    """Classes with their shares, where the label is not one class alone."""
+    source_label: str = ""
+    """Class of the source image, where it is not `label`."""
+
+    @property
+    def source_class(self) -> str:
+        return self.source_label or self.label
 
 
 @dataclass(frozen=True)
@@ -172,7 +193,11 @@ def as_dict(
     record: RealImage | FewShotSplit | GenerationRequest | SyntheticImage | TrialResult,
 ) -> dict[str, object]:
     """A record's fields as plain JSON values; paths become POSIX strings."""
-    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+    return {
+        field.name: _plain(getattr(record, field.name))
+        for field in fields(record)
+        if not field.metadata.get("seldom") or getattr(record, field.name) != field.default
+    }
 
 
 def _plain(value: object) -> object:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,12 @@ def requests_of(
     split = FewShotSplit("folder", Path("data"), "train", 0, None, ("car", "tree"), tuple(images))
     method = method_named(name)
     probabilities = [0.1 if image.label == "tree" else 0.9 for image in images]
-    tools = Tools(replace(COMMON, method=name, per_image=per_image), lambda: probabilities)
+    features = np.array([[1.0, 0.2] if image.label == "car" else [0.1, 1.0] for image in images])
+    tools = Tools(
+        replace(COMMON, method=name, per_image=per_image),
+        lambda: probabilities,
+        clip_features=lambda: features,
+    )
     prepared = method.prepare(split, method_options(method, options), tools)
     return list(method.requests(split, CAPTIONS, prepared, seed))
 

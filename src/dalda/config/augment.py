@@ -12,7 +12,7 @@ from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
 from dalda.terminal import did_you_mean
 
-METHOD_NAMES = ("dalda", "text", "image-variation", "real-guidance")
+METHOD_NAMES = ("dalda", "text", "image-variation", "real-guidance", "dipsy", "diffusemix")
 """The methods of this package; `dalda.methods.base` knows their classes."""
 
 
@@ -26,7 +26,7 @@ class AugmentConfig(DataConfig):
     adapter: str | None = Content(None, within="preset")
     """An IP-Adapter folder or Hub id in place of the preset's; `:file` chooses one file of it."""
     method: str = Content("dalda")
-    """The augmentation method: dalda, text, image-variation, real-guidance (docs/methods.md)."""
+    """The augmentation method, such as dalda, real-guidance or dipsy (docs/methods.md)."""
     method_option: dict[str, Any] = Content(default_factory=dict)
     """An option of the method, such as strength=0.3 of real-guidance; repeat it for more."""
     shots: Annotated[int | None, NoneWord("all")] = Content(None, ge=1, extent=True)

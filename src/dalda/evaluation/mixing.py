@@ -60,13 +60,13 @@ def pool_of(
             "was made from an image of this split: name the data set, the seed and the shots of the set."
         )
     for image in in_pool:
-        if (image.source_sha256, image.label) not in source_number:
+        if (image.source_sha256, image.source_class) not in source_number:
             label = label_of[image.source_sha256]
             raise UserError(
-                f"The synthetic image {image.path.name} is labelled {image.label!r}, but its source is "
-                f"of class {label!r}: the synthetic folder belongs to another data set."
+                f"The synthetic image {image.path.name} is labelled {image.source_class!r}, but its source "
+                f"is of class {label!r}: the synthetic folder belongs to another data set."
             )
-    numbers = [source_number[image.source_sha256, image.label] for image in in_pool]
+    numbers = [source_number[image.source_sha256, image.source_class] for image in in_pool]
     excluded = len(synthetic_images) - len(in_pool)
     return Pool(len(real_images), np.array(numbers, dtype=np.int64), excluded), in_pool
 

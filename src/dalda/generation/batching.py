@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from dalda.device import free_memory, is_out_of_memory
+from dalda.generation.backends.base import generate_from
 from dalda.types import GenerationRequest
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def probed_batch_size(
     try:
         # Without `torch.compile`, which would compile once more for a batch of one.
         with torch.compiler.set_stance("force_eager"):
-            generator.generate([replace(request, steps=2)], [image])
+            sources = [image] * (2 if request.second_source else 1)
+            generate_from(generator, [replace(request, steps=2)], [sources])
     except Exception as error:
         if not is_out_of_memory(error):
             raise

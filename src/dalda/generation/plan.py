@@ -31,9 +31,18 @@ def refuse_incapable(
     missing = sorted(needs - has)
     if missing:
         raise UserError(
-            f"the method {method} needs {' and '.join(missing)}, which the model '{generator}' does not "
-            "have; choose another with --model or --method"
+            f"the method {method} needs {' and '.join(map(_described, missing))}, which the model "
+            f"'{generator}' does not have; choose another with --model or --method"
         )
+
+
+def _described(capability: Capability) -> str:
+    """The capability, with an example of a model that has it where few have."""
+    if capability == Capability.EDIT:
+        return "edit (an InstructPix2Pix model such as timbrooks/instruct-pix2pix)"
+    if capability == Capability.CONCEPTS:
+        return "concepts (a Stable Diffusion 1.x model)"
+    return capability
 
 
 def make_plan(requests: Iterable[GenerationRequest], generator: str) -> GenerationPlan:

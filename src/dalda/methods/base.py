@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,12 +28,17 @@ METHODS = {
     "text": "dalda.methods.text:Text",
     "image-variation": "dalda.methods.image_variation:ImageVariation",
     "real-guidance": "dalda.methods.real_guidance:RealGuidance",
+    "dipsy": "dalda.methods.dipsy:Dipsy",
+    "diffusemix": "dalda.methods.diffusemix:DiffuseMix",
 }
 Captions = Mapping[str, Sequence[str]]
 
 
 class MethodOptions(BaseModel):
-    """Options of a method; the defaults are those of its paper."""
+    """Options of a method; the defaults are those of its paper.
+
+    Options called `guidance_scale` and `steps` hold wherever the user chooses none for the command.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -70,6 +76,8 @@ class Tools:
     """CLIP class probability of each real image of the split; computed once, then kept in the folder."""
     known_probabilities: Sequence[float] | None = None
     """The same where somebody computed them already, and None otherwise."""
+    clip_features: Callable[[], NDArray[np.float32]] = lambda: np.zeros((0, 0), np.float32)
+    """Unnormalised CLIP features of the real images, [images, d]."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Prepared:
     common: Common
     options: Any
     probabilities: Sequence[float] | None = None
+    state: Any = None
+    """Whatever else the method prepared."""
 
 
 class SourceImage(NamedTuple):
@@ -97,8 +107,12 @@ class Method(Protocol):
     paper: ClassVar[str] = ""
     Options: ClassVar[type[BaseModel]] = MethodOptions
     needs: ClassVar[frozenset[Capability]] = frozenset()
-    """What the generator must be capable of."""
+    """What the generator must be capable of, whatever the options."""
     defaults: ClassVar[UsageDefaults] = UsageDefaults()
+
+    def needs_with(self, options: Any) -> frozenset[Capability]:
+        """What the generator must be capable of with these options."""
+        return self.needs
 
     def prepare(self, split: FewShotSplit, options: Any, tools: Tools) -> Prepared:
         """Fits or computes whatever the requests depend on."""
@@ -144,20 +158,22 @@ def requests_per_image(
         dealt = _deal(captions, image.label, common.per_image, generator_of(seed, "captions", *item))
         for index, caption in enumerate(dealt):
             fields = decide(source, partial(generator_of, seed, "lambda", *item, index))
+            usual: dict[str, Any] = {
+                "label": image.label,
+                "prompt": common.prompt_prefix + caption if caption else common.prompt_prefix.rstrip(", "),
+                "negative_prompt": common.negative_prompt,
+            }
             yield GenerationRequest(
                 source=image.path,
                 source_sha256=image.sha256,
-                label=image.label,
                 index=index,
                 seed=seed_of(seed, "noise", *item, index),
-                prompt=common.prompt_prefix + caption if caption else common.prompt_prefix.rstrip(", "),
-                negative_prompt=common.negative_prompt,
                 guidance_scale=common.guidance_scale,
                 steps=common.steps,
                 method=common.method,
                 generator=common.generator,
                 source_clip_probability=probability,
-                **fields,
+                **{**usual, **fields},
             )
 
 

@@ -25,10 +25,13 @@ from dalda.progress import progress, say
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.loading import load_generator, load_scorer, token_counter
-from dalda.workflows.real_images import load_dataset, score_examples, split_of, usable
+from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
 from dalda.workflows.reports import AugmentDryRun, AugmentReport
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dalda.generation.backends.base import ImageGenerator
     from dalda.generation.executors.base import Executor
 
@@ -116,7 +119,7 @@ def plan_augment(
                 f"the generator {type(loader.load()).__name__} has an empty fingerprint, and its images "
                 "could not be distinguished from another's; give it one (docs/generators.md)"
             )
-        refuse_incapable(method.name, method.needs, config.model, loader.load().capabilities)
+        refuse_incapable(method.name, method.needs_with(options), config.model, loader.load().capabilities)
     digest = digest_of(fingerprint or generator_fingerprint(preset, contents))
     sources = _Sources(config, preset, contents.get("preset.clip", preset.clip), split, probabilities)
     common = Common(
@@ -125,14 +128,24 @@ def plan_augment(
         per_image=config.per_image,
         prompt_prefix=preset.prompt_prefix,
         negative_prompt=preset.negative_prompt,
-        guidance_scale=preset.guidance_scale,
-        steps=preset.steps,
+        **_sampling(config, preset, options),
     )
     given = None if probabilities is None else sources.probabilities()
-    prepared: Prepared = method.prepare(split, options, Tools(common, sources.probabilities, given))
+    tools = Tools(common, sources.probabilities, given, sources.clip_features)
+    prepared: Prepared = method.prepare(split, options, tools)
     plan = make_plan(method.requests(split, captions, prepared, config.seed), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
     return AugmentPlan(split, preset, captions, plan, method, loader, skipped, known, contents, fingerprint)
+
+
+def _sampling(config: AugmentConfig, preset: Preset, options: Any) -> dict[str, Any]:
+    """Guidance scale and steps: the user's, else the method's own, else the preset's."""
+    return {
+        name: getattr(preset, name)
+        if getattr(config, name) is not None or getattr(options, name, None) is None
+        else getattr(options, name)
+        for name in ("guidance_scale", "steps")
+    }
 
 
 def _shared_options() -> set[str]:
@@ -171,6 +184,10 @@ class _Sources:
                 (image.label, image.sha256): value for image, value in zip(unknown, values, strict=True)
             }
         return tuple(found[key] for key in keys)
+
+    def clip_features(self) -> "NDArray[np.float32]":
+        """CLIP features of the split's images, [images, d]."""
+        return image_features(self.split, load_scorer(self.preset.clip, device_named(self.config.device)))
 
 
 def augment(
@@ -247,7 +264,8 @@ def _generate(
     from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 
     generator = loader.load()
-    refuse_incapable(planned.method.name, planned.method.needs, config.model, generator.capabilities)
+    needs = planned.method.needs_with(options_of(config))
+    refuse_incapable(planned.method.name, needs, config.model, generator.capabilities)
     warn_of_cuts(planned.preset, missing)
     recorded = dataset.execution()
     device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None

@@ -201,7 +201,7 @@ class _Stages:
         generated = synthetic_set(folder, ignore_review=task.spec.train.ignore_review)
         # A set may serve trials of more shots, too.
         sources = {(image.sha256, image.label) for image in task.split.images}
-        new = [image for image in generated.images if (image.source_sha256, image.label) in sources]
+        new = [x for x in generated.images if (x.source_sha256, x.source_class) in sources]
         return SyntheticSet(folder, (*images, *new), generated.rejected)
 
     def generate(self, task: Task, existing: Collection[int]) -> Path:

@@ -25,6 +25,9 @@ from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.loading import load_scorer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dalda.models.clip import Clip
 
 
@@ -149,6 +152,20 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
                 "--device"
             ) from error
     return [found[image.sha256, image.label] for image in split.images]
+
+
+def image_features(split: FewShotSplit, clip: "Clip") -> "NDArray[np.float32]":
+    """Unnormalised CLIP features of each image, in the split's order: [images, d]."""
+    import numpy as np
+    import torch
+
+    rows = []
+    with progress("features", len(split.images)) as bar:
+        for image in split.images:
+            opened = open_image(image.path, shorter=2 * clip.size)
+            rows.append(clip.image_features(torch.stack([clip.pixels(opened)])).cpu().numpy()[0])
+            bar.advance()
+    return np.stack(rows)
 
 
 def new_file(path: Path) -> None:

@@ -76,7 +76,7 @@ class TrialRunner:
         excluded = [
             Excluded(arm, image.request_id, REJECTED, REJECTED)
             for image in synthetic.rejected
-            if (image.source_sha256, image.label) in sources
+            if (image.source_sha256, image.source_class) in sources
         ]
         if not synthetic.images:
             return Trial(arm, config.seed, split), excluded

@@ -2,8 +2,9 @@
 
 In every cross-attention layer, hidden = text_attention + lambda * image_attention
 (IP-Adapter, arXiv 2308.06721). Stock diffusers keeps lambda as one Python float for a whole batch;
-here it travels with each call as a tensor of shape [batch, 1, 1], through the UNet's
-`cross_attention_kwargs={"ip_adapter_scale": ...}`, so nothing is stored in the model.
+here it travels with each call as a tensor of shape [batch, references, 1], through the UNet's
+`cross_attention_kwargs={"ip_adapter_scale": ...}`, so nothing is stored in the model. Several references
+are summed, each with its own scale.
 """
 
 from typing import Any
@@ -65,14 +66,20 @@ class TextAndImageAttention(nn.Module):
         ip_adapter_scale: Tensor | None = None,
     ) -> Tensor:
         if ip_adapter_scale is None:
-            raise ValueError("cross_attention_kwargs must hold ip_adapter_scale, of shape [batch, 1, 1]")
+            raise ValueError(
+                "cross_attention_kwargs must hold ip_adapter_scale, of shape [batch, references, 1]"
+            )
         text, (image,) = encoder_hidden_states
-        # One reference each: [batch, 1, tokens, channels] or, from stock projections, without the 1.
+        # [batch, references, tokens, channels] or, from stock projections of one reference, without the 1.
+        references = ip_adapter_scale.shape[1]
         image = image.flatten(1, -2)
+        image = image.view(len(image), references, -1, image.shape[-1])
         query = attn.to_q(hidden_states)
         mixed = _attend(attn, query, attn.to_k(text), attn.to_v(text))
         to_key, to_value = self.stock.to_k_ip[0], self.stock.to_v_ip[0]
-        mixed = mixed + ip_adapter_scale * _attend(attn, query, to_key(image), to_value(image))
+        for number in range(references):
+            key, value = to_key(image[:, number]), to_value(image[:, number])
+            mixed = mixed + ip_adapter_scale[:, number : number + 1] * _attend(attn, query, key, value)
         out: Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return out
 

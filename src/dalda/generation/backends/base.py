@@ -46,7 +46,11 @@ class ImageGenerator(Protocol):
     def generate(
         self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
     ) -> list[Image.Image | None]:
-        """One image per request, given its source image; None for one with values that are not numbers."""
+        """One image per request, given its source image; None for one with values that are not numbers.
+
+        A generator with the capability SECOND_IMAGE_PROMPT takes a third argument `second_images`, for
+        requests with a second source.
+        """
 
 
 @runtime_checkable
@@ -116,7 +120,7 @@ class Conditioning(Protocol):
     def dtype(self) -> torch.dtype: ...
 
     def select(self, count: int, guided: bool) -> "Conditioning":
-        """Of the first `count` images; guided is unconditional rows, then conditional ones."""
+        """Of the first `count` images; guided is all branches of the guidance, unconditional rows first."""
 
 
 class Conditioner(Protocol):
@@ -131,6 +135,18 @@ class Denoiser(Protocol):
     """Predicts the noise (or velocity) in latents."""
 
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: Any) -> Tensor: ...
+
+
+def generate_from(
+    generator: Any, requests: Sequence[GenerationRequest], sources: Sequence[Sequence[Image.Image]]
+) -> list[Image.Image | None]:
+    """A batch from each request's source image, and from its second one where it has one."""
+    second = [images[1] for images in sources if len(images) > 1]
+    more = {"second_images": second} if second else {}
+    generated: list[Image.Image | None] = generator.generate(
+        requests, [images[0] for images in sources], **more
+    )
+    return generated
 
 
 class LatentSpace(Protocol):

@@ -41,16 +41,21 @@ class RecentTensors:
 
 @dataclass(frozen=True)
 class UNetConditioning:
-    """Of n images: 2n rows, unconditional (negative prompts, no image), then conditional; or n rows."""
+    """Of n images: n rows for each branch of the guidance, or n rows of one branch.
+
+    Two branches: unconditional (negative prompts, no image), then conditional. Four, with a second image
+    prompt: unconditional, prompt, prompt and image, prompt and both images.
+    """
 
     text: Tensor
     """[rows, tokens, width]"""
     image: Tensor
-    """[rows, 1, width], or [rows, 1, patches, width]"""
+    """[rows, references, width], or [rows, references, patches, width]"""
     scale: Tensor
-    """IP-Adapter scale, [rows, 1, 1]"""
+    """IP-Adapter scale, [rows, references, 1]"""
     added: dict[str, Tensor]
     """Stable Diffusion XL's pooled prompts and image sizes, each [rows, ...]."""
+    branches: int = 2
 
     @property
     def dtype(self) -> torch.dtype:
@@ -58,17 +63,17 @@ class UNetConditioning:
         return self.text.dtype
 
     def select(self, count: int, guided: bool) -> "UNetConditioning":
-        """Of the first images; guided is both halves, otherwise the conditional one alone."""
-        total = len(self.text) // 2
+        """Of the first images; guided is all branches, otherwise that of the prompt and the image alone."""
+        total = len(self.text) // self.branches
 
         def rows(tensor: Tensor) -> Tensor:
-            conditional = tensor[total : total + count]
+            parts: list[Tensor] = [part[:count] for part in torch.split(tensor, total)]
             if not guided:
-                return conditional
-            return tensor if count == total else torch.cat([tensor[:count], conditional])
+                return parts[min(2, self.branches - 1)]
+            return tensor if count == total else torch.cat(parts)
 
         added = {name: rows(value) for name, value in self.added.items()}
-        return UNetConditioning(rows(self.text), rows(self.image), rows(self.scale), added)
+        return UNetConditioning(rows(self.text), rows(self.image), rows(self.scale), added, self.branches)
 
 
 @dataclass
@@ -83,27 +88,50 @@ class StableDiffusionConditioner:
     no_image: Tensor | None = None
 
     def encode(
-        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Sequence[Image.Image],
+        second_images: Sequence[Image.Image] = (),
     ) -> UNetConditioning:
-        """Conditioning with 2n rows for n requests."""
-        prompts = [request.negative_prompt for request in requests] + [
-            request.prompt for request in requests
-        ]
+        """Conditioning with 2n rows for n requests, 4n if they have second image prompts."""
+        branches = 4 if second_images else 2
+        prompts = [request.negative_prompt for request in requests]
+        prompts += [request.prompt for request in requests] * (branches - 1)
         texts = [self.text(prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
         image = torch.cat(
             [self.image(request, source) for request, source in zip(requests, images, strict=True)]
         )
-        image = torch.cat([self.without_image().expand_as(image), image])[:, None]
-        scale = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
-        scale = scale.to(text.dtype).repeat(2)[:, None, None]
+        without = self.without_image().expand_as(image)
+        scales = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
+        scale = scales.to(text.dtype)
+        if second_images:
+            second = torch.cat(
+                [
+                    self.encoded(request.second_source_sha256, source)
+                    for request, source in zip(requests, second_images, strict=True)
+                ]
+            )
+            none = torch.zeros_like(scale)
+            image = torch.stack(
+                [
+                    torch.cat([without, without, image, image]),
+                    torch.cat([without, without, second, second]),
+                ],
+                1,
+            )
+            scale = torch.stack([torch.cat([none, none, scale, scale]), torch.cat([none] * 3 + [scale])], 1)
+            scale = scale[..., None]
+        else:
+            image = torch.cat([without, image])[:, None]
+            scale = scale.repeat(2)[:, None, None]
         added = {}
         if len(texts[0]) == 2:
             # Original size, corner of the crop, target size: a whole image of the model's own size.
             times = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]])
             added["text_embeds"] = torch.cat([pooled for _, pooled in texts])
             added["time_ids"] = times.to(self.device, text.dtype).repeat(len(text), 1)
-        return UNetConditioning(text, image, scale, added)
+        return UNetConditioning(text, image, scale, added, branches)
 
     def text(self, prompt: str) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
@@ -120,18 +148,19 @@ class StableDiffusionConditioner:
         return found
 
     def image(self, request: GenerationRequest, source: Image.Image) -> Tensor:
-        """Embedding of a source image; it is squeezed to a square first, as in the paper.
-
-        Without an image prompt the scale is 0 and the embedding has no effect.
-        """
+        """Embedding of a source image; without an image prompt the scale is 0 and it has no effect."""
         if request.ip_adapter_scale == 0:
             return self.without_image()
-        found = self.images.get(request.source_sha256)
+        return self.encoded(request.source_sha256, source)
+
+    def encoded(self, key: str, source: Image.Image) -> Tensor:
+        """Embedding of an image, which is squeezed to a square first, as in the paper."""
+        found = self.images.get(key)
         if found is None:
             square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
             pixels = self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
             found = (self._features(pixels),)
-            self.images.put(request.source_sha256, found)
+            self.images.put(key, found)
         return found[0]
 
     def without_image(self) -> Tensor:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
+from dalda.generation.backends.guidance import guidance_scales, guide
 from dalda.generation.backends.schedulers import draws_noise, first_step, guided_steps
 from dalda.generation.batching import probed_batch_size
 from dalda.types import Capability, GenerationRequest
@@ -55,7 +56,10 @@ class DiffusionGenerator:
 
     @torch.no_grad()
     def generate(
-        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Sequence[Image.Image],
+        second_images: Sequence[Image.Image] = (),
     ) -> list[Image.Image | None]:
         """One image per request, with the aspect ratio of its source and at most the model's size.
 
@@ -63,7 +67,8 @@ class DiffusionGenerator:
         source images are their own. An image whose values are not numbers is None.
         """
         try:
-            latents = self.denoise(self._filled(requests), self._filled(images))
+            second = self._filled(second_images) if second_images else ()
+            latents = self.denoise(self._filled(requests), self._filled(images), second)
             generated = self.latent_space.decode(latents[: len(requests)])
         except Exception:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
@@ -78,16 +83,24 @@ class DiffusionGenerator:
         self.padded_to = max(self.padded_to, len(items))
         return [*items, *[items[-1]] * (self.padded_to - len(items))]
 
-    def denoise(self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> Tensor:
+    def denoise(
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Sequence[Image.Image],
+        second_images: Sequence[Image.Image] = (),
+    ) -> Tensor:
         """Latents [requests, channels, side, side] after the last step.
 
         Rows that start later, from their source images, join the batch when their first step comes.
         """
         (steps,) = {request.steps for request in requests}
-        (guidance_scale,) = {request.guidance_scale for request in requests}
+        (scales,) = {guidance_scales(request) for request in requests}
         starts = [first_step(request.strength, steps) for request in requests]
         order = sorted(range(len(requests)), key=starts.__getitem__)
-        conditioning = self.conditioner.encode([requests[n] for n in order], [images[n] for n in order])
+        more = [[second_images[n] for n in order]] if second_images else []
+        conditioning = self.conditioner.encode(
+            [requests[n] for n in order], [images[n] for n in order], *more
+        )
         self.scheduler.set_timesteps(steps, device=self.device)
         cohorts = [
             self._cohort(
@@ -97,7 +110,8 @@ class DiffusionGenerator:
         ]
         timesteps = self.scheduler.timesteps
         # As in diffusers, a scale of 1 or less is no guidance.
-        guided = guided_steps(self.guidance_interval, len(timesteps)) if guidance_scale > 1 else range(0)
+        is_guided = len(scales) > 1 or scales[0] > 1
+        guided = guided_steps(self.guidance_interval, len(timesteps)) if is_guided else range(0)
         selected: tuple[Any, Any] = (None, None)
         for index, timestep in enumerate(timesteps):
             active = [cohort for cohort in cohorts if cohort.start <= index]
@@ -110,9 +124,9 @@ class DiffusionGenerator:
             if selected[0] != wanted:
                 selected = wanted, conditioning.select(*wanted)
             if index in guided:
-                both = self.denoiser.predict(torch.cat([latents, latents]), timestep, selected[1])
-                without, prediction = both.chunk(2)
-                prediction = without + guidance_scale * (prediction - without)
+                branches = len(scales) + 1
+                predictions = self.denoiser.predict(torch.cat([latents] * branches), timestep, selected[1])
+                prediction = guide(predictions.chunk(branches), scales)
             else:
                 prediction = self.denoiser.predict(latents, timestep, selected[1])
             parts = torch.split(prediction, [len(cohort.latents) for cohort in active])

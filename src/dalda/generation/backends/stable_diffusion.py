@@ -93,7 +93,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         AutoencoderLatentSpace(pipeline.vae, size, pipeline.unet.config.in_channels, factor),
         scheduler_of(preset, pipeline.scheduler),
         size,
-        frozenset({Capability.IMAGE_PROMPT, Capability.INIT_IMAGE}),
+        frozenset({Capability.IMAGE_PROMPT, Capability.INIT_IMAGE, Capability.SECOND_IMAGE_PROMPT}),
         spec.fingerprint,
         execution,
         spec.device,

@@ -13,7 +13,7 @@ from PIL import Image
 from dalda.datasets.image_io import open_source
 from dalda.device import free_memory, is_out_of_memory
 from dalda.errors import UserError
-from dalda.generation.backends.base import ImageGenerator, TunableGenerator
+from dalda.generation.backends.base import ImageGenerator, TunableGenerator, generate_from
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
 from dalda.generation.image_encoding import FORMATS, EncodedImage, Format, encode
 from dalda.progress import say
@@ -95,9 +95,9 @@ class _Pipeline:
             self._hand_over(*encoding.popleft())
 
     def _generate(
-        self, batch: Batch, sources: Sequence[Image.Image]
+        self, batch: Batch, sources: Sequence[Sequence[Image.Image]]
     ) -> tuple[Batch, list[Future[EncodedImage]], Mapping[str, object]]:
-        images = self.generator.generate(batch, sources)
+        images = generate_from(self.generator, batch, sources)
         tunable = self.generator if isinstance(self.generator, TunableGenerator) else None
         encoding = [
             self.encoders.submit(self._encode, *each) for each in zip(images, batch, sources, strict=True)
@@ -105,9 +105,9 @@ class _Pipeline:
         return batch, encoding, tunable.execution if tunable else {}
 
     def _encode(
-        self, image: Image.Image | None, request: GenerationRequest, source: Image.Image
+        self, image: Image.Image | None, request: GenerationRequest, sources: Sequence[Image.Image]
     ) -> EncodedImage:
-        finished = None if image is None else self.executor.finish(image, request, [source])
+        finished = None if image is None else self.executor.finish(image, request, sources)
         return encode(finished, self.executor.format)
 
     def _hand_over(
@@ -118,7 +118,7 @@ class _Pipeline:
         if again is not None:
             self._hand_over(*self._generate(again, self._read(again)))
 
-    def _read_ahead(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[Image.Image]]]:
+    def _read_ahead(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, list[list[Image.Image]]]]:
         waiting = deque(
             (batch, self.readers.submit(self._read, batch)) for batch in islice(batches, PREFETCH_BATCHES)
         )
@@ -128,11 +128,21 @@ class _Pipeline:
             waiting.extend((more, self.readers.submit(self._read, more)) for more in islice(batches, 1))
             yield batch, opened
 
-    def _read(self, batch: Batch) -> list[Image.Image]:
-        """The batch's source images; one that serves several requests is opened once."""
-        files = [(request.source, request.source_sha256) for request in batch]
-        opened = {file: self.executor.open_image(*file) for file in dict.fromkeys(files)}
-        return [opened[file] for file in files]
+    def _read(self, batch: Batch) -> list[list[Image.Image]]:
+        return read_sources(batch, self.executor.open_image)
+
+
+def read_sources(
+    batch: Sequence[GenerationRequest], open_image: Callable[[Path, str], Image.Image]
+) -> list[list[Image.Image]]:
+    """Each request's source image, and its second one; one that serves several requests is opened once."""
+    files = [
+        [(request.source, request.source_sha256)]
+        + ([(request.second_source, request.second_source_sha256)] if request.second_source else [])
+        for request in batch
+    ]
+    opened = {file: open_image(*file) for row in files for file in row}
+    return [[opened[file] for file in row] for row in files]
 
 
 def seconds_per_image(
@@ -146,10 +156,10 @@ def seconds_per_image(
     size = min(batch_size or executor.batch_size(generator, requests[0]), len(requests))
     while size:
         batch = tuple(requests[:size])
-        sources = [executor.open_image(request.source, request.source_sha256) for request in batch]
+        sources = read_sources(batch, executor.open_image)
         started = time.monotonic()
         try:
-            generator.generate(batch, sources)
+            generate_from(generator, batch, sources)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
