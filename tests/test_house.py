@@ -61,6 +61,8 @@ NEEDED_BY = {
     "scipy": {"datasets", "evaluation", "methods"},
     "datasets": {"datasets"},
     "kornia": {"evaluation"},
+    "onnxruntime": {"workflows"},
+    "onnxscript": {"workflows"},
     "fastapi": {"review"},
     "starlette": {"review"},
     "uvicorn": {"review"},

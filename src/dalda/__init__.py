@@ -16,6 +16,7 @@ _PUBLIC = {
     "ExportConfig": "dalda.config",
     "ImportConfig": "dalda.config",
     "MixedDataset": "dalda.workflows.torch_dataset",
+    "PredictConfig": "dalda.config",
     "ReportConfig": "dalda.config",
     "TrainConfig": "dalda.config",
     "UserError": "dalda.errors",
@@ -23,6 +24,8 @@ _PUBLIC = {
     "evaluate": "dalda.workflows.evaluate",
     "export": "dalda.workflows.export",
     "import_original": "dalda.compat.import_folder",
+    "load_classifier": "dalda.workflows.classifier",
+    "predict": "dalda.workflows.classifier",
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.augment",
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from dalda.config import EvaluateConfig as EvaluateConfig
     from dalda.config import ExportConfig as ExportConfig
     from dalda.config import ImportConfig as ImportConfig
+    from dalda.config import PredictConfig as PredictConfig
     from dalda.config import ReportConfig as ReportConfig
     from dalda.config import TrainConfig as TrainConfig
     from dalda.datasets.few_shot import sample_few_shot as sample_few_shot
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
     from dalda.workflows.augment import augment as augment
     from dalda.workflows.augment import dry_run as dry_run
     from dalda.workflows.captions import write_captions as write_captions
+    from dalda.workflows.classifier import load_classifier as load_classifier
+    from dalda.workflows.classifier import predict as predict
     from dalda.workflows.evaluate import evaluate as evaluate
     from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.export import export as export

@@ -11,9 +11,10 @@ from dalda.evaluation.backbones.base import Backbone
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.backbones.load import as_backbone
 from dalda.evaluation.backbones.table import HeadRecipe
+from dalda.evaluation.classifier import TrainedHead
 from dalda.evaluation.features import FeatureStore, ImageFile, OpenImage
 from dalda.evaluation.inputs import Batch
-from dalda.evaluation.training import Classifier, Heads, run_trials
+from dalda.evaluation.training import Heads, run_trials
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 
@@ -225,17 +226,16 @@ def test_each_trained_head_is_handed_out_with_its_result(
     store: FeatureStore, make_split: Callable[..., FewShotSplit]
 ) -> None:
     split, validation = make_split("train", 2), make_split("val", 5)
-    heads: dict[int, Classifier] = {}
+    heads: dict[int, TrainedHead] = {}
     trials = [Trial("real", seed, split) for seed in (0, 1)]
 
-    def keep(result: TrialResult, head: Classifier) -> None:
+    def keep(result: TrialResult, head: TrainedHead) -> None:
         heads[result.seed] = head
 
     results = run_trials(trials, validation, store, SHORT, on_trial_end=keep)
     files = [ImageFile(image.path, image.sha256) for image in validation.images]
     features = torch.from_numpy(store.plain(files))
     for result in results:
-        head = heads[result.seed]
-        predicted = (features @ head.weight.T + head.bias).argmax(1)
+        predicted = heads[result.seed].head(features).argmax(1)
         labels = torch.arange(3).repeat_interleave(5)
         assert result.right == tuple((predicted == labels).tolist())

@@ -125,6 +125,14 @@ COMMANDS = {
         "dalda run {out} --dry-run",
         arguments=("study",),
     ),
+    "predict": CommandSpec(
+        "Inspect",
+        "Predict the classes of images with a classifier that dalda train -o kept.",
+        "PredictConfig",
+        "dalda.workflows.classifier:predict",
+        arguments=("classifier", "images"),
+        metavars=(("classifier", "RUN"), ("images", "IMAGE")),
+    ),
     "evaluate": CommandSpec(
         "Inspect",
         "Measure fidelity, diversity and near-copies of a synthetic set, without training.",
@@ -170,10 +178,10 @@ COMMANDS = {
     ),
     "export": CommandSpec(
         "Share",
-        "Export a synthetic set for other tools. Files are linked, not copied, where possible.",
+        "Export a synthetic set, or a classifier as ONNX. Files are linked, not copied, where possible.",
         "ExportConfig",
         "dalda.workflows.export:export",
-        "train on {out} with your own code",
+        "use {out} in your own code",
         arguments=("source",),
         metavars=(("source", "OUT"),),
     ),

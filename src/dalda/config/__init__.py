@@ -19,5 +19,6 @@ from dalda.config.outputs import ExportConfig as ExportConfig
 from dalda.config.outputs import ReportConfig as ReportConfig
 from dalda.config.train import ClassifierConfig as ClassifierConfig
 from dalda.config.train import EvaluateConfig as EvaluateConfig
+from dalda.config.train import PredictConfig as PredictConfig
 from dalda.config.train import TrainConfig as TrainConfig
 from dalda.config.train import UsageConfig as UsageConfig

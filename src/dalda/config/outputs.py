@@ -20,14 +20,14 @@ class ReportConfig(Strict):
 
 
 class ExportConfig(Strict):
-    """A synthetic set in a form for other tools."""
+    """A synthetic set, or a trained classifier, in a form for other tools."""
 
     source: Path = Location()
-    """A folder of dalda augment."""
+    """A folder of dalda augment; for onnx, one of dalda train -o or dalda run, or a classifier's file."""
     out: Path = Location()
-    """A new folder; for csv, a new file."""
+    """A new folder; for csv and onnx, a new file."""
     to: str = Content("folder")
-    """The form of the export: folder, hf, webdataset, csv or original (docs/report.md)."""
+    """The form of the export: folder, hf, webdataset, csv, original, or onnx (docs/report.md)."""
     with_real: bool = Content(False)
     """Exports the real images beside the synthetic ones."""
     ignore_review: bool = Content(False)

@@ -73,6 +73,23 @@ class TrainConfig(ClassifierConfig, UsageConfig, DataConfig):
     """The folder for results, new or to be resumed."""
 
 
+class PredictConfig(Strict):
+    """New images for a trained classifier."""
+
+    classifier: Path = Location()
+    """A folder of dalda train -o or dalda run, or one of the files in its folder classifiers."""
+    images: tuple[Path, ...] = Location(min_length=1)
+    """Images, and folders of images."""
+    out: Path | None = Location(None)
+    """A new .csv or .json file."""
+    backbone: str | None = Location(None)
+    """Where the classifier's backbone is, if not where it was in training; it must be the same one."""
+    on_bad_image: Literal["skip", "stop"] = Content("stop")
+    """What happens at an image that cannot be used."""
+    device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""
+
+
 class EvaluateConfig(DataConfig):
     """A synthetic set against the real images of a data set."""
 

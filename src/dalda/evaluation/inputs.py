@@ -51,6 +51,10 @@ class Inputs(Protocol):
         """Features of images as they are, [n, d], by the backbone as it is now."""
         ...
 
+    def trained(self) -> dict[str, Tensor]:
+        """The backbone's tensors that training has changed or added, by their names in it."""
+        ...
+
 
 class CachedViews:
     """Features of augmented views that were computed once; any number of trials."""
@@ -83,6 +87,9 @@ class CachedViews:
 
     def extract(self, files: Sequence[ImageFile]) -> Tensor:
         return torch.from_numpy(self.store.plain(files))
+
+    def trained(self) -> dict[str, Tensor]:
+        return {}
 
 
 class FreshViews:
@@ -146,6 +153,12 @@ class FreshViews:
             self.backbone.model.train()
         return features
 
+    def trained(self) -> dict[str, Tensor]:
+        before = self.store.backbone
+        if not self.moving or not isinstance(self.backbone, Backbone) or not isinstance(before, Backbone):
+            return {}
+        return trained_tensors(self.backbone.model, before.model)
+
     def _view(self, number: int, step: int, slot: int) -> Image.Image:
         if number not in self._opened:
             file = image_file(self._items[number])
@@ -194,3 +207,14 @@ def _with_lora(model: nn.Module) -> nn.Module:
     config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_RANK, target_modules=targets)
     adapted: nn.Module = inject_adapter_in_model(config, model)
     return adapted.train()
+
+
+def trained_tensors(model: nn.Module, before: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a trained model that are not in it as it was before."""
+    known = before.state_dict()
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if (name not in known and ".base_layer." not in name)
+        or (name in known and not torch.equal(value, known[name]))
+    }

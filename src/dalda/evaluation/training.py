@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
 from dalda.evaluation.backbones.table import HeadRecipe
+from dalda.evaluation.classifier import Finetune, Head, TrainedHead
 from dalda.evaluation.feature_cache import Matrix, release
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.inputs import Batch, CachedViews, FreshViews, Inputs
@@ -112,7 +113,7 @@ class TrainingMethod:
 
     online: bool = False
     """Fresh views at each step; else cached features."""
-    finetune: str = "head"
+    finetune: Finetune = "head"
     """What learns: `head`, `full` or `lora`; the last two move the backbone."""
     batch_augment: str = "none"
     """`none`, `mixup` or `cutmix`."""
@@ -123,15 +124,7 @@ class TrainingMethod:
         return self.online or self.finetune != "head" or self.batch_augment != "none"
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """A trained linear head on a backbone: weight [classes, d], bias [classes]."""
-
-    weight: Tensor
-    bias: Tensor
-
-
-OnTrialEnd = Callable[[TrialResult, Classifier], None]
+OnTrialEnd = Callable[[TrialResult, TrainedHead], None]
 """Called with each trial's result as soon as it is finished."""
 
 
@@ -190,8 +183,8 @@ def _run_group(
         if schedule.epochs == 0:
             accuracies = []
         results.append(result_of(trial, validation, probabilities, accuracies))
-        weight, bias = heads.weight[number].detach().cpu(), heads.bias[number].detach().cpu()
-        on_trial_end(results[-1], Classifier(weight, bias))
+        head = Head(heads.weight[number].cpu(), heads.bias[number].cpu())
+        on_trial_end(results[-1], TrainedHead(head, method.finetune, inputs.trained()))
     return results
 
 

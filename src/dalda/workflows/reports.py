@@ -129,6 +129,47 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of an image."""
+
+    image: Path
+    label: str
+    confidence: float
+    """The probability of that class."""
+    probabilities: Mapping[str, float]
+    """Of the most probable classes, these first."""
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """The predictions of one classifier, and the images that it could not read."""
+
+    arm: str
+    seed: int
+    backbone: str
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[str, ...]
+    """A sentence on each image that could not be used."""
+    accuracy: float | None
+    """Where all images lie in folders called like classes; else None."""
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class ClassifierExport:
+    """A classifier as an ONNX file."""
+
+    out: Path
+    arm: str
+    seed: int
+    classes: int
+    size: int
+    """Side in pixels of the square images that it reads."""
+    largest_difference: float
+    """Of a probability, between the file in onnxruntime and the classifier in torch."""
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """What a run of a study did, and what its trials show so far."""
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import ClassifierConfig, TrainConfig
 from dalda.errors import UserError
-from dalda.evaluation.backbones.base import ZeroShot
+from dalda.evaluation.backbones.base import Backbone, ZeroShot
+from dalda.evaluation.classifier import ClassifierInfo, TrainedHead, classifier_file, write_classifier
 from dalda.evaluation.filters import (
     Filtered,
     by_agreement,
@@ -17,8 +19,9 @@ from dalda.evaluation.filters import (
 )
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import REAL, Excluded, RunFolder
-from dalda.evaluation.training import Classifier, TrainingMethod, predict_classes, run_trials
+from dalda.evaluation.training import TrainingMethod, predict_classes, run_trials
 from dalda.evaluation.trial import Schedule, Trial, class_wordings
+from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.loading import load_features
@@ -116,16 +119,39 @@ class TrialRunner:
         missing = {name: trial for name, trial in trials.items() if name not in done}
         names = {(trial.arm, trial.seed, trial.split.shots): name for name, trial in missing.items()}
 
-        def on_trial_end(result: TrialResult, _: Classifier) -> None:
+        def on_trial_end(result: TrialResult, trained: TrainedHead) -> None:
             name = names[result.arm, result.seed, result.shots]
             if self.run is not None:
-                self.run.keep(name, result)
+                self._keep(self.run.folder, name, result, trained)
+                self.run.keep(name, result)  # last: where it is there, nothing of the trial is missing
             done[name] = result
             say_result(result)
 
         method = method_of(self.config)
         run_trials(list(missing.values()), validation, self.store, self.schedule, method, on_trial_end)
         return {name: done[name] for name in trials}
+
+    def _keep(self, run: Path, name: str, result: TrialResult, trained: TrainedHead) -> None:
+        """Writes the classifier of a trial."""
+        backbone = self.store.backbone
+        info = ClassifierInfo(
+            trial=name,
+            dataset=result.dataset,
+            arm=result.arm,
+            seed=result.seed,
+            shots=result.shots,
+            classes=result.classes,
+            backbone=backbone.name,
+            fingerprint=backbone.fingerprint,
+            size=backbone.size,
+            preprocessing=backbone.preprocessing if isinstance(backbone, Backbone) else {},
+            finetune=trained.finetune,
+            normalized=trained.head.normalized,
+            sharpness=trained.head.sharpness,
+        )
+        write_classifier(
+            classifier_file(run, folder_name(result.arm), result.seed, result.shots), trained, info
+        )
 
 
 def schedule_of(config: ClassifierConfig) -> Schedule:

@@ -8,7 +8,7 @@ from dalda.cli.output.numbers import excluded_lines, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
-    from dalda.workflows.reports import EvaluateReport, TrainReport
+    from dalda.workflows.reports import ClassifierExport, EvaluateReport, PredictReport, TrainReport
 
 MEASURES = {
     "synthetic_images": "images",
@@ -63,7 +63,29 @@ def train_lines(report: "TrainReport") -> list[str]:
             f"the {seeds} seeds vary the training only, on one choice of real images and one synthetic "
             "set; in dalda run each seed draws all three"
         )
-    return [*lines, *([f"results: {report.out}/results.csv"] if report.out else [])]
+    if report.out:
+        lines += [f"results: {report.out}/results.csv", f"classifiers: dalda predict {report.out} IMAGES"]
+    return lines
+
+
+def predict_lines(report: "PredictReport") -> list[str]:
+    rows = [(x.label, percent(x.confidence), str(x.image)) for x in report.predictions]
+    lines = table([("class", "confidence, %", "image"), *rows])
+    lines.append(f"by the classifier of '{report.arm}', seed {report.seed}, on {report.backbone}")
+    if report.skipped:
+        lines.append(f"{len(report.skipped)} images could not be used and were skipped")
+    if report.accuracy is not None:
+        count = f"{len(report.predictions)} images, by the names of their folders"
+        lines.append(f"accuracy {percent(report.accuracy)} % of {count}")
+    return [*lines, *([f"predictions: {report.out}"] if report.out else [])]
+
+
+def classifier_export_lines(report: "ClassifierExport") -> list[str]:
+    return [
+        f"the classifier of '{report.arm}', seed {report.seed}, for {report.classes} classes: {report.out}",
+        f"it reads preprocessed images of {report.size} x {report.size} pixels; in onnxruntime its "
+        f"probabilities differ by at most {report.largest_difference:.1e} from torch's",
+    ]
 
 
 def _short(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -70,10 +70,12 @@ class Backbone:
     size: int
     dimensions: int
     recipe: HeadRecipe = field(default_factory=HeadRecipe)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Settings of `preprocess`, for the record; empty where unknown."""
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return next(self.model.parameters(), torch.empty(0)).device
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Images, preprocessed as this model wants them: float32 [n, 3, size, size]."""

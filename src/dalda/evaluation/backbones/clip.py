@@ -45,5 +45,6 @@ def clip_backbone(name: str, source: str, recipe: HeadRecipe, device: str, **opt
         size=clip.model.config.vision_config.image_size,
         dimensions=clip.model.config.projection_dim,
         recipe=recipe,
+        preprocessing=processor.to_dict(),
         clip=clip,
     )

@@ -43,8 +43,9 @@ def vision_backbone(
 
     size, dimensions = sides(lambda pixels: pooled(model(pixel_values=pixels)), preprocess, device)
     config: Any = model.config
-    fingerprint = fingerprint_of(model, deciding(config.to_dict()), processor.to_dict())
-    return VisionBackbone(name, model, preprocess, fingerprint, size, dimensions, recipe)
+    settings = processor.to_dict()
+    fingerprint = fingerprint_of(model, deciding(config.to_dict()), settings)
+    return VisionBackbone(name, model, preprocess, fingerprint, size, dimensions, recipe, settings)
 
 
 def _model(source: str, options: dict[str, Any]) -> Any:
