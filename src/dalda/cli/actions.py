@@ -9,7 +9,14 @@ from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda import config as configs
-    from dalda.workflows.reports import DemoReport, ReviewReport, StudyDryRun, StudyReport
+    from dalda.workflows.reports import (
+        ClassifierExport,
+        DemoReport,
+        ExportReport,
+        ReviewReport,
+        StudyDryRun,
+        StudyReport,
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,16 @@ def run_convert(config: "configs.ConvertConfig") -> Output:
 
     write_new(config.out, text)
     return Output({"study": text, "out": config.out}, [f"study: {config.out}"])
+
+
+def run_export(config: "configs.ExportConfig") -> "ExportReport | ClassifierExport":
+    if config.to == "onnx":
+        from dalda.workflows.onnx_export import export_onnx
+
+        return export_onnx(config)
+    from dalda.workflows.export import export
+
+    return export(config)
 
 
 def run_plot(config: "configs.PlotConfig") -> Mapping[str, Path]:

@@ -180,7 +180,7 @@ COMMANDS = {
         "Share",
         "Export a synthetic set, or a classifier as ONNX. Files are linked, not copied, where possible.",
         "ExportConfig",
-        "dalda.workflows.export:export",
+        f"{ACTIONS}:run_export",
         "use {out} in your own code",
         arguments=("source",),
         metavars=(("source", "OUT"),),

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
@@ -28,7 +28,6 @@ FOLDER, SUFFIX = "classifiers", ".safetensors"
 HEAD, BACKBONE = "head.", "backbone."
 """Beginnings of the tensors' names in a file."""
 WHAT = "the classifier"
-Finetune = Literal["head", "full", "lora"]
 
 
 class Head(nn.Module):
@@ -73,7 +72,7 @@ class TrainedHead:
     """A trial's head, and the backbone's weights that were trained with it, by their names in the model."""
 
     head: Head
-    finetune: Finetune = "head"
+    finetune: str = "head"
     trained: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -96,7 +95,7 @@ class ClassifierInfo:
     """Side in pixels of what the backbone reads."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the backbone's own preprocessing, as transformers writes them; empty where unknown."""
-    finetune: Finetune = "head"
+    finetune: str = "head"
     normalized: bool = False
     sharpness: float = 0.0
     format: int = FORMAT

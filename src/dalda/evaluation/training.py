@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
 from dalda.evaluation.backbones.table import HeadRecipe
-from dalda.evaluation.classifier import Finetune, Head, TrainedHead
+from dalda.evaluation.classifier import Head, TrainedHead
 from dalda.evaluation.feature_cache import Matrix, release
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.inputs import Batch, CachedViews, FreshViews, Inputs
@@ -113,7 +113,7 @@ class TrainingMethod:
 
     online: bool = False
     """Fresh views at each step; else cached features."""
-    finetune: Finetune = "head"
+    finetune: str = "head"
     """What learns: `head`, `full` or `lora`; the last two move the backbone."""
     batch_augment: str = "none"
     """`none`, `mixup` or `cutmix`."""

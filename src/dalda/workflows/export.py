@@ -13,28 +13,21 @@ from dalda.progress import progress
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
 from dalda.storage import whole_folder, write_new
 from dalda.types import SyntheticImage
-from dalda.workflows.reports import ClassifierExport, ExportReport
+from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import synthetic_set
 
-CSV, ONNX = "csv", "onnx"
+CSV = "csv"
 
 
-def export(config: ExportConfig) -> ExportReport | ClassifierExport:
+def export(config: ExportConfig) -> ExportReport:
     """Writes the set `config.source` in the form `config.to` at `config.out`, complete or not at all.
-
-    The form `onnx` is of a classifier, and `config.source` a run or a classifier's file.
     Raises UserError for an unknown form, an output that exists, an image that is not the one its metadata
     describes, and real images where the form has no place for them.
     """
     form = EXPORT_FORMS.get(config.to)
-    if form is None and config.to not in (CSV, ONNX):
-        forms = ", ".join([*EXPORT_FORMS, CSV, ONNX])
+    if form is None and config.to != CSV:
+        forms = ", ".join([*EXPORT_FORMS, CSV, "onnx"])
         raise UserError(f"--to cannot be '{config.to}'; choose one of {forms}")
-    if config.to == ONNX:
-        from dalda.workflows.onnx_export import export_onnx
-
-        _refuse_existing(config.out)
-        return export_onnx(config)
     if form is not None and config.with_real and not form.holds_real_images:
         raise UserError(f"the form '{config.to}' holds no real images; leave --with-real out")
     _refuse_existing(config.out)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dalda.config import ExportConfig
 from dalda.errors import UserError
 from dalda.seeding import generator_of
-from dalda.storage import write_new
+from dalda.storage import exists, write_new
 from dalda.workflows.classifier import load_classifier
 from dalda.workflows.reports import ClassifierExport
 
@@ -24,6 +24,8 @@ def export_onnx(config: ExportConfig) -> ClassifierExport:
     The file holds the class names and the settings of the preprocessing as metadata. It is compared with
     torch before it is written. Raises UserError where the package is missing, or the two differ.
     """
+    if exists(config.out):
+        raise UserError(f"'{config.out}' exists already and is not overwritten; name another with -o")
     classifier = load_classifier(config.source, device="cpu")
     content = onnx_bytes(classifier)
     difference = largest_difference(content, classifier)
