@@ -150,8 +150,6 @@ def test_nothing_from_outside_is_run(file: Path) -> None:
 
 
 FIELDS = {name for model in (AugmentConfig, TrainConfig, CaptionConfig) for name in model.model_fields}
-FIELD_SETS: set[str] = set()
-"""Files that still keep a list of field names; to be emptied: a field's role says what it decides."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=named)
@@ -165,8 +163,7 @@ def test_no_list_of_field_names_is_kept(file: Path) -> None:
             enough = 2 if isinstance(node, ast.Set) else 3 if names <= FIELDS else 99
             if len(names & FIELDS) >= enough:
                 lists.append(f"{named(file)}:{node.lineno}: {names}")
-    if named(file) not in FIELD_SETS:
-        assert not lists
+    assert not lists
 
 
 METHODS = {
@@ -193,19 +190,6 @@ OF_OS = {
     "symlink",
     "truncate",
 }
-DIRECT_IO = {
-    "captions/llama_cpp.py",
-    "compat/prompt_table.py",
-    "datasets/huggingface.py",
-    "evaluation/trial.py",
-    "generation/source_probabilities.py",
-    "review/page.py",
-    "workflows/captions.py",
-    "workflows/experiment.py",
-    "workflows/results.py",
-    "workflows/run_folder.py",
-}
-"""Files that still touch the disk by themselves; to be emptied: storage does that."""
 
 
 def touches_the_disk(call: ast.Call) -> bool:
@@ -230,7 +214,7 @@ def touches_the_disk(call: ast.Call) -> bool:
 def test_only_storage_touches_the_disk(file: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
     found = [ast.unparse(call) for call in calls if touches_the_disk(call)]
-    assert home_of(file) == "storage" or named(file) in DIRECT_IO or not found
+    assert home_of(file) == "storage" or not found
 
 
 @pytest.mark.parametrize("file", FILES, ids=named)

@@ -19,6 +19,7 @@ import dalda
 from dalda.cli import app
 from dalda.cli.output import json_of
 from dalda.doodles.draw import draw_doodle, random_doodle
+from dalda.evaluation.results import read_results
 from dalda.seeding import generator_of
 from dalda.types import TrialResult
 
@@ -187,6 +188,29 @@ def test_what_is_filtered_is_counted_and_recorded(photos: Path, made: Path, tmp_
     nothing = run("train", photos, "--synthetic", made, *SHORT, "--min-clip-probability", 1)
     assert nothing.exit_code == 2
     assert "passes --min-clip-probability" in nothing.stderr
+
+
+def test_each_seed_filters_by_its_own_classifier(photos: Path, made: Path, tmp_path: Path) -> None:
+    """The same numbers as from a command for each seed alone."""
+    words = ("train", photos, "--synthetic", made, *SHORT, "--iterations", 1, "--filter-by-classifier")
+    both = answer(*words, "-o", tmp_path / "both")
+    alone = [answer(*words, "--seeds", 1, "--seed", seed) for seed in (0, 1)]
+    filtered = [one["excluded"]["made"]["predicted as another class"] for one in alone]
+    kinds = both["excluded"]["made"]
+    assert [
+        kinds[f"predicted as another class by the classifier of seed {seed}"] for seed in (0, 1)
+    ] == filtered
+    accuracies = [one["arms"]["made"]["accuracy"]["mean"] for one in alone]
+    assert both["arms"]["made"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
+    results = {one.seed: one for one in read_results(tmp_path / "both") if one.arm == "made"}
+    assert [results[seed].synthetic_images + filtered[seed] for seed in (0, 1)] == [12, 12]
+
+
+def test_a_finished_run_keeps_its_time(photos: Path, tmp_path: Path) -> None:
+    answer("train", photos, *ONCE, "-o", tmp_path / "run")
+    before = (tmp_path / "run/run.yaml").read_text()
+    answer("train", photos, *ONCE, "-o", tmp_path / "run", "--device", "cpu")
+    assert (tmp_path / "run/run.yaml").read_text() == before
 
 
 def test_copies_of_other_examples_are_counted_and_recorded(

@@ -1,6 +1,5 @@
 """A small language model that comes from the package registry and runs in this process."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from dalda.captions.llm import Completion, Message, Schema, Usage
 from dalda.errors import UserError
+from dalda.storage import move, remove
 
 
 @dataclass
@@ -78,7 +78,6 @@ def _assemble(target: Path, assemble: Any) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         assemble(part)
-        os.replace(part, target)
+        move(part, target)
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        remove(part)

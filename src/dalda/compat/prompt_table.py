@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.errors import UserError, first_line
+from dalda.storage import open_binary
 
 TABLE = "source_image_prompt.csv"
 IMAGE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
@@ -62,7 +63,7 @@ def read_table(folder: Path) -> list[PromptRow]:
     try:
         if path.stat().st_size > LARGEST_TABLE:
             raise UserError(f"'{path}' is larger than {LARGEST_TABLE // 2**20} MB, so no table of prompts")
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             header = table.fieldnames or ()
             image = next((name for name in IMAGE_COLUMNS if name in header), None)

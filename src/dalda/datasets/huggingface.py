@@ -8,10 +8,10 @@ from typing import Any
 
 from dalda.datasets.class_names import same_name
 from dalda.datasets.image_folder import ClassFiles, ImageDataset, choose_parts
-from dalda.datasets.image_io import IMAGE_SUFFIXES
+from dalda.datasets.image_io import IMAGE_SUFFIXES, MAX_BYTES
 from dalda.errors import UserError
 from dalda.progress import progress, say
-from dalda.storage import write
+from dalda.storage import make_folder, read_bytes, write
 
 
 def read_hugging_face(name: str, cache: Path | None = None) -> ImageDataset:
@@ -126,7 +126,7 @@ def _rows(
         content, named = cell.get("bytes"), cell.get("path") or ""
         if content is None and any(Path(named).resolve().is_relative_to(home) for home in homes):
             with suppress(OSError):
-                content = Path(named).read_bytes()
+                content = read_bytes(Path(named), limit=MAX_BYTES)
         suffix = PurePath(named).suffix.lower()
         yield content, suffix if suffix in IMAGE_SUFFIXES else ".img", row[label]
 
@@ -134,5 +134,5 @@ def _rows(
 def _put(content: bytes, path: Path) -> None:
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write(path, content, shared=True, sync=False)

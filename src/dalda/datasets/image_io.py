@@ -75,6 +75,13 @@ def open_image(
     bytes are read once: with `sha256` these very bytes must have that hash. Raises UserError, with the path
     and the reason, for what is not a whole image in one of FORMATS, or another one than expected.
     """
+    return _decoded(path, sha256, shorter, longer)[0]
+
+
+def _decoded(
+    path: Path, sha256: str | None, shorter: int | None = None, longer: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """The image, and the width and height that the file says."""
     data = read_file(path)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f"{path} has changed since this command began: run it again")
@@ -92,7 +99,7 @@ def open_image(
                 ImageOps.exif_transpose(opened, in_place=True)
                 rgb = _as_rgb(opened)
                 factor = factor * min(rgb.size) // min(width, height)  # what the draft has left to do
-                return rgb.reduce(factor) if factor > 1 else rgb
+                return rgb.reduce(factor) if factor > 1 else rgb, (width, height)
     except UserError:
         raise
     except UnidentifiedImageError as error:
@@ -127,25 +134,27 @@ def check_image(path: Path, sha256: str | None = None) -> bytes:
 
     Raises UserError as `open_image` does.
     """
-    image = open_image(path, sha256=sha256, shorter=4 * SIGNATURE_SIDE)
+    return _signature(_decoded(path, sha256, shorter=4 * SIGNATURE_SIDE)[0])
+
+
+def _signature(image: Image.Image) -> bytes:
     return image.resize((SIGNATURE_SIDE, SIGNATURE_SIDE), Image.Resampling.BOX).tobytes()
 
 
 def check_source(path: Path, sha256: str | None = None) -> bytes:
     """The same; also raises UserError for an image that no new images can be made from."""
-    signature = check_image(path, sha256)
-    sides = sides_of(path)
+    image, sides = _decoded(path, sha256, shorter=4 * SIGNATURE_SIDE)
     written = f"{path} is {sides[0]} x {sides[1]} pixels"
     if min(sides) < SMALLEST_SIDE:
         raise UserError(f"{written}, too small for new images (at least {SMALLEST_SIDE}): {REMEDY}")
     if max(sides) > LONGEST_STRIP * min(sides):
         raise UserError(f"{written}, too long a strip for new images: cut it, or {REMEDY}")
-    return signature
+    return _signature(image)
 
 
 def sides_of(path: Path) -> tuple[int, int]:
     """Width and height in pixels, as stored. For files that `check_image` accepts."""
-    with Image.open(io.BytesIO(read_file(path)), formats=FORMATS) as opened:
+    with Image.open(io.BytesIO(_without_text(read_file(path))), formats=FORMATS) as opened:
         return opened.size
 
 

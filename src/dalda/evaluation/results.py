@@ -1,4 +1,4 @@
-"""Run folders: run.yaml, results.csv (tidy), results/<id>.json and excluded.jsonl, written and read here.
+"""Run folders: run.yaml, results.csv (tidy), results/<id>.json, written and read here.
 
 A trial's id is a digest of what decides it. Its result is written when it is finished, so that the same
 command trains only what is missing.
@@ -7,7 +7,6 @@ command trains only what is missing.
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,15 +19,14 @@ from pydantic import TypeAdapter, ValidationError
 from dalda.config.roles import difference, digest_of, plain
 from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
+from dalda.evaluation.excluded import EXCLUDED, ExcludedLog
 from dalda.evaluation.json_numbers import nan_as_null, null_as_nan
 from dalda.storage import (
     exists,
     list_folder,
     lock,
     make_folder,
-    parse_json,
     read_json,
-    read_text,
     read_yaml,
     to_yaml,
     write,
@@ -36,7 +34,7 @@ from dalda.storage import (
 from dalda.types import TrialResult, as_dict
 
 FORMAT = 1
-SETTINGS, RESULTS, TABLE, EXCLUDED = "run.yaml", "results", "results.csv", "excluded.jsonl"
+SETTINGS, RESULTS, TABLE = "run.yaml", "results", "results.csv"
 COLUMNS = ("dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value")
 REAL = "real"
 """The arm without synthetic images, however a study calls it."""
@@ -53,17 +51,6 @@ class PlannedTrial:
     shots: int | None
     synthetic: str | None = None
     """The folder of its synthetic set; None for real images alone."""
-
-
-@dataclass(frozen=True)
-class Excluded:
-    """A synthetic image that an arm did not use, and why."""
-
-    arm: str
-    request_id: str
-    reason: str
-    kind: str
-    """The reason as it is counted."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +74,7 @@ class RunFolder:
     def __init__(self, folder: Path, command: str) -> None:
         self.folder = folder
         self.command = command
+        self.excluded = ExcludedLog(folder / EXCLUDED)
 
     def refuse_foreign(self, leftovers: Collection[str] = ()) -> None:
         """Raises UserError unless the folder is new, empty, a run's, or holds `leftovers` alone."""
@@ -128,7 +116,13 @@ class RunFolder:
                 )
             trials = {trial.id: trial for trial in (*before.trials, *run.trials)}
             run = replace(before, trials=tuple(trials.values()))
-        self.write(run)
+        self.update(run)
+
+    def update(self, run: RunSettings) -> None:
+        """Writes run.yaml unless it says the same: how and in what time that was run stays."""
+        path = self.folder / SETTINGS
+        if not exists(path) or _decided(read_run_settings(self.folder)) != _decided(run):
+            self.write(run)
 
     def write(self, run: RunSettings) -> None:
         """Writes run.yaml, in place of an earlier one."""
@@ -179,32 +173,6 @@ class RunFolder:
     def file(self, trial_id: str, part: str = RESULTS) -> Path:
         return self.folder / part / f"{trial_id}.json"
 
-    def exclude(self, name: str, excluded: Sequence[Excluded]) -> None:
-        """Replaces the lines of `name` (a trial's id, or an arm) in excluded.jsonl."""
-        lines = [line for line in self._excluded() if line["of"] != name]
-        lines += [{"of": name, **asdict(excluded_image)} for excluded_image in excluded]
-        path = self.folder / EXCLUDED
-        if lines or path.exists():
-            write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-    def excluded(self, names: Collection[str]) -> dict[str, Counter[str]]:
-        """Arm to reason to how many images, of the named trials or arms."""
-        found: dict[str, Counter[str]] = {}
-        for line in self._excluded():
-            if line["of"] in names:
-                found.setdefault(line["arm"], Counter())[line["kind"]] += 1
-        return found
-
-    def _excluded(self) -> list[dict[str, Any]]:
-        path = self.folder / EXCLUDED
-        if not path.exists():
-            return []
-        what = "a list of excluded images"
-        lines = [parse_json(line, f"'{path}'", what) for line in read_text(path).splitlines()]
-        if not all(isinstance(line, dict) and {"of", "arm", "kind"} <= line.keys() for line in lines):
-            raise UserError(f"'{path}' is not {what}; take it and the results away")
-        return lines
-
 
 def read_run_settings(folder: Path) -> RunSettings:
     """What run.yaml says. Raises UserError for a file that cannot be read or is no such file."""
@@ -221,6 +189,10 @@ def read_run_settings(folder: Path) -> RunSettings:
 def plain_settings(run: RunSettings) -> dict[str, Any]:
     """The same as plain values, as run.yaml holds them."""
     return {"format": run.format, **{name: plain_value(value) for name, value in vars(run).items()}}
+
+
+def _decided(run: RunSettings) -> dict[str, Any]:
+    return plain_settings(replace(run, recorded={}))
 
 
 def plain_value(value: object) -> Any:

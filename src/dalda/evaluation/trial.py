@@ -1,6 +1,5 @@
 """What a trial is: which images it may draw, how long it trains, and what came out."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dalda.datasets.class_names import wordings_of
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
 from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of
@@ -153,7 +153,7 @@ def image_file(item: RealImage | SyntheticImage) -> ImageFile:
 @cache
 def _hash_of(path: Path, changed: int, size: int) -> str:
     """Of the file's bytes, which many trials ask for; read again where the file has changed."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(path)
 
 
 def result_of(

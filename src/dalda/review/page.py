@@ -28,8 +28,8 @@ MEDIA_TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-PAGE_FILES = {file.name: file for file in STATIC.iterdir()} | {"": STATIC.joinpath("review.html")}
-"""All that is served besides images and data."""
+PAGE_FILES = {file.name: file.name for file in STATIC.iterdir()} | {"": "review.html"}
+"""All that is served besides images and data, by its address."""
 Value = TypeVar("Value")
 
 
@@ -130,7 +130,8 @@ def review_app(review: Review, bound: str) -> ASGIApp:
     @app.get("/{name}")
     def page_file(name: str) -> Response:
         file = _look_up(PAGE_FILES, name)
-        return Response(file.read_bytes(), media_type=MEDIA_TYPES[PurePath(file.name).suffix])
+        content = files("dalda.review").joinpath("static", file).read_bytes()
+        return Response(content, media_type=MEDIA_TYPES[PurePath(file).suffix])
 
     @app.get("/")
     def page() -> Response:

@@ -61,7 +61,7 @@ def run_experiment(
         run.end([result for result, _ in results], seconds)
         curves = [(result, run.read_part(task.id, "curves")) for result, task in results]
         protocol_of(study).results_written(study, run.folder, curves, tasks[0].spec.train.epochs)
-        excluded = run.excluded({task.id for task in tasks})
+        excluded = run.excluded.counts({task.id for task in tasks})
     return StudyReport(
         out=run.folder,
         trials=len(tasks),
@@ -96,7 +96,7 @@ def _begin(run: "RunFolder", study: Study, tasks: Sequence[Task]) -> None:
     )
     arms = {task.spec.arm: arm_settings(task.spec.train) for task in tasks}
     settings = yaml.safe_load(study_as_yaml(study))
-    run.write(RunSettings("run", settings, arms, trials, {"device": study.device}))
+    run.update(RunSettings("run", settings, arms, trials, {"device": study.device}))
 
 
 def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumbers]":
@@ -172,7 +172,7 @@ class _Stages:
         trial, excluded = runner.trial(task.spec.arm, config, self.checked(task), images)
         validation = task.validation
         # The result last: where it is there, nothing of the trial is missing.
-        self.run.exclude(task.id, excluded)
+        self.run.excluded.put(task.id, excluded)
         other = protocol_of(self.study).train(self.study, trial, validation, runner.store, runner.schedule)
         if other is None:
             runner.train({task.id: trial}, validation)

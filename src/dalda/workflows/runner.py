@@ -10,6 +10,7 @@ from dalda.config import ClassifierConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.classifier import ClassifierInfo, TrainedHead, classifier_file, write_classifier
+from dalda.evaluation.excluded import Excluded
 from dalda.evaluation.filters import (
     Filtered,
     by_agreement,
@@ -18,7 +19,7 @@ from dalda.evaluation.filters import (
     weights_of,
 )
 from dalda.evaluation.mixing import pool_of
-from dalda.evaluation.results import REAL, Excluded, RunFolder
+from dalda.evaluation.results import REAL, RunFolder
 from dalda.evaluation.training import TrainingMethod, predict_classes, run_trials
 from dalda.evaluation.trial import Schedule, Trial, class_wordings
 from dalda.generation.folder_names import folder_name
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
 
 REJECTED = "rejected in review"
+OTHER_CLASS = "predicted as another class"
 OTHER_SOURCE = "its source image is not in this split"
 """Why a synthetic image is not used that was made of another split."""
 
@@ -107,7 +109,7 @@ class TrialRunner:
         if config.filter_by_classifier:
             real = Trial(REAL, trial.seed, trial.split)
             found = by_agreement(images, predict_classes(real, images, self.store, self.schedule))
-            images = passed(found, "--filter-by-classifier", "predicted as another class")
+            images = passed(found, "--filter-by-classifier", OTHER_CLASS)
         weights = None
         if config.clip_weighting:
             weights = weights_of(clip_probabilities(images, classes, self.clip))

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dalda.evaluation.backbones.base import FeatureExtractor
+    from dalda.evaluation.excluded import Excluded
     from dalda.evaluation.results import RunSettings
     from dalda.evaluation.trial import Trial
+    from dalda.workflows.runner import TrialRunner
 
 
 def train(config: TrainConfig, *, backbone: "nn.Module | FeatureExtractor | None" = None) -> TrainReport:
@@ -58,17 +60,44 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
         trials: dict[str, Trial] = {}
         excluded: dict[str, Mapping[str, int]] = {}
         for arm, synthetic in {REAL: None, **sets}.items():
-            trial, left_out = runner.trial(arm, config, split, synthetic)
+            found = _trials_of(arm, config, runner, split, synthetic)
+            trials |= {_trial_id(settings, arm, trial.seed): trial for trial, _ in found}
+            left_out = list(dict.fromkeys(image for _, images in found for image in images))
             left_out += other_sources(arm, split, synthetic.images) if synthetic else []
-            excluded[arm] = _counted(excluded_image.kind for excluded_image in left_out)
+            excluded[arm] = _counted(image.kind for image in left_out)
             if run is not None:
-                run.exclude(arm, left_out)
-            for seed in _seeds(config):
-                trials[_trial_id(settings, arm, seed)] = replace(trial, seed=seed)
+                run.excluded.put(arm, left_out)
         results = list(runner.train(trials, validation).values())
         if run is not None:
             run.end(results, time.monotonic() - started)
     return report_of(results, excluded, config)
+
+
+def _trials_of(
+    arm: str,
+    config: TrainConfig,
+    runner: "TrialRunner",
+    split: FewShotSplit,
+    synthetic: SyntheticSet | None,
+) -> "list[tuple[Trial, list[Excluded]]]":
+    """The arm's trial of each seed with the images that it does not use.
+
+    Only what a classifier decides differs between seeds: each seed filters by a classifier of its own.
+    """
+    from dalda.workflows.runner import OTHER_CLASS
+
+    if not config.filter_by_classifier:
+        trial, excluded = runner.trial(arm, config, split, synthetic)
+        return [(replace(trial, seed=seed), excluded) for seed in _seeds(config)]
+    found = []
+    for seed in _seeds(config):
+        own = config.model_copy(update={"seed": seed})
+        trial, excluded = runner.trial(arm, own, split, synthetic)
+        if config.seeds > 1:
+            of_seed = f"{OTHER_CLASS} by the classifier of seed {seed}"
+            excluded = [replace(x, kind=of_seed) if x.kind == OTHER_CLASS else x for x in excluded]
+        found.append((trial, excluded))
+    return found
 
 
 def splits_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
