@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dalda.cache import cache_folder
+from dalda.storage import private_folder
 
 
 def test_the_chosen_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,10 +34,34 @@ def test_without_a_home_it_is_among_the_temporary_files(
     monkeypatch.delenv("DALDA_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("dalda.cache.Path.home", no_home)
-    monkeypatch.setattr("dalda.cache.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    private_folder.cache_clear()
     folder = cache_folder("doodles")
-    assert folder.is_relative_to(tmp_path)
-    assert folder.name == "doodles"
+    assert folder == tmp_path / f"dalda-cache-{os.getuid()}/doodles"
+    assert folder.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("planted", ["link", "open folder", "file"])
+def test_a_folder_that_somebody_else_may_write_is_no_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    taken = tmp_path / f"dalda-cache-{os.getuid()}"
+    (tmp_path / "theirs").mkdir()
+    if planted == "link":
+        taken.symlink_to(tmp_path / "theirs")
+    elif planted == "file":
+        taken.touch()
+    else:
+        taken.mkdir()
+        taken.chmod(0o777)
+    private_folder.cache_clear()
+    folder = private_folder("dalda-cache")
+    private_folder.cache_clear()
+    assert folder != taken
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs to become another user")

@@ -1,14 +1,16 @@
 """The user's cache folder: DALDA_CACHE, or dalda's folder in XDG_CACHE_HOME or the home folder."""
 
 import os
-import tempfile
 from pathlib import Path
+
+from dalda.storage import private_folder
 
 
 def cache_folder(name: str = "") -> Path:
     """A folder in the cache; it is not made.
 
-    A user without a home folder, as in a container, has the cache among the temporary files.
+    A user without a home folder, as in a container, has the cache among the temporary files, in a folder
+    that nobody else can write to.
     """
     chosen = os.environ.get("DALDA_CACHE")
     if chosen:
@@ -23,5 +25,4 @@ def cache_folder(name: str = "") -> Path:
         home = None
     if home is not None and home.is_dir() and os.access(home, os.W_OK):
         return home / ".cache/dalda" / name
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"dalda-cache-{user}" / name
+    return private_folder("dalda-cache") / name

@@ -112,3 +112,26 @@ def test_thousands_are_compared_in_seconds() -> None:
     assert time.process_time() - started < 5
     assert len(found) == 1
     assert "as 7 and 5999" in found[0]
+
+
+@pytest.mark.parametrize("identical", [True, False])
+def test_many_copies_of_one_image_are_counted_in_time(tmp_path: Path, identical: bool) -> None:
+    """As frames of a film: each in train is near each in validation."""
+    _, signature = put(tmp_path / "dog", "0.png", photo(1))
+
+    def copies(part: str) -> list[tuple[RealImage, bytes]]:
+        return [
+            (
+                RealImage(
+                    Path(part, f"{n}.png"), "dog" if n % 2 else "cat", "a" if identical else f"{part}{n}"
+                ),
+                signature,
+            )
+            for n in range(2000)
+        ]
+
+    started = time.monotonic()
+    across, mixed = reported(copies("train"), copies("val"))
+    assert time.monotonic() - started < 20
+    assert across.startswith("2000 of 2000 validation images are also in train")
+    assert mixed.startswith("1000 images are in two classes")

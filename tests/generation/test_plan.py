@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dalda.errors import UserError
+from dalda.generation.executors.base import Batches
 from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable, with_next_seed
 from dalda.models.presets import PRESETS
 from dalda.types import Capability, GenerationRequest
@@ -108,3 +110,29 @@ def test_the_next_seed_changes_nothing_else() -> None:
     other = with_next_seed(REQUEST)
     assert other.seed != REQUEST.seed
     assert replace(other, seed=REQUEST.seed) == REQUEST
+
+
+def test_a_request_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="dalda requests the same image twice: car, index 0, seed 1"):
+        make_plan([REQUEST, replace(REQUEST, source=Path("b.png"))], "digest")
+
+
+def test_whole_and_broken_numbers_of_one_value_are_one_request() -> None:
+    whole = replace(REQUEST, guidance_scale=3, ip_adapter_scale=1, strength=1)
+    broken = replace(REQUEST, guidance_scale=3.0, ip_adapter_scale=1.0, strength=1.0)
+    of_numpy = replace(whole, ip_adapter_scale=np.float32(1), index=np.int64(0))  # type: ignore[arg-type]
+    (one,), (other,), (third,) = (make_plan([x], "d").requests for x in (whole, broken, of_numpy))
+    assert one.id == other.id == third.id
+    assert isinstance(third.ip_adapter_scale, float)
+
+
+def test_a_batch_has_one_number_of_steps_and_one_guidance_scale() -> None:
+    changes = [(30, 7.5), (30, 7.5), (20, 7.5), (20, 3.0), (20, 3.0), (20, 3.0)]
+    requests = [
+        replace(REQUEST, index=index, steps=steps, guidance_scale=scale)
+        for index, (steps, scale) in enumerate(changes)
+    ]
+    batches = list(Batches(requests, {request.id for request in requests}, 4))
+    assert [len(batch) for batch in batches] == [2, 1, 1, 2]
+    assert [request for batch in batches for request in batch] == requests
+    assert list(Batches(requests, {requests[2].id}, 4)) == [(requests[2],)]

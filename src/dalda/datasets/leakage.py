@@ -1,6 +1,6 @@
 """Leakage: the same image, or nearly the same, in train and validation or in two classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,15 @@ def leaks(
     """
     found = []
     a, b = _features(train_signatures), _features(validation_signatures)
-    across = list(_pairs(train, a, validation, b))
+    across = _copies(train, a, validation, b)
     if across:
         one, other = across[0]
-        count = len({image.path for _, image in across})
         found.append(
-            f"{count} of {len(validation)} validation images are also in train, or nearly the same as one "
-            f"there, as {one.path} and {other.path}: accuracies will be too high; take them out of one part"
+            f"{len(across)} of {len(validation)} validation images are also in train, or nearly the same "
+            f"as one there, as {one.path} and {other.path}: accuracies will be too high; take them out of "
+            "one part"
         )
-    mixed = [(one, other) for one, other in _pairs(train, a, train, a) if one.label < other.label]
+    mixed = _copies(train, a, train, a, of_later_classes=True)
     if mixed:
         one, other = mixed[0]
         found.append(
@@ -50,24 +50,45 @@ def leaks(
     return found
 
 
-def _pairs(
-    first: Sequence[RealImage], a: NDArray[np.float32], second: Sequence[RealImage], b: NDArray[np.float32]
-) -> Iterator[tuple[RealImage, RealImage]]:
-    """Pairs of two lists that show the same, in the order of the first."""
+def _copies(
+    first: Sequence[RealImage],
+    a: NDArray[np.float32],
+    second: Sequence[RealImage],
+    b: NDArray[np.float32],
+    *,
+    of_later_classes: bool = False,
+) -> list[tuple[RealImage, RealImage]]:
+    """Each image of the second list that shows the same as one of the first, with that one.
+
+    Each counts once, however many copies there are of it; with `of_later_classes` only where its class is
+    later in the alphabet.
+    """
+    classes = {label: place for place, label in enumerate(sorted({image.label for image in second}))}
+    labels = np.array([classes[image.label] for image in second], np.int64)
     by_hash: dict[str, list[int]] = {}
     for number, image in enumerate(second):
         by_hash.setdefault(image.sha256, []).append(number)
+    found: list[tuple[RealImage, RealImage]] = []
+    left, done = np.ones(len(second), bool), set[tuple[str, str]]()
     small_a, small_b = _coarse(a), _coarse(b)
     for start in range(0, len(first), ROWS):
         # Means of neighbouring pixels are never further apart than the pixels: a cheap first check.
         near = small_a[start : start + ROWS] @ small_b.T >= _lengths(small_a, small_b, start) - NEAR**2 / 2
-        for row in range(len(near)):
-            image = first[start + row]
-            same = by_hash.get(image.sha256, []) if image.sha256 else []
-            close = np.flatnonzero(near[row])
-            close = close[np.square(b[close] - a[start + row]).sum(1) <= NEAR**2]
-            for number in sorted({*same, *close.tolist()}):
-                yield image, second[number]
+        for row, image in enumerate(first[start : start + ROWS]):
+            if (image.sha256, image.label) in done:
+                continue
+            done.add((image.sha256, image.label))
+            near[row, by_hash.get(image.sha256, []) if image.sha256 else []] = True
+            near[row] &= left
+            if of_later_classes:
+                near[row] &= labels > classes[image.label]
+            wanted = np.flatnonzero(near[row])
+            distances = np.square(b[wanted] - a[start + row]).sum(1)
+            for number, distance in zip(wanted.tolist(), distances, strict=True):
+                if distance <= NEAR**2 or second[number].sha256 == image.sha256 != "":
+                    left[number] = False
+                    found.append((image, second[number]))
+    return found
 
 
 def _lengths(a: NDArray[np.float32], b: NDArray[np.float32], start: int) -> NDArray[np.float32]:

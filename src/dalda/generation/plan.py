@@ -13,6 +13,11 @@ from dalda.models.presets import Preset
 from dalda.seeding import seed_of
 from dalda.types import Capability, GenerationPlan, GenerationRequest
 
+NUMBERS = {
+    **dict.fromkeys(("index", "seed", "steps"), int),
+    **dict.fromkeys(("guidance_scale", "ip_adapter_scale", "strength"), float),
+}
+
 
 def generator_fingerprint(preset: Preset, contents: Mapping[str, str]) -> dict[str, object]:
     """Whatever decides a preset's pixels beyond rounding; the user's folders by content."""
@@ -46,17 +51,31 @@ def _described(capability: Capability) -> str:
 
 
 def make_plan(requests: Iterable[GenerationRequest], generator: str) -> GenerationPlan:
-    """The requests as a plan for the generator with this digest. Raises ValueError for a wrong one."""
-    planned = []
+    """The requests as a plan for the generator with this digest.
+
+    Numbers become what the fields say: 7 and 7.0 are one scale, and give one id. Raises ValueError for a
+    wrong one, and for one that is there twice.
+    """
+    planned: dict[str, GenerationRequest] = {}
     for request in requests:
         if request.strength is not None and not 0 < request.strength <= 1:
             raise ValueError(f"a strength must be above 0 and at most 1, not {request.strength}")
         if not 0 <= request.ip_adapter_scale < float("inf"):
             raise ValueError(f"an IP-Adapter scale must be 0 or more, not {request.ip_adapter_scale}")
-        # Methods that build requests by hand need not know the generator.
-        same = request.generator == generator
-        planned.append(request if same else replace(request, generator=generator))
-    return GenerationPlan(tuple(planned))
+        wanted: dict[str, object] = {"generator": generator}  # which methods need not know
+        for name, number in NUMBERS.items():
+            value = getattr(request, name)
+            if value is not None and type(value) is not number:
+                wanted[name] = number(value)
+        if len(wanted) > 1 or request.generator != generator:
+            request = replace(request, **wanted)  # type: ignore[arg-type]
+        if request.id in planned:
+            raise ValueError(
+                f"the method {request.method} requests the same image twice: {request.label}, index "
+                f"{request.index}, seed {request.seed}; each needs an index or a seed of its own"
+            )
+        planned[request.id] = request
+    return GenerationPlan(tuple(planned.values()))
 
 
 def with_next_seed(request: GenerationRequest) -> GenerationRequest:

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,3 +86,17 @@ def move(source: Path, target: Path, *, root: Path | None = None) -> None:
         if target.is_symlink():
             raise linked(target)
         os.replace(source, target)
+
+
+@cache
+def private_folder(name: str) -> Path:
+    """This user's folder among the temporary files; a new one where somebody else has taken its name."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"{name}-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    state = folder.lstat()
+    own = state.st_uid == user and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if stat.S_ISDIR(state.st_mode) and (own or os.name != "posix"):
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{name}-"))

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from dalda.workflows.loading import load_scorer
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from dalda.models.clip import Clip
 
@@ -135,11 +136,14 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
 
     numbers = {label: number for number, label in enumerate(split.classes)}
     wanted = {(image.sha256, image.label): (image.path, numbers[image.label]) for image in split.images}
+    hashes = {image.path: image.sha256 for image in split.images}
     found: dict[tuple[str, str], float] = {}
+
+    def opened(path: Path) -> "Image.Image":
+        return open_image(path, sha256=hashes[path], shorter=2 * scorer.size)
+
     with progress("score", len(wanted)) as bar:
-        scored = scorer.scores(
-            wanted.values(), split_wordings(split), partial(open_image, shorter=2 * scorer.size)
-        )
+        scored = scorer.scores(wanted.values(), split_wordings(split), opened)
         try:
             for key, value in zip(wanted, scored, strict=True):
                 found[key] = value

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
 from dalda.generation.backends.base import ImageGenerator
@@ -16,7 +17,8 @@ class Batches:
     """Slices of a plan, those that hold a wanted request.
 
     A batch is always the same slice: one that was interrupted is generated whole again, and only its
-    missing images are kept, so that they have the very bytes of an uninterrupted run.
+    missing images are kept, so that they have the very bytes of an uninterrupted run. All requests of a
+    batch have the same steps and guidance scale.
     """
 
     requests: Sequence[GenerationRequest]
@@ -29,9 +31,11 @@ class Batches:
         if self.size is None:
             raise ValueError("the batch size is not chosen yet")
         for start in range(0, len(self.requests), self.size):
-            batch = tuple(self.requests[start : start + self.size])
-            if any(request.id in self.wanted for request in batch):
-                yield batch
+            part = self.requests[start : start + self.size]
+            for _, group in groupby(part, lambda request: (request.steps, request.guidance_scale)):
+                batch = tuple(group)
+                if any(request.id in self.wanted for request in batch):
+                    yield batch
 
     def of_size(self, size: int) -> "Batches":
         """The same requests in batches of another size."""
