@@ -39,7 +39,7 @@ from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.stable_diffusion import DTYPES, assemble
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
-from dalda.workflows.augment import plan_augment
+from dalda.workflows.augment_plan import plan_augment
 from dalda.workflows.real_images import split_of
 
 

@@ -45,11 +45,11 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import scheduler_of
 from dalda.generation.backends.stable_diffusion import DTYPES, assemble
-from dalda.models.clip import Clip
+from dalda.models.clip import Clip, load_clip
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
-from dalda.workflows.augment import GeneratorLoader, generate_plan, open_dataset, plan_augment
-from dalda.workflows.loading import load_scorer
+from dalda.workflows.augment import generate_plan, open_dataset
+from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.real_images import score_examples, split_of
 
 
@@ -92,7 +92,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     classes = CLASSES if small or not cpu else CLASSES[:2]
     examples = asked.images or (2 if small or not cpu else 1)
     data = drawn_sources(folder / "data", classes, examples, 32 if small else 512)
-    scorer = load_scorer(preset.clip, asked.device) if small else random_scorer(asked.device)
+    scorer = load_clip(preset.clip, asked.device) if small else random_scorer(asked.device)
     pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])
     stock = stock_copy(pipeline, preset, asked.device)
     generator = assemble(

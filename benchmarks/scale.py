@@ -96,7 +96,8 @@ def fill(folder: Path, plan: GenerationPlan) -> None:
     from PIL import Image
 
     from dalda.generation.image_encoding import FORMATS, encode
-    from dalda.generation.synthetic_dataset import Finished, SyntheticDataset
+    from dalda.generation.records import Finished
+    from dalda.generation.synthetic_dataset import SyntheticDataset
 
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
     encoded = encode(image, FORMATS["png"])
@@ -112,7 +113,8 @@ def fill(folder: Path, plan: GenerationPlan) -> None:
 def measure_generating(requests: int, folder: Path) -> dict[str, float]:
     """Seconds to generate doodles in one step each, how many, and the memory in use before that."""
     from dalda.config import AugmentConfig
-    from dalda.workflows.augment import generate_plan, open_dataset, plan_augment
+    from dalda.workflows.augment import generate_plan, open_dataset
+    from dalda.workflows.augment_plan import plan_augment
     from dalda.workflows.real_images import split_of
 
     config = AugmentConfig(

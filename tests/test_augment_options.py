@@ -13,7 +13,7 @@ from PIL import Image
 from dalda.cli import app
 from dalda.config import AugmentConfig
 from dalda.models.presets import PRESETS
-from dalda.workflows.augment import preset_of
+from dalda.workflows.augment_plan import preset_of
 
 
 @pytest.fixture(autouse=True, scope="module")

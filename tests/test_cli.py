@@ -113,7 +113,7 @@ def test_scores_that_move_by_a_digit_begin_no_second_set(
         raise AssertionError("they were scored already")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dalda.workflows.augment.score_examples", moved)
+        patch.setattr("dalda.workflows.augment_plan.score_examples", moved)
         again = generate(folder, tmp_path / "out", "--json")
     assert json.loads(again.stdout)["generated"] == 1
     assert contents(tmp_path / "out") == whole

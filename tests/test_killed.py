@@ -20,7 +20,6 @@ FORKS = """
 import os
 import sys
 import dalda.cli
-import dalda.workflows.loading
 import dalda.workflows.augment
 import dalda.generation.backends.stable_diffusion
 import dalda.generation.executors.local

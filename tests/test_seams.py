@@ -17,7 +17,8 @@ from PIL import Image
 
 import dalda
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
+from dalda.generation.set_settings import read_settings
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import method_named
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -18,11 +18,11 @@ from dalda.config import DataConfig
 from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from dalda.generation.backends.base import GeneratorSpec, ImageGenerator
+from dalda.models.clip import load_clip
 from dalda.models.presets import SAMPLERS, Preset, preset_named
 from dalda.progress import progress
 from dalda.seeding import seed_of
 from dalda.types import GenerationRequest
-from dalda.workflows.loading import load_scorer
 from dalda.workflows.real_images import score_examples, split_of
 from doodle_training.captions import article
 from doodle_training.judge import Judge, drawings, load_judge, train_judge
@@ -111,7 +111,7 @@ def shares(judge: Judge, asked: Asked) -> dict[str, float]:
 def low_scores() -> dict[str, float]:
     """Shares of the few-shot examples (16 shots, seed 0) whose CLIP class probability is at most 0.3."""
     split = split_of(DataConfig(dataset="doodles", shots=16))
-    scores = np.array(score_examples(split, load_scorer(preset_named("doodle").clip, "cpu")))
+    scores = np.array(score_examples(split, load_clip(preset_named("doodle").clip, "cpu")))
     unknown = np.array([one.label in UNFAMILIAR for one in split.images])
     low = scores <= 0.3
     return {

@@ -28,7 +28,7 @@ _PUBLIC = {
     "predict": "dalda.workflows.classifier",
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
-    "dry_run": "dalda.workflows.augment",
+    "dry_run": "dalda.workflows.dry_run",
     "report": "dalda.workflows.report",
     "review": "dalda.workflows.review",
     "run_experiment": "dalda.workflows.experiment",
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from dalda.datasets.few_shot import sample_few_shot as sample_few_shot
     from dalda.errors import UserError as UserError
     from dalda.workflows.augment import augment as augment
-    from dalda.workflows.augment import dry_run as dry_run
     from dalda.workflows.captions import write_captions as write_captions
     from dalda.workflows.classifier import load_classifier as load_classifier
     from dalda.workflows.classifier import predict as predict
+    from dalda.workflows.dry_run import dry_run as dry_run
     from dalda.workflows.evaluate import evaluate as evaluate
     from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.export import export as export

@@ -13,11 +13,11 @@ from dalda.config import AugmentConfig, DataConfig
 from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
+from dalda.evaluation.features import load_features
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import augment
-from dalda.workflows.loading import load_features
 from dalda.workflows.real_images import split_of
 from dalda.workflows.reports import DemoReport
 

@@ -11,7 +11,7 @@ from tests.captions.chat_server import ChatServer
 from dalda.captions.validation import TEXT_ENCODER_TOKENS, estimate_tokens
 from dalda.cli import app
 from dalda.models.presets import preset_named
-from dalda.workflows.loading import token_counter
+from dalda.models.tokenizer import token_counter
 
 KEY = "sk-secret-of-the-command-0123456789"
 STUBBORN = {"say": json.dumps({"rose": ["a daffodil in a small green garden"]})}

@@ -23,7 +23,7 @@ LIMIT = 120
 RUNS = multiprocessing.get_context("forkserver")
 IMPORTS = [
     "dalda.cli",
-    "dalda.workflows.loading",
+    "dalda.evaluation.features",
     "dalda.captions.openai_api",
     "openai",
     "torch",

@@ -14,16 +14,10 @@ from PIL import Image
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
+from dalda.generation.records import Dropped, Finished
+from dalda.generation.set_settings import SETTINGS, read_settings
 from dalda.generation.source_probabilities import read_probabilities, write_probabilities
-from dalda.generation.synthetic_dataset import (
-    METADATA,
-    SETTINGS,
-    TRAIN,
-    Dropped,
-    Finished,
-    SyntheticDataset,
-    read_settings,
-)
+from dalda.generation.synthetic_dataset import METADATA, TRAIN, SyntheticDataset
 from dalda.storage import jsonl as lines
 from dalda.storage import unfinished
 from dalda.types import GenerationRequest

@@ -19,7 +19,7 @@ from PIL import Image
 # --- The adapter: every name of the package that the fixtures need. ---------------------------------
 from dalda import AugmentConfig, TrainConfig, augment, load_dataset, sample_few_shot, train
 from dalda.methods.scale_policy import policy_named
-from dalda.workflows.augment import plan_augment
+from dalda.workflows.augment_plan import plan_augment
 from dalda.workflows.synthetic_sets import synthetic_set
 
 WORLD = "doodles"

@@ -11,7 +11,8 @@ from dalda.captions.caption_file import read_captions
 from dalda.config import ExportConfig
 from dalda.datasets.image_io import open_image
 from dalda.evaluation.results import read_results
-from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
+from dalda.generation.set_settings import read_settings
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.workflows.export import export
 from dalda.workflows.results import report_inputs
 

@@ -13,9 +13,9 @@ from tests.generation.stock import load, preset_of, request_of, source_of
 
 from dalda.errors import UserError
 from dalda.models import hub
+from dalda.models.clip import load_clip
 from dalda.models.hub import Place, place_of
 from dalda.models.presets import preset_named, with_adapter
-from dalda.workflows.loading import load_scorer
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_model_that_is_nowhere_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--vae FOLDER"):
         load(preset_named("sd14"))
     with pytest.raises(UserError, match="--model-option clip=FOLDER"):
-        load_scorer("somebody/clip", "cpu")
+        load_clip("somebody/clip", "cpu")
     with pytest.raises(UserError, match="neither a folder nor a Hub id; fix --model"):
         load(replace(preset_named("doodle"), model="no such folder"))
     assert time.monotonic() - started < 10

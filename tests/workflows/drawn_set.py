@@ -13,7 +13,8 @@ from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
-from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
+from dalda.generation.records import Dropped, Finished
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.scale_policy import adaptive
 from dalda.seeding import generator_of
 from dalda.types import GenerationRequest

@@ -21,7 +21,8 @@ from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import Common, Prepared, method_named
 from dalda.models.presets import preset_named
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
-from dalda.workflows.augment import AugmentPlan, GeneratorLoader, generate_plan
+from dalda.workflows.augment import generate_plan
+from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader
 from dalda.workflows.reports import AugmentReport
 
 COUNT = 11

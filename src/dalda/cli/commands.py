@@ -82,7 +82,7 @@ COMMANDS = {
         "AugmentConfig",
         "dalda.workflows.augment:augment",
         "dalda train {dataset} --synthetic {out}",
-        dry_run="dalda.workflows.augment:dry_run",
+        dry_run="dalda.workflows.dry_run:dry_run",
         arguments=("dataset",),
     ),
     "import": CommandSpec(

@@ -15,7 +15,8 @@ from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
 from dalda.generation.image_encoding import FORMATS, REPEATED, EncodedImage, encode
-from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
+from dalda.generation.records import Dropped, Finished
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, preset_named
 from dalda.progress import progress, say

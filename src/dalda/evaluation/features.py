@@ -3,17 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dalda.cache import cache_folder
+from dalda.datasets.image_io import open_image
+from dalda.device import device_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import FeatureExtractor
 from dalda.evaluation.feature_cache import FeatureTable, Matrix
 from dalda.evaluation.transforms import augmented_views, check_transforms, recipe_of
 from dalda.progress import progress
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MAX_IMAGES, MAX_PIXELS = 256, 2**26
 """Views that are in memory at once, and their pixels (200 MB as RGB)."""
@@ -133,3 +139,22 @@ def normalized(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     rows = np.asarray(rows, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(lengths, np.finfo(np.float64).tiny), np.float64)
+
+
+def load_features(
+    backbone: "str | nn.Module | FeatureExtractor",
+    device: str,
+    *,
+    views: int = 8,
+    transforms: str = "standard",
+) -> FeatureStore:
+    """A loaded backbone with the features that it gave earlier, kept in the user's cache.
+
+    Raises UserError for a backbone that cannot be loaded (`dalda.evaluation.backbones.load`).
+    """
+    quiet_libraries()
+    from dalda.evaluation.backbones.load import load_backbone
+
+    model = load_backbone(backbone, device_named(device))
+    folder = cache_folder("features")
+    return FeatureStore(model, open_image, views=views, transforms=transforms, folder=folder)

@@ -10,7 +10,8 @@ from typing import Any
 from dalda.errors import UserError
 from dalda.generation.image_encoding import REPEATED, EncodedImage
 from dalda.generation.plan import with_next_seed
-from dalda.generation.synthetic_dataset import Dropped, Finished, SyntheticDataset
+from dalda.generation.records import Dropped, Finished
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
 from dalda.types import GenerationRequest
 

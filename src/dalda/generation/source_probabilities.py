@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
+from dalda.generation.set_settings import SETTINGS
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.storage import exists, read_json, write
 
 PROBABILITIES = "source_probabilities.json"

@@ -5,59 +5,28 @@ ever deleted, and no file that is there is overwritten by another image.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dalda.config.roles import difference
 from dalda.errors import UserError
+from dalda.generation import set_settings
 from dalda.generation.checks import changed_images, files_in
 from dalda.generation.folder_names import folder_name
-from dalda.generation.image_encoding import EncodedImage
+from dalda.generation.records import Dropped, Finished, record_of
 from dalda.progress import say
-from dalda.storage import exists, list_folder, lock, make_folder, read_yaml, to_yaml, unfinished, write
 from dalda.storage import jsonl as lines
+from dalda.storage import lock, make_folder, write
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
-SETTINGS = "dalda.yaml"
-CONTENTS = "contents"
-"""Settings that stand for others, by their dotted names: hashes of folders, which may be anywhere."""
-RECORDED_ONLY = frozenset({"versions", "execution", "extent", CONTENTS})
-"""Sections that are kept for the reader, and may differ from one run to the next."""
 TRAIN = "train"
 METADATA = "metadata.jsonl"
 DROPPED = "dropped.jsonl"
-OF_THE_FILE = ("file_name", "sha256", "bytes", "retried_for", "reason")
-"""What a record says beside its request and the generator's provenance."""
 THOROUGH = 20_000
 """Images up to which all are read when a set is used; of more, those that were touched since."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A request's image, as it is to be kept."""
-
-    request: GenerationRequest
-    image: EncodedImage
-    seed: int | None
-    """The seed that the image was really generated with; None if nobody knows it."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """What its record says of the generator and the batch, beside its request."""
-    retried_for: str | None = None
-    """Why the image of the request's own seed was invalid, if it was."""
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A request without a valid image."""
-
-    request: GenerationRequest
-    reason: str
-    seed: int | None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,36 +41,27 @@ class SyntheticDataset:
     ) -> "SyntheticDataset":
         """Makes the folder, or opens one that was begun with the same settings.
 
-        A setting that an older folder lacks was the default. A folder without any image or record
-        accepts other settings: the first ones may have been a mistake. Raises UserError, naming the
-        difference, for a folder of other settings or of other files, and for one that cannot be written.
+        A folder without any image or record accepts other settings: the first ones may have been a mistake.
+        Raises UserError, naming the difference, for a folder of other settings or of other files, and for
+        one that cannot be written.
         """
         dataset = cls(folder)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
-        if not exists(folder / SETTINGS):
-            if any(name != unfinished(folder / SETTINGS).name for name in list_folder(folder)):
-                raise UserError(
-                    f"the output folder '{folder}' holds files that dalda did not make; "
-                    "choose a new or empty folder with -o"
-                )
-            make_folder(folder)
-            write(folder / SETTINGS, to_yaml(settings))
-        recorded = _by_content(read_settings(folder))
+        set_settings.begin(folder, settings)
+        recorded = set_settings.read_settings(folder)
         try:
-            refuse_other(folder, recorded, _by_content(settings), RECORDED_ONLY, defaults)
+            set_settings.refuse_other(folder, recorded, settings, defaults)
         except UserError:
             if not dataset.is_empty():
                 raise
             with lock(folder, _busy(folder)):
-                write(folder / SETTINGS, to_yaml(settings))
+                set_settings.write_settings(folder, settings)
         make_folder(folder / TRAIN, root=folder)
         return dataset
 
     @classmethod
     def existing(cls, folder: Path) -> "SyntheticDataset":
         """A finished or unfinished folder, to be read. Raises UserError for any other folder."""
-        read_settings(folder)
+        set_settings.read_settings(folder)
         return cls(folder)
 
     def is_empty(self) -> bool:
@@ -264,13 +224,13 @@ class SyntheticDataset:
             write(path, image.image.data, root=self.folder)
             content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}
             records.append(
-                {"file_name": name, **_described(image), **content, "retried_for": image.retried_for}
+                {"file_name": name, **record_of(image), **content, "retried_for": image.retried_for}
             )
         metadata, drops = self._records()
         if records:
             lines.append(metadata, records, root=self.folder)
         if dropped:
-            lines.append(drops, [{**_described(record), "reason": record.reason} for record in dropped])
+            lines.append(drops, [{**record_of(record), "reason": record.reason} for record in dropped])
 
     def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""
@@ -294,67 +254,17 @@ class SyntheticDataset:
         return {str(line["request_id"]) for line in self.lines()}
 
     def execution(self) -> dict[str, Any]:
-        """How the images were generated so far: what may differ from one run to the next."""
-        return self._section("execution")
+        """How images were generated so far: what may differ from one run to the next."""
+        return set_settings.read_section(self.folder, "execution")
 
     def extent(self) -> dict[str, Any]:
         """How much was planned so far: what may grow from one run to the next."""
-        return self._section("extent")
-
-    def _section(self, name: str) -> dict[str, Any]:
-        recorded = read_settings(self.folder).get(name)
-        return dict(recorded) if isinstance(recorded, dict) else {}
+        return set_settings.read_section(self.folder, "extent")
 
     def remember(self, section: str, values: Mapping[str, Any]) -> None:
         """Records values in a section of the settings that may differ from one run to the next."""
-        settings = read_settings(self.folder)
-        recorded = settings.get(section)
-        recorded = recorded if isinstance(recorded, dict) else {}
-        if not values.items() <= recorded.items():
-            settings[section] = {**recorded, **values}
-            write(self.folder / SETTINGS, to_yaml(settings))
+        set_settings.remember(self.folder, section, values)
 
 
 def _busy(folder: Path) -> str:
     return f"another process is adding to '{folder}'; wait for it, or choose another with -o"
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """What a synthetic folder was made with. Raises UserError for any other folder."""
-    path = folder / SETTINGS
-    if not exists(path):
-        raise UserError(f"'{folder}' is not a folder made by dalda augment; it has no {SETTINGS}")
-    return read_yaml(path)
-
-
-def refuse_other(
-    folder: Path,
-    recorded: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    recorded_only: Collection[str],
-    defaults: Mapping[str, Any] | None = None,
-) -> None:
-    """Raises UserError that names the first setting in which two differ; `recorded_only` ones may."""
-    found = difference(
-        {name: value for name, value in recorded.items() if name not in recorded_only},
-        {name: value for name, value in settings.items() if name not in recorded_only},
-        defaults,
-    )
-    if found:
-        raise UserError(
-            f"the output folder '{folder}' was made with {found}; use those again, or another folder: -o"
-        )
-
-
-def _by_content(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    contents = settings.get(CONTENTS)
-    return {**settings, **contents} if isinstance(contents, dict) else settings
-
-
-def _described(finished: Finished | Dropped) -> dict[str, Any]:
-    record = {**as_dict(finished.request), "seed": finished.seed, "request_id": finished.request.id}
-    # A generator may call anything its own, but what a record says of its request and its file is ours.
-    provenance = {
-        name: value for name, value in finished.provenance.items() if name not in {*record, *OF_THE_FILE}
-    }
-    return {**record, **provenance}

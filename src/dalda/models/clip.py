@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
+from dalda.device import quiet_libraries
+from dalda.models.hub import loaded
 from dalda.models.weights import load_module, load_settings
 
 BATCH = 64
@@ -141,3 +143,13 @@ class Clip:
                     class_probabilities(features, texts, self.scale), batch, strict=True
                 ):
                     yield round(float(row[number]), 5)
+
+
+def load_clip(name: str, device: str) -> Clip:
+    """A folder or Hub id, from the disk or else from the Hub. Raises UserError if it cannot be loaded."""
+    quiet_libraries()
+
+    def load(name: str, **place: Any) -> Clip:
+        return Clip.load(name, device=device, **place)
+
+    return loaded(name, "--model-option clip=", load)

@@ -11,9 +11,9 @@ from dalda.datasets.class_names import wordings_of
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
+from dalda.models.tokenizer import token_counter
 from dalda.storage import read_text
 from dalda.types import FewShotSplit
-from dalda.workflows.loading import token_counter
 from dalda.workflows.real_images import load_dataset
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
+from dalda.evaluation.features import load_features
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.hub import folder_on_disk
-from dalda.workflows.loading import load_features
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore

@@ -1,4 +1,4 @@
-"""What a run of a study would do: how many images and trials, how long, how large; nothing is made."""
+"""What augment or a study would do: how many images and trials, how long, how large; nothing is made."""
 
 import time
 from collections.abc import Sequence
@@ -10,12 +10,16 @@ from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
+from dalda.generation.set_settings import SETTINGS
+from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.methods.scale_policy import THRESHOLD
 from dalda.progress import say
-from dalda.workflows.augment import dry_run, preset_of
+from dalda.types import GenerationRequest
+from dalda.workflows.augment import warn_of_model
+from dalda.workflows.augment_plan import AugmentPlan, plan_augment, preset_of
 from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of, set_folder
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.reports import StudyDryRun
+from dalda.workflows.reports import AugmentDryRun, StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
@@ -23,6 +27,48 @@ if TYPE_CHECKING:
 
 TRIED_STEPS = 10
 TRIED_IMAGES = 16
+
+
+def dry_run(config: AugmentConfig) -> AugmentDryRun:
+    """The plan's size and spread; time is measured on one batch, nothing is written."""
+    warn_of_model(config)
+    planned = plan_augment(config)
+    requests = planned.plan.requests
+    probabilities = [request.source_clip_probability for request in requests]
+    seconds, size = _measured(config, planned)
+    return AugmentDryRun(
+        planned=len(requests),
+        classes=len(planned.split.classes),
+        images=len(planned.split.images),
+        ip_adapter_scale=scale_summary(requests),
+        low_clip_probability=sum(value is not None and value <= THRESHOLD for value in probabilities),
+        seconds=seconds,
+        megabytes=round(len(requests) * 1.6 * size * size / 1e6, 2),
+        skipped=planned.skipped,
+    )
+
+
+def _measured(config: AugmentConfig, planned: AugmentPlan) -> tuple[float | None, int]:
+    """Seconds for the whole plan, from one batch of it, and the images' size in pixels."""
+    from dalda.generation.executors.local import seconds_per_image
+
+    requests = planned.plan.requests
+    try:
+        generator = planned.loader.load()
+        pace = seconds_per_image(generator, requests, config.batch_size)
+    except UserError as error:
+        say(f"note: the time is unknown, since {error}")
+        return None, planned.preset.size or 512
+    return round(pace * len(requests), 1), generator.image_size
+
+
+def scale_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
+    """How a plan's IP-Adapter scales are distributed: minimum, quartiles and maximum."""
+    import numpy as np
+
+    percentiles = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
+    scales = [request.ip_adapter_scale for request in requests]
+    return {name: round(float(np.percentile(scales, at)), 4) for name, at in percentiles.items()}
 
 
 def dry_run_experiment(

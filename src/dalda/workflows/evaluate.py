@@ -1,7 +1,7 @@
 """From a synthetic set to measures that need no training."""
 
 from dalda.config import EvaluateConfig
-from dalda.workflows.loading import load_features
+from dalda.evaluation.features import load_features
 from dalda.workflows.real_images import checked, split_of
 from dalda.workflows.reports import EvaluateReport, NearDuplicate, OffClassImage
 from dalda.workflows.synthetic_sets import backbone_for, synthetic_set

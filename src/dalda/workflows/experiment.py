@@ -17,7 +17,8 @@ from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
-from dalda.workflows.augment import GeneratorLoader, generate_plan, open_dataset, plan_augment
+from dalda.workflows.augment import generate_plan, open_dataset
+from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports import StudyReport

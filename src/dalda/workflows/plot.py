@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.evaluation.results import REAL, TABLE, planned_trials, read_results
-from dalda.generation.synthetic_dataset import SETTINGS, SyntheticDataset
+from dalda.generation.set_settings import SETTINGS
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.reporting.plots import save_figure
 from dalda.reporting.study_figure import DatasetPanel, study_figure
 from dalda.reporting.text import distinct_names

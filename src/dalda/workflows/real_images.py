@@ -18,11 +18,11 @@ from dalda.datasets.leakage import leaks
 from dalda.datasets.registry import ImageDataset, read_catalog
 from dalda.device import device_named
 from dalda.errors import UserError
+from dalda.models.clip import load_clip
 from dalda.models.presets import preset_named
 from dalda.progress import progress, say
 from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
-from dalda.workflows.loading import load_scorer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,7 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
     if out is not None:
         new_file(out)
     split = checked(split_of(config))
-    scores = score_examples(split, load_scorer(preset_named(model).clip, device_named(device)))
+    scores = score_examples(split, load_clip(preset_named(model).clip, device_named(device)))
     rows: list[dict[str, Any]] = [
         {"path": image.path.as_posix(), "label": image.label, "source_clip_probability": value}
         for image, value in zip(split.images, scores, strict=True)

@@ -12,7 +12,8 @@ from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.evaluation.generative_metrics import ImageMeasures
 from dalda.evaluation.results import read_run_settings
-from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
+from dalda.generation.set_settings import read_settings
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.reporting.answer import answer, arm_tables, class_tables, group_results, shots_charts
 from dalda.reporting.facts import caption_facts, run_facts, set_facts, training_facts
 from dalda.reporting.image_set import (

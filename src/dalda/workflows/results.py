@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dalda.errors import UserError
 from dalda.evaluation.results import PlannedTrial, planned_trials, read_results
-from dalda.generation.synthetic_dataset import METADATA, SETTINGS, TRAIN
+from dalda.generation.set_settings import SETTINGS
+from dalda.generation.synthetic_dataset import METADATA, TRAIN
 from dalda.registry import Registry
 from dalda.types import TrialResult
 

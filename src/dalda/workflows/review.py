@@ -9,7 +9,8 @@ from typing import Any
 from dalda.cache import cache_folder
 from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError, first_line
-from dalda.generation.synthetic_dataset import SyntheticDataset, read_settings
+from dalda.generation.set_settings import read_settings
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import current_decisions
 from dalda.types import SyntheticImage

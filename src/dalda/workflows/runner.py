@@ -11,6 +11,7 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.classifier import ClassifierInfo, TrainedHead, classifier_file, write_classifier
 from dalda.evaluation.excluded import Excluded
+from dalda.evaluation.features import load_features
 from dalda.evaluation.filters import (
     Filtered,
     by_agreement,
@@ -25,7 +26,6 @@ from dalda.evaluation.trial import Schedule, Trial, class_wordings
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
-from dalda.workflows.loading import load_features
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
 from dalda.types import FewShotSplit
-from dalda.workflows.augment import options_of, preset_of
+from dalda.workflows.augment_plan import options_of, preset_of
 from dalda.workflows.captions import captions_for
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import split_of

@@ -10,8 +10,8 @@ from transformers import BertConfig, BertModel, ConvNextImageProcessorPil, ResNe
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone
+from dalda.evaluation.features import load_features
 from dalda.models.presets import located, preset_named
-from dalda.workflows.loading import load_features
 
 
 @pytest.fixture(autouse=True)

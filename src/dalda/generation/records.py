@@ -1,0 +1,45 @@
+"""What becomes of a request: an image or a reason, and the record that is kept of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dalda.generation.image_encoding import EncodedImage
+from dalda.types import GenerationRequest, as_dict
+
+OF_THE_FILE = ("file_name", "sha256", "bytes", "retried_for", "reason")
+"""What a record says beside its request and the generator's provenance."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A request's image, as it is to be kept."""
+
+    request: GenerationRequest
+    image: EncodedImage
+    seed: int | None
+    """The seed that the image was really generated with; None if nobody knows it."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What its record says of the generator and the batch, beside its request."""
+    retried_for: str | None = None
+    """Why the image of the request's own seed was invalid, if it was."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A request without a valid image."""
+
+    request: GenerationRequest
+    reason: str
+    seed: int | None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_of(finished: Finished | Dropped) -> dict[str, Any]:
+    """What is kept of a request, but for its file or its reason."""
+    record = {**as_dict(finished.request), "seed": finished.seed, "request_id": finished.request.id}
+    # A generator may call anything its own, but what a record says of its request and its file is ours.
+    provenance = {
+        name: value for name, value in finished.provenance.items() if name not in {*record, *OF_THE_FILE}
+    }
+    return {**record, **provenance}

@@ -1,0 +1,190 @@
+"""What is decided before the first image: split, captions, CLIP class probabilities and requests."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dalda.config import AugmentConfig
+from dalda.config.roles import content_of, digest_of, names_of
+from dalda.datasets.image_folder import refuse_output_inside
+from dalda.device import device_named, dtype_named, quiet_libraries
+from dalda.errors import UserError
+from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
+from dalda.generation.source_probabilities import read_probabilities
+from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
+from dalda.models.fingerprint import contents_of
+from dalda.models.presets import Preset, overridden, preset_named, with_adapter
+from dalda.plugins import plugins_of
+from dalda.types import FewShotSplit, GenerationPlan
+from dalda.workflows.captions import captions_for
+from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dalda.generation.backends.base import ImageGenerator
+    from dalda.models.clip import Clip
+
+
+def preset_of(config: AugmentConfig) -> Preset:
+    """The model's row with what the user overrides."""
+    chosen = {name: getattr(config, name) for name in names_of(AugmentConfig, within="preset")}
+    model = chosen.pop("model")
+    external = model in plugins_of("dalda.generators")
+    row = replace(preset_named("sd15"), model=model, vae=None) if external else preset_named(model)
+    preset = overridden(row, chosen.pop("model_option"))
+    adapter = chosen.pop("adapter")
+    if adapter is not None:
+        preset = with_adapter(preset, adapter)
+    return replace(preset, **{name: value for name, value in chosen.items() if value is not None})
+
+
+@dataclass
+class GeneratorLoader:
+    """A generator that is loaded when it is first needed, and then kept."""
+
+    build: Callable[[], "ImageGenerator"]
+    generator: "ImageGenerator | None" = None
+
+    def load(self) -> "ImageGenerator":
+        """The generator. Raises UserError if it cannot be loaded."""
+        if self.generator is None:
+            self.generator = self.build()
+        return self.generator
+
+
+@dataclass(frozen=True)
+class AugmentPlan:
+    """Everything that is decided before the first image: the plan and what it was made from."""
+
+    split: FewShotSplit
+    preset: Preset
+    captions: Mapping[str, Sequence[str]]
+    plan: GenerationPlan
+    method: Method
+    loader: GeneratorLoader
+    skipped: tuple[str, ...] = ()
+    """A sentence on each image of the data set that cannot be used."""
+    probabilities: tuple[float, ...] | None = None
+    """CLIP class probability of each of the split's images, if they are known."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of models in the user's folders, by the names of their settings."""
+    fingerprint: Mapping[str, object] | None = None
+    """Of a generator that is no preset."""
+
+    @property
+    def clip(self) -> str:
+        """Which CLIP the probabilities are of."""
+        return self.contents.get("preset.clip", self.preset.clip)
+
+
+def plan_augment(
+    config: AugmentConfig,
+    probabilities: Sequence[float] | None = None,
+    *,
+    generator: "ImageGenerator | None" = None,
+) -> AugmentPlan:
+    """Split, captions, CLIP class probabilities and requests; probabilities are computed only if needed.
+
+    Those that the folder was begun with hold, whatever `probabilities` says: they decide the requests.
+    """
+    preset, method = preset_of(config), method_named(config.method)
+    loader = GeneratorLoader(lambda: load_generator(config, preset), generator)
+    options = options_of(config)
+    refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
+    split, skipped = usable(split_of(config), config.on_bad_image)
+    captions = captions_for(split, preset.words, config.seed, config.captions)
+    contents = contents_of(config.model, preset)
+    fingerprint = None
+    if generator is not None or config.model in plugins_of("dalda.generators"):
+        fingerprint = json.loads(json.dumps(dict(loader.load().fingerprint), default=str))
+        if not fingerprint:
+            raise UserError(
+                f"the generator {type(loader.load()).__name__} has an empty fingerprint, and its images "
+                "could not be distinguished from another's; give it one (docs/generators.md)"
+            )
+        refuse_incapable(method.name, method.needs_with(options), config.model, loader.load().capabilities)
+    digest = digest_of(fingerprint or generator_fingerprint(preset, contents))
+    sources = _Sources(config, preset, contents.get("preset.clip", preset.clip), split, probabilities)
+    common = Common(
+        method=method.name,
+        generator=digest,
+        per_image=config.per_image,
+        prompt_prefix=preset.prompt_prefix,
+        negative_prompt=preset.negative_prompt,
+        **_sampling(config, preset, options),
+    )
+    given = None if probabilities is None else sources.probabilities()
+    tools = Tools(common, sources.probabilities, given, sources.clip_features)
+    prepared: Prepared = method.prepare(split, options, tools)
+    plan = make_plan(method.requests(split, captions, prepared, config.seed), digest)
+    known = None if prepared.probabilities is None else tuple(prepared.probabilities)
+    return AugmentPlan(split, preset, captions, plan, method, loader, skipped, known, contents, fingerprint)
+
+
+def _sampling(config: AugmentConfig, preset: Preset, options: Any) -> dict[str, Any]:
+    """Guidance scale and steps: the user's, else the method's own, else the preset's."""
+    return {
+        name: getattr(preset, name)
+        if getattr(config, name) is not None or getattr(options, name, None) is None
+        else getattr(options, name)
+        for name in ("guidance_scale", "steps")
+    }
+
+
+def shared_options() -> set[str]:
+    """Options of the default method that have an option of `dalda augment` of their own."""
+    return AugmentConfig.model_fields.keys() & method_named("dalda").Options.model_fields.keys()
+
+
+def options_of(config: AugmentConfig) -> Any:
+    """The method's options, `--method-option` last. Raises UserError for those that it does not have."""
+    chosen = content_of(config)
+    shared = {name: chosen[name] for name in shared_options() & chosen.keys()}
+    return method_options(method_named(config.method), shared | config.method_option)
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """CLIP class probabilities of the source images: from the folder, as given, or computed."""
+
+    config: AugmentConfig
+    preset: Preset
+    clip: str
+    split: FewShotSplit
+    given: Sequence[float] | None
+
+    def probabilities(self) -> tuple[float, ...]:
+        keys = [(image.label, image.sha256) for image in self.split.images]
+        found = dict(zip(keys, self.given, strict=True)) if self.given is not None else {}
+        found |= read_probabilities(self.config.out, self.clip)
+        unknown = tuple(
+            image for image, key in zip(self.split.images, keys, strict=True) if key not in found
+        )
+        if unknown:
+            values = score_examples(replace(self.split, images=unknown), self.clip_model())
+            found |= {
+                (image.label, image.sha256): value for image, value in zip(unknown, values, strict=True)
+            }
+        return tuple(found[key] for key in keys)
+
+    def clip_features(self) -> "NDArray[np.float32]":
+        """CLIP features of the split's images, [images, d]."""
+        return image_features(self.split, self.clip_model())
+
+    def clip_model(self) -> "Clip":
+        from dalda.models.clip import load_clip
+
+        return load_clip(self.preset.clip, device_named(self.config.device))
+
+
+def load_generator(config: AugmentConfig, preset: Preset) -> "ImageGenerator":
+    """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
+    quiet_libraries(diffusers=True)
+    from dalda.generation.backends.base import GeneratorSpec
+
+    device = device_named(config.device)
+    dtype = dtype_named(config.dtype, device)
+    return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile).load()
