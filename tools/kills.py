@@ -309,8 +309,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         return serve()
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder, killings(Path(folder), options.seed) as commands:
+    failures, folder = 0, Path(tempfile.mkdtemp())
+    with killings(folder, options.seed) as commands:
         chosen = [command for command in commands if options.only in ("", command.name)]
         for number, command in enumerate(chosen):
             try:
@@ -320,6 +320,8 @@ def main() -> None:
                 failures += 1
                 print(f"FAILED {error}")
             sys.stdout.flush()
+    if not failures:
+        shutil.rmtree(folder)
     print(f"{sum(command.kills for command in chosen)} kills, {failures} commands differ")
     raise SystemExit(bool(failures))
 

@@ -1,9 +1,12 @@
 """Whole folders, links to large files, and files in pieces."""
 
 import errno
+import hashlib
 import os
+import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from dalda.storage import (
     open_new,
     unfinished,
     whole_folder,
+    write,
     write_new,
 )
 
@@ -129,14 +133,29 @@ def test_a_file_goes_on_or_begins_again(tmp_path: Path) -> None:
     assert list_folder(tmp_path) == ["a"]
 
 
-def test_the_very_same_new_file_is_as_good_and_stale_ones_go(tmp_path: Path) -> None:
+def write_shared(path: Path, data: str) -> None:
+    write(path, data, shared=True)
+
+
+@pytest.mark.parametrize("put", [write_new, write_shared])
+def test_the_very_same_new_file_is_as_good_and_stale_ones_go(
+    tmp_path: Path, put: Callable[[Path, str], None]
+) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / f".a.{dead.pid}-1.partial").write_text("torn")
-    (tmp_path / f".a.{os.getpid()}-1.partial").write_text("of another thread")
-    (tmp_path / ".a.mine.partial").write_text("the user's")
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    stale, *others = (
+        f".a.{name}.partial"
+        for name in (f"{machine}-{dead.pid}-1", f"{machine}-{os.getpid()}-1", f"other-{dead.pid}-1", "mine")
+    )
+    for _ in range(2):
+        for name in (stale, *others):
+            (tmp_path / name).write_text("torn")
+        put(tmp_path / "a", "x")
+        assert list_folder(tmp_path) == sorted([*others, "a"])
+
+
+def test_another_new_file_is_refused(tmp_path: Path) -> None:
     write_new(tmp_path / "a", "x")
-    write_new(tmp_path / "a", "x")
-    assert list_folder(tmp_path) == [f".a.{os.getpid()}-1.partial", ".a.mine.partial", "a"]
     with pytest.raises(StorageError, match="there already"):
         write_new(tmp_path / "a", "xy")

@@ -6,7 +6,9 @@ somebody planted under a name that dalda writes is refused, never followed.
 
 import errno
 import glob
+import hashlib
 import os
+import platform
 import stat
 import threading
 from collections.abc import Iterable
@@ -49,18 +51,20 @@ def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> N
     if exists(place):
         with suppress(StorageError), open_binary(place) as file:
             if file.read(len(content) + 1) == content:
+                if remote(place) is None:
+                    _unfinished_of_mine(Path(place))  # a stop may have come just after the renaming
                 return
         raise already_there(place)
     if remote(place) is None:
         make_folder(Path(place).parent, root=root)
-        _remove_stale(Path(place))
     _put(place, content, sync=True, shared=True, root=root, replace=False)
 
 
-def _remove_stale(path: Path) -> None:
-    """Removes unfinished files of processes that are no more."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*-*.partial"):
-        process = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+def _unfinished_of_mine(path: Path) -> Path:
+    """An unfinished file of this thread alone; those of processes that are no more are removed."""
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*-*.partial"):
+        process = left.name.removeprefix(f".{path.name}.{machine}-").partition("-")[0]
         if process.isdigit() and not left.is_symlink():
             try:
                 os.kill(int(process), 0)
@@ -68,6 +72,8 @@ def _remove_stale(path: Path) -> None:
                 remove(left)
             except OSError:
                 continue
+    own = f"{machine}-{os.getpid()}-{threading.get_native_id()}"
+    return unfinished(path).with_suffix(f".{own}.partial")
 
 
 def _put(
@@ -81,9 +87,7 @@ def _put(
         return
     path = Path(place)
     refuse_links(path.parent, root)
-    partial = unfinished(path)
-    if shared:
-        partial = partial.with_suffix(f".{os.getpid()}-{threading.get_native_id()}.partial")
+    partial = _unfinished_of_mine(path) if shared else unfinished(path)
     with explained(path, "written"):
         if path.is_symlink():
             raise linked(path)
