@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from dalda.errors import UserError
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.features import FeatureStore, OpenImage
-from dalda.evaluation.inputs import trainable_copy
+from dalda.evaluation.inputs import CachedViews, FreshViews, trainable_copy
 from dalda.evaluation.training import TrainingMethod, fit, prepare, run_trials
 from dalda.evaluation.transforms import cutmix, mixup
 from dalda.evaluation.trial import Schedule, Trial
@@ -161,3 +162,26 @@ def test_unknown_choices_are_one_sentence(
         run_fresh(trial, make_split("val", 5), store, SHORT, finetune="half")
     with pytest.raises(UserError, match="use none, mixup or cutmix"):
         run_fresh(trial, make_split("val", 5), store, SHORT, batch_augment="mixing")
+
+
+def test_soft_labels_are_learned_beside_hard_ones(trial: Trial, store: FeatureStore) -> None:
+    """Two classes are shares of one loss; an arm of hard labels trains to the bit as it does alone."""
+    soft = (("red", 0.4), ("blue", 0.6))
+    mixed = replace(
+        trial, arm="mix", synthetic=tuple(replace(image, soft_label=soft) for image in trial.synthetic)
+    )
+    schedule = Schedule(1, 4, 8)
+    together, alone = CachedViews([trial, mixed], store, schedule), CachedViews([trial], store, schedule)
+    batch = together.batch(0)
+    assert batch.shares.shape == (2, 8, 2)
+    assert torch.equal(batch.shares[0, :, :1], alone.batch(0).shares[0])
+    rows = batch.shares[1] * 8
+    assert torch.allclose(rows.sum(1), torch.ones(8))
+    blended = rows[rows[:, 1] > 0]
+    assert torch.allclose(blended, torch.tensor([0.4, 0.6]).expand_as(blended))
+    assert len(blended) == int(
+        (together.batch(0).targets[1, :, 0] != together.batch(0).targets[1, :, 1]).sum()
+    )
+    fresh = FreshViews(mixed, store, schedule).batch(0)
+    assert torch.equal(fresh.targets[0], batch.targets[1])
+    assert torch.allclose(fresh.shares[0], batch.shares[1])

@@ -47,3 +47,20 @@ def test_a_training_that_diverged_gives_no_numbers(make_split: Callable[..., Few
     probabilities = np.full((len(split.images), len(split.classes)), np.nan)
     with pytest.raises(UserError, match="arm, seed 3, diverged"):
         result_of(Trial("arm", 3, split), split, probabilities, [])
+
+
+def test_a_soft_label_is_shared_by_two_classes(
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
+) -> None:
+    split = make_split("train", 1)
+    soft = (("green", 0.25), ("blue", 0.75))
+    images = [replace(make_synthetic(split, 1)[0], label="blue", source_label="red", soft_label=soft)]
+    trial = Trial("mix", 0, split, tuple(images))
+    numbers, shares = trial.targets
+    assert numbers.tolist() == [[0, 0], [1, 1], [2, 2], [1, 2]]
+    assert shares.tolist() == [[1, 0], [1, 0], [1, 0], [0.25, 0.75]]
+    hard = replace(trial, soft_labels=False).targets
+    assert (hard[0].tolist(), hard[1].tolist()) == ([[0], [1], [2], [2]], [[1]] * 4)
+    wrong = replace(trial, synthetic=(replace(images[0], soft_label=(("green", 0.5),)),))
+    with pytest.raises(UserError, match="must sum to one"):
+        _ = wrong.targets

@@ -43,7 +43,10 @@ class ClassifierConfig(Strict):
 
 
 class UsageConfig(Strict):
-    """How a trial uses its synthetic images, which may differ between the arms of a study."""
+    """How a trial uses its synthetic images, which may differ between the arms of a study.
+
+    What is not set is the method's own (docs/methods.md).
+    """
 
     mixing: Mixing = Content("per-image-replacement")
     """How synthetic images enter the batches (docs/trials.md)."""
@@ -56,6 +59,11 @@ class UsageConfig(Strict):
     """Excludes synthetic images that the real-only classifier assigns to another class."""
     clip_weighting: bool = Content(False)
     """Weights each synthetic image's loss by its CLIP class probability, scaled to a mean of 1."""
+    classifier_weighting: bool = Content(False)
+    """Weights each synthetic image's loss by the real-only classifier's probability of its class: 1
+    from 0.5 on, twice the probability below, scaled to a mean of 1."""
+    soft_labels: bool = Content(True)
+    """Trains with the main class alone where an image's label is shared by two."""
     ignore_review: bool = Content(False)
     """Keeps images that were rejected in dalda review."""
 

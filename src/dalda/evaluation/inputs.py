@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -68,15 +69,17 @@ class CachedViews:
         self.moving: Sequence[nn.Parameter] = ()
         self.rate = 0.0
         draws = [trial.draws(schedule) for trial in trials]
-        labels = [trial.labels[draw.images] for trial, draw in zip(trials, draws, strict=True)]
+        targets, shares = _of_equal_width([trial.targets for trial in trials])
+        drawn_targets = [row[draw.images] for row, draw in zip(targets, draws, strict=True)]
+        drawn_shares = [row[draw.images] for row, draw in zip(shares, draws, strict=True)]
         self._drawn = np.stack([row[draw.images] for row, draw in zip(self.rows, draws, strict=True)], 1)
         views = (generator_of(trial.seed, "views") for trial in trials)
         self._views = np.stack(
             [view.integers(store.views, size=draws[0].images.shape) for view in views], 1
         )
         weights = np.stack([draw.weights / schedule.batch for draw in draws], 1)
-        self._targets = torch.from_numpy(np.stack(labels, 1)).unsqueeze(3)
-        self._shares = torch.from_numpy(weights).unsqueeze(3)
+        self._targets = torch.from_numpy(np.stack(drawn_targets, 1))
+        self._shares = torch.from_numpy(weights).unsqueeze(3) * torch.from_numpy(np.stack(drawn_shares, 1))
         self._steps_between = max(1, READS_BETWEEN_RELEASES // (len(trials) * schedule.batch))
 
     def batch(self, step: int) -> Batch:
@@ -90,6 +93,15 @@ class CachedViews:
 
     def trained(self) -> dict[str, Tensor]:
         return {}
+
+
+def _of_equal_width(
+    targets: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]],
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]]]:
+    """Targets and shares [n, k] of several trials with the same k; added columns have no share."""
+    width = max(numbers.shape[1] for numbers, _ in targets)
+    wide = [np.pad(n, ((0, 0), (0, width - n.shape[1])), mode="edge") for n, _ in targets]
+    return wide, [np.pad(s, ((0, 0), (0, width - s.shape[1]))) for _, s in targets]
 
 
 class FreshViews:
@@ -120,7 +132,7 @@ class FreshViews:
         self.rate = BACKBONE_RATES.get(finetune, 0.0)
         self._items, self._seed = trial.items, trial.seed
         self._draws = trial.draws(schedule)
-        self._labels = torch.from_numpy(trial.labels)
+        self._targets, self._label_shares = map(torch.from_numpy, trial.targets)
         self._view_generator = generator_of(trial.seed, "exact views")
         self._mix_generator = generator_of(trial.seed, "mix")
         self._opened: dict[int, Image.Image] = {}
@@ -136,8 +148,8 @@ class FreshViews:
             pixels, partner, share = mix_batch(pixels, self.batch_augment, self._mix_generator)
             with torch.set_grad_enabled(self.finetune != "head"):
                 features = self.backbone.embed(pixels)
-        targets = self._labels[images].unsqueeze(1)
-        shares = torch.from_numpy(weights / len(weights)).unsqueeze(1)
+        targets = self._targets[images]
+        shares = torch.from_numpy(weights / len(weights)).unsqueeze(1) * self._label_shares[images]
         if share < 1:
             targets = torch.cat([targets, targets[partner]], 1)
             shares = torch.cat([share * shares, (1 - share) * shares], 1)

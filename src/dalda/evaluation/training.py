@@ -234,13 +234,24 @@ def predict_classes(
 
     Raises `UserError` where the trial cannot be trained.
     """
+    probabilities = predict_probabilities(trial, images, store, schedule)
+    return [trial.split.classes[number] for number in probabilities.argmax(1).tolist()]
+
+
+def predict_probabilities(
+    trial: Trial,
+    images: Sequence[RealImage | SyntheticImage],
+    store: FeatureStore,
+    schedule: Schedule | None = None,
+) -> NDArray[np.float64]:
+    """Its class probabilities of each image, [images, classes]."""
     schedule = schedule or Schedule()
     check_classes(trial)
     heads, inputs = prepare([trial], store, schedule, TrainingMethod())
     for _ in epochs(heads, inputs, schedule, trial.seed, "training"):
         pass
     features = torch.from_numpy(store.plain([image_file(image) for image in images]))
-    return [trial.split.classes[number] for number in heads.probabilities(0, features).argmax(1).tolist()]
+    return heads.probabilities(0, features)
 
 
 def start_of(

@@ -36,6 +36,8 @@ class Trial:
     """A way of `dalda.evaluation.mixing.WAYS`."""
     sample_weights: tuple[float, ...] | None = None
     """What each synthetic image's loss is multiplied by; None is 1 for all."""
+    soft_labels: bool = True
+    """Whether soft labels are learned, where images have them."""
 
     @cached_property
     def _pool_and_synthetic(self) -> tuple[Pool, list[SyntheticImage]]:
@@ -55,6 +57,30 @@ class Trial:
     def labels(self) -> Labels:
         """Their classes by number, [real + synthetic]."""
         return labels_of(self.items, self.split.classes)
+
+    @property
+    def targets(self) -> tuple[Labels, NDArray[np.float32]]:
+        """Class numbers and their shares, each [real + synthetic, k]; a share of 0 fills up short rows.
+
+        Raises `UserError` for a soft label of an unknown class, or whose shares do not sum to one.
+        """
+        rows = [_soft_label(item) if self.soft_labels else () for item in self.items]
+        width = max(1, *map(len, rows))
+        numbers = np.repeat(self.labels[:, None], width, 1)
+        shares = np.zeros(numbers.shape, np.float32)
+        shares[:, 0] = 1
+        places = {name: place for place, name in enumerate(self.split.classes)}
+        for number, row in enumerate(rows):
+            if not row:
+                continue
+            if not {name for name, _ in row} <= places.keys() or abs(sum(x for _, x in row) - 1) > 1e-6:
+                raise UserError(
+                    f"The soft label of {self.items[number].path.name} is {dict(row)}: its shares must sum "
+                    "to one over classes of the data set; make the synthetic images again."
+                )
+            numbers[number, : len(row)] = [places[name] for name, _ in row]
+            shares[number] = [*(share for _, share in row), *[0.0] * (width - len(row))]
+        return numbers, shares
 
     def draws(self, schedule: "Schedule") -> Draws:
         """The images of each step; the arm is no label, so that arms of a seed share real draws."""
@@ -132,6 +158,10 @@ def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str
     """Class numbers in the order of `classes`, [n]."""
     number = {name: place for place, name in enumerate(classes)}
     return np.array([number[item.label] for item in items], dtype=np.int64)
+
+
+def _soft_label(item: RealImage | SyntheticImage) -> tuple[tuple[str, float], ...]:
+    return item.soft_label if isinstance(item, SyntheticImage) else ()
 
 
 def class_wordings(split: FewShotSplit) -> dict[str, str]:

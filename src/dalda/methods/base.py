@@ -45,12 +45,15 @@ class MethodOptions(BaseModel):
 
 @dataclass(frozen=True)
 class UsageDefaults:
-    """How a trial uses the images by default; the fields are options of `dalda train`."""
+    """How a trial uses the images unless the user says otherwise, by options of `dalda train`."""
 
     mixing: str = "per-image-replacement"
     synthetic_probability: float = 0.5
     filter_by_classifier: bool = False
     clip_weighting: bool = False
+    classifier_weighting: bool = False
+    clip_filter: float | None = None
+    """`min_clip_probability` in multiples of chance, which is 1 / classes."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class RealGuidance(Method):
     paper = "arXiv 2210.07574"
     Options = RealGuidanceOptions
     needs = frozenset({Capability.INIT_IMAGE})
-    defaults = UsageDefaults(mixing="two-term-loss")
+    defaults = UsageDefaults(mixing="two-term-loss", clip_filter=1.0)
 
     def requests(
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int

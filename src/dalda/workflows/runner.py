@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dalda.config import ClassifierConfig, TrainConfig
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
@@ -21,8 +23,13 @@ from dalda.evaluation.filters import (
 )
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import REAL, RunFolder
-from dalda.evaluation.training import TrainingMethod, predict_classes, run_trials
-from dalda.evaluation.trial import Schedule, Trial, class_wordings
+from dalda.evaluation.training import (
+    TrainingMethod,
+    predict_classes,
+    predict_probabilities,
+    run_trials,
+)
+from dalda.evaluation.trial import Schedule, Trial, class_wordings, labels_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
@@ -86,7 +93,15 @@ class TrialRunner:
         if not synthetic.images:
             return Trial(arm, config.seed, split), excluded
         _, in_pool = pool_of(split.images, synthetic.images)
-        trial = Trial(arm, config.seed, split, tuple(in_pool), config.synthetic_probability, config.mixing)
+        trial = Trial(
+            arm,
+            config.seed,
+            split,
+            tuple(in_pool),
+            config.synthetic_probability,
+            config.mixing,
+            soft_labels=config.soft_labels,
+        )
         return self._filtered(config, trial, excluded)
 
     def _filtered(
@@ -113,6 +128,12 @@ class TrialRunner:
         weights = None
         if config.clip_weighting:
             weights = weights_of(clip_probabilities(images, classes, self.clip))
+        if config.classifier_weighting:
+            real = Trial(REAL, trial.seed, trial.split)
+            chances = predict_probabilities(real, images, self.store, self.schedule)
+            confidence = chances[np.arange(len(images)), labels_of(images, trial.split.classes)]
+            own = weights_of(np.minimum(2 * confidence, 1))
+            weights = own if weights is None else tuple(np.multiply(weights, own).tolist())
         return replace(trial, synthetic=images, sample_weights=weights), excluded
 
     def train(self, trials: Mapping[str, Trial], validation: FewShotSplit) -> dict[str, TrialResult]:

@@ -15,6 +15,7 @@ from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.real_images import checked, load_dataset, split_of
 from dalda.workflows.reports import TrainReport
 from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
+from dalda.workflows.usage import method_of_set, with_usage_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,14 +54,19 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
     split, validation = splits_of(config)
     sets = sets_of(config)
     runner = TrialRunner(config, run, backbone)
+    usage = {
+        arm: with_usage_of(config, method_of_set(synthetic.folder), len(split.classes))
+        for arm, synthetic in sets.items()
+    }
     settings = training_settings(config, split, validation, sets, runner.store.backbone)
+    settings |= _own_usage(config, usage)
     with nullcontext() if run is None else run.held():
         if run is not None:
-            run.begin(_run_settings(config, settings, split, sets), defaults_of(TrainConfig))
+            run.begin(_run_settings(config, settings, split, sets, usage), defaults_of(TrainConfig))
         trials: dict[str, Trial] = {}
         excluded: dict[str, Mapping[str, int]] = {}
         for arm, synthetic in {REAL: None, **sets}.items():
-            found = _trials_of(arm, config, runner, split, synthetic)
+            found = _trials_of(arm, usage.get(arm, config), runner, split, synthetic)
             trials |= {_trial_id(settings, arm, trial.seed): trial for trial, _ in found}
             left_out = list(dict.fromkeys(image for _, images in found for image in images))
             left_out += other_sources(arm, split, synthetic.images) if synthetic else []
@@ -86,7 +92,7 @@ def _trials_of(
     """
     from dalda.workflows.runner import OTHER_CLASS
 
-    if not config.filter_by_classifier:
+    if not (config.filter_by_classifier or config.classifier_weighting):
         trial, excluded = runner.trial(arm, config, split, synthetic)
         return [(replace(trial, seed=seed), excluded) for seed in _seeds(config)]
     found = []
@@ -153,6 +159,7 @@ def _run_settings(
     settings: Mapping[str, Any],
     split: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
+    usage: Mapping[str, TrainConfig],
 ) -> "RunSettings":
     from dalda.evaluation.results import REAL, PlannedTrial, RunSettings
 
@@ -164,7 +171,18 @@ def _run_settings(
     )
     recorded = config.model_dump(mode="json", include=set(names_of(type(config), "execution", "location")))
     recorded.pop("out")
-    return RunSettings("train", settings, {arm: arm_settings(config) for arm in folders}, trials, recorded)
+    arms = {arm: arm_settings(usage.get(arm, config)) for arm in folders}
+    return RunSettings("train", settings, arms, trials, recorded)
+
+
+def _own_usage(config: TrainConfig, usage: Mapping[str, TrainConfig]) -> dict[str, Any]:
+    """What the arms' methods use otherwise than the options say, by arm; nothing where none does."""
+    said = content_of(config)
+    own = {
+        arm: {name: value for name, value in content_of(of_arm).items() if said.get(name) != value}
+        for arm, of_arm in usage.items()
+    }
+    return {"usage": {arm: values for arm, values in own.items() if values}} if any(own.values()) else {}
 
 
 def arm_settings(config: TrainConfig) -> dict[str, Any]:
@@ -182,7 +200,9 @@ def _seeds(config: TrainConfig) -> range:
 def _trial_id(settings: Mapping[str, Any], arm: str, seed: int) -> str:
     """A digest of what decides the trial: of the sets, its own alone."""
     own = {name: settings[name].get(arm) for name in ("images", "images_sha256")}
-    return digest_of([arm, seed, {**settings, **own}])
+    usage = settings.get("usage", {}).get(arm)
+    shared = {name: value for name, value in settings.items() if name != "usage"}
+    return digest_of([arm, seed, {**shared, **own, **({"usage": usage} if usage else {})}])
 
 
 def _counted(kinds: Iterable[str]) -> dict[str, int]:

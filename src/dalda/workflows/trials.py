@@ -1,7 +1,7 @@
 """What a study comes to on this data: its trials and synthetic sets, each with an id of its content."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dalda.captions.caption_file import write_captions_file
@@ -20,6 +20,7 @@ from dalda.workflows.captions import captions_for
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import split_of
 from dalda.workflows.synthetic_sets import backbone_for
+from dalda.workflows.usage import with_usage_of
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def tasks_of(study: Study) -> list[Task]:
                     "let its name hold {seed}, {shots} and {arm}"
                 )
         split, validation = drawn(spec.train), drawn(spec.train, "val")
+        if config is not None and not study.original:
+            spec = replace(spec, train=with_usage_of(spec.train, config.method, len(split.classes)))
         backbone = backbone_for(spec.train, spec.train.backbone)
         wordings = chosen_wordings(split)
         id_ = digest_of(
