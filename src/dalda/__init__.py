@@ -20,26 +20,36 @@ _PUBLIC = {
     "ReportConfig": "dalda.config",
     "TrainConfig": "dalda.config",
     "UserError": "dalda.errors",
-    "augment": "dalda.workflows.augment",
-    "evaluate": "dalda.workflows.evaluate",
-    "export": "dalda.workflows.export",
+    "augment": "dalda.api",
+    "evaluate": "dalda.api",
+    "export": "dalda.api",
+    "inspect": "dalda.api",
     "import_original": "dalda.compat.import_folder",
+    "load": "dalda.api",
     "load_classifier": "dalda.workflows.classifier",
     "predict": "dalda.workflows.classifier",
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.dry_run",
-    "report": "dalda.workflows.report",
+    "report": "dalda.api",
     "review": "dalda.workflows.review",
     "run_experiment": "dalda.workflows.experiment",
-    "train": "dalda.workflows.train",
-    "write_captions": "dalda.workflows.captions",
+    "train": "dalda.api",
+    "write_captions": "dalda.api",
     "sample_few_shot": "dalda.datasets.few_shot",
     "load_dataset": "dalda.workflows.real_images",
 }
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from dalda.api import augment as augment
+    from dalda.api import evaluate as evaluate
+    from dalda.api import export as export
+    from dalda.api import inspect as inspect
+    from dalda.api import load as load
+    from dalda.api import report as report
+    from dalda.api import train as train
+    from dalda.api import write_captions as write_captions
     from dalda.cli.output.lines import describe as describe
     from dalda.compat.import_folder import import_original as import_original
     from dalda.config import AugmentConfig as AugmentConfig
@@ -52,20 +62,14 @@ if TYPE_CHECKING:
     from dalda.config import TrainConfig as TrainConfig
     from dalda.datasets.few_shot import sample_few_shot as sample_few_shot
     from dalda.errors import UserError as UserError
-    from dalda.workflows.augment import augment as augment
-    from dalda.workflows.captions import write_captions as write_captions
     from dalda.workflows.classifier import load_classifier as load_classifier
     from dalda.workflows.classifier import predict as predict
     from dalda.workflows.dry_run import dry_run as dry_run
-    from dalda.workflows.evaluate import evaluate as evaluate
     from dalda.workflows.experiment import run_experiment as run_experiment
-    from dalda.workflows.export import export as export
     from dalda.workflows.plot import plot as plot
     from dalda.workflows.real_images import load_dataset as load_dataset
-    from dalda.workflows.report import report as report
     from dalda.workflows.review import review as review
     from dalda.workflows.torch_dataset import MixedDataset as MixedDataset
-    from dalda.workflows.train import train as train
 
 
 def __getattr__(name: str) -> Any:

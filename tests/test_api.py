@@ -1,0 +1,35 @@
+"""The functions of `import dalda`: options as keywords, and one sentence for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+import dalda
+
+
+def test_the_whole_flow_in_five_lines(tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    assert dalda.inspect("doodles-iid", shots=1).split["train"] == 12
+    made = dalda.augment("doodles", out=more, per_image=1, steps=1, shots=1, device="cpu")
+    assert (made.generated, made.out) == (12, more)
+    trained = dalda.train("doodles", synthetic=more, seeds=1, epochs=1, iterations=2, shots=1, device="cpu")
+    assert list(trained.gains) == ["more"]
+    assert dalda.export(str(more), out=tmp_path / "set.csv", to="csv").synthetic == 12
+    assert dalda.write_captions("doodles", out=tmp_path / "captions.json", per_class=1).captions
+
+
+def test_a_configuration_is_taken_as_it_is(tmp_path: Path) -> None:
+    config = dalda.EvaluateConfig(dataset="doodles", synthetic=tmp_path)
+    with pytest.raises(dalda.UserError, match="has no"):
+        dalda.evaluate(config)
+    with pytest.raises(dalda.UserError, match="give 'seed' in the EvaluateConfig"):
+        dalda.evaluate(config, seed=1)
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(dalda.UserError, match="no option 'per_imag'; did you mean 'per_image'"):
+        dalda.augment("doodles", out=tmp_path / "x", per_imag=3)
+    with pytest.raises(dalda.UserError, match="per_image cannot be 0"):
+        dalda.augment("doodles", out=tmp_path / "x", per_image=0)
+    with pytest.raises(dalda.UserError, match="there is no folder"):
+        dalda.inspect(tmp_path / "nowhere")
