@@ -1,6 +1,8 @@
 """Every dialect of a server ends in captions, or in the server's own words."""
 
 import json
+import ssl
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,14 @@ def captions_in(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+context_of = cache(ssl.create_default_context)
+
+
 @pytest.fixture(autouse=True)
-def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No retries; and the certificates, which a server on loopback does not show, are read once."""
     monkeypatch.setattr("dalda.captions.openai_api.RETRIES", 0)
+    monkeypatch.setattr("ssl.create_default_context", context_of)
 
 
 @pytest.mark.parametrize("dialect", [name for name in DIALECTS if name not in (*FLAGGED, *WORDS)])

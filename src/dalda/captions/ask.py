@@ -12,7 +12,7 @@ from dalda.captions.instructions import SCHEMA, chat_messages, completion_exampl
 from dalda.captions.llm import Completion, Message, Refused, Unavailable, Usage
 from dalda.captions.parsing import parse_answer
 from dalda.captions.response_cache import Question, ResponseCache
-from dalda.captions.stage import CaptionRequest, Chunk, Rejection
+from dalda.captions.stage import CaptionRequest, Chunk
 from dalda.captions.token_budget import Stopped, TokenBudget
 from dalda.captions.validation import CUT
 from dalda.seeding import seed_of
@@ -27,64 +27,6 @@ TOKENS_BESIDE = 1000
 """Of an answer: for its form, and for a model that thinks before it answers."""
 GRACE_SECONDS = 2.0
 """After Ctrl-C, for answers that are under way."""
-
-
-def fill_all(
-    request: CaptionRequest,
-    chunks: Sequence[Chunk],
-    cache: ResponseCache,
-    budget: TokenBudget,
-    concurrency: int = 1,
-    advance: Callable[[int], None] = lambda count: None,
-) -> None:
-    """Fill every chunk, in threads that Ctrl-C need not wait for while a server hangs.
-
-    Raises what the language model raises if it can answer no question; answers are in the cache.
-    """
-    pending: SimpleQueue[Chunk] = SimpleQueue()
-    errors: list[BaseException] = []
-    for chunk in chunks:
-        pending.put(chunk)
-
-    def work() -> None:
-        while True:
-            try:
-                chunk = pending.get_nowait()
-                fill(request, chunk, cache, budget)
-            except Empty:
-                return
-            except Stopped as stop:
-                chunk.stopped = str(stop)
-            except BaseException as error:
-                errors.append(error)
-                budget.stop(str(error))
-                return
-            advance(len(chunk.classes))
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(chunks)))]
-    for thread in threads:
-        thread.start()
-    try:
-        while any(thread.is_alive() for thread in threads):
-            threads = [thread for thread in threads if thread.is_alive()]
-            threads[0].join(0.2)
-    except KeyboardInterrupt:
-        budget.stop("interrupted")
-        deadline = time.monotonic() + GRACE_SECONDS
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        raise
-    if errors:
-        raise errors[0]
-
-
-def replay(request: CaptionRequest, chunks: Sequence[Chunk], cache: ResponseCache) -> None:
-    """Fill the chunks as far as the stored answers go."""
-    for chunk in chunks:
-        try:
-            fill(request, chunk, cache, None)
-        except Stopped as stop:
-            chunk.stopped = str(stop)
 
 
 @dataclass
@@ -114,104 +56,162 @@ class Pace:
         return not is_single
 
 
-def fill(request: CaptionRequest, chunk: Chunk, cache: ResponseCache, budget: TokenBudget | None) -> None:
-    """Ask until every class has its captions or its patience is spent. Raises `Stopped`.
+@dataclass(frozen=True)
+class Questioner:
+    """Asks the questions of a request; without a budget it only replays the stored answers."""
 
-    Without a budget nothing is asked: the stored answers are replayed.
+    request: CaptionRequest
+    cache: ResponseCache
+    budget: TokenBudget | None = None
+
+    def replay(self, chunks: Sequence[Chunk]) -> None:
+        """Fill the chunks as far as the answers go."""
+        for chunk in chunks:
+            try:
+                self.fill(chunk)
+            except Stopped as stop:
+                chunk.stopped = str(stop)
+
+    def fill(self, chunk: Chunk) -> None:
+        """Ask until every class has its captions or its patience is spent. Raises `Stopped`."""
+        patience = BASE_MODEL_PATIENCE if self.request.is_base_model else PATIENCE
+        max_asked = patience * MAX_ROUNDS * -(-chunk.stage.per_class // CAPTIONS_PER_QUESTION)
+        asked: Counter[str] = Counter()
+        in_vain: Counter[str] = Counter()
+        pace = Pace(len(chunk.classes))
+        while True:
+            missing = chunk.missing()
+            short = [name for name in missing if in_vain[name] < patience and asked[name] < max_asked]
+            if not short:
+                return
+            wanted = {name: min(missing[name], pace.captions) for name in short[: pace.classes]}
+            question = self._question(chunk, wanted, pace.min_tokens)
+            answer = self._answer(chunk, question)
+            chunk.answers.append(answer)
+            captions = harvest(self.request, chunk, question, answer)
+            if not pace.slow_down(question, answer, is_empty=not captions):
+                still_missing = chunk.missing()
+                for name in wanted:
+                    asked[name] += 1
+                    in_vain[name] = 0 if still_missing.get(name, 0) < missing[name] else in_vain[name] + 1
+
+    def _question(self, chunk: Chunk, wanted: Mapping[str, int], min_tokens: int) -> Question:
+        """The next question about a chunk; its seed makes it another question than the ones before."""
+        request, count = self.request, sum(wanted.values())
+        wording = request.rules.wording
+        if request.is_base_model:
+            (name,) = wanted
+            text = completion_text(wording.get(name, name), request.domain)
+            messages: tuple[Message, ...] = (Message("user", text),)
+            max_tokens = TOKENS_PER_CAPTION * count
+        else:
+            messages = chat_messages(wanted, request.domain, chunk.accepted, wording)
+            max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, min_tokens)
+        return Question(
+            llm=request.llm.name,
+            messages=messages,
+            wanted=tuple(wanted.items()),
+            temperature=request.temperature,
+            max_tokens=max_tokens,
+            seed=seed_of(request.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31,
+            samples=count if request.is_base_model else 1,
+        )
+
+    def _answer(self, chunk: Chunk, question: Question) -> Completion:
+        """The stored answer, else a new one, which is stored before anything reads it."""
+        stored = self.cache.get(question)
+        if stored is not None:
+            return stored
+        if self.budget is None:
+            raise Stopped("not asked yet")
+        try:
+            with self.budget.reserve(question):
+                answer = complete(self.request, question)
+                self._store(chunk, question, answer)
+                self.budget.count(answer.usage or Usage())
+        except Unavailable as error:
+            self.budget.count_unanswered(str(error))
+            raise Stopped(str(error)) from error
+        except Refused as error:
+            answer = Completion("", f"refused: {error}", Usage())
+            if len(question.wanted) > 1:
+                chunk.unsaved.append((question, answer))
+            elif self.budget.others_are_answered():
+                self._store(chunk, question, answer)
+                self.budget.count(Usage())
+            else:
+                raise
+        return answer
+
+    def _store(self, chunk: Chunk, question: Question, answer: Completion) -> None:
+        for pair in [*chunk.unsaved, (question, answer)]:
+            self.cache.put(*pair)
+        chunk.unsaved.clear()
+
+
+def fill_all(
+    questioner: Questioner,
+    chunks: Sequence[Chunk],
+    budget: TokenBudget,
+    concurrency: int = 1,
+    advance: Callable[[int], None] = lambda count: None,
+) -> BaseException | None:
+    """Fill every chunk, in threads that Ctrl-C need not wait for while a server hangs.
+
+    Returns what the language model raises if it can answer no question; answers are in the cache.
     """
-    patience = BASE_MODEL_PATIENCE if request.is_base_model else PATIENCE
-    max_asked = patience * MAX_ROUNDS * -(-chunk.stage.per_class // CAPTIONS_PER_QUESTION)
-    asked: Counter[str] = Counter()
-    in_vain: Counter[str] = Counter()
-    pace = Pace(len(chunk.classes))
-    while True:
-        lacking = {name: chunk.stage.per_class - len(chunk.accepted[name]) for name in chunk.classes}
-        short = [n for n in lacking if lacking[n] > 0 and in_vain[n] < patience and asked[n] < max_asked]
-        if not short:
-            return
-        wanted = {name: min(lacking[name], pace.captions) for name in short[: pace.classes]}
-        question = compose(request, chunk, wanted, pace.min_tokens)
-        answer = obtain(request, question, chunk, cache, budget)
-        chunk.answers.append(answer)
-        before = {name: len(chunk.accepted[name]) for name in wanted}
-        is_empty = not harvest(request, chunk, question, answer)
-        if not pace.slow_down(question, answer, is_empty):
-            for name in wanted:
-                asked[name] += 1
-                in_vain[name] = 0 if len(chunk.accepted[name]) > before[name] else in_vain[name] + 1
+    pending: SimpleQueue[Chunk] = SimpleQueue()
+    errors: list[BaseException] = []
+    for chunk in chunks:
+        pending.put(chunk)
 
+    def work() -> None:
+        while True:
+            try:
+                chunk = pending.get_nowait()
+                questioner.fill(chunk)
+            except Empty:
+                return
+            except Stopped as stop:
+                chunk.stopped = str(stop)
+            except BaseException as error:
+                errors.append(error)
+                budget.stop(str(error))
+                return
+            advance(len(chunk.classes))
 
-def compose(request: CaptionRequest, chunk: Chunk, wanted: Mapping[str, int], min_tokens: int) -> Question:
-    """The next question about a chunk; its seed makes it another question than the ones before."""
-    wording, count = request.rules.wording, sum(wanted.values())
-    if request.is_base_model:
-        (name,) = wanted
-        text = completion_text(wording.get(name, name), request.domain)
-        messages: tuple[Message, ...] = (Message("user", text),)
-        max_tokens = TOKENS_PER_CAPTION * count
-    else:
-        messages = chat_messages(wanted, request.domain, chunk.accepted, wording)
-        max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, min_tokens)
-    seed = seed_of(request.seed, "captions", chunk.stage.number, *wanted, len(chunk.answers)) % 2**31
-    samples = count if request.is_base_model else 1
-    wanted_pairs = tuple(wanted.items())
-    return Question(
-        request.llm.name, messages, wanted_pairs, request.temperature, max_tokens, seed, samples
-    )
-
-
-def obtain(
-    request: CaptionRequest,
-    question: Question,
-    chunk: Chunk,
-    cache: ResponseCache,
-    budget: TokenBudget | None,
-) -> Completion:
-    """The stored answer, else a new one, which is stored before anything reads it."""
-    stored = cache.get(question)
-    if stored is not None:
-        return stored
-    if budget is None:
-        raise Stopped("not asked yet")
-    budget.reserve(question)
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(chunks)))]
+    for thread in threads:
+        thread.start()
     try:
-        answer = complete(request, question)
-    except Unavailable as error:
-        budget.give_up(question, str(error))
-        raise Stopped(str(error)) from error
-    except Refused as error:
-        answer = Completion("", f"refused: {error}", Usage(0, 0))
-        if len(question.wanted) > 1:
-            chunk.unsaved.append((question, answer))
-            budget.release(question)
-            return answer
-        if not budget.others_are_answered(question):
-            raise
-    for refused in chunk.unsaved:
-        cache.put(*refused)
-    chunk.unsaved.clear()
-    cache.put(question, answer)
-    assert answer.usage is not None
-    budget.settle(question, answer.usage)
-    return answer
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+    except KeyboardInterrupt:
+        budget.stop("interrupted")
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        raise
+    return errors[0] if errors else None
 
 
 def complete(request: CaptionRequest, question: Question) -> Completion:
     """The model's completion with its tokens; for a base model a line `name: caption` for each sample."""
 
     def ask(sample: int) -> Completion:
-        return request.llm.complete(
+        answer = request.llm.complete(
             question.messages,
             None if request.is_base_model else SCHEMA,
             temperature=question.temperature,
             max_tokens=question.max_tokens // question.samples,
             seed=(question.seed + sample) % 2**31,
         )
-
-    if not request.is_base_model:
-        answer = ask(0)
         written = len(answer.text.encode("utf-8", "replace"))
         return replace(answer, usage=answer.usage or Usage(-(-question.bytes // 4), -(-written // 4)))
+
+    if not request.is_base_model:
+        return ask(0)
     with ThreadPoolExecutor(question.samples) as pool:  # a model may answer several in one batch
         samples = list(pool.map(ask, range(question.samples)))
     opening = question.messages[0].content.rpartition("\n")[2].partition(": ")[2]
@@ -219,12 +219,8 @@ def complete(request: CaptionRequest, question: Question) -> Completion:
     for sample in samples:
         line = sample.text.partition("\n")[0] + (CUT if sample.finish_reason == "length" else "")
         lines.append(f"{question.wanted[0][0]}: {opening}{line}")
-    usages = [sample.usage or Usage(-(-question.bytes // 4), len(sample.text) // 4) for sample in samples]
-    return Completion(
-        "\n".join(lines),
-        "stop",
-        Usage(sum(usage.input_tokens for usage in usages), sum(usage.output_tokens for usage in usages)),
-    )
+    usage = sum((sample.usage or Usage() for sample in samples), Usage())
+    return Completion("\n".join(lines), "stop", usage)
 
 
 def harvest(request: CaptionRequest, chunk: Chunk, question: Question, answer: Completion) -> int:
@@ -233,18 +229,23 @@ def harvest(request: CaptionRequest, chunk: Chunk, question: Question, answer: C
     if answer.finish_reason == "length" and "{" not in text:
         text = text.rpartition("\n")[0]
     parsed = parse_answer(text, dict(question.wanted), request.rules.wording)
+
+    def reject(name: str, caption: object, reason: str) -> None:
+        rejection = {"label": name, "caption": caption, "reason": reason, "answer": question.sha256}
+        chunk.rejected.append(rejection)
+
     for name, caption in parsed.unknown:
-        chunk.rejected.append(Rejection(name, caption, "unknown class name", question.sha256))
+        reject(name, caption, "unknown class name")
     examples = completion_examples() if request.is_base_model else []
     for name, _ in question.wanted:
-        accepted = chunk.accepted[name]
-        for caption in parsed.captions.get(name, ()):
+        accepted, captions = chunk.accepted[name], parsed.captions.get(name, [])
+        for caption in captions:
             reason = request.rules.reason_against(caption, name, [*examples, *accepted])
             if reason is not None:
-                chunk.rejected.append(Rejection(name, caption, reason, question.sha256))
+                reject(name, caption, reason)
                 chunk.shortfalls[name][reason] += 1
             elif len(accepted) < chunk.stage.per_class:
                 accepted.append(str(caption))
-        if not parsed.captions.get(name):
+        if not captions:
             chunk.shortfalls[name][f"not in the answer ({answer.finish_reason})"] += 1
-    return sum(len(parsed.captions.get(name, ())) for name, _ in question.wanted)
+    return sum(map(len, parsed.captions.values()))

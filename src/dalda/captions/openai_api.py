@@ -5,10 +5,11 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
 
 from dalda.captions.dialect import (
+    LIMITS,
     SERVER_WORDS,
     Dialect,
     complaint_of,
@@ -16,7 +17,7 @@ from dalda.captions.dialect import (
     error_in,
     is_too_long,
 )
-from dalda.captions.llm import Completion, Message, Refused, Schema, Unavailable, Usage
+from dalda.captions.llm import Completion, Message, Refused, Sampling, Schema, Unavailable, Usage
 from dalda.captions.providers import NO_KEY, PROVIDERS, Settings, account_of
 from dalda.errors import UserError, first_line
 
@@ -29,6 +30,11 @@ SECONDS_TO_CONNECT = 5.0
 PROXY_VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 FLAGGED = ("moderation", "flagged", "content_filter", "content policy", "safety", "inappropriate")
 OUT_OF_QUOTA = ("insufficient_quota", "insufficient_balance")
+ADVICE = {
+    401: "refuses the key; set {key} to one that it knows",
+    403: "does not let this key use the model",
+    404: "knows no such model at this address; check the model's name and --base-url",
+}
 
 
 @dataclass
@@ -43,32 +49,22 @@ class OpenAIModel:
     secrets: tuple[str, ...]
     """What must not reach a file or a message, even if the server says it."""
     dialect: Dialect = field(default_factory=Dialect)
-    _reached: bool = False
+    _is_reached: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(
-        self,
-        messages: Sequence[Message],
-        schema: Schema | None,
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
+        self, messages: Sequence[Message], schema: Schema | None, **sampling: Unpack[Sampling]
     ) -> Completion:
         """Ask in the richest dialect that the server takes. Errors as `LanguageModel.complete` says."""
         self._reach()
-        spent = Usage(0, 0)
+        spent = Usage()
         while True:
             dialect = self.dialect
-            body = dialect.body(messages, schema, temperature=temperature, max_tokens=max_tokens, seed=seed)
+            body = dialect.body(messages, schema, sampling)
             completion = self._ask(dialect, body)
             if completion is None:
                 continue
-            assert completion.usage is not None
-            spent = Usage(
-                spent.input_tokens + completion.usage.input_tokens,
-                spent.output_tokens + completion.usage.output_tokens,
-            )
+            spent += completion.usage or Usage()
             plainer = dialect.with_plainer_format() if "response_format" in body else None
             if completion.text or completion.finish_reason != "stop" or plainer is None:
                 return replace(completion, text=self._clean(completion.text), usage=spent)
@@ -79,18 +75,18 @@ class OpenAIModel:
         import httpx2
 
         with self._lock:
-            if self._reached:
+            if self._is_reached:
                 return
             try:
                 self.http.head(self.client.base_url, timeout=SECONDS_TO_CONNECT)
             except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+                reason = self._clean(first_line(error))
                 raise UserError(
-                    f"{self.name} cannot be reached: {self._clean(first_line(error))}; "
-                    "check the address and the network."
+                    f"{self.name} cannot be reached: {reason}; check the address and the network."
                 ) from None
             except httpx2.HTTPError:
                 pass  # the server is there, and may answer questions anyway
-            self._reached = True
+            self._is_reached = True
 
     def _ask(self, dialect: Dialect, body: dict[str, Any]) -> Completion | None:
         """The answer, or None if the server complains of the dialect, which is then another."""
@@ -122,10 +118,11 @@ class OpenAIModel:
         lower = words.lower()
         if any(word in lower for word in OUT_OF_QUOTA):
             raise UserError(f"{self.name} says that the account's quota is used up: {words}")
-        if status in (401, 404) or (status == 403 and not any(word in lower for word in FLAGGED)):
-            raise UserError(f"{self.name} {self._advice(status)} ({words}).")
+        if status in ADVICE and not (status == 403 and any(word in lower for word in FLAGGED)):
+            advice = ADVICE[status].format(key=PROVIDERS[self.name.partition(":")[0]].key)
+            raise UserError(f"{self.name} {advice} ({words}).")
         if is_too_long(words):
-            return Completion("", f"too long: {words}", Usage(0, 0))
+            return Completion("", f"too long: {words}", Usage())
         plainer = dialect.without(words)
         if plainer is not None:
             self._learn(dialect, plainer)
@@ -133,14 +130,6 @@ class OpenAIModel:
         if status in (408, 409, 429) or status >= 500:
             raise Unavailable(f"status {status}: {words}")
         raise Refused(f"{self.name} answers with status {status}: {words}")
-
-    def _advice(self, status: int) -> str:
-        provider = PROVIDERS[self.name.partition(":")[0]]
-        return {
-            401: f"refuses the key; set {provider.key} to one that it knows",
-            403: "does not let this key use the model",
-            404: "knows no such model at this address; check the model's name and --base-url",
-        }[status]
 
     def _learn(self, used: Dialect, better: Dialect) -> None:
         with self._lock:
@@ -164,13 +153,12 @@ def hosted_model(kind: str, model: str, base_url: str | None = None) -> OpenAIMo
     shown, password = _address(account.url)
     version = settings.find("AZURE_API_VERSION") if kind == "azure" else None
     client, http = _client(kind, account.url, account.key, version)
-    name = f"{kind}:{model}" if account.url == provider.url else f"{kind}:{model} at {shown}"
+    is_own = account.url == provider.url
+    limits = tuple(sorted(LIMITS, key=lambda limit: limit != provider.limit))
+    dialect = Dialect(limits=limits if is_own or kind == "azure" else LIMITS, seed=provider.seed)
     secrets = tuple(secret for secret in (account.key, password) if secret and secret != NO_KEY)
-    first = provider.limit if account.url == provider.url or kind == "azure" else "max_tokens"
-    other = "max_tokens" if first == "max_completion_tokens" else "max_completion_tokens"
-    return OpenAIModel(
-        name, model, client, http, secrets, Dialect(limits=(first, other), seed=provider.seed)
-    )
+    name = f"{kind}:{model}" if is_own else f"{kind}:{model} at {shown}"
+    return OpenAIModel(name, model, client, http, secrets, dialect)
 
 
 def _client(kind: str, url: str, key: str, azure_version: str | None) -> tuple["OpenAI", Any]:
@@ -188,8 +176,7 @@ def _client(kind: str, url: str, key: str, azure_version: str | None) -> tuple["
         base = f"{url.rstrip('/')}/openai/v1" if kind == "azure" else url
         return openai.OpenAI(base_url=base, **usual), http
     except (ValueError, ImportError, OSError, httpx2.InvalidURL) as error:
-        found = [name for name in os.environ if name.upper() in PROXY_VARIABLES]
-        check = ", ".join(found) or "the address"
+        check = ", ".join(name for name in os.environ if name.upper() in PROXY_VARIABLES) or "the address"
         raise UserError(f"the connection cannot be set up: {first_line(error)}; check {check}.") from None
 
 
@@ -198,14 +185,11 @@ def _address(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        # Neither the address nor the parser's words are shown: a password may stand in them.
+    except ValueError:  # neither the address nor the parser's words are shown: a password may stand in them
         raise UserError(
             "the address of the language model cannot be read; write it as http://HOST:PORT/v1."
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or url != url.strip():
-        raise UserError(
-            "the address of a language model must be http:// or https:// and a host, without spaces."
-        )
+        raise UserError("the address of a language model must be http:// or https:// and a host.")
     shown = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"
     return shown, parts.password or parts.username or ""

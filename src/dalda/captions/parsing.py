@@ -25,6 +25,8 @@ _THOUGHTS_BEGIN = re.compile(
     rf"<{_TAG}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)",
     re.IGNORECASE,
 )
+Pair = tuple[str, object]
+"""A name and a caption below it, as the answer has them."""
 
 
 @dataclass
@@ -32,21 +34,21 @@ class Parsed:
     """Captions as they came, whatever their type, by class; and those under unknown names."""
 
     captions: dict[str, list[object]] = field(default_factory=dict)
-    unknown: list[tuple[str, object]] = field(default_factory=list)
+    unknown: list[Pair] = field(default_factory=list)
 
 
-class _Pairs(list[tuple[str, object]]):
+class _Object(list[Pair]):
     """A JSON object that keeps the order and the repetition of its keys."""
 
 
-class _Known:
+class _Classes:
     """The classes that were asked about, by the names that an answer may use for them."""
 
     def __init__(self, classes: Iterable[str], wording: Mapping[str, str]) -> None:
         classes = list(classes)
         self.exact = {wording.get(name, name): name for name in classes} | {name: name for name in classes}
-        self.loose = {form: name for called, name in self.exact.items() for form in forms_of(called)}
-        self.loose |= {_bare(called): name for called, name in self.exact.items()}
+        self.loose = {form: name for written, name in self.exact.items() for form in forms_of(written)}
+        self.loose |= {_bare(written): name for written, name in self.exact.items()}
         self.names = Names.of(classes, wording)
 
     def label(self, name: str) -> str | None:
@@ -54,22 +56,21 @@ class _Known:
 
     def label_in(self, caption: str) -> str | None:
         """The only class that a caption names, or None."""
-        named = {label for labels in self.names.named_in(caption) for label in labels}
-        return named.pop() if len(named) == 1 else None
+        labels = {label for classes in self.names.named_in(caption) for label in classes}
+        return labels.pop() if len(labels) == 1 else None
 
 
 def parse_answer(text: str, classes: Iterable[str], wording: Mapping[str, str]) -> Parsed:
     """Match by class name, never by position; case, spaces, hyphens and the like may differ."""
-    known = _Known(classes, wording)
+    known = _Classes(classes, wording)
     text = _unquoted(without_thoughts(text[:MAX_CHARACTERS]).translate(_ZERO_WIDTH))
-    pairs = _json_pairs(text, known) or list(_line_pairs(text, known))
     parsed = Parsed()
-    for name, value in pairs:
+    for name, caption in _json_pairs(text, known) or _line_pairs(text, known):
         label = known.label(name)
         if label is None:
-            parsed.unknown += [(name, caption) for caption in _flat(value)]
+            parsed.unknown.append((name, caption))
         else:
-            parsed.captions.setdefault(label, []).extend(_flat(value))
+            parsed.captions.setdefault(label, []).append(caption)
     return parsed
 
 
@@ -88,14 +89,14 @@ def _unquoted(text: str) -> str:
     return inner if isinstance(inner, str) else text
 
 
-def _json_pairs(text: str, known: _Known) -> list[tuple[str, object]]:
+def _json_pairs(text: str, known: _Classes) -> list[Pair]:
     """The pairs of the JSON values in a text; those of a damaged value as far as it can be repaired."""
     if len(_OPENING.findall(text)) > MAX_BRACKETS:
         return []
-    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_Pairs)
-    whole: list[tuple[str, object]] = []
-    repaired: list[tuple[str, object]] = []
-    inner: list[tuple[str, object]] = []
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=_Object)
+    whole: list[Pair] = []
+    repaired: list[Pair] = []
+    inner: list[Pair] = []
     position, is_damaged = 0, False
     while (opening := _OPENING.search(text, position)) is not None:
         try:
@@ -105,11 +106,9 @@ def _json_pairs(text: str, known: _Known) -> list[tuple[str, object]]:
             if not is_damaged:
                 repaired = list(_walk(_repair(text[opening.start() :]), known))
             position, is_damaged = opening.end(), True
-    return whole + max(inner, repaired, key=lambda pairs: _count(pairs, known))
-
-
-def _count(pairs: Iterable[tuple[str, object]], known: _Known) -> int:
-    return sum(len(list(_flat(value))) for name, value in pairs if known.label(name))
+    return whole + max(
+        inner, repaired, key=lambda pairs: sum(known.label(name) is not None for name, _ in pairs)
+    )
 
 
 def _repair(text: str) -> object:
@@ -122,60 +121,51 @@ def _repair(text: str) -> object:
     if not bare.endswith(("}", "]")):
         bare = bare[: bare.rfind('"') + 1] or bare
     try:
-        repaired = loads(bare)
+        return json.loads(json.dumps(loads(bare)), object_pairs_hook=_Object)
     except (ValueError, RecursionError):
         return None
-    return json.loads(json.dumps(repaired), object_pairs_hook=_Pairs)
 
 
-def _walk(value: object, known: _Known, depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Pairs of a name and what stands for captions, from objects and lists in any nesting."""
+def _walk(value: object, known: _Classes, name: str | None = None, depth: int = 0) -> Iterator[Pair]:
+    """Pairs from objects and lists in any nesting; `name` is the class's as far as it is known above."""
     if depth > MAX_DEPTH:
         return
-    if isinstance(value, _Pairs):
-        if _is_entry(value):
-            fields = dict(value)
-            yield str(fields.get("class", fields.get("name"))), _texts(value)
-            return
-        for key, inner in value:
-            objects = _objects(inner)
-            if not objects and (known.label(key) or loose_name(key) not in ("captions", "caption")):
-                yield key, inner
-            elif known.label(key) and not any(map(_is_entry, objects)):
-                yield key, _texts(inner)
-            else:
-                yield from _walk(inner, known, depth + 1)
+    if isinstance(value, _Object):
+        for key, inner in _entries(value, known, name):
+            yield from _walk(inner, known, key, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _walk(inner, known, depth + 1)
+            yield from _walk(inner, known, name, depth + 1)
     elif isinstance(value, str):
-        yield from _line_pairs(value, known, is_caption=True)
+        plain = value.translate(_ZERO_WIDTH).strip().strip('"“”').strip()
+        if name is None:
+            yield from _line_pairs(value, known, is_caption=True)
+        elif plain:
+            yield name, plain
+    elif value is not None and name is not None:
+        yield name, value
 
 
-def _is_entry(value: _Pairs) -> bool:
-    """Whether an object names its class and holds captions."""
+def _entries(value: _Object, known: _Classes, name: str | None) -> Iterator[tuple[str | None, object]]:
+    """What stands for captions in an object, each part with the name that it is below."""
     fields = dict(value)
-    return isinstance(fields.get("class", fields.get("name")), str) and (
-        "captions" in fields or "caption" in fields
-    )
+    own_name = fields.get("class", fields.get("name"))
+    captions = fields.get("captions", fields.get("caption"))
+    has_captions = "captions" in fields or "caption" in fields
+    if has_captions and isinstance(own_name, str):
+        yield own_name, captions
+    elif name is not None:
+        yield name, captions if has_captions else list(fields.values())
+    else:
+        for key, inner in value:
+            parts = inner if isinstance(inner, list) and not isinstance(inner, _Object) else [inner]
+            is_group = loose_name(key) in ("captions", "caption") or any(
+                isinstance(part, _Object) for part in parts
+            )
+            yield (key if known.label(key) or not is_group else None), inner
 
 
-def _objects(value: object) -> list[_Pairs]:
-    inner = [value] if isinstance(value, _Pairs) else value if isinstance(value, list) else []
-    return [entry for entry in inner if isinstance(entry, _Pairs)]
-
-
-def _texts(value: object, depth: int = 0) -> object:
-    """What stands for captions in an object, or in each object of a list: those fields, else all."""
-    if isinstance(value, _Pairs):
-        fields = dict(value)
-        return fields.get("captions", fields.get("caption", list(fields.values())))
-    if isinstance(value, list) and depth < MAX_DEPTH:
-        return [_texts(inner, depth + 1) for inner in value]
-    return value
-
-
-def _line_pairs(text: str, known: _Known, is_caption: bool = False) -> Iterator[tuple[str, object]]:
+def _line_pairs(text: str, known: _Classes, is_caption: bool = False) -> Iterator[Pair]:
     """Lines `name: caption`, table rows, bulleted lines below a name, captions that name a class."""
     heading: str | None = None
     for line in text.splitlines():
@@ -186,12 +176,14 @@ def _line_pairs(text: str, known: _Known, is_caption: bool = False) -> Iterator[
         elif name is not None:
             heading = name
         elif (is_caption or bare != line) and (label := heading or known.label_in(bare)):
-            yield label, bare.strip(_DRESS)
+            if plain := bare.strip(_DRESS):
+                yield label, plain
         elif line.strip():
             heading = None
 
 
-def _split(line: str, known: _Known) -> tuple[str | None, str]:
+def _split(line: str, known: _Classes) -> tuple[str | None, str]:
+    """The class's name at the head of a line, None where there is none, and what follows."""
     line = line.strip(_DRESS)
     for separator in _AFTER_NAME.finditer(line):
         name = line[: separator.start()].strip(_DRESS)
@@ -200,17 +192,6 @@ def _split(line: str, known: _Known) -> tuple[str | None, str]:
         if known.label(name):
             return name, line[separator.end() :].strip(_DRESS)
     return (line, "") if known.label(line) else (None, "")
-
-
-def _flat(value: object, depth: int = 0) -> Iterator[object]:
-    if isinstance(value, list) and not isinstance(value, _Pairs) and depth < MAX_DEPTH:
-        for inner in value:
-            yield from _flat(inner, depth + 1)
-    elif isinstance(value, str):
-        if plain := value.translate(_ZERO_WIDTH).strip().strip('"“”').strip():
-            yield plain
-    elif value is not None:
-        yield dict(value) if isinstance(value, _Pairs) else value
 
 
 def _bare(name: str) -> str:

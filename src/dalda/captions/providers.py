@@ -16,36 +16,31 @@ class Provider:
 
     key: str
     """Name of the variable that holds the key."""
-    url: str | None
-    """Default address; None where the user must name one."""
     address: str
     """Name of the variable that holds an address."""
+    url: str | None
+    """Default address; None where the user must name one."""
     needs_key: bool = True
     limit: str = "max_tokens"
     """The parameter for the longest answer that its newest models take."""
     seed: str | None = "seed"
 
 
+GEMINI = "https://generativelanguage.googleapis.com/v1beta/openai"
+BEDROCK = "https://bedrock-runtime.{AWS_REGION}.amazonaws.com/openai/v1"
+NEWER = "max_completion_tokens"
 PROVIDERS = {
-    "openai": Provider(
-        "OPENAI_API_KEY", "https://api.openai.com/v1", "OPENAI_BASE_URL", limit="max_completion_tokens"
-    ),
-    "azure": Provider("AZURE_API_KEY", None, "AZURE_ENDPOINT", limit="max_completion_tokens"),
+    "openai": Provider("OPENAI_API_KEY", "OPENAI_BASE_URL", "https://api.openai.com/v1", limit=NEWER),
+    "azure": Provider("AZURE_API_KEY", "AZURE_ENDPOINT", None, limit=NEWER),
     "anthropic": Provider(
-        "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1", "ANTHROPIC_BASE_URL", seed=None
+        "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1", seed=None
     ),
-    "gemini": Provider(
-        "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_BASE_URL"
-    ),
+    "gemini": Provider("GEMINI_API_KEY", "GEMINI_BASE_URL", GEMINI),
     "mistral": Provider(
-        "MISTRAL_API_KEY", "https://api.mistral.ai/v1", "MISTRAL_BASE_URL", seed="random_seed"
+        "MISTRAL_API_KEY", "MISTRAL_BASE_URL", "https://api.mistral.ai/v1", seed="random_seed"
     ),
-    "bedrock": Provider(
-        "AWS_BEARER_TOKEN_BEDROCK",
-        "https://bedrock-runtime.{AWS_REGION}.amazonaws.com/openai/v1",
-        "BEDROCK_BASE_URL",
-    ),
-    "ollama": Provider("OLLAMA_API_KEY", "http://localhost:11434/v1", "OLLAMA_BASE_URL", needs_key=False),
+    "bedrock": Provider("AWS_BEARER_TOKEN_BEDROCK", "BEDROCK_BASE_URL", BEDROCK),
+    "ollama": Provider("OLLAMA_API_KEY", "OLLAMA_BASE_URL", "http://localhost:11434/v1", needs_key=False),
 }
 """Each by the word before the colon of `--llm`."""
 
@@ -59,23 +54,18 @@ class Account:
 
 
 def account_of(name: str, base_url: str | None) -> Account:
-    """Address and key of a provider, both from one place unless `base_url` confirms the address.
+    """Address and key of a provider, both from one source unless `base_url` confirms the address.
 
     Raises UserError for a missing key or address, and for a key that would go to an address which stands
-    in another place: the folder's `.env` may be a stranger's, the environment is the user's.
+    in another source: the folder's `.env` may be a stranger's, the environment is the user's.
     """
     provider, settings = PROVIDERS[name], Settings.read()
     key, url = settings.find(provider.key), settings.find(provider.address)
-    if (
-        base_url is None
-        and key
-        and url
-        and settings.place(provider.key) != settings.place(provider.address)
-    ):
+    sources = settings.source(provider.key), settings.source(provider.address)
+    if base_url is None and key and url and sources[0] != sources[1]:
         raise UserError(
-            f"{provider.key} stands in {settings.place(provider.key)}, but {provider.address} in "
-            f"{settings.place(provider.address)}; put both in one place, or confirm the address with "
-            f"--base-url."
+            f"{provider.key} stands in {sources[0]}, but {provider.address} in {sources[1]}; "
+            "put both in one place, or confirm the address with --base-url."
         )
     address = base_url or url
     if not key and provider.needs_key and not address:
@@ -107,12 +97,10 @@ class Settings:
         try:
             return cls(os.environ, dotenv_values(".env", interpolate=False))
         except (OSError, UnicodeDecodeError):
-            raise UserError(
-                "the file .env in this folder cannot be read as lines NAME=VALUE in UTF-8."
-            ) from None
+            raise UserError("the file .env here cannot be read as lines NAME=VALUE in UTF-8.") from None
 
     def find(self, name: str) -> str | None:
         return self.environment.get(name) or self.file.get(name)
 
-    def place(self, name: str) -> str:
+    def source(self, name: str) -> str:
         return "the environment" if self.environment.get(name) else ".env"

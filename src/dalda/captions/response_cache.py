@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dalda.captions.llm import Completion, Message, Usage
 from dalda.errors import UserError
@@ -53,16 +54,14 @@ class ResponseCache:
 
     def get(self, question: Question) -> Completion | None:
         """The stored completion, or None. Raises UserError for a damaged file."""
-        found = _read(self._path(question), "a stored answer; move it away to ask again")
-        if found is None:
+        stored: Any = _read(self._path(question), "a stored answer; move it away to ask again")
+        if stored is None:
             return None
         try:
-            answer = found["answer"]  # type: ignore[index]
+            answer = stored["answer"]
             return Completion(answer["text"], answer["finish_reason"], Usage(**answer["usage"]))
         except (KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._path(question)} is not a stored answer; move it away to ask again."
-            ) from error
+            raise _damaged(self._path(question), "a stored answer; move it away to ask again") from error
 
     def put(self, question: Question, completion: Completion) -> None:
         _write(self._path(question), {"question": asdict(question), "answer": asdict(completion)})
@@ -98,7 +97,11 @@ def _read(path: Path, what: str) -> object:
     try:
         return json.loads(read_text(path))  # answers may hold halves of characters, word for word
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not {what}.") from error
+        raise _damaged(path, what) from error
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"{path} is not {what}.")
 
 
 def _write(path: Path, record: object) -> None:

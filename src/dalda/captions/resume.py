@@ -1,16 +1,16 @@
 """Resuming: a run takes up the one that was killed, or continues from the captions in the file."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dalda.captions.ask import replay
+from dalda.captions.ask import Questioner
 from dalda.captions.caption_file import meta_path, read_all, refuse_loss
 from dalda.captions.response_cache import ResponseCache
-from dalda.captions.stage import CaptionRequest, Chunk, Rejection, Stage, chunks_of
+from dalda.captions.stage import CaptionRequest, Chunk, Stage, all_captions, chunks_of
+from dalda.captions.validation import Rejection
 from dalda.errors import UserError
 from dalda.storage import exists, read_text
 
@@ -30,17 +30,14 @@ class Cost:
             self.answers + len(usages),
             self.tokens_in + sum(usage.input_tokens for usage in usages),
             self.tokens_out + sum(usage.output_tokens for usage in usages),
-            self.rejected + tuple(rejection for chunk in chunks for rejection in chunk.rejected),
+            (*self.rejected, *(rejection for chunk in chunks for rejection in chunk.rejected)),
         )
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Cost":
         """From JSON values. Raises KeyError, TypeError or ValueError for anything else."""
-        answers, tokens_in, tokens_out = (
-            int(values[key]) for key in ("answers", "tokens_in", "tokens_out")
-        )
-        rejected = tuple(Rejection(**rejection) for rejection in values["rejected"])
-        return cls(answers, tokens_in, tokens_out, rejected)
+        answers, read, written = (int(values[key]) for key in ("answers", "tokens_in", "tokens_out"))
+        return cls(answers, read, written, tuple(dict(rejection) for rejection in values["rejected"]))
 
 
 @dataclass(frozen=True)
@@ -56,68 +53,41 @@ class CaptionRun:
 def begin(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     """The run to do, recorded in the cache. Raises UserError for a file with other captions."""
     run = _next(request, path, cache, per_class)
-    cache.put_record(request_id(request), asdict(run))
+    cache.put_record(request.id, asdict(run))
     return run
 
 
 def end(request: CaptionRequest, cache: ResponseCache, run: CaptionRun) -> None:
     """Record that the captions are in their file."""
-    cache.put_record(request_id(request), asdict(replace(run, done=True)))
-
-
-def identity(request: CaptionRequest) -> dict[str, object]:
-    """What makes captions those of one request; classes may come and go, and rules may change."""
-    return {
-        "llm": request.llm.name,
-        "domain": request.domain,
-        "seed": request.seed,
-        "temperature": request.temperature,
-        "prompt_prefix": request.rules.prefix,
-    }
-
-
-def request_id(request: CaptionRequest) -> str:
-    return hashlib.sha256(json.dumps(identity(request)).encode()).hexdigest()[:20]
-
-
-def all_captions(stage: Stage, chunks: Sequence[Chunk]) -> dict[str, list[str]]:
-    """All captions, old and new, in the order of the classes, then those of classes no longer asked for.
-
-    Classes without any caption are omitted, so that the file is never mistaken for a complete one.
-    """
-    captions = {name: list(existing) for name, existing in stage.existing.items()}
-    for chunk in chunks:
-        captions |= chunk.accepted
-    order = [*stage.classes, *(name for name in stage.existing if name not in stage.classes)]
-    return {name: captions[name] for name in order if captions.get(name)}
+    cache.put_record(request.id, asdict(replace(run, done=True)))
 
 
 def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     last = _recorded(request, cache)
+    number = 0 if last is None else last.stage.number + 1
     if last is None or last.done:
-        number = 0 if last is None else last.stage.number + 1
-        own = _own_captions(request, path)
-        if own is not None:
-            return CaptionRun(Stage(number, request.classes, per_class, own[0]), own[1])
+        continued = _in_file(request, path)
+        if continued is not None:
+            existing, cost = continued
+            return CaptionRun(Stage(number, request.classes, per_class, existing), cost)
     if last is None:
         refuse_loss(path, {})
-        return CaptionRun(Stage(0, request.classes, per_class, {}))
+        return CaptionRun(Stage(number, request.classes, per_class, {}))
     # Killed, or its file is gone: what was answered then is replayed.
     chunks = chunks_of(request, last.stage)
-    replay(request, chunks, cache)
+    Questioner(request, cache).replay(chunks)
     captions = all_captions(last.stage, chunks)
     refuse_loss(path, captions)
     if (last.stage.classes, last.stage.per_class) == (request.classes, per_class):
         return replace(last, done=False)
-    stage = Stage(last.stage.number + 1, request.classes, per_class, captions)
-    return CaptionRun(stage, last.before.plus(chunks))
+    return CaptionRun(Stage(number, request.classes, per_class, captions), last.before.plus(chunks))
 
 
-def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
+def _in_file(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]], Cost] | None:
     """The captions in the file and their cost, if its metadata say that this same request wrote them."""
     try:
         meta = json.loads(read_text(meta_path(path)))
-        if not exists(path) or any(meta[key] != value for key, value in identity(request).items()):
+        if not exists(path) or any(meta[key] != value for key, value in request.identity.items()):
             return None
         return read_all(path), Cost.read(meta)
     except (UserError, ValueError, KeyError, TypeError, RecursionError):
@@ -125,7 +95,7 @@ def _own_captions(request: CaptionRequest, path: Path) -> tuple[dict[str, list[s
 
 
 def _recorded(request: CaptionRequest, cache: ResponseCache) -> CaptionRun | None:
-    record: Any = cache.record(request_id(request))
+    record: Any = cache.record(request.id)
     if record is None:
         return None
     try:

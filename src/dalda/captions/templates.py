@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 
-from dalda.captions.validation import Rules
+from dalda.captions.validation import Rejection, Rules
 from dalda.captions.vocabulary import Vocabulary, photos
 from dalda.errors import UserError
 from dalda.seeding import generator_of
 
-Rejected = dict[str, str]
-"""The `label`, `caption` and `reason` of a caption that the rules do not accept."""
 PATIENCE = 200
 """Rejected captions in a row before a class is given up."""
 # Silent h; letters that are read by name; 8, 11 and 18; and vowels that do not begin with a "you" or "won".
@@ -45,7 +43,7 @@ def template_captions(
 
 def deal_captions(
     rules: Rules, per_class: int, seed: int, words: Vocabulary
-) -> tuple[dict[str, list[str]], list[Rejected]]:
+) -> tuple[dict[str, list[str]], list[Rejection]]:
     """The captions, and those that the rules reject, such as `... in a forest` beside a class forest.
 
     Near-duplicates are accepted here: the phrases are few.
@@ -56,14 +54,13 @@ def deal_captions(
             f"{per_class} captions a class were asked for, but the templates make only {possible}; "
             "ask for fewer, or let a language model write them."
         )
-    rejected: list[Rejected] = []
-    return {
-        name: _captions_of(name, rules, per_class, seed, words, rejected) for name in rules.classes
-    }, rejected
+    rejected: list[Rejection] = []
+    captions = {name: _captions_of(name, rules, per_class, seed, words, rejected) for name in rules.classes}
+    return captions, rejected
 
 
 def _captions_of(
-    label: str, rules: Rules, count: int, seed: int, words: Vocabulary, rejected: list[Rejected]
+    label: str, rules: Rules, count: int, seed: int, words: Vocabulary, rejected: list[Rejection]
 ) -> list[str]:
     captions: dict[str, None] = {}
     in_vain = 0

@@ -1,6 +1,8 @@
 """Token budget of a run: counts tokens, keeps the limit, and stops all threads at once."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dalda.captions.llm import Usage
@@ -20,8 +22,7 @@ class TokenBudget:
 
     limit: int | None = None
     questions: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    used: Usage = field(default_factory=Usage)
     stopped: str | None = None
     answered_before: bool = False
     """Whether there are answers of an earlier run."""
@@ -29,60 +30,50 @@ class TokenBudget:
     _unanswered: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def reserve(self, question: Question) -> None:
+    @contextmanager
+    def reserve(self, question: Question) -> Iterator[None]:
         """Set aside the most that the question can cost. Raises `Stopped` if the limit forbids it."""
         with self._changed:
             # Others may turn out cheaper than what was set aside for them.
             self._changed.wait_for(lambda: self.stopped or not self._reserved or self._fits(question))
             if not self._fits(question):
-                self._stop(f"the limit of {self.limit} tokens would be passed")
+                self.stop(f"the limit of {self.limit} tokens would be passed")
             if self.stopped is not None:
                 raise Stopped(self.stopped)
             self._reserved += question.token_limit
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved -= question.token_limit
+                self._changed.notify_all()
 
-    def settle(self, question: Question, usage: Usage) -> None:
-        """Count what an answer cost in place of what was set aside."""
+    def count(self, usage: Usage) -> None:
+        """Count what an answer cost."""
         with self._changed:
-            self._reserved -= question.token_limit
             self.questions += 1
-            self.tokens_in += usage.input_tokens
-            self.tokens_out += usage.output_tokens
+            self.used += usage
             self._unanswered = 0
-            self._changed.notify_all()
 
-    def give_up(self, question: Question, reason: str) -> None:
-        """Note a question without an answer; several in a row stop the run."""
+    def count_unanswered(self, reason: str) -> None:
+        """Count a question without an answer; several in a row stop the run."""
         with self._changed:
-            self._reserved -= question.token_limit
             self._unanswered += 1
             if self._unanswered >= MAX_UNANSWERED:
-                self._stop(f"the language model does not answer ({reason})")
-            self._changed.notify_all()
+                self.stop(f"the language model does not answer ({reason})")
 
-    def release(self, question: Question) -> None:
-        """Set nothing aside for a question any more: it was refused and cost nothing."""
+    def others_are_answered(self) -> bool:
+        """Whether a refusal is its question's own; waits for the questions that are under way."""
         with self._changed:
-            self._reserved -= question.token_limit
-            self._changed.notify_all()
-
-    def others_are_answered(self, question: Question) -> bool:
-        """Whether a refusal is this question's own; waits for the questions that are under way."""
-        with self._changed:
-            self._reserved -= question.token_limit
-            self._changed.notify_all()
             self._changed.wait_for(lambda: self.questions or self.answered_before or not self._reserved)
-            self._reserved += question.token_limit
             return bool(self.questions or self.answered_before)
 
     def stop(self, reason: str) -> None:
         """Begin no other question."""
         with self._changed:
-            self._stop(reason)
-
-    def _stop(self, reason: str) -> None:
-        self.stopped = self.stopped or reason
-        self._changed.notify_all()
+            self.stopped = self.stopped or reason
+            self._changed.notify_all()
 
     def _fits(self, question: Question) -> bool:
-        spent = self.tokens_in + self.tokens_out + self._reserved
+        spent = self.used.input_tokens + self.used.output_tokens + self._reserved
         return self.limit is None or spent + question.token_limit <= self.limit

@@ -2,25 +2,23 @@
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from dalda.captions.llm import Completion, Message, Schema, Usage, without_system
+from dalda.captions.llm import Completion, Message, Sampling, Schema, Usage, without_system
 from dalda.errors import UserError, first_line
 
 MAX_BATCH = 16
 TOP_P = 0.95
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     text: str
-    temperature: float
-    max_tokens: int
-    seed: int
-    completion: Completion | None = None
-    error: Exception | None = None
+    sampling: Sampling
+    answer: "Future[Completion]" = field(default_factory=Future)
 
 
 @dataclass
@@ -39,26 +37,17 @@ class TransformersModel:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def complete(
-        self,
-        messages: Sequence[Message],
-        schema: Schema | None,
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
+        self, messages: Sequence[Message], schema: Schema | None, **sampling: Unpack[Sampling]
     ) -> Completion:
         """Raises UserError if the model's chat template fails."""
         text = messages[0].content if self.is_base_model else self._chat_text(messages)
-        job = _Job(text, temperature, max_tokens, seed)
+        job = _Job(text, sampling)
         self._waiting.append(job)
         with self._lock:
             if job in self._waiting:
                 batch, self._waiting[:MAX_BATCH] = self._waiting[:MAX_BATCH], []
                 self._run(batch)
-        if job.error is not None:
-            raise job.error
-        assert job.completion is not None
-        return job.completion
+        return job.answer.result()
 
     def _chat_text(self, messages: Sequence[Message]) -> str:
         from jinja2 import TemplateError
@@ -74,35 +63,36 @@ class TransformersModel:
         raise UserError(f"the chat template of {self.name!r} fails: {failure}.")
 
     def _run(self, jobs: Sequence[_Job]) -> None:
+        """Answer the jobs as one batch, or give all of them the error."""
         import torch
-        from transformers import LogitsProcessorList, StoppingCriteriaList
 
         try:
+            texts = [job.text for job in jobs]
             inputs = self.tokenizer(
-                [job.text for job in jobs],
+                texts,
                 return_tensors="pt",
                 padding=True,
                 padding_side="left",
                 add_special_tokens=self.is_base_model,
             ).to(self.network.device)
-            start = inputs["input_ids"].shape[1]
-            stops = [self._line_ends] if self.is_base_model else []
             with torch.inference_mode():
                 output = self.network.generate(
                     input_ids=inputs["input_ids"],
                     attention_mask=inputs["attention_mask"],
                     do_sample=False,
                     num_beams=1,
-                    max_new_tokens=max(job.max_tokens for job in jobs),
+                    max_new_tokens=max(job.sampling["max_tokens"] for job in jobs),
                     pad_token_id=self.tokenizer.pad_token_id,
-                    logits_processor=LogitsProcessorList([_Sampler(jobs)]),
-                    stopping_criteria=StoppingCriteriaList(stops),
+                    logits_processor=[_Sampler([job.sampling for job in jobs])],
+                    stopping_criteria=[self._line_ends] if self.is_base_model else [],
                 )
+            start = inputs["input_ids"].shape[1]
             for job, row, mask in zip(jobs, output, inputs["attention_mask"], strict=True):
-                job.completion = self._completion(job, row[start:].tolist(), int(mask.sum()))
+                job.answer.set_result(self._completion(job, row[start:].tolist(), int(mask.sum())))
         except Exception as error:
             for job in jobs:
-                job.error = error
+                if not job.answer.done():
+                    job.answer.set_exception(error)
 
     def _line_ends(self, ids: Any, scores: Any, **more: Any) -> Any:
         import torch
@@ -113,22 +103,20 @@ class TransformersModel:
         ends = self.network.generation_config.eos_token_id
         ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.pad_token_id}
         length = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
-        text = str(self.tokenizer.decode(tokens[: min(length, job.max_tokens)], skip_special_tokens=True))
-        if self.is_base_model and "\n" in text:
-            finish = "stop"
-        else:
-            finish = "stop" if length < job.max_tokens else "length"
-        return Completion(text, finish, Usage(prompt_tokens, min(length, job.max_tokens)))
+        written = min(length, job.sampling["max_tokens"])
+        text = str(self.tokenizer.decode(tokens[:written], skip_special_tokens=True))
+        is_ended = length < job.sampling["max_tokens"] or (self.is_base_model and "\n" in text)
+        return Completion(text, "stop" if is_ended else "length", Usage(prompt_tokens, written))
 
 
 class _Sampler:
     """Top-p sampling as the largest of perturbed scores (Gumbel), a generator for each row of the batch."""
 
-    def __init__(self, jobs: Sequence[_Job]) -> None:
+    def __init__(self, samplings: Sequence[Sampling]) -> None:
         import torch
 
-        self.temperatures = [max(job.temperature, 1e-4) for job in jobs]
-        self.generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
+        self.temperatures = [max(sampling["temperature"], 1e-4) for sampling in samplings]
+        self.generators = [torch.Generator().manual_seed(sampling["seed"]) for sampling in samplings]
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import torch
@@ -162,9 +150,9 @@ def load_transformers_model(model: str) -> TransformersModel:
         raise UserError(f"transformers cannot load the language model {model!r}: {reason}") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    is_base_model = not tokenizer.chat_template
     for setting in ("temperature", "top_p", "top_k"):
         setattr(network.generation_config, setting, None)
+    is_base_model = not tokenizer.chat_template
     return TransformersModel(f"transformers:{model}", tokenizer, network.to(device).eval(), is_base_model)
 
 
@@ -172,7 +160,5 @@ def _location(model: str) -> tuple[str, dict[str, Any]]:
     path = Path(model)
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name}
-    if path.exists():
-        return model, {}
-    name, _, revision = model.partition("@")
+    name, _, revision = (model, "", "") if path.exists() else model.partition("@")
     return name, {"revision": revision} if revision else {}

@@ -13,6 +13,9 @@ TEXT_ENCODER_TOKENS = 77
 SIMILAR = 0.8
 """Two captions of a class that share this much of their words are near-duplicates."""
 CountTokens = Callable[[str], int]
+Rejection = Mapping[str, object]
+"""The `label`, `caption` and `reason` of a caption that the rules do not accept; `answer`, where a language
+model wrote it, is the hash of the question that it answers."""
 
 _MARKUP = re.compile(
     r"[{}<>\[\]|\\*]|__|(?<!\w)_\w|`[^`]*`|~~|^\s*(?:#|[-•]\s|\d+[.)]\s)|&\w+;|&#\d+;", re.ASCII

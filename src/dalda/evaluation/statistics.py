@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from dalda.types import Interval
 
@@ -41,7 +40,7 @@ def interval(values: ArrayLike) -> Interval:
     mean = float(values.mean())
     if len(values) < 2:
         return Interval(mean, None, None)
-    return around(mean, float(stats.sem(values)), len(values) - 1)
+    return around(mean, float(values.std(ddof=1)) / len(values) ** 0.5, len(values) - 1)
 
 
 def accuracy_interval(values: ArrayLike) -> Interval:
@@ -54,5 +53,7 @@ def accuracy_interval(values: ArrayLike) -> Interval:
 
 def around(mean: float, error: float, degrees: float) -> Interval:
     """Student's t interval from a mean's standard error and its degrees of freedom."""
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * error
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * error
     return Interval(mean, mean - half, mean + half)

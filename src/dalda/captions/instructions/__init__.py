@@ -5,28 +5,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 from dalda.captions.llm import Message
 
 SHOWN = 8
 """How many of a class's accepted captions are shown when more are asked for."""
-# Pairs of a name and its captions, so that nothing depends on the order.
-_ENTRY = {
-    "type": "object",
-    "properties": {
-        "class": {"type": "string"},
-        "captions": {"type": "array", "items": {"type": "string"}},
-    },
-    "required": ["class", "captions"],
-    "additionalProperties": False,
-}
-SCHEMA = {
-    "type": "object",
-    "properties": {"captions": {"type": "array", "items": _ENTRY}},
-    "required": ["captions"],
-    "additionalProperties": False,
-}
-"""Of an answer to `chat_messages`."""
+SCHEMA: Mapping[str, Any] = json.loads((files(__name__) / "schema.json").read_text(encoding="utf-8"))
+"""Of an answer to `chat_messages`: pairs of a name and its captions, in any order."""
 
 
 def domain_of(dataset: str) -> str:
@@ -52,8 +38,8 @@ def completion_text(name: str, domain: str) -> str:
     The example of the same class is omitted, or the model would say it again.
     """
     lines = _read("complete.txt").splitlines()
-    own = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
-    text = "\n".join(line for line in lines if line not in own)
+    of_class = [line for line in lines[2:-1] if line.partition(": ")[0].casefold() == name.casefold()]
+    text = "\n".join(line for line in lines if line not in of_class)
     return Template(text).substitute(domain=domain, name=name).rstrip()
 
 
