@@ -78,7 +78,7 @@ def test_every_field_can_be_overridden(fields: dict[str, object], expected: Pres
         ({"size": "large"}, "size cannot be 'large'"),
         ({"size": "{"}, "size cannot be read"),
         ({"steps": "0"}, "in 0 steps"),
-        ({"scheduler": "euler"}, "scheduler cannot be 'euler'"),
+        ({"scheduler": "ddpm"}, "scheduler cannot be 'ddpm'"),
         ({"guidance_interval": "[0.8, 0.2]"}, "from 0.8 to 0.2"),
     ],
 )

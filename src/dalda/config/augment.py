@@ -48,8 +48,11 @@ class AugmentConfig(DataConfig):
     """Denoising steps."""
     guidance_interval: tuple[float, float] | None = Content(None, within="preset")
     """The part of the steps with guidance, from 0 (noise) to 1, such as 0.2:0.8."""
-    scheduler: Literal["ddim", "dpm-solver++", "unipc", "lcm"] | None = Content(None, within="preset")
-    """The sampler of the denoising steps."""
+    scheduler: (
+        Literal["ddim", "dpm-solver++", "unipc", "lcm", "euler", "heun", "euler-ancestral", "flow-euler"]
+        | None
+    ) = Content(None, within="preset")
+    """The sampler of the denoising steps; flow-euler is the one of flow-matching models."""
     lora: str | None = Content(None, within="preset")
     """A LoRA folder or Hub id that is merged into the model; `:file` chooses one file of it."""
     vae: str | None = Content(None, within="preset")

@@ -14,7 +14,9 @@ SHIPPED = "shipped:"
 """Marks a folder inside this package."""
 SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 """What checkpoints of a model in one file are called."""
-Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm"]
+Sampler = Literal[
+    "ddim", "dpm-solver++", "unipc", "lcm", "euler", "heun", "euler-ancestral", "flow-euler"
+]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
@@ -60,6 +62,8 @@ class Preset:
     lora: str | None = None
     """A LoRA folder or Hub id, with :file, that is merged into the model."""
     lora_scale: float = 1.0
+    shift: float | None = None
+    """Of the timesteps of a flow-matching model; None is the model's own, which may follow the size."""
     words: str = field(default="photos", metadata=_NO_PIXELS)
     """The vocabulary of caption templates that the text encoder knows."""
 

@@ -68,7 +68,7 @@ def test_a_mixed_batch_equals_each_image_made_alone(generator: DiffusionGenerato
     assert (ours[1] - ours[3]).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "flow-euler"])
 def test_every_scheduler_keeps_the_history_of_its_own_rows(tmp_path: Path, name: Sampler) -> None:
     preset = replace(preset_of(tmp_path), scheduler=name, steps=STEPS)
     generator = load(preset)

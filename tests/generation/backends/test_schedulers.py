@@ -35,7 +35,7 @@ def generator(preset: Preset) -> DiffusionGenerator:
     return load(preset)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "flow-euler"])
 def test_a_batch_equals_images_made_alone_by_stock_diffusers(
     generator: DiffusionGenerator, preset: Preset, name: Sampler
 ) -> None:

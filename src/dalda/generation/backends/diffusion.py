@@ -16,7 +16,15 @@ from torch import Tensor
 
 from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
 from dalda.generation.backends.guidance import guidance_scales, guide
-from dalda.generation.backends.schedulers import draws_noise, first_step, guided_steps
+from dalda.generation.backends.schedulers import (
+    Timesteps,
+    draws_noise,
+    first_latents,
+    first_step,
+    guided_steps,
+    is_flow,
+    model_input,
+)
 from dalda.generation.batching import probed_batch_size
 from dalda.types import Capability, GenerationRequest
 
@@ -38,6 +46,10 @@ class DiffusionGenerator:
     device: str = "cpu"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     compiled: bool = False
+    guidance: bool = True
+    """Whether classifier-free guidance is by two predictions; False where it is built into the model."""
+    timesteps: Callable[[int], Timesteps] = lambda steps: {}
+    """What the model family adds to its scheduler's `set_timesteps`, by the number of steps."""
     padded_to: int = field(default=0, init=False)
     """Batch size that compiled blocks are made for; smaller batches are filled up to it."""
 
@@ -95,22 +107,23 @@ class DiffusionGenerator:
         """
         (steps,) = {request.steps for request in requests}
         (scales,) = {guidance_scales(request) for request in requests}
-        starts = [first_step(request.strength, steps) for request in requests]
-        order = sorted(range(len(requests)), key=starts.__getitem__)
-        more = [[second_images[n] for n in order]] if second_images else []
+        flow, order = is_flow(self.scheduler), getattr(self.scheduler, "order", 1)
+        starts = [order * first_step(request.strength, steps, flow=flow) for request in requests]
+        rows = sorted(range(len(requests)), key=starts.__getitem__)
+        more = [[second_images[n] for n in rows]] if second_images else []
         conditioning = self.conditioner.encode(
-            [requests[n] for n in order], [images[n] for n in order], *more
+            [requests[n] for n in rows], [images[n] for n in rows], *more
         )
-        self.scheduler.set_timesteps(steps, device=self.device)
+        self.scheduler.set_timesteps(steps, device=self.device, **self.timesteps(steps))
         cohorts = [
             self._cohort(
-                start, [(requests[n], images[n]) for n in order if starts[n] == start], conditioning.dtype
+                start, [(requests[n], images[n]) for n in rows if starts[n] == start], conditioning.dtype
             )
             for start in sorted(set(starts))
         ]
         timesteps = self.scheduler.timesteps
         # As in diffusers, a scale of 1 or less is no guidance.
-        is_guided = len(scales) > 1 or scales[0] > 1
+        is_guided = self.guidance and (len(scales) > 1 or scales[0] > 1)
         guided = guided_steps(self.guidance_interval, len(timesteps)) if is_guided else range(0)
         selected: tuple[Any, Any] = (None, None)
         for index, timestep in enumerate(timesteps):
@@ -118,7 +131,7 @@ class DiffusionGenerator:
             if not active:
                 continue
             latents = torch.cat(
-                [cohort.scheduler.scale_model_input(cohort.latents, timestep) for cohort in active]
+                [model_input(cohort.scheduler, cohort.latents, timestep) for cohort in active]
             )
             wanted = len(latents), index in guided
             if selected[0] != wanted:
@@ -133,14 +146,14 @@ class DiffusionGenerator:
             for cohort, part in zip(active, parts, strict=True):
                 cohort.step(part, timestep)
         latents = torch.cat([cohort.latents for cohort in cohorts])
-        return latents if order == sorted(order) else latents[torch.tensor(order).argsort()]
+        return latents if rows == sorted(rows) else latents[torch.tensor(rows).argsort()]
 
     def _cohort(
         self, start: int, items: Sequence[tuple[GenerationRequest, Image.Image]], dtype: torch.dtype
     ) -> "_Cohort":
         """The rows that start at one step, with their first latents."""
         scheduler = self.scheduler if start == 0 else copy.deepcopy(self.scheduler)
-        if start and hasattr(scheduler, "set_begin_index"):
+        if hasattr(scheduler, "set_begin_index") and (start or is_flow(scheduler)):
             scheduler.set_begin_index(start)
         # Each request's own noise, drawn on the CPU so that it is the same on every device.
         generators = [torch.Generator().manual_seed(request.seed) for request, _ in items]
@@ -150,10 +163,7 @@ class DiffusionGenerator:
             if request.strength is not None:
                 initial = self.latent_space.encode(request.source_sha256, image, generator).to(dtype)
             noise = torch.randn((1, *self.latent_space.shape), generator=generator).to(self.device, dtype)
-            if initial is None:
-                rows.append(noise * scheduler.init_noise_sigma)
-            else:
-                rows.append(scheduler.add_noise(initial, noise, scheduler.timesteps[start : start + 1]))
+            rows.append(first_latents(scheduler, noise, initial, start))
         return _Cohort(start, scheduler, torch.cat(rows), generators)
 
 

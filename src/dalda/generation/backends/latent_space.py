@@ -1,4 +1,4 @@
-"""The autoencoders of Stable Diffusion: images to latents and back, in as little memory as is needed."""
+"""Autoencoders: images to latents and back, in as little memory as is needed."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +82,7 @@ class AutoencoderLatentSpace:
         """Mean and deviation of each channel, which some autoencoders name."""
         values = self.vae.config.get("latents_mean"), self.vae.config.get("latents_std")
         if None in values:
-            return 0.0, 1.0
+            return self.vae.config.get("shift_factor") or 0.0, 1.0
         mean, deviation = (torch.tensor(value).to(latents)[None, :, None, None] for value in values)
         return mean, deviation
 

@@ -6,9 +6,14 @@ from typing import Any
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     LCMScheduler,
     UniPCMultistepScheduler,
 )
+from torch import Tensor
 
 from dalda.errors import UserError, first_line
 from dalda.models.presets import Preset, Sampler
@@ -18,16 +23,30 @@ _KINDS: dict[Sampler, tuple[type[Any], dict[str, Any]]] = {
     "dpm-solver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
     "unipc": (UniPCMultistepScheduler, {}),
     "lcm": (LCMScheduler, {}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "heun": (HeunDiscreteScheduler, {}),
+    "euler-ancestral": (EulerAncestralDiscreteScheduler, {}),
+    "flow-euler": (FlowMatchEulerDiscreteScheduler, {}),
 }
-"""No ancestral one: it would draw from a global generator at every step."""
+Timesteps = Mapping[str, Any]
+"""What a model family adds to `set_timesteps`: its own sigmas, or the shift of its resolution."""
 
 
-def scheduler_of(preset: Preset, stock: Any) -> Any:
+def scheduler_of(preset: Preset, stock: Any, timesteps: Timesteps | None = None) -> Any:
     """The preset's scheduler over its noise schedule, or else over that of the model's `stock` one.
 
-    Raises UserError for an invalid noise schedule, and for steps that the scheduler cannot take.
+    Raises UserError for an invalid noise schedule, for a scheduler that the model was not trained for, and
+    for steps that the scheduler cannot take.
     """
     kind, settings = _KINDS[preset.scheduler]
+    if (kind is FlowMatchEulerDiscreteScheduler) != is_flow(stock):
+        fitting = [name for name, row in _KINDS.items() if (row[0] is FlowMatchEulerDiscreteScheduler) == is_flow(stock)]
+        raise UserError(
+            f"the model '{preset.model}' cannot be sampled with {preset.scheduler}; choose --scheduler "
+            f"{', '.join(fitting)}"
+        )
+    if is_flow(stock) and preset.shift is not None:
+        settings = {"shift": preset.shift, "use_dynamic_shifting": False}
     if preset.noise_schedule is not None:
         stock = _trained_with(preset.noise_schedule)
     # DDIM clips its prediction to 1 by default, also for a model that was saved with another scheduler.
@@ -35,7 +54,7 @@ def scheduler_of(preset: Preset, stock: Any) -> Any:
         settings = {"clip_sample": False}
     scheduler = kind.from_config(stock.config, **settings)
     try:
-        scheduler.set_timesteps(preset.steps)
+        scheduler.set_timesteps(preset.steps, **(timesteps or {}))
     except (ValueError, IndexError) as error:
         raise UserError(
             f"the scheduler {preset.scheduler} cannot take {preset.steps} steps ({first_line(error)}); "
@@ -54,17 +73,48 @@ def _trained_with(noise_schedule: Mapping[str, Any]) -> DDIMScheduler:
         ) from error
 
 
+def is_flow(scheduler: Any) -> bool:
+    """Whether it samples flow-matching models (Esser et al., arXiv 2403.03206)."""
+    return isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+
+
 def draws_noise(scheduler: Any) -> bool:
     """Whether its steps draw noise of their own."""
-    return isinstance(scheduler, LCMScheduler)
+    return isinstance(scheduler, LCMScheduler | EulerAncestralDiscreteScheduler) or bool(
+        scheduler.config.get("stochastic_sampling")
+    )
 
 
-def first_step(strength: float | None, steps: int) -> int:
+def first_latents(scheduler: Any, noise: Tensor, initial: Tensor | None, start: int) -> Tensor:
+    """What a row starts with: noise, or the noisy latents of its initial image at step `start`."""
+    if initial is None:
+        return noise if is_flow(scheduler) else noise * scheduler.init_noise_sigma
+    timestep = scheduler.timesteps[start : start + 1]
+    if is_flow(scheduler):
+        noisy: Tensor = scheduler.scale_noise(initial, timestep, noise)
+        return noisy
+    noisy = scheduler.add_noise(initial, noise, timestep)
+    return noisy
+
+
+def model_input(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:
+    """Latents as the model takes them at this step."""
+    if is_flow(scheduler):
+        return latents
+    scaled: Tensor = scheduler.scale_model_input(latents, timestep)
+    return scaled
+
+
+def first_step(strength: float | None, steps: int, *, flow: bool = False) -> int:
     """The step at which an image starts: 0 from noise, later from its source image, as in diffusers.
 
     At a strength of 1 all steps are run, from the source image with the most noise; at least one step is.
+    Pipelines of flow-matching models round to the step before, the others to the step after.
     """
-    return 0 if strength is None else min(steps - int(steps * strength), steps - 1)
+    if strength is None:
+        return 0
+    start = int(steps - min(steps * strength, steps)) if flow else steps - int(steps * strength)
+    return min(start, steps - 1)
 
 
 def guided_steps(interval: tuple[float, float], steps: int) -> range:
