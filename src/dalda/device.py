@@ -24,11 +24,11 @@ def device_named(device: str) -> str:
     return device
 
 
-def dtype_named(dtype: str, device: str) -> str:
+def dtype_named(dtype: str, device: str, half: str = "fp16") -> str:
     """The precision of a name; `auto` is half precision on a GPU and single precision elsewhere."""
     if dtype != "auto":
         return dtype
-    return "fp16" if device.startswith("cuda") else "fp32"
+    return half if device.startswith("cuda") else "fp32"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

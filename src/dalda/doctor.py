@@ -13,7 +13,7 @@ from dalda.cache import cache_folder
 from dalda.captions.providers import PROVIDERS, Settings
 from dalda.errors import UserError, first_line
 from dalda.models.hub import place_of
-from dalda.models.presets import PRESETS, SHIPPED, Preset
+from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
 from dalda.storage import read_text
 
 State = Literal["ok", "warn", "missing"]
@@ -153,13 +153,13 @@ def models() -> list[Check]:
 
 def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
     """The parts of a preset: model, a file of it, and the folder with its weights."""
-    encoder = preset.image_encoder
-    parts = [
-        (preset.model, "model_index.json", "unet"),
-        (preset.adapter, f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./"), ""),
-        (preset.adapter, f"{encoder}/config.json", encoder),
-        (preset.clip, "config.json", "."),
-    ]
+    weights = "transformer" if preset.scheduler == "flow-euler" else "unet"
+    parts = [(preset.model, "model_index.json", weights), (preset.clip, "config.json", ".")]
+    if preset.adapter is not None:
+        place, folder = encoder_place(preset)
+        file = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
+        parts.append((preset.adapter, file, ""))
+        parts.append((place, f"{folder}/config.json".removeprefix("/"), folder or "."))
     return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
 
 

@@ -14,7 +14,7 @@ def cells(name: str, row: Preset) -> list[str]:
         f"`{name}`",
         "the embedded doodle world, shipped" if shipped else f"`{row.model}`",
         f"`{row.vae}`" if row.vae else "its own",
-        f"`{row.adapter_file}`" if shipped else adapter,
+        f"`{row.adapter_file}`" if shipped else adapter if row.adapter else "none",
         str(row.size or 32),
         str(row.steps),
         str(row.guidance_scale),

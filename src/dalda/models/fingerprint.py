@@ -20,7 +20,7 @@ SAMPLES, SAMPLE = 256, 16_384
 
 def contents_of(model: str, preset: Preset) -> dict[str, str]:
     """A hash of what each local folder holds, by its setting (`model`, `preset.adapter`, ...)."""
-    adapter = Path(preset.adapter)
+    adapter = Path(preset.adapter or "")
     encoders = (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
     lora, lora_file = split_file(preset.lora) if preset.lora else ("", None)
     named: dict[str, tuple[str | None, Iterable[Path]]] = {

@@ -1,5 +1,6 @@
 """Which models there are: one row each."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -8,15 +9,14 @@ from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
 from dalda.registry import Registry
+from dalda.storage import read_text
 from dalda.terminal import did_you_mean
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
 SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 """What checkpoints of a model in one file are called."""
-Sampler = Literal[
-    "ddim", "dpm-solver++", "unipc", "lcm", "euler", "heun", "euler-ancestral", "flow-euler"
-]
+Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm", "euler", "heun", "euler-ancestral", "flow-euler"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
@@ -32,14 +32,14 @@ class Preset:
     """
 
     model: str
-    """A diffusers folder or Hub id, of a Stable Diffusion 1.x or XL."""
-    adapter: str
-    """A folder or Hub id in the layout of h94/IP-Adapter."""
+    """A diffusers folder or Hub id of one of the model families (docs/generators.md)."""
+    adapter: str | None
+    """A folder or Hub id in the layout of h94/IP-Adapter; None generates without image prompts."""
     adapter_folder: str
     """Where in it the file is; `.` is the top."""
     adapter_file: str
     image_encoder: str
-    """The adapter's image encoder, as a folder inside the adapter's."""
+    """The adapter's image encoder, as a folder inside the adapter's, or as FOLDER_OR_ID:FOLDER."""
     clip: str = field(metadata=_NO_PIXELS)
     """The CLIP model that scores the source images."""
     vae: str | None = None
@@ -119,17 +119,69 @@ _ROWS = {
         noise_schedule=None,
     ),
 }
+_FLOW = replace(
+    _SD,
+    vae=None,
+    size=1024,
+    prompt_prefix="",
+    negative_prompt="",
+    scheduler="flow-euler",
+    noise_schedule=None,
+    adapter=None,
+    adapter_folder=".",
+    adapter_file="",
+    image_encoder="",
+)
+_FLUX = replace(
+    _FLOW,
+    model="black-forest-labs/FLUX.1-dev",
+    adapter="XLabs-AI/flux-ip-adapter",
+    adapter_file="ip_adapter.safetensors",
+    image_encoder="openai/clip-vit-large-patch14:",
+    guidance_scale=3.5,
+    steps=28,
+)
+_ROWS |= {
+    "sd35": replace(
+        _FLOW,
+        model="stabilityai/stable-diffusion-3.5-large",
+        adapter="guiyrt/InstantX-SD3.5-Large-IP-Adapter-diffusers",
+        adapter_file="ip-adapter.safetensors",
+        image_encoder="google/siglip-so400m-patch14-384:",
+        guidance_scale=4.5,
+        steps=28,
+    ),
+    "flux-dev": _FLUX,
+    "flux-schnell": replace(_FLUX, model="black-forest-labs/FLUX.1-schnell", guidance_scale=1.0, steps=4),
+    "chroma": replace(_FLUX, model="lodestones/Chroma1-HD", guidance_scale=3.0, steps=35),
+    "klein": replace(_FLOW, model="black-forest-labs/FLUX.2-klein-4B", guidance_scale=1.0, steps=4),
+    "z-image": replace(_FLOW, model="Tongyi-MAI/Z-Image-Turbo", guidance_scale=0.0, steps=8),
+}
 PRESETS: Registry[Preset] = Registry(_ROWS)
+ROWS_OF_CLASSES = {
+    "StableDiffusion3Pipeline": "sd35",
+    "FluxPipeline": "flux-dev",
+    "ChromaPipeline": "chroma",
+    "Flux2KleinPipeline": "klein",
+    "ZImagePipeline": "z-image",
+    "QwenImagePipeline": "z-image",
+    "SanaSprintPipeline": "z-image",
+}
+"""Pipeline class of a local folder -> the row whose settings it starts from."""
 
 
 def preset_named(model: str) -> Preset:
     """The row of that name, or a folder or Hub id with the adapter of Stable Diffusion 1.5.
 
+    A folder of another model family starts from that family's row.
     Raises UserError when it is neither a preset nor looks like a model.
     """
     if model in PRESETS:
         return PRESETS[model]
     single_file = Path(model).is_file() or Path(model).suffix in SINGLE_FILES
+    row = ROWS_OF_CLASSES.get(pipeline_class_in(Path(model)))
+    if row is not None:
+        return replace(PRESETS[row], model=model, size=None)
     if Path(model).is_dir() or (model.count("/") == 1 and not single_file):
         return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
     if single_file:
@@ -140,6 +192,15 @@ def preset_named(model: str) -> Preset:
     near = did_you_mean(model, PRESETS)
     choices = f"; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     raise UserError(f"there is no model '{model}'{near or choices}")
+
+
+def pipeline_class_in(folder: Path) -> str:
+    """The pipeline class that a local folder names; empty where there is none."""
+    try:
+        named = json.loads(read_text(folder / "model_index.json")).get("_class_name")
+    except (UserError, ValueError, AttributeError):
+        return ""
+    return str(named)
 
 
 def with_adapter(preset: Preset, adapter: str) -> Preset:
@@ -165,6 +226,14 @@ def split_file(named: str) -> tuple[str, str | None]:
     if not name or path.is_dir() or named.startswith(SHIPPED):
         return named, None
     return name, file
+
+
+def encoder_place(preset: Preset) -> tuple[str, str]:
+    """The folder or Hub id of the adapter's image encoder, and the folder in it."""
+    if ":" in preset.image_encoder:
+        place, _, folder = preset.image_encoder.rpartition(":")
+        return place, folder
+    return str(preset.adapter), preset.image_encoder
 
 
 def overridden(preset: Preset, fields: Mapping[str, Any]) -> Preset:

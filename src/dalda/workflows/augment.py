@@ -10,7 +10,7 @@ from dalda.generation.plan import refuse_incapable
 from dalda.generation.source_probabilities import write_probabilities
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import Preset
-from dalda.models.tokenizer import token_counter
+from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import progress, say
 from dalda.types import GenerationRequest
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
@@ -25,9 +25,6 @@ from dalda.workflows.reports import AugmentReport
 if TYPE_CHECKING:
     from dalda.generation.backends.base import ImageGenerator
     from dalda.generation.executors.base import Executor
-
-TEXT_TOKENS = 77
-"""What CLIP's text encoders read, begin and end included."""
 
 
 def augment(
@@ -130,11 +127,11 @@ def _write_probabilities(planned: AugmentPlan, dataset: SyntheticDataset) -> Non
 
 def warn_of_cuts(preset: Preset, requests: Sequence[GenerationRequest]) -> None:
     """Says which prompts the text encoder will not read to their end."""
-    count = token_counter(preset)
+    count, limit = token_counter(preset), text_limit(preset).tokens
     prompts = dict.fromkeys(request.prompt for request in requests)
-    cut = [prompt for prompt in prompts if count is not None and count(prompt) > TEXT_TOKENS]
+    cut = [prompt for prompt in prompts if count is not None and count(prompt) > limit]
     if cut:
-        say(f"note: {len(cut)} prompts are longer than {TEXT_TOKENS} tokens and are cut, as '{cut[0]}'")
+        say(f"note: {len(cut)} prompts are longer than {limit} tokens and are cut, as '{cut[0]}'")
 
 
 def warn_of_model(config: AugmentConfig) -> None:

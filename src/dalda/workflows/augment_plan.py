@@ -186,5 +186,6 @@ def load_generator(config: AugmentConfig, preset: Preset) -> "ImageGenerator":
     from dalda.generation.backends.base import GeneratorSpec
 
     device = device_named(config.device)
-    dtype = dtype_named(config.dtype, device)
+    # The text encoders of flow-matching models overflow in fp16.
+    dtype = dtype_named(config.dtype, device, "bf16" if preset.scheduler == "flow-euler" else "fp16")
     return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile).load()

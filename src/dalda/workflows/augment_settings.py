@@ -73,7 +73,7 @@ def provenance_of(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]
         "model": config.model,
         "scheduler": preset.scheduler,
         "guidance_interval": list(preset.guidance_interval),
-        "adapter": f"{preset.adapter}:{preset.adapter_file}",
+        "adapter": f"{preset.adapter}:{preset.adapter_file}" if preset.adapter else None,
         "vae": preset.vae,
         "lora": preset.lora,
     }

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalda.errors import UserError
+from dalda.generation.backends.families import FAMILIES
 from dalda.generation.plan import generator_fingerprint
 from dalda.models.fingerprint import contents_of
 from dalda.models.hub import loaded
@@ -22,11 +23,6 @@ from dalda.plugins import load_plugin, plugins_of
 from dalda.types import Capability, GenerationRequest
 
 GROUP = "dalda.generators"
-FAMILIES = {
-    "StableDiffusionPipeline": "dalda.generation.backends.stable_diffusion:load_stable_diffusion",
-    "StableDiffusionXLPipeline": "dalda.generation.backends.stable_diffusion:load_stable_diffusion",
-}
-"""Pipeline class of a checkpoint -> its loader, which takes a `GeneratorSpec`."""
 
 
 class ImageGenerator(Protocol):
@@ -88,19 +84,19 @@ class GeneratorSpec:
         name = self.preset.model
         if name in plugins_of(GROUP):
             return _built(load_plugin(GROUP, name), self)
-        family = _pipeline_class(name)
+        family = pipeline_class(name)
         if family in FAMILIES:
-            module, _, loader = FAMILIES[family].partition(":")
+            module, _, loader = FAMILIES[family].loader.partition(":")
             return _built(getattr(import_module(module), loader), self)
         if family in plugins_of(GROUP):
             return _built(load_plugin(GROUP, family), self)
         raise UserError(
-            f"the model '{name}' is a {family}; dalda generates with Stable Diffusion 1.x and XL, "
-            "choose one of these with --model"
+            f"the model '{name}' is a {family}; dalda generates with {', '.join(FAMILIES)}, choose one of "
+            "these with --model"
         )
 
 
-def _pipeline_class(model: str) -> str:
+def pipeline_class(model: str) -> str:
     """The class that a checkpoint names as its own."""
     from diffusers import DiffusionPipeline
 

@@ -86,7 +86,7 @@ class DiffusionGenerator:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
             self.padded_to = 0
             raise
-        return [_shaped_like(source, image) for source, image in zip(images, generated, strict=True)]
+        return [shaped_like(source, image) for source, image in zip(images, generated, strict=True)]
 
     def _filled(self, items: Sequence[Item]) -> Sequence[Item]:
         """For compiled blocks, of one shape each: the batch with its last item again and again."""
@@ -183,7 +183,7 @@ class _Cohort:
         ]
 
 
-def _shaped_like(source: Image.Image, image: Image.Image | None) -> Image.Image | None:
+def shaped_like(source: Image.Image, image: Image.Image | None) -> Image.Image | None:
     """The image with the source's aspect ratio, shrunk to at most the model's size; never enlarged."""
     if image is None or source.size == image.size:
         return image

@@ -51,9 +51,7 @@ class AutoencoderLatentSpace:
         latents = found[0]
         if latents.shape[1] == 2 * self.channels:  # mean and variance
             latents = DiagonalGaussianDistribution(latents).sample(noise)
-        mean, deviation = self._statistics(latents)
-        scaled: Tensor = (latents - mean) * self.vae.config.scaling_factor / deviation
-        return scaled
+        return self._scaled(latents)
 
     def decode(self, latents: Tensor) -> list[Image.Image | None]:
         """Decodes as many at a time as memory allows, and if one is too much, in tiles."""
@@ -68,15 +66,25 @@ class AutoencoderLatentSpace:
         return images
 
     def _decoded(self, latents: Tensor) -> list[Image.Image | None]:
-        mean, deviation = self._statistics(latents)
-        unscaled = latents / self.vae.config.scaling_factor * deviation + mean
-        decoded = self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0]
+        decoded = self.vae.decode(self._unscaled(latents).to(self.vae.dtype), return_dict=False)[0]
         finite = decoded.isfinite().all(dim=3).all(dim=2).all(dim=1).tolist()
         decoded = ((decoded.float().nan_to_num(0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         arrays = decoded.permute(0, 2, 3, 1).cpu().numpy()
         return [
             Image.fromarray(array) if valid else None for array, valid in zip(arrays, finite, strict=True)
         ]
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """The autoencoder's latents as the denoiser takes them."""
+        mean, deviation = self._statistics(latents)
+        scaled: Tensor = (latents - mean) * self.vae.config.scaling_factor / deviation
+        return scaled
+
+    def _unscaled(self, latents: Tensor) -> Tensor:
+        """The denoiser's latents as the autoencoder takes them."""
+        mean, deviation = self._statistics(latents)
+        unscaled: Tensor = latents / self.vae.config.scaling_factor * deviation + mean
+        return unscaled
 
     def _statistics(self, latents: Tensor) -> tuple[Tensor | float, Tensor | float]:
         """Mean and deviation of each channel, which some autoencoders name."""

@@ -217,7 +217,7 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
             image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
         )
 
-    loaded(preset.adapter, "--adapter", load)
+    loaded(str(preset.adapter), "--adapter", load)
 
 
 def _read_adapter(pipeline: Any, path: Path) -> None:

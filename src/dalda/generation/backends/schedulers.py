@@ -40,7 +40,11 @@ def scheduler_of(preset: Preset, stock: Any, timesteps: Timesteps | None = None)
     """
     kind, settings = _KINDS[preset.scheduler]
     if (kind is FlowMatchEulerDiscreteScheduler) != is_flow(stock):
-        fitting = [name for name, row in _KINDS.items() if (row[0] is FlowMatchEulerDiscreteScheduler) == is_flow(stock)]
+        fitting = [
+            name
+            for name, row in _KINDS.items()
+            if (row[0] is FlowMatchEulerDiscreteScheduler) == is_flow(stock)
+        ]
         raise UserError(
             f"the model '{preset.model}' cannot be sampled with {preset.scheduler}; choose --scheduler "
             f"{', '.join(fitting)}"
@@ -92,8 +96,8 @@ def first_latents(scheduler: Any, noise: Tensor, initial: Tensor | None, start: 
     timestep = scheduler.timesteps[start : start + 1]
     if is_flow(scheduler):
         noisy: Tensor = scheduler.scale_noise(initial, timestep, noise)
-        return noisy
-    noisy = scheduler.add_noise(initial, noise, timestep)
+    else:
+        noisy = scheduler.add_noise(initial, noise, timestep)
     return noisy
 
 

@@ -1,0 +1,94 @@
+"""The model families: which loader a checkpoint's own pipeline class has, and what its family can do."""
+
+from dataclasses import dataclass
+
+_BACKENDS = "dalda.generation.backends."
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is declared of a model family; docs/generators.md shows this table."""
+
+    loader: str
+    """`module:function`, which takes a `GeneratorSpec`."""
+    scale: str
+    """What the IP-Adapter scale of a request does."""
+    reference_per_image: bool
+    """Whether every image of a batch has its own source image and scale."""
+    image_to_image: bool
+    """Whether a request may have a strength."""
+    size: int
+    """Of the published models, in pixels."""
+    steps: str
+    licence: str
+    """Of the published weights; the adapter's where it is stricter."""
+
+
+_SD = Family(
+    loader=_BACKENDS + "stable_diffusion:load_stable_diffusion",
+    scale="IP-Adapter",
+    reference_per_image=True,
+    image_to_image=True,
+    size=512,
+    steps="30",
+    licence="CreativeML OpenRAIL-M",
+)
+_SDXL = Family(**{**_SD.__dict__, "size": 1024, "licence": "CreativeML OpenRAIL++-M"})
+_SD3 = Family(
+    loader=_BACKENDS + "stable_diffusion_3:load_stable_diffusion_3",
+    scale="IP-Adapter (InstantX' for 3.5 large)",
+    reference_per_image=True,
+    image_to_image=True,
+    size=1024,
+    steps="28 (large-turbo: 4)",
+    licence="Stability Community (below $1 M of revenue)",
+)
+_FLUX = Family(
+    loader=_BACKENDS + "flux:load_flux",
+    scale="IP-Adapter (XLabs')",
+    reference_per_image=True,
+    image_to_image=True,
+    size=1024,
+    steps="28 (schnell: 4)",
+    licence="dev and the adapters: non-commercial; schnell: Apache-2.0",
+)
+_CHROMA = Family(
+    **{
+        **_FLUX.__dict__,
+        "loader": _BACKENDS + "flux:load_chroma",
+        "steps": "35",
+        "licence": "Apache-2.0; the adapters: non-commercial",
+    }
+)
+_KLEIN = Family(
+    loader=_BACKENDS + "flux2_klein:load_klein",
+    scale="image guidance: v0 + scale (v_reference - v0); above 1 it exaggerates",
+    reference_per_image=True,
+    image_to_image=False,
+    size=1024,
+    steps="4 (base: 50)",
+    licence="4B: Apache-2.0; 9B: non-commercial",
+)
+_STRENGTH = Family(
+    loader=_BACKENDS + "image_to_image:load_image_to_image",
+    scale="1 - strength of image-to-image; 0 is text alone",
+    reference_per_image=True,
+    image_to_image=True,
+    size=1024,
+    steps="8",
+    licence="Apache-2.0",
+)
+FAMILIES = {
+    "StableDiffusionPipeline": _SD,
+    "StableDiffusionXLPipeline": _SDXL,
+    "StableDiffusion3Pipeline": _SD3,
+    "FluxPipeline": _FLUX,
+    "ChromaPipeline": _CHROMA,
+    "Flux2KleinPipeline": _KLEIN,
+    "ZImagePipeline": _STRENGTH,
+    "QwenImagePipeline": Family(**{**_STRENGTH.__dict__, "steps": "50"}),
+    "SanaSprintPipeline": Family(
+        **{**_STRENGTH.__dict__, "steps": "2", "licence": "NVIDIA, non-commercial"}
+    ),
+}
+"""Pipeline class of a checkpoint -> its family."""

@@ -1,0 +1,73 @@
+"""A diffusers pipeline from its parts, each loaded by the class that `model_index.json` names."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dalda.device import is_out_of_memory
+from dalda.errors import UserError
+from dalda.models.hub import loaded
+from dalda.models.weights import load_module, load_settings
+
+LIBRARIES = ("diffusers", "transformers")
+"""Where the classes of parts come from; a checkpoint's own code is never run."""
+
+
+def load_parts(model: str, kind: Any, dtype: torch.dtype, *, without: Collection[str] = ()) -> Any:
+    """The pipeline of class `kind` in a folder or Hub id, on the CPU, but for the parts `without`.
+
+    Raises UserError for what cannot be loaded, with every missing or misshapen tensor's part named.
+    """
+
+    def load(name: str, **options: Any) -> Any:
+        index = kind.load_config(name, **options)
+        parts: dict[str, Any] = dict.fromkeys(without)
+        for part, named in index.items():
+            if part.startswith("_") or part in parts or not isinstance(named, list | tuple):
+                continue
+            parts[part] = _part(name, part, *named, dtype, options) if named[0] is not None else None
+        settings = {key: value for key, value in index.items() if key == "is_distilled"}
+        return kind(**parts, **settings)
+
+    return loaded(model, "--model", load)
+
+
+def _part(
+    name: str, part: str, library: str, named: str, dtype: torch.dtype, options: dict[str, Any]
+) -> Any:
+    import diffusers
+    import transformers
+
+    kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), named, None)
+    if kind is None:
+        raise UserError(
+            f"the {part} of '{name}' is a {named} of {library}, which dalda does not load; it takes "
+            f"classes of {' and '.join(LIBRARIES)}"
+        )
+    if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
+        variant = variant_in(name, part)
+        return load_module(
+            kind, name, f"the {part}", subfolder=part, dtype=dtype, variant=variant, **options
+        )
+    return load_settings(kind, name, subfolder=part, **options)
+
+
+def variant_in(name: str, part: str) -> str | None:
+    """`fp16` where a local folder has a part's weights in half precision alone."""
+    files = [path.name for path in (Path(name) / part).glob("*.safetensors")]
+    return "fp16" if files and all(".fp16" in file for file in files) else None
+
+
+def to_device(pipeline: Any, model: str, device: str) -> None:
+    """Moves a pipeline. Raises UserError where it does not fit into the device's memory."""
+    try:
+        pipeline.to(device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"the model '{model}' does not fit into the memory of '{device}'; free some, "
+            "choose --dtype fp16, a smaller --model or another --device"
+        ) from error

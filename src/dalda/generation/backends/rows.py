@@ -1,0 +1,124 @@
+"""Conditioning of a transformer: named tensors with a row for each prediction, and a scale per row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dalda.generation.backends.conditioning import RecentTensors
+from dalda.types import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Of n images: 2n rows, unconditional (negative prompts), then conditional; or n rows."""
+
+    tensors: Mapping[str, Tensor]
+    """Each [rows, ...]."""
+    dtype: torch.dtype
+
+    def select(self, count: int, guided: bool) -> "Rows":
+        """Of the first images; guided is both halves, otherwise the conditional one alone."""
+        tensors = {}
+        for name, tensor in self.tensors.items():
+            total = len(tensor) // 2
+            conditional = tensor[total : total + count]
+            tensors[name] = torch.cat([tensor[:count], conditional]) if guided else conditional
+        return Rows(tensors, self.dtype)
+
+
+@dataclass(frozen=True)
+class RowScale:
+    """A scale per row, in place of the number that attention processors multiply by.
+
+    They skip the image prompt at a scale of 0 by comparing with it, which a tensor refuses.
+    """
+
+    values: Tensor
+    """[rows, 1, 1]"""
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+    def __mul__(self, states: Tensor) -> Tensor:
+        return self.values * states
+
+    __rmul__ = __mul__
+
+
+class Encoders(Protocol):
+    """What a family's pipeline encodes; each call gives tensors of one row, [1, ...]."""
+
+    def text(self, prompt: str) -> dict[str, Tensor]:
+        """Embeddings of a prompt, by the names of `Rows.tensors`."""
+
+    def image(self, image: Image.Image) -> Tensor:
+        """Features of an image prompt."""
+
+    def no_image(self) -> Tensor:
+        """What the unconditional rows have in place of an image prompt."""
+
+
+@dataclass
+class RowConditioner:
+    """A conditioner over a family's encoders; each item is encoded alone: no batch changes its bits."""
+
+    encoders: Encoders
+    device: str
+    dtype: torch.dtype
+    size: int
+    has_adapter: bool
+    image_in_all_rows: bool = False
+    """Whether the unconditional rows have the image prompt too."""
+    texts: RecentTensors = field(default_factory=RecentTensors)
+    images: RecentTensors = field(default_factory=RecentTensors)
+
+    def encode(self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> Rows:
+        """Conditioning with 2n rows for n requests."""
+        prompts = [request.negative_prompt for request in requests]
+        prompts += [request.prompt for request in requests]
+        texts = [self._text(prompt) for prompt in prompts]
+        tensors = {name: torch.cat([text[name] for text in texts]) for name in texts[0]}
+        numbers = {"guidance": [request.guidance_scale for request in requests]}
+        if self.has_adapter:
+            numbers["scale"] = [request.ip_adapter_scale for request in requests]
+            without = self._image("", None)
+            rows = [
+                self._image(request.source_sha256, image) if request.ip_adapter_scale else without
+                for request, image in zip(requests, images, strict=True)
+            ]
+            unconditional = rows if self.image_in_all_rows else [without] * len(rows)
+            tensors["image"] = torch.cat(unconditional + rows)
+        for name, values in numbers.items():
+            tensors[name] = torch.tensor(values * 2, device=self.device, dtype=self.dtype)
+        return Rows(tensors, self.dtype)
+
+    def _text(self, prompt: str) -> dict[str, Tensor]:
+        found = self.texts.get(prompt)
+        if found is None:
+            encoded = self.encoders.text(prompt)
+            self.text_names = tuple(encoded)
+            found = tuple(encoded.values())
+            self.texts.put(prompt, found)
+        return dict(zip(self.text_names, found, strict=True))
+
+    def _image(self, key: str, image: Image.Image | None) -> Tensor:
+        found = self.images.get(key)
+        if found is None:
+            if image is None:
+                found = (self.encoders.no_image(),)
+            else:
+                square = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+                found = (self.encoders.image(square),)
+            self.images.put(key, found)
+        return found[0]
+
+
+def set_scale(processors: Sequence[Any], scale: Tensor) -> None:
+    """Gives attention processors with an IP-Adapter a scale per row, [rows]."""
+    row_scale = RowScale(scale[:, None, None])
+    for processor in processors:
+        processor.scale = [row_scale] if isinstance(processor.scale, list) else row_scale
