@@ -62,6 +62,9 @@ class Preset:
     lora: str | None = None
     """A LoRA folder or Hub id, with :file, that is merged into the model."""
     lora_scale: float = 1.0
+    adapter_blocks: dict[str, Any] | None = None
+    """By how much each of a UNet's blocks follows the image prompt, in diffusers' words for
+    `set_ip_adapter_scale` (InstantStyle); None is 1 for all of them."""
     shift: float | None = None
     """Of the timesteps of a flow-matching model; None is the model's own, which may follow the size."""
     words: str = field(default="photos", metadata=_NO_PIXELS)
@@ -142,6 +145,28 @@ _FLUX = replace(
     steps=28,
 )
 _ROWS |= {
+    "sdxl-turbo": replace(
+        _ROWS["sdxl"],
+        model="stabilityai/sdxl-turbo",
+        size=512,
+        guidance_scale=0.0,
+        steps=4,
+        scheduler="euler-ancestral",
+    ),
+    "sd15-hyper": replace(
+        _ROWS["sd15"],
+        lora="ByteDance/Hyper-SD:Hyper-SD15-4steps-lora.safetensors",
+        guidance_scale=0.0,
+        steps=4,
+        noise_schedule={**_PAPER_DDIM, "timestep_spacing": "trailing"},
+    ),
+    "lcm": replace(
+        _ROWS["sd15"],
+        lora="latent-consistency/lcm-lora-sdv1-5",
+        guidance_scale=1.0,
+        steps=4,
+        scheduler="lcm",
+    ),
     "sd35": replace(
         _FLOW,
         model="stabilityai/stable-diffusion-3.5-large",

@@ -1,5 +1,6 @@
 """A lambda per image: a mixed batch equals each image made alone by stock diffusers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,23 @@ def test_the_scale_must_be_given(generator: DiffusionGenerator) -> None:
 def test_an_adapter_for_faces_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a face recogniser"):
         load(preset_of(tmp_path, "face"))
+
+
+def test_scales_by_block_times_the_scale_of_each_image_equal_stock_diffusers(tmp_path: Path) -> None:
+    """InstantStyle: the first down block alone follows the image, here at 0.7 of the scale."""
+    preset = preset_of(tmp_path)
+    blocks = {"down": {"block_0": [0.7]}, "up": {"block_1": [0.0, 0.0]}}
+    generator = load(replace(preset, adapter_blocks=blocks))
+    requests = [request_of(number, scale) for number, scale in enumerate((0.0, 0.5, 1.0))]
+    sources = [source_of(number) for number in range(3)]
+    ours = latents_of(generator, requests, sources)
+    with stock_model(generator) as pipeline:
+        for number, request in enumerate(requests):
+            scaled = {"down": {"block_0": [0.7 * request.ip_adapter_scale]}, "up": {"block_1": [0.0, 0.0]}}
+            by_block = replace(request, ip_adapter_scale=scaled)  # type: ignore[arg-type]
+            stock = stock_latents(pipeline, by_block, sources[number])
+            assert (ours[number] - stock[0]).abs().max() < 1e-4
+    plain = latents_of(load(preset), requests, sources)
+    assert (ours[2] - plain[2]).abs().max() > 1e-3
+    with pytest.raises(UserError, match="adapter_blocks cannot be used"):
+        load(replace(preset, adapter_blocks={"down": {"block_9": [1.0]}}))

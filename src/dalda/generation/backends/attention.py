@@ -50,8 +50,9 @@ class TextAndImageAttention(nn.Module):
     Uses the weights of the stock processor it is made from, which it does not change.
     """
 
-    def __init__(self, stock: IPAdapterAttnProcessor2_0) -> None:
+    def __init__(self, stock: IPAdapterAttnProcessor2_0, weight: float = 1.0) -> None:
         super().__init__()
+        self.weight = weight
         if len(stock.to_k_ip) != 1:
             raise ValueError(f"one image prompt adapter is supported, {len(stock.to_k_ip)} are loaded")
         self.stock = stock
@@ -70,6 +71,8 @@ class TextAndImageAttention(nn.Module):
                 "cross_attention_kwargs must hold ip_adapter_scale, of shape [batch, references, 1]"
             )
         text, (image,) = encoder_hidden_states
+        if self.weight != 1:
+            ip_adapter_scale = ip_adapter_scale * self.weight
         # [batch, references, tokens, channels] or, from stock projections of one reference, without the 1.
         references = ip_adapter_scale.shape[1]
         image = image.flatten(1, -2)
@@ -84,12 +87,15 @@ class TextAndImageAttention(nn.Module):
         return out
 
 
-def install(unet: Any) -> dict[str, Any]:
-    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `restore` needs."""
+def install(unet: Any, *, by_block: bool = False) -> dict[str, Any]:
+    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `restore` needs.
+
+    `by_block` multiplies it with the scale that each stock processor has (InstantStyle, arXiv 2404.02733).
+    """
     stock = dict(unet.attn_processors)
     if not any(isinstance(processor, IPAdapterAttnProcessor2_0) for processor in stock.values()):
         raise ValueError("no image prompt adapter is loaded into this model")
-    unet.set_attn_processor({name: _wrapped(processor) for name, processor in stock.items()})
+    unet.set_attn_processor({name: _wrapped(processor, by_block) for name, processor in stock.items()})
     return stock
 
 
@@ -98,7 +104,7 @@ def restore(unet: Any, stock: dict[str, Any]) -> None:
     unet.set_attn_processor(dict(stock))
 
 
-def _wrapped(processor: Any) -> nn.Module:
+def _wrapped(processor: Any, by_block: bool) -> nn.Module:
     if isinstance(processor, IPAdapterAttnProcessor2_0):
-        return TextAndImageAttention(processor)
+        return TextAndImageAttention(processor, float(processor.scale[0]) if by_block else 1.0)
     return TextAttention(processor)

@@ -218,6 +218,14 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
         )
 
     loaded(str(preset.adapter), "--adapter", load)
+    if preset.adapter_blocks is not None:
+        try:
+            pipeline.set_ip_adapter_scale(preset.adapter_blocks)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise UserError(
+                f"--model-option adapter_blocks cannot be used ({first_line(error)}); write scales of "
+                "blocks as diffusers does, such as {up: {block_0: [0.0, 1.0, 0.0]}}"
+            ) from error
 
 
 def _read_adapter(pipeline: Any, path: Path) -> None:

@@ -68,7 +68,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
             f"the model '{preset.model}' does not fit into the memory of '{spec.device}'; free some, "
             "choose --dtype fp16, a smaller --model or another --device"
         ) from error
-    install(pipeline.unet)
+    install(pipeline.unet, by_block=preset.adapter_blocks is not None)
     if spec.channels_last:
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)
