@@ -40,14 +40,14 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
 def state_of(preset: Preset) -> dict[str, dict[str, torch.Tensor]]:
     """An adapter's weights as the pickled files hold them."""
     parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
-    for name, weight in load_file(Path(preset.adapter) / "models" / preset.adapter_file).items():
+    for name, weight in load_file(Path(str(preset.adapter)) / "models" / preset.adapter_file).items():
         part, _, rest = name.partition(".")
         parts[part][rest] = weight
     return parts
 
 
 def test_a_pickled_adapter_is_read_as_weights_only(preset: Preset, tmp_path: Path) -> None:
-    shutil.copytree(preset.adapter, tmp_path / "adapter")
+    shutil.copytree(str(preset.adapter), tmp_path / "adapter")
     state = state_of(preset)
     torch.save(state, tmp_path / "adapter/models/tiny.bin")
     pickled = with_adapter(preset, f"{tmp_path / 'adapter'}:tiny.bin")
@@ -71,7 +71,7 @@ class Trap:
 
 
 def test_an_adapters_folder_may_be_flat(preset: Preset, tmp_path: Path) -> None:
-    shutil.copytree(Path(preset.adapter) / "models", tmp_path / "flat")
+    shutil.copytree(Path(str(preset.adapter)) / "models", tmp_path / "flat")
     flat = with_adapter(preset, f"{tmp_path / 'flat'}:tiny.safetensors")
     ours = latents_of(load(flat), [JOB], [SOURCE])
     assert torch.equal(ours, latents_of(load(preset), [JOB], [SOURCE]))
@@ -203,7 +203,7 @@ def wide_encoder(folder: Path) -> None:
 def test_an_adapter_gets_the_image_encoder_that_it_was_made_for(tmp_path: Path, kind: str) -> None:
     """Whichever of those in its folder that is, as for h94/IP-Adapter:sdxl_models/ip-adapter_sdxl."""
     preset = preset_of(tmp_path, kind)
-    adapter = Path(preset.adapter)
+    adapter = Path(str(preset.adapter))
     (adapter / "models").rename(adapter / "xl_models")
     wide_encoder(adapter / "models/image_encoder")
     elsewhere = with_adapter(preset, f"{adapter}:xl_models/tiny.safetensors")
@@ -215,10 +215,10 @@ def test_an_adapter_gets_the_image_encoder_that_it_was_made_for(tmp_path: Path, 
 @pytest.mark.parametrize("kind", ["plain", "full", "plus"])
 def test_an_image_encoder_that_does_not_fit_is_refused(tmp_path: Path, kind: str) -> None:
     preset = preset_of(tmp_path, kind)
-    shutil.rmtree(Path(preset.adapter) / "models/image_encoder")
+    shutil.rmtree(Path(str(preset.adapter)) / "models/image_encoder")
     with pytest.raises(UserError, match="--adapter"):
         load(preset)
-    wide_encoder(Path(preset.adapter) / "models/image_encoder")
+    wide_encoder(Path(str(preset.adapter)) / "models/image_encoder")
     with pytest.raises(UserError, match="--model-option image_encoder=") as error:
         load(preset)
     assert "\n" not in str(error.value)

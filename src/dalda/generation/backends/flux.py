@@ -59,7 +59,7 @@ class FluxDenoiser:
         """Velocity [rows, channels, side, side]."""
         count, channels, side, _ = latents.shape
         text = rows.tensors["text"]
-        more = {}
+        more: dict[str, Any] = {}
         if self.adapted:
             set_scale(self.adapted, rows.tensors["scale"])
             more["joint_attention_kwargs"] = {"ip_adapter_image_embeds": [rows.tensors["image"]]}

@@ -27,7 +27,8 @@ def load_parts(model: str, kind: Any, dtype: torch.dtype, *, without: Collection
         for part, named in index.items():
             if part.startswith("_") or part in parts or not isinstance(named, list | tuple):
                 continue
-            parts[part] = _part(name, part, *named, dtype, options) if named[0] is not None else None
+            library, kind_name = named
+            parts[part] = _part(name, part, library, kind_name, dtype, options) if library else None
         settings = {key: value for key, value in index.items() if key == "is_distilled"}
         return kind(**parts, **settings)
 

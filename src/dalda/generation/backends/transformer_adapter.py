@@ -31,8 +31,8 @@ WHOLE_CLIP = re.compile(r"^(text_model|text_projection|logit_scale|visual_projec
 def add_sd3_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
     """Loads a Stable Diffusion 3 adapter and its SigLIP encoder. Raises UserError where they do not fit."""
     blocks = len(pipeline.transformer.attn_processors)
-    parts = ("norm_ip.linear.weight", "norm_ip.linear.bias", "to_k_ip.weight", "to_v_ip.weight")
-    parts += ("norm_q.weight", "norm_k.weight", "norm_ip_k.weight")
+    norms = ("norm_ip.linear.weight", "norm_ip.linear.bias", "norm_q.weight", "norm_k.weight")
+    parts = (*norms, "norm_ip_k.weight", "to_k_ip.weight", "to_v_ip.weight")
     wanted = {f"{number}.{part}" for number in range(blocks) for part in parts}
 
     def processor(encoder: Any) -> Any:
