@@ -33,3 +33,14 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         dalda.augment("doodles", out=tmp_path / "x", per_image=0)
     with pytest.raises(dalda.UserError, match="there is no folder"):
         dalda.inspect(tmp_path / "nowhere")
+
+
+def test_captions_may_be_given_as_they_are(tmp_path: Path) -> None:
+    classes = dalda.load_dataset("doodles").classes
+    captions = {label: [f"a {label} of my own"] for label in classes}
+    dalda.augment("doodles", out=tmp_path / "x", captions=captions, shots=1, per_image=1, steps=1)
+    assert {image.prompt for image in dalda.load(tmp_path / "x")} == {
+        texts[0] for texts in captions.values()
+    }
+    with pytest.raises(dalda.UserError, match="captions has no captions for the class"):
+        dalda.augment("doodles", out=tmp_path / "y", captions={classes[0]: ["a"]}, shots=1)

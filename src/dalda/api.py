@@ -3,6 +3,7 @@
 Each function takes a configuration, or what the command takes: the same words, options as keywords.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,15 +42,20 @@ def augment(
     *,
     generator: "ImageGenerator | None" = None,
     executor: "Executor | None" = None,
+    captions: Place | Mapping[str, Sequence[str]] | None = None,
     **options: Any,
 ) -> "AugmentReport":
     """Generates a synthetic set, or what is missing of it, as `dalda augment` does.
 
-    `generator` is any object with the protocol `ImageGenerator`, in place of the option `model`.
+    `generator` is any object with the protocol `ImageGenerator`, in place of the option `model`; `captions`
+    is a caption file, or the captions of each class: `{"heron": ["a photo of a heron in the reeds"]}`.
     """
     from dalda.workflows.augment import augment as run
 
-    return run(_config(AugmentConfig, "dataset", dataset, options), generator, executor)
+    texts = captions if isinstance(captions, Mapping) else None
+    if texts is None and captions is not None:
+        options["captions"] = captions
+    return run(_config(AugmentConfig, "dataset", dataset, options), generator, executor, texts)
 
 
 def train(

@@ -22,7 +22,13 @@ def read_captions(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
     Names are matched as they are, else without regard to case, underscores and hyphens.
     Raises UserError if the file cannot be read, lacks a class, has it twice or holds what is not a caption.
     """
-    entries = _entries(path)
+    return checked_captions(_entries(path), classes, path)
+
+
+def checked_captions(
+    entries: Mapping[str, object], classes: Sequence[str], source: object
+) -> dict[str, list[str]]:
+    """The same, from a mapping; `source` is what a message calls it."""
     captions = {}
     for name in classes:
         alike = (
@@ -30,11 +36,11 @@ def read_captions(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
         )
         if not alike:
             raise UserError(
-                f"{path} has no captions for the class {name!r}; add them, or ask for new captions."
+                f"{source} has no captions for the class {name!r}; add them, or ask for new captions."
             )
         if len(alike) > 1:
-            raise UserError(f"{path} has the class {name!r} twice, as {alike[0]!r} and {alike[1]!r}.")
-        captions[name] = _checked(path, name, entries[alike[0]])
+            raise UserError(f"{source} has the class {name!r} twice, as {alike[0]!r} and {alike[1]!r}.")
+        captions[name] = _checked(source, name, entries[alike[0]])
     return captions
 
 
@@ -95,18 +101,19 @@ def _entries(path: Path) -> dict[str, object]:
     return entries
 
 
-def _checked(path: Path, name: str, value: object) -> list[str]:
+def _checked(source: object, name: str, value: object) -> list[str]:
     captions = [value] if isinstance(value, str) else value
+    captions = list(captions) if isinstance(captions, tuple) else captions
     if not isinstance(captions, list) or not captions:
-        raise UserError(f"{path}: the class {name!r} needs a list of at least one caption.")
+        raise UserError(f"{source}: the class {name!r} needs a list of at least one caption.")
     for caption in captions:
         if not isinstance(caption, str) or not caption.strip():
             raise UserError(
-                f"{path}: a caption of the class {name!r} is not text but {json.dumps(caption)[:60]}."
+                f"{source}: a caption of the class {name!r} is not text but {json.dumps(caption)[:60]}."
             )
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in caption):
             raise UserError(
-                f"{path}: a caption of the class {name!r} holds a control character: {caption[:60]!r}."
+                f"{source}: a caption of the class {name!r} holds a control character: {caption[:60]!r}."
             )
     return captions
 

@@ -1,7 +1,7 @@
 """Generates a synthetic set, or what is missing of it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dalda.config import AugmentConfig
@@ -31,14 +31,16 @@ def augment(
     config: AugmentConfig,
     generator: "ImageGenerator | None" = None,
     executor: "Executor | None" = None,
+    captions: Mapping[str, Sequence[str]] | None = None,
 ) -> AugmentReport:
     """Generates the synthetic set, or what is missing of it, in `config.out`.
 
-    `generator` is any object with the protocol `ImageGenerator`, in place of `config.model`.
+    `generator` is any object with the protocol `ImageGenerator`, in place of `config.model`; `captions` are
+    those of each class, in place of the file `config.captions`.
     """
     if generator is None:
         warn_of_model(config)
-    planned = plan_augment(config, generator=generator)
+    planned = plan_augment(config, generator=generator, captions=captions)
     return generate_plan(config, planned, open_dataset(config, planned), executor=executor)
 
 

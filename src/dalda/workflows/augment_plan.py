@@ -85,6 +85,7 @@ def plan_augment(
     probabilities: Sequence[float] | None = None,
     *,
     generator: "ImageGenerator | None" = None,
+    captions: Mapping[str, Sequence[str]] | None = None,
 ) -> AugmentPlan:
     """Split, captions, CLIP class probabilities and requests; probabilities are computed only if needed.
 
@@ -95,7 +96,9 @@ def plan_augment(
     options = options_of(config)
     refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
-    captions = captions_for(split, preset.words, config.seed, config.captions)
+    texts = captions_for(
+        split, preset.words, config.seed, config.captions if captions is None else captions
+    )
     contents = contents_of(config.model, preset)
     fingerprint = None
     if generator is not None or config.model in plugins_of("dalda.generators"):
@@ -119,9 +122,9 @@ def plan_augment(
     given = None if probabilities is None else sources.probabilities()
     tools = Tools(common, sources.probabilities, given, sources.clip_features)
     prepared: Prepared = method.prepare(split, options, tools)
-    plan = make_plan(method.requests(split, captions, prepared, config.seed), digest)
+    plan = make_plan(method.requests(split, texts, prepared, config.seed), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
-    return AugmentPlan(split, preset, captions, plan, method, loader, skipped, known, contents, fingerprint)
+    return AugmentPlan(split, preset, texts, plan, method, loader, skipped, known, contents, fingerprint)
 
 
 def _sampling(config: AugmentConfig, preset: Preset, options: Any) -> dict[str, Any]:

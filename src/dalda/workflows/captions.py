@@ -1,9 +1,10 @@
 """From class names to captions."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.captions.caption_file import read_captions
+from dalda.captions.caption_file import checked_captions, read_captions
 from dalda.captions.templates import template_captions
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
@@ -69,9 +70,14 @@ def classes_in(config: CaptionConfig) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def captions_for(
-    split: FewShotSplit, words: str, seed: int, captions: Path | None = None
+    split: FewShotSplit,
+    words: str,
+    seed: int,
+    captions: Path | Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, list[str]]:
-    """Captions per class: the user's file or, without one, from templates."""
+    """Captions per class: the user's own, from a file or as they are, or else from templates."""
+    if isinstance(captions, Mapping):
+        return checked_captions(captions, split.classes, "captions")
     if captions is not None:
         return read_captions(captions, split.classes)
     names = wordings_of(split.dataset, split.classes, split.root)
