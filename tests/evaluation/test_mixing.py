@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dalda.errors import UserError
-from dalda.evaluation.mixing import WAYS, Pool, draw_indices, pool_of
+from dalda.evaluation.mixing import WAYS, Pool, draw_indices, pool_of, shares_of
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -130,3 +130,11 @@ def test_a_batch_of_one_image_has_no_two_terms() -> None:
         draw_indices("two-term-loss", np.random.default_rng(0), Pool(2, np.array([0])), 3, 1, 0.5)
     alone = Pool(2, np.array([], dtype=np.int64))
     assert draw_indices("two-term-loss", np.random.default_rng(0), alone, 3, 1, 0.5).images.max() < 2
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_shares_are_what_many_draws_show(way: str) -> None:
+    pool = Pool(3, np.array([0, 0, 1, 0]))
+    draws = draw_indices(way, np.random.default_rng(0), pool, 4000, 8, 0.4)
+    counted = np.bincount(draws.images.ravel(), weights=draws.weights.ravel(), minlength=7)
+    np.testing.assert_allclose(shares_of(way, pool, 0.4), counted / counted.sum(), atol=0.01)

@@ -13,8 +13,9 @@ from dalda.evaluation.backbones.load import as_backbone
 from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.classifier import TrainedHead
 from dalda.evaluation.features import FeatureStore, ImageFile, OpenImage
+from dalda.evaluation.heads.linear import Heads
 from dalda.evaluation.inputs import Batch
-from dalda.evaluation.training import Heads, run_trials
+from dalda.evaluation.training import run_trials
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult
 

@@ -64,6 +64,7 @@ class FeatureStore:
         self.open_image = open_image
         self.views = views
         self.transforms = transforms
+        self.folder = folder
         place = None if folder is None else folder / backbone.fingerprint
         width, recipe = backbone.dimensions, f"{recipe_of(transforms)}-{views}"
         self._plain = FeatureTable(width, place and place / "plain.sqlite")
@@ -82,6 +83,12 @@ class FeatureStore:
         """
         rows, places = self._rows(images, self._viewed, self._views)
         return rows.reshape(-1, self.views, self.backbone.dimensions), places
+
+    def with_transforms(self, transforms: str) -> "FeatureStore":
+        """The same backbone under other transforms."""
+        return FeatureStore(
+            self.backbone, self.open_image, views=self.views, transforms=transforms, folder=self.folder
+        )
 
     def open(self, file: ImageFile) -> Image.Image:
         """The decoded image, large ones reduced. Raises UserError where its bytes have changed."""

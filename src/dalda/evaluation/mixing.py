@@ -154,6 +154,25 @@ def draw_indices(
     return WAYS[way](generator, pool, steps, batch, probability)
 
 
+def shares_of(way: str, pool: Pool, probability: float) -> NDArray[np.float64]:
+    """How often each image of the pool is drawn in the named way, [real + synthetic]; they add up to one.
+
+    Of the two-term loss, what each image's loss weighs. Raises `UserError` as the draws do.
+    """
+    draw_indices(way, np.random.default_rng(0), pool, 0, 2, probability)
+    real, synthetic = np.full(pool.real, 1 / pool.real), np.zeros(pool.synthetic)
+    if pool.synthetic and way == "per-image-replacement":
+        copies = np.bincount(pool.source, minlength=pool.real)
+        real[copies > 0] *= 1 - probability
+        synthetic = probability / pool.real / copies[pool.source]
+    elif pool.synthetic:
+        everything = pool.real + pool.synthetic
+        share = {"concatenation": pool.synthetic / everything, "synthetic-only": 1.0}.get(way, probability)
+        real *= 1 - share
+        synthetic = np.full(pool.synthetic, share / pool.synthetic)
+    return np.concatenate([real, synthetic])
+
+
 def check_probability(value: float) -> None:
     """Raises `UserError` unless the value is a probability."""
     if not 0 <= value <= 1:

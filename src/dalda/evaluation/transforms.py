@@ -14,7 +14,7 @@ ROTATION_DEGREES = 15.0
 JITTER = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05}
 OPERATIONS, MAGNITUDE = 2, 10
 """Of RandAugment (arXiv 1909.13719), of 30 magnitudes."""
-TRANSFORMS = ("standard", "jitter", "randaugment")
+TRANSFORMS = ("standard", "jitter", "randaugment", "trivialaugment")
 MIX_ALPHA = {"mixup": 0.2, "cutmix": 1.0}
 """Of the Beta distribution of shares, as in arXiv 1710.09412 (ImageNet) and arXiv 1905.04899."""
 
@@ -33,6 +33,7 @@ def recipe_of(transforms: str) -> str:
         "standard": "",
         "jitter": "".join(f"-{name}{amount:g}" for name, amount in JITTER.items()),
         "randaugment": f"-{OPERATIONS}-{MAGNITUDE}",
+        "trivialaugment": "",
     }
     return f"flip-rotate{ROTATION_DEGREES:g}-{transforms}{settings[transforms]}"
 
@@ -62,7 +63,7 @@ def change_colours(images: Sequence[Image.Image], transforms: str, *labels: str 
     if transforms == "standard" or not images:
         return list(images)
     import kornia.augmentation as kornia
-    from kornia.augmentation.auto import RandAugment
+    from kornia.augmentation.auto import RandAugment, TrivialAugment
 
     pixels = np.stack([np.asarray(image.convert("RGB"), np.float32) for image in images]) / 255
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
@@ -72,8 +73,10 @@ def change_colours(images: Sequence[Image.Image], transforms: str, *labels: str 
         if transforms == "jitter":
             batch = kornia.ColorJitter(**JITTER)(batch)
         else:
-            # One by one: kornia takes the same two operations for a whole batch.
-            operations = RandAugment(n=OPERATIONS, m=MAGNITUDE)
+            # One by one: kornia takes the same operations for a whole batch.
+            operations = (
+                RandAugment(n=OPERATIONS, m=MAGNITUDE) if transforms == "randaugment" else TrivialAugment()
+            )
             batch = torch.cat([operations(image[None]) for image in batch])
     changed = (batch.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(image) for image in changed]

@@ -12,7 +12,7 @@ from dalda.datasets.class_names import wordings_of
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
-from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of
+from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of, shares_of
 from dalda.evaluation.statistics import calibration_error, confusion, per_class
 from dalda.progress import say
 from dalda.seeding import generator_of
@@ -38,6 +38,10 @@ class Trial:
     """What each synthetic image's loss is multiplied by; None is 1 for all."""
     soft_labels: bool = True
     """Whether soft labels are learned, where images have them."""
+    head: str | None = None
+    """A head of its own (`dalda.evaluation.heads`); None is the run's."""
+    classical: bool = False
+    """With the classical augmentation that cross-validation on its real images chooses."""
 
     @cached_property
     def _pool_and_synthetic(self) -> tuple[Pool, list[SyntheticImage]]:
@@ -89,16 +93,30 @@ class Trial:
         drawn = draw_indices(
             self.mixing, generator, self.pool, steps, schedule.batch, self.synthetic_probability
         )
+        weights = self._item_weights
+        return drawn if weights is None else Draws(drawn.images, drawn.weights * weights[drawn.images])
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of each item in the loss of a head that learns from all of them at once; they add up to one."""
+        shares = shares_of(self.mixing, self.pool, self.synthetic_probability)
+        weights = self._item_weights
+        if weights is not None:
+            shares = shares * weights
+        return shares / max(float(shares.sum()), np.finfo(np.float64).tiny)
+
+    @property
+    def _item_weights(self) -> NDArray[np.float32] | None:
+        """What each item's loss is multiplied by; None is 1 for all."""
         if self.sample_weights is None:
-            return drawn
+            return None
         if len(self.sample_weights) != len(self.synthetic):
             raise UserError(
                 f"There are {len(self.sample_weights)} sample weights for {len(self.synthetic)} synthetic "
                 "images: give one for each."
             )
         by_path = dict(zip((image.path for image in self.synthetic), self.sample_weights, strict=True))
-        weights = np.array([by_path.get(item.path, 1.0) for item in self.items], np.float32)
-        return Draws(drawn.images, drawn.weights * weights[drawn.images])
+        return np.array([by_path.get(item.path, 1.0) for item in self.items], np.float32)
 
 
 @dataclass(frozen=True)
