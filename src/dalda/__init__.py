@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AugmentConfig": "dalda.config",
     "CaptionConfig": "dalda.config",
+    "CompareConfig": "dalda.config",
     "EvaluateConfig": "dalda.config",
     "ExportConfig": "dalda.config",
     "ImportConfig": "dalda.config",
@@ -24,6 +25,7 @@ _PUBLIC = {
     "evaluate": "dalda.api",
     "export": "dalda.api",
     "inspect": "dalda.api",
+    "compare_methods": "dalda.workflows.compare",
     "import_original": "dalda.compat.import_folder",
     "load": "dalda.api",
     "load_classifier": "dalda.workflows.classifier",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from dalda.compat.import_folder import import_original as import_original
     from dalda.config import AugmentConfig as AugmentConfig
     from dalda.config import CaptionConfig as CaptionConfig
+    from dalda.config import CompareConfig as CompareConfig
     from dalda.config import EvaluateConfig as EvaluateConfig
     from dalda.config import ExportConfig as ExportConfig
     from dalda.config import ImportConfig as ImportConfig
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from dalda.errors import UserError as UserError
     from dalda.workflows.classifier import load_classifier as load_classifier
     from dalda.workflows.classifier import predict as predict
+    from dalda.workflows.compare import compare_methods as compare_methods
     from dalda.workflows.dry_run import dry_run as dry_run
     from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.plot import plot as plot

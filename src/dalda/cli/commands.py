@@ -117,6 +117,15 @@ COMMANDS = {
         dry_run=f"{ACTIONS}:dry_run_study",
         arguments=("study",),
     ),
+    "compare": CommandSpec(
+        "Train",
+        "Compare augmentation methods on your images: which one helps, and does any?",
+        "CompareConfig",
+        "dalda.workflows.compare:compare_methods",
+        "dalda report {out} -o report.html",
+        dry_run="dalda.workflows.compare:dry_run_compare",
+        arguments=("dataset",),
+    ),
     "config convert": CommandSpec(
         "Train",
         "Convert a configuration file of the original DALDA code to a study in YAML.",

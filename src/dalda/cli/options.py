@@ -105,6 +105,7 @@ def _sentence(spec: CommandSpec, model: type[BaseModel], error: ValidationError)
         about = help_of(field)
         return f"{option} is missing" + (f": {about[:1].lower()}{about[1:].rstrip('.')}" if about else "")
     value = first["input"]
+    value = ",".join(map(str, value)) if isinstance(value, tuple) else value
     choices = choices_of(field.annotation)
     if choices:
         return f"{option} cannot be '{value}'; choose {_listed(choices)}{did_you_mean(str(value), choices)}"

@@ -12,6 +12,7 @@ from dalda.config.commands import ReviewConfig as ReviewConfig
 from dalda.config.commands import RunConfig as RunConfig
 from dalda.config.commands import ScoreConfig as ScoreConfig
 from dalda.config.commands import SplitConfig as SplitConfig
+from dalda.config.compare import CompareConfig as CompareConfig
 from dalda.config.data import DataConfig as DataConfig
 from dalda.config.data import Strict as Strict
 from dalda.config.import_original import ImportConfig as ImportConfig

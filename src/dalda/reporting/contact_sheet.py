@@ -32,6 +32,8 @@ class SheetRow:
     source: Image.Image
     synthetic: Sequence[tuple[Image.Image, str, float]]
     """Image, caption, IP-Adapter scale."""
+    labels: Sequence[str] = ()
+    """What is written below each synthetic image in place of its scale; the order is then this."""
 
 
 def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING) -> Path:
@@ -42,6 +44,12 @@ def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING)
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"the image sheet '{path}' must end in .png")
+    write_new(path, drawn_sheet(rows, heading=heading))
+    return path
+
+
+def drawn_sheet(rows: Sequence[SheetRow], *, heading: str = HEADING) -> bytes:
+    """The sheet as a PNG file's bytes. Raises UserError for no rows."""
     if not rows:
         raise UserError("there is no image to show; generate some first")
     columns = 1 + max(len(row.synthetic) for row in rows)
@@ -62,8 +70,7 @@ def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING)
         top += height
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
-    write_new(path, file.getvalue())
-    return path
+    return file.getvalue()
 
 
 Cell = tuple[Image.Image, str, float | None, list[str]]
@@ -72,6 +79,9 @@ Cell = tuple[Image.Image, str, float | None, list[str]]
 
 def _cells(row: SheetRow) -> list[Cell]:
     cells: list[Cell] = [(row.source, "source", None, [])]
+    if row.labels:
+        named = zip(row.synthetic, row.labels, strict=True)
+        return cells + [(image, label, None, []) for (image, _, _), label in named]
     for image, caption, scale in sorted(row.synthetic, key=lambda cell: cell[2]):
         cells.append(
             (image, f"scale {scale:.2f}", scale, wrapped(caption, _font(TEXT), CELL, CAPTION_LINES))

@@ -57,7 +57,7 @@ def generate_plan(
     executor: "Executor | None" = None,
 ) -> AugmentReport:
     """Generates what the dataset lacks; loads the model only if there is something to do."""
-    requests, started = planned.plan.requests, time.monotonic()
+    requests, started, generating = planned.plan.requests, time.monotonic(), 0.0
     retry = config.retry_dropped
     missing = dataset.missing(requests, retry_dropped=retry)
     # Also if nothing is missing: an earlier run may have been stopped just before it put all in order.
@@ -68,7 +68,9 @@ def generate_plan(
             if missing:
                 _write_probabilities(planned, dataset)
                 dataset.remember("extent", extent_of(config, planned, dataset))
-                _generate(config, planned, missing, dataset, loader or planned.loader, executor)
+                generating = _generate(
+                    config, planned, missing, dataset, loader or planned.loader, executor
+                )
             dataset.settle(requests)
     retried, reasons = dataset.reasons()
     without = {str(line["request_id"]) for line in dataset.dropped()}
@@ -84,6 +86,7 @@ def generate_plan(
         retried_for=dict(retried),
         skipped=planned.skipped,
         batch_size=dataset.execution().get("batch_size") if missing else None,
+        generating_seconds=round(generating, 2),
     )
 
 
@@ -94,8 +97,8 @@ def _generate(
     dataset: SyntheticDataset,
     loader: GeneratorLoader,
     executor: "Executor | None",
-) -> None:
-    """In batches of the user's size, else of the size that the folder was begun with."""
+) -> float:
+    """In batches of the user's size, else of the size that the folder was begun with; returns seconds."""
     from dalda.generation.backends.base import TunableGenerator
     from dalda.generation.executors.base import Batches
     from dalda.generation.executors.local import LocalExecutor
@@ -113,11 +116,13 @@ def _generate(
     executor = executor or LocalExecutor(FORMATS[config.format], planned.method.finish)
     wanted = {request.id for request in missing}
     attempts = ATTEMPTS_ON_RETRY if config.retry_dropped else ATTEMPTS
+    started = time.monotonic()
     with (
         progress("generate", len(missing)) as bar,
         DatasetSink(dataset, wanted, bar, provenance_of(config, planned), attempts) as sink,
     ):
         executor.run(loader, Batches(planned.plan.requests, wanted, size), sink)
+    return time.monotonic() - started
 
 
 def _write_probabilities(planned: AugmentPlan, dataset: SyntheticDataset) -> None:

@@ -21,7 +21,7 @@ from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked
-from dalda.workflows.reports import StudyReport
+from dalda.workflows.reports import AugmentReport, StudyReport
 from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
 from dalda.workflows.train import arm_settings
 from dalda.workflows.trials import Task, tasks_of
@@ -220,5 +220,14 @@ class _Stages:
         loader = self.loaders.setdefault(repr(how), decided.loader)
         report = generate_plan(config, decided, store, loader)
         self.generated += report.generated
+        self._add_costs(str(task.set_id), report)
         protocol_of(self.study).set_written(self.study, config.out, decided.plan, store)
         return config.out
+
+    def _add_costs(self, set_id: str, report: AugmentReport) -> None:
+        """Adds the seconds of fitting and generating to those of earlier runs."""
+        if report.generated:
+            earlier = self.run.read_part(set_id, "costs") or {}
+            names = ("fitting_seconds", "generating_seconds")
+            costs = {name: earlier.get(name, 0.0) + getattr(report, name) for name in names}
+            self.run.keep_part(set_id, "costs", costs)

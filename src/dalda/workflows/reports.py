@@ -30,6 +30,9 @@ class AugmentReport:
     """A sentence on each real image that cannot be used."""
     batch_size: int | None = None
     """Images per batch at the end; None where none was generated."""
+    fitting_seconds: float = 0.0
+    generating_seconds: float = 0.0
+    """Of `seconds`, without the loading of models."""
 
     @property
     def images_per_second(self) -> float:
@@ -188,6 +191,63 @@ class StudyReport:
         """A sentence on each arm's gain, averaged over the numbers of shots."""
         overall = {arm: numbers.overall for arm, numbers in self.arms.items()}
         return {arm: gain.sentence() for arm, gain in overall.items() if gain is not None}
+
+
+@dataclass(frozen=True)
+class ComparedArm:
+    """One method of a comparison."""
+
+    name: str
+    gain: Interval | None
+    """Over real images alone, averaged over the numbers of shots; None for these themselves."""
+    accuracy: Mapping[str, Interval]
+    """By shots (`all` is no limit)."""
+    synthetic_images: int
+    """Per classifier, at the most shots."""
+    fitting_seconds: float
+    generating_seconds: float
+    """Over all shots and seeds, without the loading of models."""
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """Methods by their gain, the largest first, with what they cost."""
+
+    out: Path
+    arms: tuple[ComparedArm, ...]
+    trials: int
+    trained: int
+    generated: int
+    seconds: float
+    excluded: Mapping[str, Mapping[str, int]]
+    table: Path
+    figure: Path
+    sheet: Path
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        shots = (f"{name} shot{'' if name == '1' else 's'}" for name in self.arms[0].accuracy)
+        return ("method", "gain, points", *shots, "images", "fitting, s", "generating, s")
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                arm.name,
+                "" if arm.gain is None else arm.gain.text("+"),
+                *(interval.text() for interval in arm.accuracy.values()),
+                str(arm.synthetic_images),
+                f"{arm.fitting_seconds:.0f}",
+                f"{arm.generating_seconds:.0f}",
+            )
+            for arm in self.arms
+        ]
+
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [self.heading, ("---",) * len(self.heading), *self.rows]
+        return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "AugmentDryRun": synthetic.augment_dry_run_lines,
     "AugmentReport": synthetic.augment_lines,
     "CaptionReport": synthetic.captions_lines,
+    "CompareReport": studies.compare_lines,
     "DatasetReport": data.dataset_lines,
     "ClassifierExport": evaluation.classifier_export_lines,
     "DemoReport": studies.demo_lines,

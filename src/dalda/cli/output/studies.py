@@ -6,7 +6,7 @@ from dalda.cli.output.numbers import excluded_lines, in_seconds, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
-    from dalda.workflows.reports import DemoReport, StudyDryRun, StudyReport
+    from dalda.workflows.reports import CompareReport, DemoReport, StudyDryRun, StudyReport
 
 
 def study_lines(report: "StudyReport") -> list[str]:
@@ -26,6 +26,19 @@ def study_lines(report: "StudyReport") -> list[str]:
         f"{report.trained} of {report.trials} trials trained, {report.generated} images generated, in "
         f"{report.seconds:.0f} s; the others existed already",
         f"results: {report.out}/results.csv",
+    ]
+
+
+def compare_lines(report: "CompareReport") -> list[str]:
+    return [
+        "accuracy, % (95 % interval over seeds), and gain over real images alone",
+        *table([report.heading, *report.rows]),
+        *excluded_lines(report.excluded),
+        f"{report.trained} of {report.trials} trials trained, {report.generated} images generated, in "
+        f"{report.seconds:.0f} s; the others existed already",
+        f"table: {report.table}",
+        f"figure: {report.figure}",
+        f"sheet: {report.sheet}",
     ]
 
 

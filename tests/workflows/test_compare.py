@@ -1,0 +1,82 @@
+"""dalda compare: an arm a method, equal images and steps, a table that is sorted, a folder that grows."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dalda.config import CompareConfig
+from dalda.config.compare import arms_of_methods
+from dalda.config.experiment import trials_of
+from dalda.errors import UserError
+from dalda.types import Interval
+from dalda.workflows.compare import compare_methods, study_of
+from dalda.workflows.reports import ComparedArm, CompareReport
+
+
+def config_of(out: Path, **settings: object) -> CompareConfig:
+    return CompareConfig(**{"dataset": "doodles", "out": out, "shots": "1", **settings})  # type: ignore[arg-type]
+
+
+def test_every_arm_has_equal_images_and_equal_optimiser_steps(tmp_path: Path) -> None:
+    study = study_of(config_of(tmp_path, methods="all", shots="1,4", seeds=2, per_image=3))
+    names = [arm.name for arm in study.arms]
+    assert names == ["real", *arms_of_methods()]
+    assert {"dalda", "dalda-uniform", "dipsy-adaptive"} <= set(names)
+    trials = trials_of(study)
+    assert len(trials) == len(names) * 2 * 2
+    assert {(trial.train.epochs, trial.train.iterations) for trial in trials} == {(50, 200)}
+    assert {trial.synthetic.per_image for trial in trials if trial.synthetic} == {3}
+
+
+def test_guidance_is_an_axis_and_options_reach_their_method(tmp_path: Path) -> None:
+    options = {"real-guidance.strength": "0.3"}
+    config = config_of(
+        tmp_path, methods="text,real-guidance", guidance_scales="2,7.5", method_option=options, steps=4
+    )
+    arms = {arm.name: arm for arm in study_of(config).arms}
+    assert list(arms) == ["real", "text @ 2", "text @ 7.5", "real-guidance @ 2", "real-guidance @ 7.5"]
+    assert arms["real-guidance @ 2"].settings == {
+        "method_option": {"strength": "0.3"},
+        "guidance_scale": 2.0,
+    }
+
+
+def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no method 'dald'; did you mean 'dalda'"):
+        config_of(tmp_path, methods="dald")
+    with pytest.raises(
+        UserError, match=r"METHOD\.NAME=VALUE with a method that is compared; 'dipsy' is none"
+    ):
+        study_of(config_of(tmp_path, methods="text", method_option={"dipsy.steps": "3"}))
+    with pytest.raises(UserError, match="text has no option 'strength'"):
+        study_of(config_of(tmp_path, methods="text", method_option={"text.strength": "3"}))
+
+
+def test_the_table_is_in_markdown() -> None:
+    arm = ComparedArm("a | b", Interval(0.1, 0.05, 0.15), {"1": Interval(0.5, None, None)}, 12, 3.4, 5.6)
+    place = Path("x")
+    report = CompareReport(place, (arm,), 2, 2, 12, 1.0, {}, place, place, place)
+    assert report.markdown.splitlines() == [
+        "| method | gain, points | 1 shot | images | fitting, s | generating, s |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| a   b | +10.0 (+5.0 to +15.0) | 50.0 | 12 | 3 | 6 |",
+    ]
+
+
+@pytest.mark.slow
+def test_a_comparison_is_sorted_by_gain_and_grows(tmp_path: Path) -> None:
+    few = {"per_image": 1, "steps": 2, "epochs": 1}
+    out = tmp_path / "run"
+    first = compare_methods(config_of(out, methods="text", seeds=2, **few))
+    assert (first.trained, first.generated) == (4, 24)
+    again = compare_methods(config_of(out, methods="text", seeds=2, **few))
+    assert (again.trained, again.generated, again.arms) == (0, 0, first.arms)
+    more = compare_methods(config_of(out, methods="text,real-guidance", seeds=2, **few))
+    assert (more.trained, more.generated) == (2, 24)
+    gains = [0.0 if arm.gain is None else arm.gain.mean for arm in more.arms]
+    assert gains == sorted(gains, reverse=True)
+    assert all(arm.generating_seconds > 0 for arm in more.arms if arm.name != "real")
+    assert (out / "comparison.md").read_text() == more.markdown + "\n"
+    with Image.open(out / "sheet.png") as sheet:
+        assert sheet.size[1] > 6 * 160
