@@ -92,6 +92,9 @@ class GenerationRequest:
     """Guidance of the image prompt, or of the image that is edited, beside that of the prompt."""
     second_image_guidance_scale: float | None = field(default=None, metadata=_SELDOM)
     """The same of the second image prompt; a negative one leads away from it."""
+    size: int | str = field(default="model", metadata=_SELDOM)
+    """Of the image: `model` is the source's shape within the model's square, `source` the source's own
+    size, a number the longer side in pixels."""
     overlay: float | None = field(default=None, metadata=_SELDOM)
     """Share of what the method lays over the generated image."""
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dalda.captions.caption_file import assign_captions, meta_path, read_captions, write_captions_file
+from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
 from dalda.seeding import generator_of
 
@@ -32,6 +33,27 @@ def test_single_strings_and_names_in_other_case_are_read(tmp_path: Path) -> None
         "maine coon": ["a maine coon asleep"],
         "pug": ["a pug"],
     }
+
+
+def test_classes_are_found_by_their_wordings_and_their_names_are_filled_in(tmp_path: Path) -> None:
+    """As a language model answers that was asked about `bass fish` and `face`."""
+    path = tmp_path / "captions.json"
+    path.write_text('{"bass fish": ["a {name} in {water}"], "Face": "a {name}", "faces": ["old"]}')
+    wordings = wordings_of("caltech101", ["bass", "faces easy", "faces"])
+    assert wordings == {"bass": "bass fish", "faces easy": "closed-up face", "faces": "face"}
+    assert read_captions(path, ["bass", "faces"], wordings) == {
+        "bass": ["a bass fish in {water}"],
+        "faces": ["old"],
+    }
+    path.write_text('{"closed-up face": ["the {name}"]}')
+    assert read_captions(path, ["faces easy"], wordings, underscores=True) == {
+        "faces easy": ["the faces_easy"]
+    }
+
+
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"make it: dalda captions DATASET -o {tmp_path}/none.json"):
+        read_captions(tmp_path / "none.json", ["pug"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +84,7 @@ def test_unreadable_files_are_a_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="UTF-8"):
         read_captions(tmp_path / "latin.json", ["x"])
     for missing in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(UserError, match=r"cannot be read|is a folder"):
+        with pytest.raises(UserError, match=r"cannot be read|is a folder|there is no"):
             read_captions(missing, ["x"])
 
 

@@ -144,10 +144,10 @@ def test_the_folders_of_the_original_readme_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder in ("configs", "datasets/oxford_pet", "models"):
+    for folder in ("configs", "models"):
         Path(folder).mkdir(parents=True)
     Path("models/ip-adapter_sd15.bin").write_bytes(b"")
     study = study_from(Path("configs/cfg_mine.py"), "")
-    assert study.root == Path("datasets/oxford_pet")
+    assert study.root is None  # the data set is found there by its name
     assert trials_of(study)[0].synthetic.adapter == "."  # type: ignore[union-attr]
     assert read_study(Path("cfg_mine")) == read_study(Path("configs/cfg_mine")) == study

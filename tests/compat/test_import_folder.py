@@ -85,7 +85,18 @@ def test_the_images_become_samples_with_all_that_is_known(
     line = next(store.lines())
     assert (line["method"], line["seed"], line["ip_adapter_scale_mean"]) == ("original", None, 0.13)
     assert line["prompt"].endswith("a cat <b>")
+    assert (line["steps"], line["guidance_scale"]) == (None, None)
     assert contents(folder) == before
+
+
+def test_steps_and_guidance_are_recorded_only_where_the_user_knows_them(
+    folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    words = ("import", folder, dataset, "-o", tmp_path / "out", "--steps", 30, "--guidance-scale", 7.5)
+    assert dalda(*words).exit_code == 0
+    store = SyntheticDataset.existing(tmp_path / "out")
+    assert {(line["steps"], line["guidance_scale"]) for line in store.lines()} == {(30, 7.5)}
+    assert "\n  steps: 30\n" in (tmp_path / "out/dalda.yaml").read_text()
 
 
 def test_a_second_run_changes_nothing_and_a_broken_one_goes_on(

@@ -241,3 +241,21 @@ def test_a_half_extracted_caltech101_names_a_class(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(UserError, match=r"1 of the 101 classes have no images .*'wrench'.*download"):
         read_catalog("caltech101", tmp_path)
+
+
+def test_usual_folders_short_names_and_a_misspelt_folder_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the published instructions leave them in `datasets`."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"needs --root DIR, .* no 'datasets/flowers102'"):
+        read_catalog("flowers")
+    make_flowers102(Path("datasets/flowers102"))
+    make_caltech101(Path("datasets/caltech-101"))
+    make_pets(Path("datasets/oxford_pet"))
+    Path("datasets/oxford_pet/annotations").rename("datasets/oxford_pet/annnotations")
+    for name, dataset in (("flowers", "flowers102"), ("caltech", "caltech101"), ("pets", "pets")):
+        assert read_catalog(name).dataset == dataset
+    for label in ("a", "b"):
+        touch(Path("flowers") / label / "1.png")
+    assert read_catalog("flowers").classes == ("a", "b")

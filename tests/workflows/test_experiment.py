@@ -195,7 +195,7 @@ def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("captions.json", "nowhere.json", "cannot be read"),
+        ("captions.json", "nowhere.json", "there is no caption file"),
         ("ip_adapter_scale: uniform", "ip_adapter_scale: 3", "between 0 and 1"),
         ("ip_adapter_scale: uniform", "ip_adapter_scale: much", "no IP-Adapter scale policy 'much'"),
         ("shots: [1, 2]", "shots: [5]", "has 3 images for train of 6"),

@@ -16,31 +16,51 @@ def meta_path(path: Path) -> Path:
     return path.with_suffix(".meta.json")
 
 
-def read_captions(path: Path, classes: Sequence[str]) -> dict[str, list[str]]:
+def read_captions(
+    path: Path,
+    classes: Sequence[str],
+    wordings: Mapping[str, str] | None = None,
+    *,
+    underscores: bool = False,
+) -> dict[str, list[str]]:
     """The captions of `classes`, in that order, from a file `class -> [captions]` or `class -> caption`.
 
-    Names are matched as they are, else without regard to case, underscores and hyphens.
-    Raises UserError if the file cannot be read, lacks a class, has it twice or holds what is not a caption.
+    Names are matched as they are, else without regard to case, underscores and hyphens, else by the
+    class's wording. `{name}` in a caption becomes the class, with the name's spaces as `underscores` where
+    asked for; other braces stay. Raises UserError if the file cannot be read, lacks a class, has it twice
+    or holds what is not a caption.
     """
-    return checked_captions(_entries(path), classes, path)
+    if not exists(path):
+        raise UserError(f"there is no caption file '{path}'; make it: dalda captions DATASET -o {path}")
+    return checked_captions(_entries(path), classes, path, wordings, underscores=underscores)
 
 
 def checked_captions(
-    entries: Mapping[str, object], classes: Sequence[str], source: object
+    entries: Mapping[str, object],
+    classes: Sequence[str],
+    source: object,
+    wordings: Mapping[str, str] | None = None,
+    *,
+    underscores: bool = False,
 ) -> dict[str, list[str]]:
     """The same, from a mapping; `source` is what a message calls it."""
+    wordings = wordings or {}
     captions = {}
     for name in classes:
-        alike = (
-            [name] if name in entries else [key for key in entries if loose_name(key) == loose_name(name)]
+        keys = (
+            [key for key in entries if key == name or loose_name(key) == loose_name(text)]
+            for text in (name, wordings.get(name, name))
         )
+        alike = [name] if name in entries else next(filter(None, keys), [])
         if not alike:
             raise UserError(
                 f"{source} has no captions for the class {name!r}; add them, or ask for new captions."
             )
         if len(alike) > 1:
             raise UserError(f"{source} has the class {name!r} twice, as {alike[0]!r} and {alike[1]!r}.")
-        captions[name] = _checked(source, name, entries[alike[0]])
+        text = name.replace(" ", "_") if underscores else wordings.get(name, name)
+        found = _checked(source, name, entries[alike[0]])
+        captions[name] = [caption.replace("{name}", text) for caption in found]
     return captions
 
 

@@ -8,16 +8,14 @@ from typing import Any
 
 from dalda.compat.literal import Assigned, Value, read_config
 from dalda.config.experiment import Study, StudyMistake, checked_study
+from dalda.datasets.published import PUBLISHED, SHORT_NAMES
 from dalda.datasets.registry import DATASETS
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS
 from dalda.models.presets import PRESETS
 from dalda.progress import say
 
-NAMES = {"pets": "pets", "flowers": "flowers102", "flowers102": "flowers102"}
-NAMES |= {"caltech": "caltech101", "caltech101": "caltech101"}
-ROOTS = {"pets": "oxford_pet", "flowers102": "flowers102", "caltech101": "caltech-101"}
-"""Where the original DALDA code has its data sets, in `datasets`."""
+NAMES = {name: SHORT_NAMES.get(name, name) for name in (*PUBLISHED, *SHORT_NAMES)}
 MODELS = {
     "CompVis/stable-diffusion-v1-4": "sd14",
     "runwayml/stable-diffusion-v1-5": "sd15",
@@ -75,10 +73,8 @@ def study_of(assigned: Mapping[str, Assigned], name: str = "config") -> Study:
     fields = _Fields(assigned, name)
     dataset = fields.word("dataset", NAMES)
     model = MODELS.get(fields.text("model_path"), fields.text("model_path"))
-    root = Path("datasets") / ROOTS[dataset]
     settings: dict[str, Any] = {
         "dataset": dataset,
-        "root": root.as_posix() if root.is_dir() else None,
         "shots": fields.get("examples_per_class"),
         "seeds": fields.get("num_trials"),
         "arms": [{"name": fields.text("EXP_NAME", Path(name).stem), **_arm(fields, model)}],

@@ -53,11 +53,12 @@ def import_original(config: ImportConfig) -> ImportReport:
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
     images = [
-        OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset))
+        OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset, config))
         for row in used
     ]
     store = SyntheticDataset.open(config.out, _settings(config, preset, images))
-    skipped = _copy(images, store, config.on_bad_image)
+    unknown = tuple(name for name, value in _known(config).items() if value is None)
+    skipped = _copy(images, store, config.on_bad_image, unknown)
     _, reasons = store.reasons()
     return ImportReport(
         out=config.out,
@@ -103,7 +104,14 @@ def _common(path: Path, parts: Sequence[str]) -> int:
     return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
-def _request(row: PromptRow, source: RealImage, model: str, preset: Preset) -> GenerationRequest:
+def _known(config: ImportConfig) -> dict[str, Any]:
+    """What the folder does not say of its images, and the user may."""
+    return {"steps": config.steps, "guidance_scale": config.guidance_scale}
+
+
+def _request(
+    row: PromptRow, source: RealImage, model: str, preset: Preset, config: ImportConfig
+) -> GenerationRequest:
     return GenerationRequest(
         source=source.path,
         source_sha256=source.sha256,
@@ -116,8 +124,8 @@ def _request(row: PromptRow, source: RealImage, model: str, preset: Preset) -> G
         ip_adapter_scale=row.ip_adapter_scale,
         ip_adapter_scale_mean=row.mean,
         source_clip_probability=row.source_clip_probability,
-        guidance_scale=preset.guidance_scale,
-        steps=preset.steps,
+        guidance_scale=config.guidance_scale or 0.0,
+        steps=config.steps or 0,
         # Nobody knows the seed, and none is recorded; the index tells two sources of equal bytes apart.
         seed=row.index,
     )
@@ -132,12 +140,14 @@ def _settings(config: ImportConfig, preset: Preset, images: Sequence[OriginalIma
         "format": "png",
         "images": len(images),
         "images_sha256": hashlib.sha256(requests.encode()).hexdigest()[:20],
-        "preset": asdict(preset),
+        "preset": {**asdict(preset), **_known(config)},
         "versions": {"dalda": version("dalda")},
     }
 
 
-def _copy(images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str) -> tuple[str, ...]:
+def _copy(
+    images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str, unknown: tuple[str, ...]
+) -> tuple[str, ...]:
     """Adds what the store lacks; the sentences on images that could not be read."""
     skipped: list[str] = []
     requests = [image.request for image in images]
@@ -156,7 +166,7 @@ def _copy(images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image
                 if errors and on_bad_image == "stop":
                     raise UserError(f"{errors[0]}; --on-bad-image skip skips such images")
                 skipped += [str(fault) for fault in errors]
-                store.add(*_judged(batch, read, hashes))
+                store.add(*_judged(batch, read, hashes, unknown))
                 bar.advance(len(batch))
         store.settle(requests)
     if skipped:
@@ -172,7 +182,10 @@ def _read(image: OriginalImage) -> EncodedImage | UserError:
 
 
 def _judged(
-    batch: Sequence[OriginalImage], read: Mapping[Path, EncodedImage | UserError], hashes: set[str]
+    batch: Sequence[OriginalImage],
+    read: Mapping[Path, EncodedImage | UserError],
+    hashes: set[str],
+    unknown: tuple[str, ...],
 ) -> tuple[list[Finished], list[Dropped]]:
     """Accepted images and dropped ones; unreadable images are in neither."""
     finished, dropped = [], []
@@ -183,7 +196,7 @@ def _judged(
         reason = encoded.invalid or (REPEATED if encoded.sha256 in hashes else None)
         if reason is None:
             hashes.add(encoded.sha256)
-            finished.append(Finished(image.request, encoded, seed=None))
+            finished.append(Finished(image.request, encoded, seed=None, unknown=unknown))
         else:
-            dropped.append(Dropped(image.request, reason, seed=None))
+            dropped.append(Dropped(image.request, reason, seed=None, unknown=unknown))
     return finished, dropped

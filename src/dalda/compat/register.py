@@ -13,7 +13,7 @@ from dalda.workflows.results import RUN_READERS
 
 RULES = ProtocolRules(
     name="the original DALDA code",
-    fixed={"scale_sampling": "clipped"},
+    fixed={"scale_sampling": "clipped", "size": "source"},
     allowed={
         "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
         "clip_weighting": (False,),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from dalda.config.data import DataConfig
 from dalda.config.none_word import NoneWord
@@ -59,6 +59,9 @@ class AugmentConfig(DataConfig):
     """An autoencoder in place of the preset's, such as madebyollin/taesd."""
     model_option: dict[str, Any] = Content(default_factory=dict, within="preset")
     """Any other field of the preset, such as size=768; repeat it for more."""
+    size: Annotated[int, Field(ge=8, le=4096)] | Literal["model", "source"] = Content("model")
+    """The size of images: the source's shape within the model's square, the source's own size (up to
+    2048 pixels), or the longer side in pixels."""
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = Execution("auto")
     """The precision of the model."""
     channels_last: bool = Execution(False)

@@ -20,5 +20,9 @@ class ImportConfig(Strict):
     """The folder of the synthetic set, new or to be resumed."""
     model: str = Content("sd14")
     """The preset that the images were made with, for the record."""
+    steps: int | None = Content(None, ge=1)
+    """Denoising steps of the images, if you know them; the folder does not say."""
+    guidance_scale: float | None = Content(None, ge=0)
+    """Classifier-free guidance of the images, if you know it."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")
     """What happens at an image that cannot be used."""

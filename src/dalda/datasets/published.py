@@ -17,7 +17,12 @@ def read_pets(root: Path) -> ImageDataset:
     A line is `STEM CLASS_ID SPECIES BREED_ID`; the image is `STEM.jpg` in the root or in `images`.
     """
     classes = published_classes("pets")
-    needed = [root / "annotations" / "trainval.txt", root / "annotations" / "test.txt"]
+    # Users of a published README have the folder under that README's misspelt name.
+    misspelt = root / "annnotations"
+    listings = (
+        misspelt if misspelt.is_dir() and not (root / "annotations").is_dir() else root / "annotations"
+    )
+    needed = [listings / "trainval.txt", listings / "test.txt"]
     _require("pets", root, needed)
     there = {
         path.name: path for place in (root / "images", root) if place.is_dir() for path in visible(place)
@@ -30,7 +35,7 @@ def read_pets(root: Path) -> ImageDataset:
         parts[part] = _by_class(classes, ((there[name], label) for name, label in entries if name in there))
     if missing:
         raise UserError(
-            f"{len(missing)} of the images that {root / 'annotations'} lists are missing, the first "
+            f"{len(missing)} of the images that {listings} lists are missing, the first "
             f"'{missing[0]}': {_how_to_get('pets', root)}"
         )
     return _published("pets", root, classes, parts)
@@ -76,6 +81,14 @@ def read_caltech101(root: Path) -> ImageDataset:
 
 
 PUBLISHED = {"pets": read_pets, "flowers102": read_flowers102, "caltech101": read_caltech101}
+SHORT_NAMES = {"flowers": "flowers102", "caltech": "caltech101"}
+"""As the published experiments call two of them; a folder of such a name goes first."""
+USUAL_FOLDERS = {
+    "pets": Path("datasets/oxford_pet"),
+    "flowers102": Path("datasets/flowers102"),
+    "caltech101": Path("datasets/caltech-101"),
+}
+"""Where the published experiments have them; found there without --root."""
 
 
 def read_published(dataset: str, root: Path) -> ImageDataset:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.datasets.image_folder import ImageDataset, read_folder
-from dalda.datasets.published import PUBLISHED, read_published
+from dalda.datasets.published import PUBLISHED, SHORT_NAMES, USUAL_FOLDERS, read_published
 from dalda.errors import UserError
 from dalda.registry import Registry
 from dalda.terminal import did_you_mean
@@ -47,15 +47,21 @@ def made_for(model: str) -> list[str]:
 
 
 def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
-    """The catalog of a published data set in `root`, of a registered one, of `hf:NAME_OR_FOLDER`, or of a
-    folder.
+    """The catalog of a published data set in `root` or its usual folder, of a registered one, of
+    `hf:NAME_OR_FOLDER`, or of a folder.
 
     Raises UserError when something is missing, with the way to get it.
     """
+    if not Path(dataset).is_dir():
+        dataset = SHORT_NAMES.get(dataset, dataset)
     if dataset in PUBLISHED:
+        usual = USUAL_FOLDERS[dataset]
+        if root is None and usual.is_dir():
+            root = usual
         if root is None:
             raise UserError(
-                f"{dataset} needs --root DIR, the folder it lies in (or write ./{dataset} for a folder)"
+                f"{dataset} needs --root DIR, the folder it lies in, since there is no "
+                f"'{usual.as_posix()}' (or write ./{dataset} for a folder)"
             )
         return read_published(dataset, root)
     if root is not None:

@@ -23,6 +23,8 @@ class Finished:
     """What its record says of the generator and the batch, beside its request."""
     retried_for: str | None = None
     """Why the image of the request's own seed was invalid, if it was."""
+    unknown: tuple[str, ...] = ()
+    """Fields of the request that nobody knows: they are recorded as null."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Dropped:
     reason: str
     seed: int | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def record_of(finished: Finished | Dropped) -> dict[str, Any]:
     """What is kept of a request, but for its file or its reason."""
     record = {**as_dict(finished.request), "seed": finished.seed, "request_id": finished.request.id}
+    record |= dict.fromkeys(finished.unknown)
     # A generator may call anything its own, but what a record says of its request and its file is ours.
     provenance = {
         name: value for name, value in finished.provenance.items() if name not in {*record, *OF_THE_FILE}

@@ -68,6 +68,7 @@ class Common:
     negative_prompt: str
     guidance_scale: float
     steps: int
+    size: int | str = "model"
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def requests_per_image(
                 seed=seed_of(seed, "noise", *item, index),
                 guidance_scale=common.guidance_scale,
                 steps=common.steps,
+                size=common.size,
                 method=common.method,
                 generator=common.generator,
                 source_clip_probability=probability,

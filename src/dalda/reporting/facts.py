@@ -26,7 +26,8 @@ def set_facts(dataset: ReportedSet) -> dict[str, str]:
         "Data set": _words(settings, "dataset", "shots", "seed", "split_strategy"),
         "Model": name,
         "Method": _words(settings, "method", "ip_adapter_scale", "scale_sampling", "per_image"),
-        "Generation": "steps " + _words(rendering, "steps", "guidance_scale", "device", "batch_size"),
+        "Generation": "steps " * (rendering.get("steps") is not None)
+        + _words(rendering, "steps", "guidance_scale", "device", "batch_size"),
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "Real images": f"{missing} of {sources} are missing or have changed, so they are not shown"
         if missing

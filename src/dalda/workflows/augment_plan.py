@@ -117,6 +117,7 @@ def plan_augment(
         per_image=config.per_image,
         prompt_prefix=preset.prompt_prefix,
         negative_prompt=preset.negative_prompt,
+        size=config.size,
         **_sampling(config, preset, options),
     )
     given = None if probabilities is None else sources.probabilities()

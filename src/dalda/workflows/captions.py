@@ -76,11 +76,11 @@ def captions_for(
     captions: Path | Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, list[str]]:
     """Captions per class: the user's own, from a file or as they are, or else from templates."""
-    if isinstance(captions, Mapping):
-        return checked_captions(captions, split.classes, "captions")
-    if captions is not None:
-        return read_captions(captions, split.classes)
     names = wordings_of(split.dataset, split.classes, split.root)
+    if isinstance(captions, Mapping):
+        return checked_captions(captions, split.classes, "captions", names)
+    if captions is not None:
+        return read_captions(captions, split.classes, names)
     return template_captions(
         split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names
     )

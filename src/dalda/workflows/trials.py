@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dalda.captions.caption_file import write_captions_file
+from dalda.captions.caption_file import read_captions, write_captions_file
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
@@ -33,7 +33,7 @@ class Task:
     synthetic: AugmentConfig | None
     """The set, with its folder and its caption file; None for real images only."""
     base: Mapping[str, Sequence[str]] | None
-    """The base captions, where the set has them: they are written to its caption file first."""
+    """Captions of the study's protocol: they are written to the set's caption file first."""
     set_id: str | None
     sources: int
     """Real images that the set is made from, which may be more than the trial's."""
@@ -46,7 +46,7 @@ class Task:
 
     def write_captions(self) -> None:
         if self.base is not None and self.synthetic is not None and self.synthetic.captions is not None:
-            write_captions_file(self.synthetic.captions, self.base, {"llm": "base"})
+            write_captions_file(self.synthetic.captions, self.base, {"llm": self.spec.captions})
 
 
 def tasks_of(study: Study) -> list[Task]:
@@ -101,7 +101,7 @@ def tasks_of(study: Study) -> list[Task]:
 def _settled(
     study: Study, spec: TrialSpec, config: AugmentConfig, split: FewShotSplit
 ) -> tuple[AugmentConfig, Mapping[str, Sequence[str]] | None, str]:
-    """A set with its folder and caption file, its base captions if it has them, and its id."""
+    """A set with its folder and caption file, its protocol's captions if it has them, and its id."""
     out = study.out or Path()
     preset = preset_of(config)
     base, file = None, None
@@ -110,6 +110,10 @@ def _settled(
         file = out / "captions" / f"base-{digest_of(base)[:8]}.json"
     elif spec.captions != "templates":
         file = Path(spec.captions)
+        if study.original:
+            words = wordings_of(split.dataset, split.classes, split.root)
+            base = read_captions(file, split.classes, words, underscores=True)
+            file = out / "captions" / f"{file.stem}-{digest_of(base)[:8]}.json"
     captions = base or captions_for(split, preset.words, config.seed, file)
     row = {f"preset.{name}": value for name, value in content_of(preset).items()}
     # A model in a folder is what lies there, wherever that is.

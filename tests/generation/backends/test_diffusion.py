@@ -18,7 +18,7 @@ from tests.generation.stock import (
     stock_model,
 )
 
-from dalda.generation.backends.diffusion import DiffusionGenerator
+from dalda.generation.backends.diffusion import DiffusionGenerator, shaped_like
 from dalda.generation.backends.schedulers import first_step
 from dalda.models.presets import SAMPLERS, Sampler
 from dalda.types import GenerationRequest
@@ -117,3 +117,24 @@ def test_other_rows_do_not_change_an_image(generator: DiffusionGenerator) -> Non
 )
 def test_the_first_step(strength: float | None, steps: int, start: int) -> None:
     assert first_step(strength, steps) == start
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [("model", (64, 48)), ("source", (400, 300)), (100, (100, 75)), (32, (32, 24))],
+)
+def test_the_size_of_an_image(size: int | str, sides: tuple[int, int]) -> None:
+    square = Image.effect_noise((64, 64), 90).convert("RGB")
+    image = shaped_like(Image.new("RGB", (400, 300)), square, size)
+    assert image is not None
+    assert image.tobytes() == square.resize(sides, Image.Resampling.BILINEAR).tobytes()
+
+
+def test_a_small_source_is_enlarged_only_to_a_number_of_pixels() -> None:
+    square, source = Image.new("RGB", (64, 64)), Image.new("RGB", (40, 20))
+    images = [shaped_like(source, square, size) for size in ("model", "source", 80)]
+    assert [image and image.size for image in images] == [
+        (40, 20),
+        (40, 20),
+        (80, 40),
+    ]

@@ -73,7 +73,7 @@ class DiffusionGenerator:
         images: Sequence[Image.Image],
         second_images: Sequence[Image.Image] = (),
     ) -> list[Image.Image | None]:
-        """One image per request, with the aspect ratio of its source and at most the model's size.
+        """One image per request, with the aspect ratio of its source and the size that the request says.
 
         All requests of a batch share steps and guidance scale; IP-Adapter scale, strength, prompts and
         source images are their own. An image whose values are not numbers is None.
@@ -86,7 +86,10 @@ class DiffusionGenerator:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
             self.padded_to = 0
             raise
-        return [shaped_like(source, image) for source, image in zip(images, generated, strict=True)]
+        return [
+            shaped_like(source, image, request.size)
+            for source, image, request in zip(images, generated, requests, strict=True)
+        ]
 
     def _filled(self, items: Sequence[Item]) -> Sequence[Item]:
         """For compiled blocks, of one shape each: the batch with its last item again and again."""
@@ -183,10 +186,17 @@ class _Cohort:
         ]
 
 
-def shaped_like(source: Image.Image, image: Image.Image | None) -> Image.Image | None:
-    """The image with the source's aspect ratio, shrunk to at most the model's size; never enlarged."""
-    if image is None or source.size == image.size:
+def shaped_like(
+    source: Image.Image, image: Image.Image | None, size: int | str = "model"
+) -> Image.Image | None:
+    """The image with the source's aspect ratio: `model` only shrinks it, within the square that it is.
+
+    A number is the longer side in pixels; `source` is the source's own size.
+    """
+    if image is None:
         return image
-    ratio = min(1.0, image.width / max(source.size))
+    longest = max(source.size)
+    ratio = {"model": min(1.0, image.width / longest), "source": 1.0}.get(str(size))
+    ratio = int(size) / longest if ratio is None else ratio
     sides = (max(1, round(source.width * ratio)), max(1, round(source.height * ratio)))
-    return image.resize(sides, Image.Resampling.BILINEAR)
+    return image if sides == image.size else image.resize(sides, Image.Resampling.BILINEAR)

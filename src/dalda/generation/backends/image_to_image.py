@@ -56,7 +56,7 @@ class ImageToImageGenerator:
     ) -> list[Image.Image | None]:
         """One image per request, with the aspect ratio of its source and at most the model's size."""
         return [
-            shaped_like(image, self._generate(request, image))
+            shaped_like(image, self._generate(request, image), request.size)
             for request, image in zip(requests, images, strict=True)
         ]
 
