@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from dalda import doctor
 from dalda.cli import app
-from dalda.doctor import Check, devices, examine, keys, lines_of_checks, models, parts_of, places, versions
+from dalda.doctor import Check, devices, examine, keys, lines_of_checks, models, places, versions
+from dalda.models.catalogue import parts_of
 from dalda.models.presets import PRESETS
 
 SECRET = "sk-very-secret"

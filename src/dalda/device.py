@@ -1,6 +1,7 @@
 """The device that models run on, by name, and its memory."""
 
 import gc
+import os
 from typing import Any
 
 from dalda.errors import UserError
@@ -29,6 +30,19 @@ def dtype_named(dtype: str, device: str, half: str = "fp16") -> str:
     if dtype != "auto":
         return dtype
     return half if device.startswith("cuda") else "fp32"
+
+
+def memory_gigabytes() -> tuple[str, float | None]:
+    """The name of the machine's device, and its memory; None where the system does not tell it."""
+    import torch
+
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        return card.name, card.total_memory / 1e9
+    try:
+        return "cpu", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (AttributeError, ValueError, OSError):
+        return "cpu", None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,15 +12,14 @@ from typing import Literal
 from dalda.cache import cache_folder
 from dalda.captions.providers import PROVIDERS, Settings
 from dalda.errors import UserError, first_line
-from dalda.models.hub import place_of
-from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
+from dalda.models.catalogue import PUBLISHED, missing_parts
+from dalda.models.presets import PRESETS, SHIPPED
 from dalda.storage import read_text
 
 State = Literal["ok", "warn", "missing"]
 GB = 1e9
 LITTLE_ROOM = 10 * GB
 """A preset for photographs is several gigabytes, and so are its images."""
-WEIGHTS = (".safetensors", ".bin")
 MEMORY = ("MemAvailable", "MemTotal")
 NEEDED = ("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "numpy", "Pillow")
 EXTRAS = {
@@ -137,44 +136,21 @@ def models() -> list[Check]:
     checks = []
     for name, preset in PRESETS.items():
         try:
-            missing = dict.fromkeys(part[0] for part in parts_of(preset) if not _on_disk(*part))
+            missing = missing_parts(preset)
         except OSError as error:
             do = "make it readable, or set HF_HOME to a folder of yours"
             checks.append(Check("models", name, "warn", f"cannot be read ({error})", do))
             continue
         if missing:
-            do = f"the first dalda augment --model {name} downloads it; or hf download, beforehand"
+            known = PUBLISHED[name]
+            do = (
+                f"dalda models get {name} downloads it ({known.download_gigabytes:.1f} GB, {known.licence})"
+            )
             checks.append(Check("models", name, "missing", f"not on disk: {', '.join(missing)}", do))
         else:
             shipped = preset.model.startswith(SHIPPED)
             checks.append(Check("models", name, "ok", "shipped with dalda" if shipped else "on disk"))
     return checks
-
-
-def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
-    """The parts of a preset: model, a file of it, and the folder with its weights."""
-    weights = "transformer" if preset.scheduler == "flow-euler" else "unet"
-    parts = [(preset.model, "model_index.json", weights), (preset.clip, "config.json", ".")]
-    if preset.adapter is not None:
-        place, folder = encoder_place(preset)
-        file = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
-        parts.append((preset.adapter, file, ""))
-        parts.append((place, f"{folder}/config.json".removeprefix("/"), folder or "."))
-    return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
-
-
-def _on_disk(model: str, file: str, weights: str) -> bool:
-    """Whether the file and, in that folder of the model, some weights are on disk."""
-    from huggingface_hub import try_to_load_from_cache
-
-    place = place_of(model)
-    path: Path | str | object = Path(place.name) / file
-    if not place.is_folder:
-        path = try_to_load_from_cache(place.name, file, revision=place.revision)
-    if not isinstance(path, str | Path) or not Path(path).is_file():
-        return False
-    folder = Path(path).parents[len(Path(file).parts) - 1] / weights
-    return not weights or (folder.is_dir() and any(x.suffix in WEIGHTS for x in folder.iterdir()))
 
 
 def keys() -> list[Check]:

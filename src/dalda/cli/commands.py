@@ -176,6 +176,14 @@ COMMANDS = {
         f"{ACTIONS}:run_doctor",
         "dalda demo",
     ),
+    "models": CommandSpec(
+        "Inspect",
+        "List the models, what of them is on disk and fits this machine; get NAME downloads one.",
+        "ModelsConfig",
+        "dalda.workflows.models:models",
+        arguments=("words",),
+        metavars=(("words", "[get NAME]"),),
+    ),
     "report": CommandSpec(
         "Share",
         "Write one self-contained HTML page: the answer, the numbers, the images.",

@@ -7,6 +7,7 @@ from dalda.config.commands import DemoConfig as DemoConfig
 from dalda.config.commands import DoctorConfig as DoctorConfig
 from dalda.config.commands import DownloadConfig as DownloadConfig
 from dalda.config.commands import InspectConfig as InspectConfig
+from dalda.config.commands import ModelsConfig as ModelsConfig
 from dalda.config.commands import PlotConfig as PlotConfig
 from dalda.config.commands import ReviewConfig as ReviewConfig
 from dalda.config.commands import RunConfig as RunConfig

@@ -99,5 +99,12 @@ class ReviewConfig(Strict):
     """Prints the address and opens no browser."""
 
 
+class ModelsConfig(Strict):
+    """The models that `--model` names."""
+
+    words: tuple[str, ...] = Location(())
+    """get and the names of presets, to download them; nothing, to list them all."""
+
+
 class DoctorConfig(Strict):
     """The state of this machine."""

@@ -59,7 +59,7 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
         # What is not there, or not yet whole, may be fetched; that fixes nothing that cannot be read.
         if place.is_folder or not isinstance(error, (OSError, HFValidationError)):
             raise _unreadable(named, option, error) from error
-    _ask_hub(place, option)
+    ask_hub(place, option)
     try:
         return load(place.name, revision=place.revision, local_files_only=False)
     except WeightsError as error:
@@ -99,7 +99,7 @@ def file_of(name: str, file: str, *, revision: str | None = None, local_files_on
     return Path(hf_hub_download(name, file, revision=revision, local_files_only=local_files_only))
 
 
-def _ask_hub(place: Place, option: str) -> None:
+def ask_hub(place: Place, option: str) -> None:
     """Raises UserError unless the Hub has the model, for us, now."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (

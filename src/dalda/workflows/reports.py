@@ -314,3 +314,30 @@ class PageReport:
     rejected: int
     megabytes: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A preset, as `dalda models` lists it. Sizes are in gigabytes."""
+
+    name: str
+    model: str
+    licence: str
+    on_disk: bool
+    download: float
+    memory: float
+    """For one image at a time in half precision."""
+    fits: str | None
+    """The least offloading with which it fits this machine; None: it does not."""
+    images_per_second: float | None
+    """An estimate from the card's peak; None where that is not known, as on a CPU."""
+
+
+@dataclass(frozen=True)
+class ModelsReport:
+    """What `dalda models` answers."""
+
+    device: str
+    memory: float | None
+    models: tuple[ModelRow, ...]
+    downloaded: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ def test_every_report_of_a_workflow_has_lines() -> None:
         for name, value in vars(reports).items()
         if isinstance(value, type) and value.__module__ == reports.__name__
     }
-    assert results - {"NearDuplicate", "OffClassImage"} <= set(_LINES)
+    assert results - {"ModelRow", "NearDuplicate", "OffClassImage"} <= set(_LINES)
 
 
 def test_an_augment_run_in_words() -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dalda.cli.output.numbers import by_reason, in_seconds
+from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
         AugmentReport,
         ExportReport,
         ImportReport,
+        ModelsReport,
         PageReport,
         ReviewReport,
     )
@@ -110,3 +112,24 @@ def captions_lines(report: "CaptionReport") -> list[str]:
 
 def _rejected(count: int) -> list[str]:
     return [f"{count} images were rejected in review and excluded"] if count else []
+
+
+def models_lines(report: "ModelsReport") -> list[str]:
+    """A table of the presets, and the machine that they fit or not."""
+    heading = ("model", "on disk", "download GB", "memory GB", "fits", "images/s", "licence")
+    fits = {"none": "yes", "model": "--offload model", "sequential": "--offload sequential", None: "no"}
+    rows = [
+        (
+            row.name,
+            "yes" if row.on_disk else "no",
+            f"{row.download:.1f}",
+            f"{row.memory:.1f}",
+            fits[row.fits],
+            "-" if row.images_per_second is None else f"{row.images_per_second:g}",
+            row.licence,
+        )
+        for row in report.models
+    ]
+    memory = "of unknown size" if report.memory is None else f"of {report.memory:.1f} GB"
+    lines = [f"downloaded: {', '.join(report.downloaded)}"] if report.downloaded else []
+    return [*lines, *table([heading, *rows]), f"memory: {report.device}, {memory}"]

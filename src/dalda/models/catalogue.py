@@ -1,0 +1,178 @@
+"""The presets' published models: licence, size, mirrors, and how much memory and time they take."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from dalda.models.hub import place_of
+from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
+
+HALF = 2
+"""Bytes of a number in fp16 and bf16."""
+WORKING_SPACE = 1.5
+"""Gigabytes for one image's activations, its decoding and the library itself, about."""
+WEIGHTS = (".safetensors", ".bin")
+PEAK_TERAFLOPS = {
+    "H100": 790,
+    "H200": 790,
+    "A100": 312,
+    "L40": 181,
+    "4090": 165,
+    "L4": 121,
+    "3090": 71,
+    "T4": 65,
+}
+"""Dense half precision, by what the card's name holds."""
+UTILISATION = 0.4
+"""Share of the peak that a denoiser reaches, about."""
+Offload = Literal["none", "model", "sequential"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A base model. Parameters are in millions, counted from the published configurations."""
+
+    licence: str
+    denoiser: float
+    text: tuple[float, ...]
+    """Each text encoder."""
+    teraflops: float
+    """Of one pass of the denoiser for one image of the preset's size."""
+    vae: float = 83.7
+    adapter: float = 0.0
+    encoder: float = 0.0
+    """The adapter's image encoder."""
+    clip: float = 149.6
+    largest_layer: float = 60.0
+    mirrors: tuple[str, ...] = ()
+    """Other repositories with the same weights: base models have left the Hub before."""
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        return (self.denoiser + self.adapter, *self.text, self.vae, self.encoder)
+
+    @property
+    def download_gigabytes(self) -> float:
+        """Of all parts in half precision, CLIP in single."""
+        return (sum(self.parts) * HALF + self.clip * 2 * HALF) / 1000
+
+    def memory_gigabytes(self, offload: Offload = "none") -> float:
+        """What generating one image at a time takes in half precision."""
+        held = {"none": sum(self.parts), "model": max(self.parts), "sequential": self.largest_layer}
+        return held[offload] * HALF / 1000 + WORKING_SPACE
+
+    def images_per_second(self, preset: Preset, card: str) -> float | None:
+        """An estimate, from the card's peak; None for a card that is not in the table."""
+        peak = next((value for name, value in PEAK_TERAFLOPS.items() if name in card), None)
+        passes = preset.steps * (2 if preset.guidance_scale > 1 and not self.guidance_built_in else 1)
+        return None if peak is None else peak * UTILISATION / (passes * self.teraflops)
+
+    @property
+    def guidance_built_in(self) -> bool:
+        return self.licence.startswith("FLUX.1 dev")
+
+
+_CLIP_L, _CLIP_G, _T5_XXL, _QWEN3_4B = 123.1, 694.7, 4762.3, 4022.5
+_VIT_H, _VIT_L, _SIGLIP = 632.1, 304.0, 428.2
+_SD15 = Published(
+    "CreativeML OpenRAIL-M",
+    859.5,
+    (_CLIP_L,),
+    0.68,
+    adapter=22.3,
+    encoder=_VIT_H,
+    largest_layer=20.0,
+)
+_SDXL = Published("CreativeML OpenRAIL++-M", 2567.5, (_CLIP_L, _CLIP_G), 6.0, adapter=349.3, encoder=_VIT_H)
+_FLUX = Published(
+    "FLUX.1 dev non-commercial (the adapter too)",
+    11901.4,
+    (_CLIP_L, _T5_XXL),
+    110.0,
+    vae=83.8,
+    adapter=491.5,
+    encoder=_VIT_L,
+    largest_layer=340.0,
+)
+_ADAPTER = "; its adapter: FLUX.1 dev non-commercial"
+PUBLISHED = {
+    "sd14": _SD15,
+    "sd15": replace(_SD15, mirrors=("sd-legacy/stable-diffusion-v1-5",)),
+    "sd15-hyper": _SD15,
+    "lcm": _SD15,
+    "sdxl": _SDXL,
+    "sdxl-turbo": replace(_SDXL, licence="Stability non-commercial", teraflops=1.5),
+    "sd35": replace(
+        _FLUX,
+        licence="Stability Community (below $1 M of revenue)",
+        denoiser=8056.6,
+        text=(_CLIP_L, _CLIP_G, _T5_XXL),
+        teraflops=71.0,
+        adapter=800.0,
+        encoder=_SIGLIP,
+        largest_layer=220.0,
+    ),
+    "flux-dev": _FLUX,
+    "flux-schnell": replace(_FLUX, licence="Apache-2.0" + _ADAPTER, denoiser=11891.2),
+    "chroma": replace(
+        _FLUX, licence="Apache-2.0" + _ADAPTER, denoiser=8900.0, text=(_T5_XXL,), teraflops=82.0
+    ),
+    "klein": Published("Apache-2.0", 3875.5, (_QWEN3_4B,), 43.0, vae=84.0, largest_layer=400.0),
+    "z-image": Published("Apache-2.0", 6154.9, (_QWEN3_4B,), 57.0, vae=83.8, largest_layer=400.0),
+}
+"""Preset -> its published model. Shipped ones are not here."""
+
+
+def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:
+    """What a preset needs of each repository, as patterns of file names."""
+    variant = f".{preset.variant}" if preset.variant else ""
+    weights = (f"*/*{variant}.safetensors", f"*/*{variant}-*.safetensors")
+    files = {preset.model: ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", *weights)}
+    if preset.adapter is not None:
+        files[preset.adapter] = (f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./"),)
+        place, folder = encoder_place(preset)
+        at = f"{folder}/" if folder else ""
+        files[place] = (*files.get(place, ()), f"{at}config.json", f"{at}model.safetensors")
+    if preset.vae is not None:
+        files[preset.vae] = ("config.json", "*.safetensors")
+    if preset.lora is not None:
+        name, _, file = preset.lora.partition(":")
+        files[name] = (file or "*.safetensors",)
+    files[preset.clip] = (*files.get(preset.clip, ()), "*.json", "*.txt", "*.safetensors", "*model.bin")
+    return files
+
+
+def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
+    """The parts of a preset: model, a file of it, and the folder with its weights."""
+    weights = "transformer" if preset.scheduler == "flow-euler" else "unet"
+    parts = [(preset.model, "model_index.json", weights), (preset.clip, "config.json", ".")]
+    if preset.adapter is not None:
+        place, folder = encoder_place(preset)
+        file = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
+        parts.append((preset.adapter, file, ""))
+        parts.append((place, f"{folder}/config.json".removeprefix("/"), folder or "."))
+    return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
+
+
+def missing_parts(preset: Preset) -> list[str]:
+    """The models of a preset that are not on disk; nothing is asked of the network."""
+    return list(dict.fromkeys(part[0] for part in parts_of(preset) if not _on_disk(*part)))
+
+
+def _on_disk(model: str, file: str, weights: str) -> bool:
+    """Whether the file and, in that folder of the model, some weights are on disk."""
+    from huggingface_hub import try_to_load_from_cache
+
+    place = place_of(model)
+    path: Path | str | object = Path(place.name) / file
+    if not place.is_folder:
+        path = try_to_load_from_cache(place.name, file, revision=place.revision)
+    if not isinstance(path, str | Path) or not Path(path).is_file():
+        return False
+    folder = Path(path).parents[len(Path(file).parts) - 1] / weights
+    return not weights or (folder.is_dir() and any(x.suffix in WEIGHTS for x in folder.iterdir()))
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a preset comes with this package."""
+    return PRESETS[name].model.startswith(SHIPPED)

@@ -1,0 +1,77 @@
+"""Downloading a preset's models: only the files that are needed, resumable, each checked by its hash."""
+
+import fnmatch
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from dalda.errors import UserError, first_line
+from dalda.models.catalogue import PUBLISHED, files_of
+from dalda.models.hub import PATIENCE, Place, ask_hub, place_of
+from dalda.models.presets import PRESETS
+from dalda.progress import say
+from dalda.storage import open_binary
+
+
+def download_preset(name: str) -> list[str]:
+    """Brings all models of a preset into the Hub's cache; returns their names.
+
+    Raises UserError for an unknown preset, where the Hub cannot be reached or refuses, and for a file whose
+    bytes are not those that the Hub says.
+    """
+    if name not in PRESETS:
+        raise UserError(f"there is no preset '{name}'; `dalda models` lists them")
+    places = {
+        place: files for place, files in files_of(PRESETS[name]).items() if not place_of(place).is_folder
+    }
+    for place, patterns in places.items():
+        try:
+            _download(place_of(place), patterns)
+        except UserError as error:
+            mirrors = PUBLISHED[name].mirrors if place == PRESETS[name].model else ()
+            if not mirrors:
+                raise
+            raise UserError(
+                f"{error}; the same weights may be at {', '.join(mirrors)}: name that with "
+                "--model-option model="
+            ) from error
+    return list(places)
+
+
+def _download(place: Place, patterns: tuple[str, ...]) -> None:
+    from huggingface_hub import snapshot_download
+
+    ask_hub(place, "--model")
+    say(f"downloading {place.name}")
+    try:
+        folder = snapshot_download(place.name, revision=place.revision, allow_patterns=list(patterns))
+    except Exception as error:  # no network has as many names as there are libraries for it
+        raise UserError(
+            f"the download of '{place.name}' was interrupted ({first_line(error)}); run the same command "
+            "again to resume it"
+        ) from error
+    for file, sha256 in _published_hashes(place, patterns):
+        path = Path(folder) / file
+        if path.is_file() and _sha256(path) != sha256:
+            raise UserError(
+                f"the file {path.resolve()} is not what the Hub has; remove it and run the same command "
+                "again"
+            )
+
+
+def _published_hashes(place: Place, patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The large files among those that were downloaded, and their hashes."""
+    from huggingface_hub import HfApi
+
+    info = HfApi().model_info(
+        place.name, revision=place.revision, files_metadata=True, timeout=2 * PATIENCE
+    )
+    for file in info.siblings or []:
+        wanted = any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in patterns)
+        if wanted and file.lfs is not None:
+            yield file.rfilename, file.lfs.sha256
+
+
+def _sha256(path: Path) -> str:
+    with open_binary(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

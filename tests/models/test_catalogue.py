@@ -1,0 +1,73 @@
+"""Sizes of the published models are those of their architectures, and each preset says what it needs."""
+
+import fnmatch
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dalda.models.catalogue import PUBLISHED, files_of, parts_of
+from dalda.models.presets import PRESETS, SHIPPED
+
+ARCHITECTURES: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "architectures.json").read_text(encoding="utf-8")
+)
+
+
+def millions(library: str, kind: str, config: dict[str, Any]) -> float:
+    """Parameters of a published configuration; no weight is made."""
+    found = getattr(importlib.import_module(library), kind)
+    with torch.device("meta"):
+        model = found(found.config_class(**config)) if library == "transformers" else found(**config)
+    return float(sum(weight.numel() for weight in model.parameters())) / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES["denoiser"])
+def test_the_denoiser_has_as_many_parameters_as_its_configuration(name: str) -> None:
+    assert PUBLISHED[name].denoiser == pytest.approx(millions(*ARCHITECTURES["denoiser"][name]), abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_other_parts_have_as_many_parameters_as_their_configurations() -> None:
+    for part in ("text", "encoder", "vae", "clip"):
+        counted = {round(millions(*row), 1) for row in ARCHITECTURES[part].values()}
+        told: set[float] = set()
+        for model in PUBLISHED.values():
+            value = getattr(model, part)
+            told |= set(value) if isinstance(value, tuple) else {value}
+        assert told - {0.0} == counted
+
+
+def test_every_preset_but_the_shipped_ones_is_published() -> None:
+    assert set(PUBLISHED) == {name for name, row in PRESETS.items() if not row.model.startswith(SHIPPED)}
+    assert all(model.licence for model in PUBLISHED.values())
+
+
+def test_what_is_held_in_memory_by_hand() -> None:
+    """Stable Diffusion 1.5: 859.5 + 22.3 + 123.1 + 83.7 + 632.1 million parameters of two bytes."""
+    sd15 = PUBLISHED["sd15"]
+    assert sd15.memory_gigabytes() == pytest.approx(1720.7 * 2 / 1000 + 1.5)
+    assert sd15.memory_gigabytes("model") == pytest.approx(881.8 * 2 / 1000 + 1.5)
+    assert sd15.memory_gigabytes("sequential") == pytest.approx(0.04 + 1.5)
+    assert sd15.download_gigabytes == pytest.approx(1720.7 * 2 / 1000 + 0.5984)
+    # 41 TFLOP an image, 30 steps with guidance, at 40 % of an H100's 790 TFLOP/s.
+    assert sd15.images_per_second(PRESETS["sd15"], "NVIDIA H100 80GB HBM3") == pytest.approx(7.75, abs=0.01)
+    assert sd15.images_per_second(PRESETS["sd15"], "cpu") is None
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_downloaded_holds_every_part(name: str) -> None:
+    preset = PRESETS[name]
+    files = files_of(preset)
+    for model, file, _ in parts_of(preset):
+        assert any(fnmatch.fnmatch(file, pattern) for pattern in files[model]), (model, file)
+    assert all(".fp16" in pattern for pattern in files[preset.model] if "safetensors" in pattern) == (
+        preset.variant == "fp16"
+    )
+    other = replace(preset, adapter=None, vae=None, lora=None)
+    assert set(files_of(other)) == {preset.model, preset.clip}
