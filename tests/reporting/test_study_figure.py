@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dalda.errors import UserError
-from dalda.reporting.plots import STYLES, save_figure
+from dalda.reporting.plots import ARM_STYLES, save_figure
 from dalda.reporting.study_figure import DatasetPanel, study_figure
 from dalda.types import Interval
 
@@ -75,12 +75,12 @@ def test_the_same_figure_has_the_same_bytes(tmp_path: Path, suffix: str) -> None
 
 
 def test_arms_differ_in_marker_and_rise_in_lightness() -> None:
-    assert len({style["marker"] for style in STYLES}) == len(STYLES)
+    assert len({style["marker"] for style in ARM_STYLES}) == len(ARM_STYLES)
     weights = (0.2126, 0.7152, 0.0722)
     levels = [
         sum(
             part * int(style["color"][at : at + 2], 16) for part, at in zip(weights, (1, 3, 5), strict=True)
         )
-        for style in STYLES
+        for style in ARM_STYLES
     ]
     assert all(after > before for before, after in pairwise(levels))

@@ -7,10 +7,11 @@ figure reads in grey and for colour-blind eyes. The same functions draw for file
 import io
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dalda.errors import UserError
 from dalda.reporting.text import harmless, shortened
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FORMATS = (".png", ".svg", ".pdf")
 INK, SOFT, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#cfcfcf", "#ffffff"
 ACCENT = "#0072b2"
-STYLES = [
+ARM_STYLES = [
     {"color": INK, "marker": "o", "linestyle": "-"},
     {"color": ACCENT, "marker": "s", "linestyle": "--"},
     {"color": "#d55e00", "marker": "^", "linestyle": "-."},
@@ -36,7 +37,8 @@ STYLES = [
 ONE_ARM = {"color": ACCENT, "marker": "D"}
 WIDTH = 5.0
 """Inches of one column: 360 points, so that on a telephone a point is about a pixel."""
-TEXT, SMALL = 11, 10
+LOOK = Path(__file__).parent / "templates/figures.mplstyle"
+"""matplotlib's settings for all figures."""
 ROW_LETTERS, LEGEND_LETTERS, LETTERS_PER_INCH = 38, 19, 11
 MOST_CLASSES = 24
 """Classes in a figure; of more, those that lose and those that gain most."""
@@ -47,6 +49,8 @@ ArmIntervals = Mapping[str, Mapping[str, Interval]]
 """Arm to shots, or to class, to a share or a gain with its interval."""
 Styles = Mapping[str, Mapping[str, Any]]
 """Arm to its colour, marker and line style, the same in all parts of a figure."""
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ class ScaleBounds:
     high: Sequence[float]
 
 
+def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function that draws, with `LOOK` as matplotlib's settings."""
+
+    @wraps(draw)
+    def with_look(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Result:
+        import matplotlib
+
+        with matplotlib.rc_context(fname=LOOK):
+            return draw(*arguments, **settings)
+
+    return with_look
+
+
 def new_figure(height: float, columns: int = 1) -> "Figure":
     """An empty figure of one column or more, `height` inches high."""
     from matplotlib.figure import Figure
@@ -68,16 +85,18 @@ def new_figure(height: float, columns: int = 1) -> "Figure":
     return Figure(figsize=(WIDTH * columns, height), layout=layout)
 
 
+@styled
 def accuracy_rows(arms: Mapping[str, Interval], chance: float) -> "Figure":
     """One row per arm; the axis runs from 0 to 100 %."""
     figure = new_figure(0.62 + 0.62 * len(arms))
     axes = figure.add_subplot()
     draw_rows(axes, list(arms), {"": arms}, (0, 100), "", {"": ONE_ARM})
     axes.plot([100 * chance] * len(arms), range(len(arms)), linestyle="", marker=TICK_DOWN, color=SOFT)
-    _label(axes, f"accuracy, % (tick under each line: chance, {100 * chance:.0f} %)", "")
+    axes.set_xlabel(f"accuracy, % (tick under each line: chance, {100 * chance:.0f} %)")
     return figure
 
 
+@styled
 def accuracy_figure(
     arms: Mapping[str, tuple[Interval, Sequence[float]]], path: Path, *, title: str = "", chance: float = 0
 ) -> Path:
@@ -90,14 +109,15 @@ def accuracy_figure(
         raise UserError("there is no arm to draw; train one first")
     figure = accuracy_rows({arm: interval for arm, (interval, _) in arms.items()}, chance)
     for row, (_, seeds) in enumerate(arms.values()):
-        below = [row + 0.17] * len(seeds)
         percent = [100 * value for value in seeds]
+        below = [row + 0.17] * len(seeds)
         figure.axes[0].plot(percent, below, "o", color=INK, markerfacecolor=PAPER, markersize=4)
     known = all(interval.low is not None for interval, _ in arms.values())
     note = "" if known else " (a single seed has no interval)"
     return save_figure(figure, path, f"{title}\nbar: 95 % interval over seeds, circles: single seeds{note}")
 
 
+@styled
 def gain_rows(gains: Mapping[str, Interval]) -> "Figure":
     """One arm's gain per class, a row each, the class that gains most first."""
     arms = {"": gains}
@@ -109,11 +129,12 @@ def gain_rows(gains: Mapping[str, Interval]) -> "Figure":
 
 def draw_gain_rows(axes: "Axes", rows: Sequence[str], gains: ArmIntervals, styles: Styles) -> None:
     """The gain of each class in points, for all arms, on an axis with 0 in the middle."""
-    ends = [abs(end) for arm in gains.values() for row in rows if row in arm for end in _ends(arm[row])]
+    shown = [arm[row] for arm in gains.values() for row in rows if row in arm]
+    ends = [abs(end) for gain in shown for end in (gain.mean, gain.low, gain.high) if end is not None]
     span = min(100.0, 5 + 100 * max(ends, default=0.0))
     axes.axvline(0, color=SOFT, linewidth=1)
     draw_rows(axes, rows, gains, (-span, span), "+", styles)
-    _label(axes, "points gained (right) or lost (left)", "")
+    axes.set_xlabel("points gained (right) or lost (left)")
 
 
 def ordered_classes(gains: ArmIntervals) -> list[str]:
@@ -139,29 +160,35 @@ def draw_rows(
 
     The numbers of a single arm are on the right.
     """
+    above: dict[str, Any] = {
+        "xycoords": ("axes fraction", "data"),
+        "xytext": (0, 6),
+        "textcoords": "offset points",
+    }
     for row, name in enumerate(rows):
         axes.plot(limits, [row, row], color=FAINT, linewidth=1)
         for number, arm in enumerate(arm for arm in arms if name in arms[arm]):
             _draw_mark(axes, row + 0.1 * number, arms[arm][name], limits, styles[arm])
         numbers = "".join(arm[name].text(sign) for arm in arms.values() if name in arm and len(arms) == 1)
-        _annotate(axes, row, shortened(name, ROW_LETTERS - len(numbers)), 0.0, "left")
-        _annotate(axes, row, numbers, 1.0, "right")
+        axes.annotate(shortened(name, ROW_LETTERS - len(numbers)), (0, row), ha="left", **above)
+        axes.annotate(numbers, (1, row), ha="right", **above)
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.7 + 0.1 * len(arms), -0.6)
     axes.set_yticks([])
 
 
 def _draw_mark(
-    axes: "Axes", place: float, interval: Interval, limits: tuple[float, float], style: Mapping[str, Any]
+    axes: "Axes", height: float, interval: Interval, limits: tuple[float, float], style: Mapping[str, Any]
 ) -> None:
     color, marker = style["color"], style["marker"]
     if interval.low is not None and interval.high is not None:
         ends = [min(limits[1], max(limits[0], 100 * end)) for end in (interval.low, interval.high)]
-        axes.plot(ends, [place] * 2, color=color, linewidth=5, alpha=0.35, solid_capstyle="butt")
+        axes.plot(ends, [height] * 2, color=color, linewidth=5, alpha=0.35, solid_capstyle="butt")
     mark = {"color": color, "marker": marker, "markersize": 7, "markeredgecolor": PAPER}
-    axes.plot([100 * interval.mean], [place], **mark, clip_on=False)
+    axes.plot([100 * interval.mean], [height], **mark, clip_on=False)
 
 
+@styled
 def shots_figure(accuracy: ArmIntervals) -> "Figure":
     """Accuracy over shots, a line per arm; the axis runs from 0 to 100 %."""
     figure = new_figure(3.4 + 0.2 * ((len(accuracy) + 1) // 2))
@@ -175,18 +202,20 @@ def draw_shots(axes: "Axes", arms: ArmIntervals, label: str, styles: Styles) -> 
     """A line per arm over the numbers of shots, with intervals side by side."""
     shots = sorted({key for arm in arms.values() for key in arm}, key=shots_order)
     for number, (name, arm) in enumerate(arms.items()):
-        values, style = [(key, arm[key]) for key in sorted(arm, key=shots_order)], styles[name]
+        keys, style = sorted(arm, key=shots_order), styles[name]
         shift = 0.06 * (number - (len(arms) - 1) / 2)
-        places = [shots.index(key) + shift for key, _ in values]
-        axes.plot(places, [100 * interval.mean for _, interval in values], **style, markersize=6)
-        for place, (_, interval) in zip(places, values, strict=True):
+        across = [shots.index(key) + shift for key in keys]
+        axes.plot(across, [100 * arm[key].mean for key in keys], **style)
+        for x, interval in zip(across, (arm[key] for key in keys), strict=True):
             if interval.low is not None and interval.high is not None:
-                span = [100 * interval.low, 100 * interval.high]
-                axes.plot([place, place], span, color=style["color"], linewidth=1, alpha=0.6)
+                axes.vlines(
+                    x, 100 * interval.low, 100 * interval.high, style["color"], linewidth=1, alpha=0.6
+                )
     axes.set_xticks(range(len(shots)), shots)
     axes.set_xlim(-0.4, len(shots) - 0.6)
-    axes.grid(axis="y", color=FAINT, linewidth=0.8)
-    _label(axes, "shots (real images per class)", label)
+    axes.grid(axis="y", linewidth=0.8)
+    axes.set_xlabel("shots (real images per class)")
+    axes.set_ylabel(label)
     add_legend(axes, {name: styles[name] for name in arms})
 
 
@@ -195,6 +224,7 @@ def shots_order(shots: str) -> float:
     return float("inf") if shots == "all" else float(shots)
 
 
+@styled
 def scales_figure(points: Sequence[tuple[float, float]], bounds: Sequence[ScaleBounds] = ()) -> "Figure":
     """The IP-Adapter scale over the source image's CLIP class probability, a dot per synthetic image."""
     figure = new_figure(3.2)
@@ -209,14 +239,28 @@ def draw_scales(
     for part in bounds:
         axes.fill_between(part.probabilities, part.low, part.high, color=FAINT, alpha=0.5, linewidth=0)
         axes.plot(part.probabilities, part.mean, color=SOFT, linewidth=1.2, linestyle="--")
-    chosen = points[:: -(-len(points) // MOST_DOTS)]
-    across, up = zip(*chosen, strict=True)
+    across, up = zip(*points[:: -(-len(points) // MOST_DOTS)], strict=True)
     axes.scatter(across, up, s=14, color=color, alpha=0.55, linewidths=0, clip_on=False)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    _label(axes, "CLIP class probability of the source image", "IP-Adapter scale")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xlabel("CLIP class probability of the source image")
+    axes.set_ylabel("IP-Adapter scale")
 
 
+def styles_of(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line style of each arm."""
+    return {name: ARM_STYLES[number % len(ARM_STYLES)] for number, name in enumerate(arms)}
+
+
+def add_legend(axes: "Axes", styles: Styles) -> None:
+    """The arms' names and marks, above the axes."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], **style) for style in styles.values()]
+    labels = [shortened(name, LEGEND_LETTERS) for name in styles]
+    axes.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+
+@styled
 def save_figure(figure: "Figure", path: Path, heading: str = "") -> Path:
     """Writes a new PNG, SVG or PDF file, the same bytes for the same figure."""
     if path.suffix.lower() not in FORMATS:
@@ -226,67 +270,19 @@ def save_figure(figure: "Figure", path: Path, heading: str = "") -> Path:
     lines = [part for line in heading.splitlines() for part in textwrap.wrap(harmless(line), letters)]
     if lines:
         figure.set_size_inches(width, height + 0.25 * len(lines))
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=TEXT, color=INK, parse_math=False)
+        figure.suptitle("\n".join(lines), x=0.01, ha="left")
     write_new(path, rendered(figure, path.suffix.lower()))
     return path
 
 
+@styled
 def rendered(figure: "Figure", suffix: str, *, transparent: bool = False) -> bytes:
-    """The bytes of a figure's file: no date, no random ids, and text kept as text."""
-    import matplotlib
-
-    dates = {".svg": "Date", ".pdf": "CreationDate"}
-    stable: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "dalda", "pdf.fonttype": 42}
+    """The bytes of a figure's file, without a date."""
+    date = {".svg": "Date", ".pdf": "CreationDate"}.get(suffix)
     file = io.BytesIO()
-    with matplotlib.rc_context(stable), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; that is no reason for a warning.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        metadata = {dates[suffix]: None} if suffix in dates else None
+        metadata = {date: None} if date else None
         figure.savefig(file, format=suffix[1:], dpi=160, transparent=transparent, metadata=metadata)
     return file.getvalue()
-
-
-def styles_of(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line style of each arm."""
-    return {name: STYLES[number % len(STYLES)] for number, name in enumerate(arms)}
-
-
-def _ends(interval: Interval) -> list[float]:
-    """The mean and, where there is an interval, its ends."""
-    return [end for end in (interval.mean, interval.low, interval.high) if end is not None]
-
-
-def _annotate(axes: "Axes", row: int, text: str, place: float, side: str) -> None:
-    axes.annotate(
-        text,
-        (place, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 6),
-        textcoords="offset points",
-        ha=side,
-        fontsize=TEXT,
-        color=INK,
-        parse_math=False,
-    )
-
-
-def add_legend(axes: "Axes", styles: Styles) -> None:
-    """The arms' names and marks, above the axes."""
-    from matplotlib.lines import Line2D
-
-    lines = [Line2D([], [], **style, markersize=6) for style in styles.values()]
-    labels = [shortened(name, LEGEND_LETTERS) for name in styles]
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2}
-    for text in axes.legend(lines, labels, frameon=False, fontsize=SMALL, **place).get_texts():
-        text.set_parse_math(False)
-        text.set_color(INK)
-
-
-def _label(axes: "Axes", across: str, up: str) -> None:
-    axes.set_xlabel(across, fontsize=SMALL, color=SOFT, loc="left", parse_math=False)
-    axes.set_ylabel(up, fontsize=SMALL, color=SOFT, parse_math=False)
-    axes.tick_params(colors=SOFT, labelsize=SMALL)
-    axes.set_axisbelow(True)
-    for side in ("left", "right", "top"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT)

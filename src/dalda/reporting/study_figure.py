@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from dalda.errors import UserError
 from dalda.reporting.plots import (
     INK,
-    TEXT,
     ArmIntervals,
     Styles,
     add_legend,
@@ -17,6 +16,7 @@ from dalda.reporting.plots import (
     draw_shots,
     new_figure,
     ordered_classes,
+    styled,
     styles_of,
 )
 from dalda.reporting.text import shortened
@@ -39,6 +39,7 @@ class DatasetPanel:
     class_gains: ArmIntervals
 
 
+@styled
 def study_figure(
     panels: Sequence[DatasetPanel], scales: Mapping[str, Sequence[tuple[float, float]]]
 ) -> "Figure":
@@ -94,9 +95,8 @@ def _draw_scales(
     shown = list(scales.items())[:MOST_SCALES]
     for axes, (arm, points) in zip(part.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         draw_scales(axes, points, (), styles[arm]["color"])
-        axes.set_title(shortened(arm, 28), loc="left", fontsize=TEXT, color=INK, parse_math=False)
+        axes.set_title(shortened(arm, 28))
 
 
 def _title(part: "SubFigure", text: str) -> None:
-    title = shortened(text, 110)
-    part.suptitle(title, x=0.01, ha="left", fontsize=TEXT, color=INK, parse_math=False)
+    part.suptitle(shortened(text, 110), x=0.01, ha="left")

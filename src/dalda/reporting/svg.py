@@ -4,14 +4,14 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from dalda.reporting.plots import FAINT, INK, PAPER, SOFT, STYLES, rendered
+from dalda.reporting.plots import ARM_STYLES, FAINT, INK, PAPER, SOFT, rendered
 from dalda.reporting.text import harmless
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLASSES = {INK: "ink", SOFT: "soft", FAINT: "faint", PAPER: "paper"} | {
-    str(style["color"]): f"arm{number}" for number, style in enumerate(STYLES) if number
+    str(style["color"]): f"arm{number}" for number, style in enumerate(ARM_STYLES) if number
 }
 """The class by which the page's style sheet gives a colour its light or dark value."""
 ATTRIBUTES = {
