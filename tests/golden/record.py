@@ -18,6 +18,8 @@ from PIL import Image
 
 # --- The adapter: every name of the package that the fixtures need. ---------------------------------
 from dalda import AugmentConfig, TrainConfig, augment, load_dataset, sample_few_shot, train
+from dalda.generation.executors.local import LocalExecutor
+from dalda.generation.image_encoding import Format
 from dalda.methods.scale_policy import policy_named
 from dalda.workflows.augment_plan import plan_augment
 from dalda.workflows.synthetic_sets import synthetic_set
@@ -74,12 +76,15 @@ def drawn_scale(kind: str, score: float, shots: int, seed: int) -> tuple[float, 
 
 
 def generate(out: Path) -> None:
-    """One copy of each of two images a class, in four steps, four at a time."""
-    augment(
-        AugmentConfig(
-            dataset=WORLD, shots=2, per_image=1, steps=4, batch_size=4, dtype="fp32", device="cpu", out=out
-        )
+    """One copy of each of two images a class, in four steps, four at a time.
+
+    The files carry no mark of AI-generated images: they had none when the fixtures were made, and a
+    classifier's views of an image are drawn from the hash of its file.
+    """
+    config = AugmentConfig(
+        dataset=WORLD, shots=2, per_image=1, steps=4, batch_size=4, dtype="fp32", device="cpu", out=out
     )
+    augment(config, executor=LocalExecutor(Format(".png", "PNG", {"compress_level": 1})))
 
 
 def generated(out: Path) -> list[tuple[str, str, Path]]:
