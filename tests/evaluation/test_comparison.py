@@ -10,13 +10,10 @@ from dalda.evaluation.comparison import (
     class_gains,
     compare,
     compare_arms,
-    difference_by_image,
-    gain_interval,
-    gains_of,
-    paired,
     summarize,
     verdict,
 )
+from dalda.evaluation.gains import difference_by_image, gain_interval, gains_of, paired
 from dalda.evaluation.statistics import interval
 from dalda.types import Interval, TrialResult
 

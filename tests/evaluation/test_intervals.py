@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dalda.evaluation.comparison import Gains, difference_by_image, gain_interval, gains_of, paired
+from dalda.evaluation.gains import Gains, difference_by_image, gain_interval, gains_of, paired
 from dalda.evaluation.statistics import interval
 from dalda.types import Interval, TrialResult
 
