@@ -184,8 +184,8 @@ def test_a_folder_without_images_accepts_other_settings(tmp_path: Path) -> None:
     with store.held():
         store.remember("execution", {"batch_size": 4})
     fixed = {"seed": 1, "model": "doodle"}
-    SyntheticDataset.open(tmp_path / "out", fixed)
-    assert read_settings(tmp_path / "out") == fixed
+    with SyntheticDataset.open(tmp_path / "out", fixed).held():
+        assert read_settings(tmp_path / "out") == fixed
     store.add([], [Dropped(request_of(1), "of one colour", 7)])
     with pytest.raises(UserError, match=r"--seed 1, now --seed 0"):
         SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
@@ -193,9 +193,23 @@ def test_a_folder_without_images_accepts_other_settings(tmp_path: Path) -> None:
 
 def test_a_folder_that_another_process_has_just_started_is_not_restarted(tmp_path: Path) -> None:
     store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
-    with store.held(), pytest.raises(UserError, match="another process"):
-        SyntheticDataset.open(tmp_path / "out", {"seed": 1})
-    assert read_settings(tmp_path / "out") == SETTINGS_USED
+    other = SyntheticDataset.open(tmp_path / "out", {"seed": 1})
+    with store.held():
+        with pytest.raises(UserError, match="another process"), other.held():
+            pass
+        assert read_settings(tmp_path / "out") == SETTINGS_USED
+        store.add([finished()])
+    with pytest.raises(UserError, match=r"--seed 0, now --seed 1"), other.held():
+        pass
+
+
+def test_images_lie_beside_the_settings_that_they_were_made_with(tmp_path: Path) -> None:
+    """Another command may open the empty folder between `open` and `held`."""
+    store = SyntheticDataset.open(tmp_path / "out", SETTINGS_USED)
+    with SyntheticDataset.open(tmp_path / "out", {"seed": 1}).held():
+        assert read_settings(tmp_path / "out") == {"seed": 1}
+    with store.held():
+        assert read_settings(tmp_path / "out") == SETTINGS_USED
 
 
 def test_foreign_folders_files_and_unwritable_places_are_refused(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def rows_of(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize(
+    "place", ["out/train/export", "out/train/boat/export", "real/export", "real/boat/x"]
+)
+def test_an_export_never_becomes_a_part_of_what_it_exports(out: Path, place: str) -> None:
+    before = files_of(out.parent)
+    with pytest.raises(UserError, match="lies among the"):
+        export(ExportConfig(source=out, out=out.parent / place))
+    assert files_of(out.parent) == before
+
+
 def test_a_folder_holds_real_and_synthetic_side_by_side(out: Path) -> None:
     target, done = exported(out, "folder", with_real=True)
     assert (done.synthetic, done.real, done.linked, done.copied) == (10, 6, 16, 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from dalda.cli import app
@@ -78,6 +79,19 @@ def test_samples_of_another_class_are_doubtful_to_review_and_report(
     assert samples[lowest] == wrong
     html = report(ReportConfig(places=(out,), out=tmp_path / "report.html")).path.read_text()
     assert f"house: {found['values'][lowest]:.2f}" in html.partition("Most doubtful")[2][:4000]
+
+
+def test_the_wordings_of_the_data_set_hold_in_review(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    out = drawn_set(tmp_path, classes=("house", "tree"), sources=1, copies=2, scored=True)
+    settings = yaml.safe_load((out / "dalda.yaml").read_text())
+    (out / "dalda.yaml").write_text(yaml.safe_dump({**settings, "dataset": str(tmp_path / "real")}))
+    plain = clip_probabilities_of(out, images_of(out))
+    (tmp_path / "real/class_names.csv").write_text("house,tree\ntree,house\n")
+    exchanged = clip_probabilities_of(out, images_of(out))
+    assert exchanged == pytest.approx([1 - value for value in plain], abs=1e-4)
 
 
 def test_without_a_clip_model_the_reason_is_given(tmp_path: Path) -> None:

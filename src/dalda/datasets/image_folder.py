@@ -1,7 +1,7 @@
 """A folder of class folders: its parts, classes and image files, in a fixed order."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,14 +53,19 @@ def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = Fals
 
 def refuse_output_inside(out: Path, data: ImageDataset) -> None:
     """Raises UserError for an output folder that would be read as a class, or as images of one."""
+    parts = data.parts.values()
+    refuse_output_among(
+        out, {paths[0]: label for files in parts for label, paths in files.items() if paths}
+    )
+
+
+def refuse_output_among(out: Path, images: Mapping[Path, str]) -> None:
+    """The same of images with their classes, one of each folder."""
     target = out.expanduser().resolve()
-    for files in data.parts.values():
-        folders = [paths[0].parent for paths in files.values() if paths]
-        for place in {path.parent for path in folders if same_name(path.name) in files}:
-            if target.is_relative_to(place.resolve()):
-                raise UserError(
-                    f"'{out}' lies among the classes of {data.root}: choose a folder outside of it"
-                )
+    folders = {path.parent for path, label in images.items() if same_name(path.parent.name) == label}
+    for place in {folder.parent for folder in folders}:
+        if target.is_relative_to(place.resolve()):
+            raise UserError(f"'{out}' lies among the classes of {place}: choose a folder outside of it")
 
 
 def unreadable(folder: Path, error: OSError) -> UserError:

@@ -7,7 +7,7 @@ ever deleted, and no file that is there is overwritten by another image.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class SyntheticDataset:
     """OUT/train/<class>/<request id>.png, OUT/train/metadata.jsonl and OUT/dalda.yaml."""
 
     folder: Path
+    settings: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What it is opened with to add images."""
+    defaults: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What a setting was in a folder that was begun before there was such an option."""
 
     @classmethod
     def open(
@@ -45,18 +49,24 @@ class SyntheticDataset:
         Raises UserError, naming the difference, for a folder of other settings or of other files, and for
         one that cannot be written.
         """
-        dataset = cls(folder)
+        dataset = cls(folder, settings, defaults)
         set_settings.begin(folder, settings)
-        recorded = set_settings.read_settings(folder)
-        try:
-            set_settings.refuse_other(folder, recorded, settings, defaults)
-        except UserError:
-            if not dataset.is_empty():
-                raise
-            with lock(folder, _busy(folder)):
-                set_settings.write_settings(folder, settings)
+        dataset._has_other_settings()
         make_folder(folder / TRAIN, root=folder)
         return dataset
+
+    def _has_other_settings(self) -> bool:
+        """Whether the folder is empty and has other settings. Raises UserError for one with images."""
+        if self.settings is None:
+            return False
+        recorded = set_settings.read_settings(self.folder)
+        try:
+            set_settings.refuse_other(self.folder, recorded, self.settings, self.defaults)
+        except UserError:
+            if not self.is_empty():
+                raise
+            return True
+        return False
 
     @classmethod
     def existing(cls, folder: Path) -> "SyntheticDataset":
@@ -74,11 +84,15 @@ class SyntheticDataset:
     def held(self) -> Iterator[None]:
         """While images are added: no other process adds any, and torn last lines are repaired.
 
+        The settings are those that the folder was opened with, whatever happened since.
+
         Raises UserError if another process is at work here, or the folder cannot be written.
         """
         with lock(self.folder, _busy(self.folder)):
             for path in self._records():
                 lines.fix(path)
+            if self.settings is not None and self._has_other_settings():
+                set_settings.write_settings(self.folder, self.settings)
             # Known before any work is done: that records can be added here.
             lines.append(self.folder / TRAIN / METADATA, (), root=self.folder)
             yield

@@ -75,7 +75,9 @@ def clip_probabilities_of(out: Path, images: Sequence[SyntheticImage]) -> list[f
     if len(classes) < 2:
         raise UserError("there is one class only, so CLIP has nothing to choose from")
     settings = read_settings(out)
-    words = wordings_of(str(settings.get("dataset")), classes)
+    dataset = str(settings.get("dataset"))
+    folder = Path(dataset)
+    words = wordings_of(dataset, classes, folder if folder.is_dir() else None)
     values = clip_probabilities(images, words, load_set_clip(settings, "auto"))
     return [round(float(value), 5) for value in values]
 
