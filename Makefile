@@ -11,7 +11,7 @@ TESTS ?= -m "not llm"
 AXE_CORE := 4.14.1
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: help browser screenshots demo test llm lint format docs architecture bench constraints clean
+.PHONY: help browser screenshots demo test llm lint format docs architecture bench kills constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 20
@@ -55,6 +55,10 @@ docs: $(READY)  ## docs/command-line.md, written from the command line itself
 
 architecture: $(READY)  ## docs/images/data-flow.svg, the figure of docs/architecture.md
 	$(BIN)/python tools/data_flow.py
+
+KILLS = 100
+kills: $(READY)  ## kills every command that writes, KILLS times in all, and compares the files
+	PYTHONPATH=. $(BIN)/python tools/kills.py --kills $(KILLS)
 
 bench: $(READY)  ## every benchmark, one JSON object each
 	set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark --json; done

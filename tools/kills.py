@@ -38,17 +38,17 @@ MODULES = (
     *("dalda.evaluation.generative_metrics", "dalda.generation.backends.stable_diffusion", "openai"),
     *("dalda.generation.executors.local", "dalda.captions.openai_api", "dalda.compat.import_folder"),
     *("dalda.evaluation.backbones.clip", "dalda.models.clip", "transformers", "matplotlib.figure"),
+    *("kornia.augmentation", "diffusers.guiders", "diffusers.schedulers"),
 )
 """Imported before the forks, since that takes longest."""
 STUDY = """dataset: {photos}
-shots: [1, 2]
+shots: [1]
 seeds: 1
 augment: {{per_image: 2, steps: 1, batch_size: 2}}
 train: {{backbone: doodle, epochs: 1, iterations: 2, feature_views: 2}}
 arms:
   - {{name: real, method: real}}
   - {{name: adaptive}}
-  - {{name: uniform, ip_adapter_scale: uniform}}
 """
 TIMES = re.compile(rb'("time": "[^"]*"|\bseconds: [\d.]+)')
 """What differs between any two runs."""
@@ -283,18 +283,20 @@ def original_folder(folder: Path, few: Path) -> Path:
 
 
 @contextmanager
-def killings(folder: Path, seed: int) -> Iterator[list[Killing]]:
-    """Every command, ready to be killed; `folder` holds all that is read and written."""
+def killings(folder: Path, seed: int, only: str = "") -> Iterator[list[Killing]]:
+    """Every command, or one, ready to be killed; `folder` holds all that is read and written."""
     runs = Runs()
     try:
         with running_server() as server:
             server.configure(latency=0.02, spoil=4)
             commands = prepared(folder, server.url)
-            finished = Killing(runs, folder, "finished", commands["run"], random.Random(seed))
-            finished.finish(folder / "run")  # what dalda plot reads
+            chosen = {name: words for name, words in commands.items() if only in ("", name)}
+            if "plot" in chosen:
+                words = [*commands["train"], "--seeds", "1"]
+                Killing(runs, folder, "finished", words, random.Random()).finish(folder / "run")
             yield [
                 Killing(runs, folder, name, words, random.Random(f"{seed} {name}"))
-                for name, words in commands.items()
+                for name, words in chosen.items()
             ]
     finally:
         runs.end()
@@ -310,11 +312,10 @@ def main() -> None:
     if options.serve:
         return serve()
     failures, folder = 0, Path(tempfile.mkdtemp())
-    with killings(folder, options.seed) as commands:
-        chosen = [command for command in commands if options.only in ("", command.name)]
-        for number, command in enumerate(chosen):
+    with killings(folder, options.seed, options.only) as commands:
+        for number, command in enumerate(commands):
             try:
-                command.kill((options.kills + number) // len(chosen))
+                command.kill((options.kills + number) // len(commands))
                 print(f"{command.name}: {command.kills} kills, {command.folders} folders, the same files")
             except AssertionError as error:
                 failures += 1
@@ -322,7 +323,7 @@ def main() -> None:
             sys.stdout.flush()
     if not failures:
         shutil.rmtree(folder)
-    print(f"{sum(command.kills for command in chosen)} kills, {failures} commands differ")
+    print(f"{sum(command.kills for command in commands)} kills, {failures} commands differ")
     raise SystemExit(bool(failures))
 
 
