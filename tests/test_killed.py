@@ -1,4 +1,4 @@
-"""SIGKILL at any moment of any command that writes: the same command ends with the files of an unbroken run.
+"""SIGKILL at any moment of a command that writes: the same command ends with the files of an unbroken run.
 
 `make kills KILLS=1000` does this more often.
 """
