@@ -59,12 +59,16 @@ class ResponseCache:
             return None
         try:
             answer = stored["answer"]
-            return Completion(answer["text"], answer["finish_reason"], Usage(**answer["usage"]))
+            text, finish, usage = answer["text"], answer["finish_reason"], Usage(**answer["usage"])
+            numbers = (usage.input_tokens, usage.output_tokens)
+            if not isinstance(text, str) or not all(isinstance(number, int) for number in numbers):
+                raise TypeError
+            return Completion(text, finish, usage)
         except (KeyError, TypeError) as error:
             raise _damaged(self._path(question), "a stored answer; move it away to ask again") from error
 
     def put(self, question: Question, completion: Completion) -> None:
-        _write(self._path(question), {"question": asdict(question), "answer": asdict(completion)})
+        self._write(self._path(question), {"question": asdict(question), "answer": asdict(completion)})
 
     def is_empty(self) -> bool:
         return not any(len(name) == 2 for name in list_folder(self.folder))
@@ -74,15 +78,21 @@ class ResponseCache:
         return _read(self._record(request), "the record of a request; move it away to start again")
 
     def put_record(self, request: str, record: object) -> None:
-        _write(self._record(request), record)
+        self._write(self._record(request), record)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """For one process at a time. Raises UserError while another uses the folder."""
-        make_folder(self.folder)
+        make_folder(self.folder, root=self.folder.parent)
         busy = f"another command is writing captions with {self.folder}; let it end, then run this again."
         with lock(self.folder, busy):
             yield
+
+    def _write(self, path: Path, record: object) -> None:
+        make_folder(path.parent, root=self.folder.parent)
+        # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
+        text = json.dumps(record, indent=1) + "\n"
+        write(path, text, shared=True, root=self.folder.parent)
 
     def _record(self, request: str) -> Path:
         return self.folder / "requests" / f"{request}.json"
@@ -103,8 +113,3 @@ def _read(path: Path, what: str) -> object:
 def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path} is not {what}.")
 
-
-def _write(path: Path, record: object) -> None:
-    make_folder(path.parent)
-    # ASCII, so that whatever a model says, lone surrogates too, comes back as it was.
-    write(path, json.dumps(record, indent=1) + "\n", shared=True)
