@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from kills import prepared
 
 from dalda.cli import app
+from kills import prepared
 
 COMMANDS = (
     *("augment", "templates", "import", "train", "run", "score", "export", "export to hf"),

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from dalda.errors import UserError
@@ -65,7 +67,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         write_classifier(tmp_path / name / "x.safetensors", TrainedHead(head), info)
     path = tmp_path / "one/x.safetensors"
     assert path.read_bytes() == (tmp_path / "other/x.safetensors").read_bytes()
-    assert read_classifier_info(path) == info
+    names = ("head.bias", "head.keys", "head.values", "head.weight")
+    assert read_classifier_info(path) == replace(info, tensors=names)
     features = numbers(4, width)
     torch.testing.assert_close(read_classifier(path, BACKBONE).head(features), head(features))
 
@@ -86,3 +89,17 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
             read_classifier(path, BACKBONE)
     write_classifier(path, TrainedHead(head, "head", {"surplus": numbers(2)}), INFO)
     assert read_classifier(path, BACKBONE).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("lost", ["head.bias", "head.weight", "head.keys", "backbone.scale"])
+def test_a_tensor_that_is_missing_is_named(tmp_path: Path, lost: str) -> None:
+    """What a backbone has learned is not silently left as it was before."""
+    width = BACKBONE.dimensions
+    head = Head(numbers(2, width), numbers(2), keys=numbers(3, width), values=numbers(3, 2))
+    path = tmp_path / "run/x.safetensors"
+    write_classifier(path, TrainedHead(head, "full", {"scale": numbers(2)}), INFO)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != lost}  # noqa: SIM118
+        save_file(tensors, path, file.metadata())
+    with pytest.raises(UserError, match=rf"lacks tensors \({lost}\)"):
+        read_classifier(path, BACKBONE)

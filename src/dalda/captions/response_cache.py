@@ -59,11 +59,12 @@ class ResponseCache:
             return None
         try:
             answer = stored["answer"]
-            text, finish, usage = answer["text"], answer["finish_reason"], Usage(**answer["usage"])
+            usage = Usage(**(answer["usage"] or {}))
+            words = (answer["text"], answer["finish_reason"])
             numbers = (usage.input_tokens, usage.output_tokens)
-            if not isinstance(text, str) or not all(isinstance(number, int) for number in numbers):
+            if {*map(type, words)} != {str} or {*map(type, numbers)} != {int}:
                 raise TypeError
-            return Completion(text, finish, usage)
+            return Completion(*words, usage if answer["usage"] else None)
         except (KeyError, TypeError) as error:
             raise _damaged(self._path(question), "a stored answer; move it away to ask again") from error
 
@@ -112,4 +113,3 @@ def _read(path: Path, what: str) -> object:
 
 def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path} is not {what}.")
-

@@ -6,7 +6,7 @@ it needs them, with the cached images of Tip-Adapter (arXiv 2111.03930) beside i
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,8 @@ class ClassifierInfo:
     finetune: str = "head"
     normalized: bool = False
     sharpness: float = 0.0
+    tensors: tuple[str, ...] = ()
+    """The names of all tensors, so that a missing one is noticed."""
     format: int = FORMAT
 
 
@@ -151,6 +153,7 @@ def write_classifier(path: Path, trained: TrainedHead, info: ClassifierInfo) -> 
     tensors = {f"{HEAD}{name}": value for name, value in trained.head.state_dict().items()}
     tensors |= {f"{BACKBONE}{name}": value for name, value in trained.trained.items()}
     # One entry: safetensors writes several in any order.
+    info = replace(info, tensors=tuple(sorted(tensors)))
     text = json.dumps(plain(asdict(info)), ensure_ascii=False, sort_keys=True)
     make_folder(path.parent, root=path.parent.parent)
     content = save({name: value.cpu().contiguous() for name, value in tensors.items()}, {"dalda": text})
@@ -189,13 +192,13 @@ def read_classifier(path: Path, backbone: FeatureExtractor) -> ImageClassifier:
             f"'{path}' was trained on the backbone '{info.backbone}' with fingerprint {info.fingerprint}, "
             f"but '{backbone.name}' has {backbone.fingerprint}; name the same weights with --backbone"
         )
-    tensors = read_tensors(path, WHAT)
+    tensors, where = read_tensors(path, WHAT), f"{WHAT} in '{path}'"
+    refuse_difference(tensors, info.tensors, where)
     parts = _part(tensors, HEAD)
     classes, width, cached = len(info.classes), backbone.dimensions, len(parts.get("keys", ()))
     shapes = {"weight": (classes, width), "bias": (classes,)}
     if cached:
         shapes |= {"keys": (cached, width), "values": (cached, classes)}
-    where = f"{WHAT} in '{path}'"
     refuse_difference(parts, shapes, where)
     misshapen = [name for name, shape in shapes.items() if tuple(parts[name].shape) != shape]
     if misshapen:
