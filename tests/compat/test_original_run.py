@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from dalda.compat.study import OriginalProtocol, read_images
 from dalda.config.experiment import Study
 from dalda.datasets.class_names import published_classes
 from dalda.errors import UserError
-from dalda.types import TrialResult
+from dalda.types import SyntheticImage, TrialResult
 from dalda.workflows.trials import base_book, tasks_of
 
 SCRIPT = """
@@ -157,14 +158,17 @@ def test_what_the_reference_generated_is_used(world: Path, tmp_path: Path) -> No
         task.split.images[index].path for index in (0, 0, 1, 1)
     ]
     assert {one.source_clip_probability for one in found.values()} == {0.9}
-    existing = OriginalProtocol().existing_images
+
+    def existing(study: Study) -> Mapping[int, SyntheticImage]:
+        return OriginalProtocol(study).existing_images(task)
+
     for resume in (None, (0, 1, 1, 0), (0, 1, 1, 1)):
-        images = existing(study_with(world, tmp_path, resume), task)
+        images = existing(study_with(world, tmp_path, resume))
         assert [image.request_id[4:] for image in images.values()] == ["0-0", "0-1", "1-0", "1-1"]
     with pytest.raises(UserError, match=r"resume says that 8 images are in .*, but 4 of them are missing"):
-        existing(study_with(world, tmp_path, (0, 1, 3, 1)), task)
+        existing(study_with(world, tmp_path, (0, 1, 3, 1)))
     with pytest.raises(UserError, match="not in the study"):
-        existing(study_with(world, tmp_path, (5, 1, 0, 0)), task)
+        existing(study_with(world, tmp_path, (5, 1, 0, 0)))
 
 
 def test_base_captions_of_the_reference_have_underscores(world: Path, tmp_path: Path) -> None:

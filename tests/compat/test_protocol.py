@@ -13,7 +13,7 @@ from dalda.compat.protocol import half_normalized, run_as_original
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.trial import Schedule, Trial
-from dalda.seeding import generator_of
+from dalda.seeding import generator_of, seed_of
 from dalda.types import FewShotSplit, SyntheticImage
 
 SHORT = Schedule(epochs=2, iterations=3, batch=4)
@@ -50,7 +50,11 @@ def independent(trial: Trial, validation: FewShotSplit, backbone: ClipBackbone) 
     head = torch.nn.Linear(texts.shape[1], len(texts))
     with torch.no_grad():
         head.weight.copy_(texts)
-        head.bias.zero_()
+        # As torch starts it, from this trial's own seed, after as many numbers as weights.
+        drawn = torch.Generator().manual_seed(seed_of(trial.seed, "head"))
+        bound = texts.shape[1] ** -0.5
+        torch.empty(texts.shape).uniform_(-bound, bound, generator=drawn)
+        head.bias.uniform_(-bound, bound, generator=drawn)
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-4, weight_decay=0.1)
     found: dict[str, list[float]] = {"training": [], "validation": []}
     for step in range(6):
@@ -63,7 +67,7 @@ def independent(trial: Trial, validation: FewShotSplit, backbone: ClipBackbone) 
             image = squeezed(path)
             if turns.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            features.append(encode(image.rotate(turns.uniform(-15, 15), Image.Resampling.BILINEAR)))
+            features.append(encode(image.rotate(turns.uniform(-15, 15), Image.Resampling.NEAREST)))
             labels.append(label)
         each = cross_entropy(head(torch.cat(features).detach()), torch.tensor(labels), reduction="none")
         found["training"] += each.tolist()

@@ -17,8 +17,9 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.features import FeatureStore, ImageFile
+from dalda.evaluation.heads.linear import Heads, start_of
 from dalda.evaluation.inputs import FreshViews
-from dalda.evaluation.training import Heads, fit, start_of
+from dalda.evaluation.training import fit
 from dalda.evaluation.trial import Schedule, Trial, check, image_file, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
@@ -40,6 +41,8 @@ class Curves:
 
 class OriginalViews(FreshViews):
     """Fresh views of images that are squeezed to a square and scaled to values from -1 to 1."""
+
+    resample = Image.Resampling.NEAREST
 
     def open(self, file: ImageFile) -> Image.Image:
         return square(self.store.open_image(file.path, sha256=file.sha256, shorter=0), self.backbone.size)
@@ -118,13 +121,11 @@ def _recipe(views: OriginalViews) -> HeadRecipe:
 
 
 def _start(trial: Trial, views: OriginalViews, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """CLIP's text features of the labels, with a bias from 0 on; else as torch's layers do."""
+    """As torch's layers start, but for a CLIP with the text features of the labels as weights."""
     backbone = views.backbone
-    if isinstance(backbone, ZeroShot):
-        text = backbone.text_features(trial.split.classes)
-        return text, torch.zeros(len(text))
     none = np.empty((0, backbone.dimensions), np.float32)
-    return start_of(trial, backbone, schedule, none, np.arange(0))
+    weight, bias = start_of(trial, backbone, replace(schedule, head_init="random"), none, np.arange(0))
+    return backbone.text_features(trial.split.classes) if isinstance(backbone, ZeroShot) else weight, bias
 
 
 class _Tally:

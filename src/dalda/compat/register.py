@@ -44,10 +44,10 @@ def _read_run(folder: Path, epoch: str) -> list[TrialResult]:
     return read_run(folder, epoch)
 
 
-def _protocol() -> StudyProtocol:
+def _protocol(study: Study) -> StudyProtocol:
     from dalda.compat.study import OriginalProtocol
 
-    return OriginalProtocol()
+    return OriginalProtocol(study)
 
 
 STUDY_READERS.register(".py", _read_study)

@@ -12,40 +12,34 @@ from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.storage import make_folder, write
-from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage, TrialResult
-from dalda.workflows.protocols import Curves, StudyProtocol
+from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage
+from dalda.workflows.protocols import StudyProtocol, Trained
 from dalda.workflows.trials import Task, filled
 
 if TYPE_CHECKING:
-    from dalda.evaluation.features import FeatureStore
-    from dalda.evaluation.trial import Schedule, Trial
+    from dalda.evaluation.trial import Trial
+    from dalda.workflows.runner import TrialRunner
 
 
 class OriginalProtocol(StudyProtocol):
-    """`--original` changes captions and training; `original_csv` and `resume` concern files alone."""
-
-    def base_caption(self, study: Study, label: str, wording: str) -> str:
-        if study.original:
-            return f"a photo of a {label.replace(' ', '_')}"
-        return super().base_caption(study, label, wording)
+    """`--original` changes training; `original_csv` and `resume` concern files alone."""
 
     def leftovers(self, folder: Path) -> set[str]:
         return {path.name for path in tables_in(folder).values()}
 
-    def done_elsewhere(self, study: Study, task: Task) -> bool:
+    def done_elsewhere(self, task: Task) -> bool:
         """`resume` names a later trial, and the table of the trial before that one is there."""
-        if study.resume is None:
+        if self.study.resume is None:
             return False
-        order = [(seed, shots) for seed in study.seeds for shots in study.shots]
-        return order.index((task.spec.train.seed, task.spec.train.shots)) < _resumed(study) and bool(
-            _earlier_rows(study)
-        )
+        place = _order(self.study).index((task.spec.train.seed, task.spec.train.shots))
+        return place < _resumed(self.study) and bool(_earlier_rows(self.study))
 
-    def existing_images(self, study: Study, task: Task) -> Mapping[int, SyntheticImage]:
+    def existing_images(self, task: Task) -> Mapping[int, SyntheticImage]:
         """The images aug-{index}-{repeat}.png of the set; as in the original DALDA code each is kept.
 
         Raises UserError where `resume` says that images exist which do not.
         """
+        study = self.study
         if study.synthetic_dir is None or task.synthetic is None:
             return {}
         folder = Path(filled(study.synthetic_dir, task.spec))
@@ -65,46 +59,50 @@ class OriginalProtocol(StudyProtocol):
             _resumed(study)
         return found
 
-    def train(
-        self,
-        study: Study,
-        trial: "Trial",
-        validation: FewShotSplit,
-        store: "FeatureStore",
-        schedule: "Schedule",
-    ) -> tuple[TrialResult, Curves] | None:
-        if not study.original:
+    def train(self, trial: "Trial", validation: FewShotSplit, runner: "TrialRunner") -> Trained | None:
+        if not self.study.original:
             return None
         from dalda.compat.protocol import run_as_original
 
-        result, curves = run_as_original(trial, validation, store, schedule)
+        result, curves = run_as_original(trial, validation, runner.store, runner.schedule)
         return result, {name: values.tolist() for name, values in asdict(curves).items()}
 
-    def set_written(
-        self, study: Study, folder: Path, plan: GenerationPlan, store: SyntheticDataset
-    ) -> None:
-        if study.original_csv:
-            paths = {image.request_id: image.path for image in store.synthetic_images()}
-            rows: list[tuple[object, ...]] = []
-            for x in plan.requests:
-                if x.id in paths:
-                    scales = (x.ip_adapter_scale, x.source_clip_probability, x.ip_adapter_scale_mean)
-                    rows.append((x.source, paths[x.id], x.prompt, *scales))
-            write(folder / TABLE, prompt_table(rows), sync=False)
+    def set_written(self, folder: Path, plan: GenerationPlan) -> None:
+        if not self.study.original_csv:
+            return
+        images = SyntheticDataset.existing(folder).synthetic_images()
+        paths = {image.request_id: image.path for image in images}
+        rows = [
+            (
+                x.source,
+                paths[x.id],
+                x.prompt,
+                x.ip_adapter_scale,
+                x.source_clip_probability,
+                x.ip_adapter_scale_mean,
+            )
+            for x in plan.requests
+            if x.id in paths
+        ]
+        write(folder / TABLE, prompt_table(rows), sync=False)
 
-    def results_written(
-        self, study: Study, folder: Path, trials: Sequence[tuple[TrialResult, Curves | None]], epochs: int
-    ) -> None:
-        for arm in study.arms if study.original_csv else ():
-            target = folder if len(study.arms) == 1 else folder / "original" / folder_name(arm.name)
+    def results_written(self, folder: Path, trials: Sequence[Trained], epochs: int) -> None:
+        single = len(self.study.arms) == 1
+        for arm in self.study.arms if self.study.original_csv else ():
+            target = folder if single else folder / "original" / folder_name(arm.name)
             make_folder(target, root=folder)
-            earlier = _earlier_rows(study) if len(study.arms) == 1 else []
-            write_results(target, [pair for pair in trials if pair[0].arm == arm.name], epochs, earlier)
+            own = [pair for pair in trials if pair[0].arm == arm.name]
+            write_results(target, own, epochs, _earlier_rows(self.study) if single else [])
+
+
+def _order(study: Study) -> list[tuple[int, int | None]]:
+    """Seeds and shots in the order of work."""
+    return [(seed, shots) for seed in study.seeds for shots in study.shots]
 
 
 def _resumed(study: Study) -> int:
     """The place of the resumed trial in the order of work."""
-    order = [(seed, shots) for seed in study.seeds for shots in study.shots]
+    order = _order(study)
     if study.resume is None or study.resume[:2] not in order:
         seed, shots = (study.resume or (None, None))[:2]
         raise UserError(f"resume names seed {seed} and {shots} shots, which are not in the study")
@@ -116,8 +114,7 @@ def _earlier_rows(study: Study) -> list[list[str]]:
     place = _resumed(study) if study.resume is not None else 0
     if place == 0 or study.out is None:
         return []
-    order = [(seed, shots) for seed in study.seeds for shots in study.shots]
-    table = tables_in(study.out).get(order[place - 1])
+    table = tables_in(study.out).get(_order(study)[place - 1])
     return [] if table is None else [[row[name] for name in COLUMNS[1:]] for row in read_rows(table)]
 
 

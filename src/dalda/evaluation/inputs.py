@@ -107,6 +107,9 @@ def _of_equal_width(
 class FreshViews:
     """Augmented views that are drawn at each step, through a backbone that may learn; one trial."""
 
+    resample = Image.Resampling.BILINEAR
+    """Of rotations."""
+
     def __init__(
         self,
         trial: Trial,
@@ -175,7 +178,7 @@ class FreshViews:
         if number not in self._opened:
             file = image_file(self._items[number])
             self._opened[number] = self.open(file)
-        turned = flip_and_rotate(self._opened[number], self._view_generator)
+        turned = flip_and_rotate(self._opened[number], self._view_generator, self.resample)
         return change_colours([turned], self.store.transforms, self._seed, step, slot)[0]
 
     def open(self, file: ImageFile) -> Image.Image:

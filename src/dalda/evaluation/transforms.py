@@ -47,12 +47,16 @@ def augmented_views(
     return change_colours(turned, transforms, sha256)
 
 
-def flip_and_rotate(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+def flip_and_rotate(
+    image: Image.Image,
+    generator: np.random.Generator,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
     """A flip with probability 0.5, then a rotation by up to 15 degrees, black outside."""
     if generator.random() < 0.5:
         image = ImageOps.mirror(image)
     angle = float(generator.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
-    return image.rotate(angle, resample=Image.Resampling.BILINEAR)
+    return image.rotate(angle, resample=resample)
 
 
 def change_colours(images: Sequence[Image.Image], transforms: str, *labels: str | int) -> list[Image.Image]:

@@ -109,7 +109,7 @@ def dry_run_experiment(
 def _left(study: Study, task: Task) -> int:
     """Images of a set that are still to be generated."""
     assert task.synthetic is not None
-    existing = protocol_of(study).existing_images(study, task)
+    existing = protocol_of(study).existing_images(task)
     folder = set_folder(task.synthetic.out, existing)
     done = len(SyntheticDataset.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
     return max(0, task.images - len(existing) - done)
@@ -178,14 +178,17 @@ def _step_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
     from dalda.evaluation.trial import Trial
     from dalda.workflows.runner import method_of
 
-    quick = replace(runner.schedule, epochs=1, iterations=TRIED_STEPS)
     trial, store = Trial("a try", task.spec.train.seed, task.split), runner.store
+    quick = replace(
+        runner, config=runner.config.model_copy(update={"epochs": 1, "iterations": TRIED_STEPS})
+    )
+    quick.store = store
     one_of_each = {image.label: image for image in task.validation.images}
     few = replace(task.validation, images=tuple(one_of_each.values()))
     seconds = 0.0
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
-        if protocol_of(study).train(study, trial, few, store, quick) is None:
-            run_trials([trial], few, store, quick, method_of(runner.config))
+        if protocol_of(study).train(trial, few, quick) is None:
+            run_trials([trial], few, store, quick.schedule, method_of(runner.config))
         seconds = time.monotonic() - started
     return seconds / TRIED_STEPS

@@ -61,7 +61,7 @@ def run_experiment(
         seconds = time.monotonic() - started
         run.end([result for result, _ in results], seconds)
         curves = [(result, run.read_part(task.id, "curves")) for result, task in results]
-        protocol_of(study).results_written(study, run.folder, curves, tasks[0].spec.train.epochs)
+        protocol_of(study).results_written(run.folder, curves, tasks[0].spec.train.epochs)
         excluded = run.excluded.counts({task.id for task in tasks})
     return StudyReport(
         out=run.folder,
@@ -139,7 +139,7 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
 def missing_tasks(study: Study, run: "RunFolder", tasks: Sequence[Task]) -> list[Task]:
     """The trials without a result, in the order of the plan."""
     elsewhere = protocol_of(study).done_elsewhere
-    return [task for task in tasks if not run.has(task.id) and not elsewhere(study, task)]
+    return [task for task in tasks if not run.has(task.id) and not elsewhere(task)]
 
 
 def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
@@ -174,7 +174,7 @@ class _Stages:
         validation = task.validation
         # The result last: where it is there, nothing of the trial is missing.
         self.run.excluded.put(task.id, excluded)
-        other = protocol_of(self.study).train(self.study, trial, validation, runner.store, runner.schedule)
+        other = protocol_of(self.study).train(trial, validation, runner)
         if other is None:
             runner.train({task.id: trial}, validation)
             return
@@ -194,7 +194,7 @@ class _Stages:
         """The images of the trial's set, and those rejected; what is missing of them is generated."""
         if task.synthetic is None:
             return None
-        existing = protocol_of(self.study).existing_images(self.study, task)
+        existing = protocol_of(self.study).existing_images(task)
         images: tuple[SyntheticImage, ...] = tuple(existing.values())
         if len(existing) == task.images:
             return SyntheticSet(task.synthetic.out, images)
@@ -221,7 +221,7 @@ class _Stages:
         report = generate_plan(config, decided, store, loader)
         self.generated += report.generated
         self._add_costs(str(task.set_id), report)
-        protocol_of(self.study).set_written(self.study, config.out, decided.plan, store)
+        protocol_of(self.study).set_written(config.out, decided.plan)
         return config.out
 
     def _add_costs(self, set_id: str, report: AugmentReport) -> None:

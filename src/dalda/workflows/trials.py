@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dalda.captions.caption_file import read_captions, write_captions_file
+from dalda.captions.templates import base_caption
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
@@ -17,7 +18,6 @@ from dalda.review.log import rejected
 from dalda.types import FewShotSplit
 from dalda.workflows.augment_plan import options_of, preset_of
 from dalda.workflows.captions import captions_for
-from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import split_of
 from dalda.workflows.synthetic_sets import backbone_for
 from dalda.workflows.usage import with_usage_of
@@ -139,9 +139,11 @@ def filled(template: str, spec: TrialSpec) -> str:
 
 def base_book(study: Study, split: FewShotSplit) -> dict[str, list[str]]:
     """The paper's plain caption for each class, in the wording of the study's protocol."""
-    caption = protocol_of(study).base_caption
     words = wordings_of(split.dataset, split.classes, split.root)
-    return {label: [caption(study, label, wording)] for label, wording in words.items()}
+    return {
+        label: [base_caption(label if study.original else words[label], underscores=study.original)]
+        for label in words
+    }
 
 
 def _examples(split: FewShotSplit) -> list[list[str]]:
