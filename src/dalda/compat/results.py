@@ -4,9 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dalda.compat.literal import read_config
 from dalda.errors import UserError
 from dalda.storage import read_csv, write
 from dalda.types import TrialResult
@@ -84,7 +86,56 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_run(folder: Path, epoch: str) -> list[TrialResult]:
+def read_run(place: Path, epoch: str) -> list[TrialResult]:
+    """The trials of a folder of tables, of several such folders, or of a plot configuration.
+
+    None where there is no table. A data set is read off a folder such as `pets-baselines`.
+    """
+    config = plot_config(place)
+    if config is not None:
+        return read_plotted(config, epoch)
+    if tables_in(place):
+        return read_tables(place, epoch, dataset_of(place.resolve().parent))
+    inside = sorted(folder for folder in place.glob("*/") if tables_in(folder))
+    return [trial for folder in inside for trial in read_tables(folder, epoch, dataset_of(place.resolve()))]
+
+
+def dataset_of(folder: Path) -> str:
+    """The data set of the runs in a folder, by its name as in the published configurations."""
+    name = folder.name.removesuffix("-baselines")
+    return "" if name == folder.name else name
+
+
+def plot_config(place: Path) -> Path | None:
+    """A plot configuration by its path or its name, without `.py` and in `configs_plot` too."""
+    named = (
+        path.with_name(f"{path.name.removesuffix('.py')}.py") for path in (place, "configs_plot" / place)
+    )
+    return None if place.is_dir() else next((path for path in named if path.is_file()), None)
+
+
+def read_plotted(config: Path, epoch: str) -> list[TrialResult]:
+    """The trials of a configuration of the original plot: each method in each data set's folder.
+
+    Raises UserError for a field that is missing or is no list of strings.
+    """
+    fields = {name: found.value for name, found in read_config(config).items()}
+    lists: dict[str, list[str]] = {}
+    for name in ("logdirs", "datasets", "method_dirs", "method_names"):
+        value = fields.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(f"{config}: '{name}' must be a list of strings; add it")
+        lists[name] = [str(item) for item in value]
+    trials = []
+    for logdir, dataset in zip(lists["logdirs"], lists["datasets"], strict=False):
+        for method, name in zip(lists["method_dirs"], lists["method_names"], strict=False):
+            found = read_tables(Path(logdir) / method, epoch, dataset)
+            trials += [replace(trial, arm=name) for trial in found]
+    seeds = fields.get("trial")
+    return [trial for trial in trials if not isinstance(seeds, int) or trial.seed < seeds]
+
+
+def read_tables(folder: Path, epoch: str, dataset: str) -> list[TrialResult]:
     """The trials of a folder of tables; none where there is no table.
 
     `best` is the rule of the original DALDA code: one epoch for all seeds of a number of shots, the one
@@ -109,5 +160,5 @@ def read_run(folder: Path, epoch: str) -> list[TrialResult]:
         values = dict(epochs[chosen])
         accuracy = values.pop("Accuracy")
         classes = {name.removeprefix("Accuracy "): value for name, value in values.items()}
-        results.append(result_of_table("", folder.resolve().name, seed, shots, accuracy, classes))
+        results.append(result_of_table(dataset, folder.resolve().name, seed, shots, accuracy, classes))
     return results

@@ -76,7 +76,7 @@ class PlotConfig(Strict):
     """A figure of accuracy over shots, gains per class, and IP-Adapter scale over CLIP probability."""
 
     runs: tuple[Path, ...] = Location(min_length=1)
-    """Folders of dalda run, or of CSV files of the original DALDA code."""
+    """Folders of dalda run, or of CSV files of the original DALDA code, or a configuration of its plot."""
     out: Path = Location()
     """A new .png, .svg or .pdf file."""
     panels: str = Content("all")
