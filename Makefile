@@ -11,10 +11,10 @@ TESTS ?= -m "not llm"
 AXE_CORE := 4.14.1
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: help browser screenshots demo test llm lint format docs architecture bench kills constraints clean
+.PHONY: help browser screenshots demo test llm lint format docs docs-site architecture bench kills constraints clean
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -53,6 +53,10 @@ docs: $(READY)  ## docs/command-line.md, written from the command line itself
 	mkdir -p build
 	$(BIN)/python tools/command_line_page.py > build/command-line.md && mv build/command-line.md docs/command-line.md
 
+docs-site: $(READY)  ## the docs as a site with search, in build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
+
 architecture: $(READY)  ## docs/images/data-flow.svg, the figure of docs/architecture.md
 	$(BIN)/python tools/data_flow.py
 
@@ -67,7 +71,7 @@ constraints:  ## constraints.txt again, from what an empty environment would get
 	rm -rf build/constraints && mkdir -p build
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --dry-run --ignore-installed --report build/resolved.json \
-		'torch==2.13.0' -e '.[test,dev,local-llm]'
+		'torch==2.13.0' -e '.[test,dev,docs,local-llm]'
 	$(PYTHON) -c 'import json, re; print(*sorted(re.sub("[-_.]+", "-", m["name"]).lower() + "==" + m["version"].split("+")[0] \
 		for m in (i["metadata"] for i in json.load(open("build/resolved.json"))["install"]) if m["name"] != "dalda"), \
 		sep="\n")' > build/constraints.txt

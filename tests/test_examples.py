@@ -1,4 +1,4 @@
-"""The examples do what they say: the notebook runs top to bottom, the page's commands are there."""
+"""The examples do what they say: the notebook runs top to bottom."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.test_docs import commands, options_of
 
 FOLDER = Path(__file__).parent.parent / "examples"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -46,12 +45,3 @@ def test_a_notebook_runs_top_to_bottom(notebook: Path, tmp_path: Path) -> None:
     assert "24 images generated" in done.stdout
     assert "report: quickstart/report.html" in done.stdout
     assert "24 synthetic and 12 real images" in done.stdout
-
-
-def test_every_command_of_the_examples_names_what_is_there() -> None:
-    words = [line for page in sorted(FOLDER.glob("*.md")) for line in commands(page)]
-    assert {"augment", "captions", "train", "report", "review", "export", "doctor"} <= {
-        line[0] for line in words
-    }
-    for line in words:
-        assert {word for word in line[1:] if word.startswith("-")} <= options_of(line), line
