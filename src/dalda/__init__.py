@@ -30,6 +30,8 @@ _PUBLIC = {
     "load": "dalda.api",
     "load_classifier": "dalda.workflows.classifier",
     "predict": "dalda.workflows.classifier",
+    "MergeConfig": "dalda.config",
+    "merge": "dalda.workflows.merge",
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.dry_run",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from dalda.config import EvaluateConfig as EvaluateConfig
     from dalda.config import ExportConfig as ExportConfig
     from dalda.config import ImportConfig as ImportConfig
+    from dalda.config import MergeConfig as MergeConfig
     from dalda.config import PredictConfig as PredictConfig
     from dalda.config import ReportConfig as ReportConfig
     from dalda.config import TrainConfig as TrainConfig
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from dalda.workflows.compare import compare_methods as compare_methods
     from dalda.workflows.dry_run import dry_run as dry_run
     from dalda.workflows.experiment import run_experiment as run_experiment
+    from dalda.workflows.merge import merge as merge
     from dalda.workflows.plot import plot as plot
     from dalda.workflows.real_images import load_dataset as load_dataset
     from dalda.workflows.review import review as review

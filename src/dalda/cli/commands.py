@@ -85,6 +85,15 @@ COMMANDS = {
         dry_run="dalda.workflows.dry_run:dry_run",
         arguments=("dataset",),
     ),
+    "merge": CommandSpec(
+        "Generate",
+        "Join sets that were generated apart, as with --shard. They are checked, and stay as they are.",
+        "MergeConfig",
+        "dalda.workflows.merge:merge",
+        "dalda export {out} -o EXPORT",
+        arguments=("places",),
+        metavars=(("places", "OUT"),),
+    ),
     "import": CommandSpec(
         "Generate",
         "Import images of the original DALDA code (aug-*.png) as a synthetic set.",

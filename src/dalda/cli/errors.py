@@ -2,10 +2,12 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
@@ -24,9 +26,19 @@ ADVICE = {
 }
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as from a scheduler that takes the machine back: the end is that of Ctrl+C."""
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
 def exit_code_of(run: Callable[[], Any], *, debug: bool) -> int:
     """Runs a command. A user's mistake and a fault of the machine end in one sentence, a bug in a
     traceback."""
+    with suppress(ValueError):  # only the main thread takes signals
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = run()
         sys.stdout.flush()
@@ -48,7 +60,7 @@ def exit_code_of(run: Callable[[], Any], *, debug: bool) -> int:
         return _end(_fault(error), 2, debug)
     except KeyboardInterrupt as stop:
         message = str(stop) or "stopped; finished work is kept, run the same command again to resume"
-        return _end(message, 130, debug)
+        return _end(message, 143 if isinstance(stop, Terminated) else 130, debug)
 
 
 def _end(sentence: str, code: int, debug: bool) -> int:

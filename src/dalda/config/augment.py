@@ -1,5 +1,7 @@
 """The generation of a synthetic set."""
 
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,10 @@ from dalda.terminal import did_you_mean
 
 METHOD_NAMES = ("dalda", "text", "image-variation", "real-guidance", "dipsy", "diffusemix")
 """The methods of this package; `dalda.methods.base` knows their classes."""
+
+
+SLURM_NUMBERS = ("ID", "COUNT", "MIN")
+"""SLURM_ARRAY_TASK_...: the number of a task, how many there are, and the first number."""
 
 
 class AugmentConfig(DataConfig):
@@ -72,6 +78,9 @@ class AugmentConfig(DataConfig):
     """Images generated together; auto (None in Python) takes what the memory holds."""
     retry_dropped: bool = Execution(False)
     """Tries images again that were dropped earlier, with more seeds."""
+    shard: str | None = Location(None)
+    """I/N generates the I-th of N shards (1/4 to 4/4), in this folder or one of its own; slurm takes both
+    from the array job (docs/scale.md)."""
     format: Literal["png", "webp", "jpeg"] = Content("png")
     """The image format: png is lossless, the others are smaller."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")
@@ -85,6 +94,19 @@ class AugmentConfig(DataConfig):
         if value not in METHOD_NAMES and value not in plugins_of("dalda.methods"):
             near = did_you_mean(value, METHOD_NAMES) or f"; choose one of {', '.join(METHOD_NAMES)}"
             raise ValueError(f"there is no method '{value}'{near}")
+        return value
+
+    @field_validator("shard")
+    @classmethod
+    def _numbered(cls, value: str | None) -> str | None:
+        if value == "slurm":
+            number, count, first = (os.environ.get(f"SLURM_ARRAY_TASK_{x}", "") for x in SLURM_NUMBERS)
+            if not (number.isdigit() and count.isdigit()):
+                raise ValueError("this is no array job of SLURM; write I/N, such as 1/4")
+            value = f"{int(number) - int(first or 1) + 1}/{count}"
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", "1/1" if value is None else value)
+        if match is None or int(match[1]) > int(match[2]):
+            raise ValueError("write I/N with I from 1 to N, such as 1/4, or slurm")
         return value
 
     @field_validator("guidance_interval", mode="before")

@@ -19,6 +19,15 @@ class ReportConfig(Strict):
     """auto, cpu, cuda, cuda:N or mps."""
 
 
+class MergeConfig(Strict):
+    """Synthetic sets that were generated apart, as one."""
+
+    places: tuple[Path, ...] = Location(min_length=1)
+    """Folders of dalda augment: the shards of one plan."""
+    out: Path = Location()
+    """A new folder."""
+
+
 class ExportConfig(Strict):
     """A synthetic set, or a trained classifier, in a form for other tools."""
 

@@ -7,22 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from dalda.datasets.image_io import sha256_of
+from dalda.generation.sharding import PART
 
 READERS = 4
 
 
-def files_in(train: Path) -> dict[str, os.DirEntry[str]]:
-    """The files in the class folders, by the names that the metadata has for them."""
+def files_in(train: Path, prefix: str = "") -> dict[str, os.DirEntry[str]]:
+    """The files in the class folders, by the names that the records have for them."""
     found: dict[str, os.DirEntry[str]] = {}
-    if train.is_dir():
-        with os.scandir(train) as folders:
-            for folder in folders:
-                if folder.is_dir():
-                    with os.scandir(folder.path) as files:
-                        found.update(
-                            (f"{folder.name}/{file.name}", file) for file in files if file.is_file()
-                        )
+    if not train.is_dir():
+        return found
+    with os.scandir(train) as folders:
+        for folder in folders:
+            if PART.fullmatch(folder.name):
+                found |= files_in(Path(folder.path), f"{folder.name}/")
+            elif folder.is_dir():
+                with os.scandir(folder.path) as files:
+                    found.update(
+                        (f"{prefix}{folder.name}/{file.name}", file) for file in files if file.is_file()
+                    )
     return found
+
+
+def part_of(file_name: object) -> str:
+    """The part that a record is of, `part-1-of-4/` or nothing, by its file's name."""
+    first = str(file_name).partition("/")[0]
+    return f"{first}/" if PART.fullmatch(first) else ""
 
 
 def changed_images(
@@ -34,7 +44,8 @@ def changed_images(
     is written after them, are taken to be unchanged.
     """
     files = files_in(train)
-    written = (train / metadata).stat().st_mtime_ns if (train / metadata).exists() else 0
+    parts = {part_of(record.get("file_name")) for record in records}
+    written = {part: (train / part / metadata).stat().st_mtime_ns for part in parts}
     changed, doubtful = [], []
     for record in records:
         file = files.get(str(record.get("file_name")))
@@ -43,7 +54,7 @@ def changed_images(
         state = file.stat()
         if state.st_size != record.get("bytes", state.st_size):
             changed.append(str(record["file_name"]))
-        elif thorough or state.st_mtime_ns > written or "bytes" not in record:
+        elif thorough or state.st_mtime_ns > written[part_of(record["file_name"])] or "bytes" not in record:
             doubtful.append(record)
     with ThreadPoolExecutor(READERS) as pool:
         hashes = pool.map(sha256_of, [train / str(record["file_name"]) for record in doubtful])

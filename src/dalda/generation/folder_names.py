@@ -4,6 +4,8 @@ import hashlib
 import re
 import unicodedata
 
+from dalda.generation.sharding import PART
+
 LONGEST = 120
 """Bytes of a folder's name; file systems take 255 with the path around it."""
 _SPLIT = re.compile(
@@ -22,7 +24,7 @@ def folder_name(label: str) -> str:
     """
     safe = re.sub(r"[^\w .,()+-]", "_", unicodedata.normalize("NFC", label)).strip(" .")
     safe = _SPLIT.sub(lambda word: f"({word[0]})", safe)
-    taken = label.startswith(("-", "metadata.")) or _RESERVED.fullmatch(label)
+    taken = label.startswith(("-", "metadata.")) or _RESERVED.fullmatch(label) or PART.fullmatch(label)
     safe = safe.replace(".", "_") if taken else safe
     if safe == label == label.casefold() and not taken and len(label.encode()) <= LONGEST:
         return label

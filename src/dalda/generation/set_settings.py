@@ -6,7 +6,7 @@ from typing import Any
 
 from dalda.config.roles import difference
 from dalda.errors import UserError
-from dalda.storage import exists, list_folder, make_folder, read_yaml, to_yaml, unfinished, write
+from dalda.storage import exists, list_folder, make_folder, read_yaml, to_yaml, write
 
 SETTINGS = "dalda.yaml"
 CONTENTS = "contents"
@@ -19,9 +19,11 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder with its settings, unless it has some. Raises UserError for one of other files."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"the output '{folder}' is a file, not a folder; choose another with -o")
-    if exists(folder / SETTINGS):
+    names = list_folder(folder)
+    if SETTINGS in names:
         return
-    if any(name != unfinished(folder / SETTINGS).name for name in list_folder(folder)):
+    # Other shards may be beginning it, too.
+    if any(not (name.startswith(f".{SETTINGS}.") and name.endswith(".partial")) for name in names):
         raise UserError(
             f"the output folder '{folder}' holds files that dalda did not make; "
             "choose a new or empty folder with -o"
@@ -31,7 +33,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    write(folder / SETTINGS, to_yaml(settings))
+    write(folder / SETTINGS, to_yaml(settings), shared=True)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -19,17 +19,19 @@ Probabilities = Mapping[tuple[str, str], float]
 """By class and by the hash of the image's bytes."""
 
 
-def read_probabilities(folder: Path, clip: str) -> dict[tuple[str, str], float]:
+def read_probabilities(
+    folder: Path, clip: str, *, without_images: bool = False
+) -> dict[tuple[str, str], float]:
     """This CLIP's probabilities in the folder; empty if it holds none, or no image that they decided.
 
-    Raises UserError if damaged.
+    Shards begin together, and take what the first one wrote (`without_images`). Raises UserError if
+    damaged.
     """
     path = folder / PROBABILITIES
     if not exists(folder / SETTINGS) or not exists(path):  # then it is no folder of ours, or has none
         return {}
-    if SyntheticDataset(
-        folder
-    ).is_empty():  # it accepts other settings, such as other wordings of the classes
+    # A folder without images accepts other settings, such as other wordings of the classes.
+    if not without_images and SyntheticDataset(folder).is_empty():
         return {}
     recorded = read_json(path)
     try:
@@ -44,12 +46,20 @@ def read_probabilities(folder: Path, clip: str) -> dict[tuple[str, str], float]:
         raise UserError(f"'{path}' is damaged; restore it, or choose another folder with -o") from None
 
 
-def write_probabilities(folder: Path, clip: str, probabilities: Probabilities) -> None:
+def clip_of_probabilities(folder: Path) -> str | None:
+    """The CLIP that the folder's probabilities are of; None if it holds none."""
+    path = folder / PROBABILITIES
+    return str(read_json(path).get("clip")) if exists(path) else None
+
+
+def write_probabilities(
+    folder: Path, clip: str, probabilities: Probabilities, *, without_images: bool = False
+) -> None:
     """Adds the probabilities that the folder lacks.
 
     Raises UserError if it holds others for the same images: another process began it in the meantime.
     """
-    recorded = read_probabilities(folder, clip)
+    recorded = read_probabilities(folder, clip, without_images=without_images)
     if any(recorded.get(key, value) != value for key, value in probabilities.items()):
         raise UserError(f"another process has begun '{folder}' meanwhile; run the same command again")
     if recorded.keys() >= probabilities.keys():
@@ -58,7 +68,7 @@ def write_probabilities(folder: Path, clip: str, probabilities: Probabilities) -
     for (label, sha256), value in {**recorded, **probabilities}.items():
         by_class.setdefault(label, {})[sha256] = value
     content = {"clip": clip, "probabilities": by_class}
-    write(folder / PROBABILITIES, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    write(folder / PROBABILITIES, json.dumps(content, ensure_ascii=False, indent=1) + "\n", shared=True)
 
 
 def _share(value: object) -> float:

@@ -6,7 +6,7 @@ ever deleted, and no file that is there is overwritten by another image.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,10 @@ from dalda.generation import set_settings
 from dalda.generation.checks import changed_images, files_in
 from dalda.generation.folder_names import folder_name
 from dalda.generation.records import Dropped, Finished, record_of
+from dalda.generation.sharding import PART
 from dalda.progress import say
+from dalda.storage import exists, list_folder, lock, make_folder, write
 from dalda.storage import jsonl as lines
-from dalda.storage import lock, make_folder, write
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
 TRAIN = "train"
@@ -31,17 +32,26 @@ THOROUGH = 20_000
 
 @dataclass(frozen=True)
 class SyntheticDataset:
-    """OUT/train/<class>/<request id>.png, OUT/train/metadata.jsonl and OUT/dalda.yaml."""
+    """OUT/train/<class>/<request id>.png, OUT/train/metadata.jsonl and OUT/dalda.yaml.
+
+    A shard has images and metadata of its own in OUT/train/<part>/, in the same form; reading joins all.
+    """
 
     folder: Path
     settings: Mapping[str, Any] | None = field(default=None, compare=False)
     """What it is opened with to add images."""
     defaults: Mapping[str, Any] | None = field(default=None, compare=False)
     """What a setting was in a folder that was begun before there was such an option."""
+    part: str = ""
+    """The part that this process adds to."""
 
     @classmethod
     def open(
-        cls, folder: Path, settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+        cls,
+        folder: Path,
+        settings: Mapping[str, Any],
+        defaults: Mapping[str, Any] | None = None,
+        part: str = "",
     ) -> "SyntheticDataset":
         """Makes the folder, or opens one that was begun with the same settings.
 
@@ -49,10 +59,10 @@ class SyntheticDataset:
         Raises UserError, naming the difference, for a folder of other settings or of other files, and for
         one that cannot be written.
         """
-        dataset = cls(folder, settings, defaults)
+        dataset = cls(folder, settings, defaults, part)
         set_settings.begin(folder, settings)
         dataset._has_other_settings()
-        make_folder(folder / TRAIN, root=folder)
+        make_folder(folder / TRAIN / part, root=folder)
         return dataset
 
     def _has_other_settings(self) -> bool:
@@ -76,9 +86,7 @@ class SyntheticDataset:
 
     def is_empty(self) -> bool:
         """Whether there is no image and no record yet."""
-        if any(path.exists() and path.stat().st_size for path in self._records()):
-            return False
-        return not files_in(self.folder / TRAIN)
+        return not (next(self.lines(), None) or self.dropped() or files_in(self.folder / TRAIN))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -88,13 +96,15 @@ class SyntheticDataset:
 
         Raises UserError if another process is at work here, or the folder cannot be written.
         """
-        with lock(self.folder, _busy(self.folder)):
+        train, busy = self.folder / TRAIN, _busy(self.folder)
+        own = lock(train / self.part, busy) if self.part else nullcontext()
+        with lock(self.folder, busy, shared=bool(self.part)), own:
             for path in self._records():
                 lines.fix(path)
             if self.settings is not None and self._has_other_settings():
                 set_settings.write_settings(self.folder, self.settings)
             # Known before any work is done: that records can be added here.
-            lines.append(self.folder / TRAIN / METADATA, (), root=self.folder)
+            lines.append(self._records()[0], (), root=self.folder)
             yield
 
     def missing(
@@ -141,12 +151,18 @@ class SyntheticDataset:
         return {str(line.get("sha256")) for line in self.lines() if line.get("file_name") in files}
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The metadata's records, as written."""
-        yield from lines.read(self.folder / TRAIN / METADATA)
+        """The records of all parts, their files named from train/."""
+        for part in self.parts():
+            for line in lines.read(self.folder / TRAIN / part / METADATA):
+                yield {**line, "file_name": f"{part}/{line.get('file_name')}"} if part else line
 
     def dropped(self) -> list[dict[str, Any]]:
-        """The dropped requests with their reasons."""
-        return list(lines.read(self.folder / DROPPED))
+        """The dropped requests of all parts with their reasons."""
+        return [line for part in self.parts() for line in lines.read(self._drops(part))]
+
+    def parts(self) -> list[str]:
+        """What the set is made of: that of runs without a shard (an empty name), then the shards'."""
+        return ["", *filter(PART.fullmatch, list_folder(self.folder / TRAIN))]
 
     def finished(self) -> set[str]:
         """Ids of the requests that need no more work: with an image, or dropped with a reason."""
@@ -166,10 +182,9 @@ class SyntheticDataset:
         Says so if fewer are there than were planned. Raises UserError for an image that is missing, changed
         or outside the folder.
         """
-        records = {str(line["request_id"]): line for line in self.lines()}
         images = [
             SyntheticImage(
-                path=self._path(line),
+                path=self.path_of(line),
                 label=line["label"],
                 source=Path(line["source"]),
                 source_sha256=line["source_sha256"],
@@ -181,17 +196,26 @@ class SyntheticDataset:
                 soft_label=tuple((str(name), float(share)) for name, share in line.get("soft_label") or ()),
                 source_label=line.get("source_label", ""),
             )
-            for line in records.values()
+            for line in self.records().values()
         ]
-        lost = [image.path for image in images if not image.path.is_file()]
-        if lost:
-            raise UserError(
-                f"{len(lost)} of {len(images)} images that the metadata names are missing, such as "
-                f"'{lost[0]}'; run dalda augment again"
-            )
-        self._refuse_changed(list(records.values()), thorough=len(images) <= THOROUGH)
         self._say_incomplete(len(images))
         return images
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """The last record of each image, by request id, once every image was found unchanged.
+
+        Raises UserError as `synthetic_images` does.
+        """
+        records = {str(line["request_id"]): line for line in self.lines()}
+        paths = map(self.path_of, records.values())
+        lost = [path for path in paths if not path.is_file()]
+        if lost:
+            raise UserError(
+                f"{len(lost)} of {len(records)} images that the metadata names are missing, such as "
+                f"'{lost[0]}'; run dalda augment again"
+            )
+        self._refuse_changed(list(records.values()), thorough=len(records) <= THOROUGH)
+        return records
 
     def _refuse_changed(self, records: Sequence[Mapping[str, Any]], *, thorough: bool) -> None:
         changed = changed_images(self.folder / TRAIN, METADATA, records, thorough=thorough)
@@ -211,7 +235,7 @@ class SyntheticDataset:
                 "dropped); run dalda augment again for the others"
             )
 
-    def _path(self, line: Mapping[str, Any]) -> Path:
+    def path_of(self, line: Mapping[str, Any]) -> Path:
         """Where a record's image is; refuses a name, or a link, that leads out of the folder."""
         name = str(line.get("file_name", ""))
         path = self.folder / TRAIN / name
@@ -226,14 +250,17 @@ class SyntheticDataset:
         return (self.folder / TRAIN).resolve()
 
     def _records(self) -> tuple[Path, Path]:
-        return self.folder / TRAIN / METADATA, self.folder / DROPPED
+        return self.folder / TRAIN / self.part / METADATA, self._drops(self.part)
+
+    def _drops(self, part: str) -> Path:
+        return self.folder / (f"dropped.{part}.jsonl" if part else DROPPED)
 
     def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
         """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
         records = []
         for image in images:
             name = f"{folder_name(image.request.label)}/{image.request.id}{image.image.suffix}"
-            path = self.folder / TRAIN / name
+            path = self.folder / TRAIN / self.part / name
             make_folder(path.parent, root=self.folder)
             write(path, image.image.data, root=self.folder)
             content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}
@@ -263,7 +290,7 @@ class SyntheticDataset:
 
     def _generated(self) -> set[str]:
         """Ids of dropped requests that have an image after all."""
-        if not self._records()[1].exists():
+        if not exists(self._records()[1]):
             return set()
         return {str(line["request_id"]) for line in self.lines()}
 

@@ -17,16 +17,18 @@ PAUSE = 0.05
 
 
 @contextmanager
-def lock(folder: Place, busy: str, *, seconds: float = 0) -> Iterator[None]:
+def lock(folder: Place, busy: str, *, seconds: float = 0, shared: bool = False) -> Iterator[None]:
     """A lock on a folder (or a file) itself: no lock file may lie in it, for it may be a data set.
 
-    Raises UserError with the sentence `busy` where another process has it for longer than `seconds`.
+    Several processes may have a `shared` one together. Raises UserError with the sentence `busy` where
+    another process has it for longer than `seconds`.
     """
     if remote(folder) is not None:
         raise UserError(f"'{folder}' cannot be locked against other processes; name a local folder with -o")
     try:
         import fcntl
     except ImportError:
+        # A file lock is never shared: there, shards are for folders of their own.
         with _locked_by_file(Path(folder), busy, seconds):
             yield
         return
@@ -36,7 +38,7 @@ def lock(folder: Place, busy: str, *, seconds: float = 0) -> Iterator[None]:
         end = time.monotonic() + seconds
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             except OSError as error:
                 # Some network file systems lock no folders; that is no reason not to work there.

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from dalda.config import AugmentConfig
 from dalda.datasets.registry import made_for
 from dalda.generation.plan import refuse_incapable
+from dalda.generation.sharding import Shard
 from dalda.generation.source_probabilities import write_probabilities
-from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import progress, say
+from dalda.storage import lock
 from dalda.types import GenerationRequest
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
 from dalda.workflows.augment_settings import (
@@ -46,7 +48,9 @@ def augment(
 
 def open_dataset(config: AugmentConfig, planned: AugmentPlan) -> SyntheticDataset:
     """The output folder. Raises UserError if it was begun with other settings."""
-    return SyntheticDataset.open(config.out, generation_settings(config, planned), SETTING_DEFAULTS)
+    settings = generation_settings(config, planned)
+    part = Shard.parse(config.shard).part if config.shard else ""
+    return SyntheticDataset.open(config.out, settings, SETTING_DEFAULTS, part)
 
 
 def generate_plan(
@@ -58,18 +62,25 @@ def generate_plan(
 ) -> AugmentReport:
     """Generates what the dataset lacks; loads the model only if there is something to do."""
     requests, started, generating = planned.plan.requests, time.monotonic(), 0.0
-    retry = config.retry_dropped
-    missing = dataset.missing(requests, retry_dropped=retry)
+    if config.shard:
+        requests = Shard.parse(config.shard).requests(requests)
+
+    def still_missing() -> list[GenerationRequest]:
+        found = dataset.missing(planned.plan.requests, retry_dropped=config.retry_dropped)
+        mine = {request.id for request in requests}
+        return [request for request in found if request.id in mine]
+
+    missing = still_missing()
     # Also if nothing is missing: an earlier run may have been stopped just before it put all in order.
     if missing or not dataset.is_settled(requests):
         with dataset.held():
             # Once more, now that no other process adds any.
-            missing = dataset.missing(requests, retry_dropped=retry)
+            missing = still_missing()
             if missing:
-                _write_probabilities(planned, dataset)
+                _write_probabilities(config, planned, dataset)
                 dataset.remember("extent", extent_of(config, planned, dataset))
                 generating = _generate(
-                    config, planned, missing, dataset, loader or planned.loader, executor
+                    config, planned, requests, missing, dataset, loader or planned.loader, executor
                 )
             dataset.settle(requests)
     retried, reasons = dataset.reasons()
@@ -93,6 +104,7 @@ def generate_plan(
 def _generate(
     config: AugmentConfig,
     planned: AugmentPlan,
+    requests: Sequence[GenerationRequest],
     missing: Sequence[GenerationRequest],
     dataset: SyntheticDataset,
     loader: GeneratorLoader,
@@ -121,15 +133,18 @@ def _generate(
         progress("generate", len(missing)) as bar,
         DatasetSink(dataset, wanted, bar, provenance_of(config, planned), attempts) as sink,
     ):
-        executor.run(loader, Batches(planned.plan.requests, wanted, size), sink)
+        executor.run(loader, Batches(requests, wanted, size), sink)
     return time.monotonic() - started
 
 
-def _write_probabilities(planned: AugmentPlan, dataset: SyntheticDataset) -> None:
+def _write_probabilities(config: AugmentConfig, planned: AugmentPlan, dataset: SyntheticDataset) -> None:
     if planned.probabilities is not None:
         pairs = zip(planned.split.images, planned.probabilities, strict=True)
         known = {(image.label, image.sha256): value for image, value in pairs}
-        write_probabilities(dataset.folder, planned.clip, known)
+        with lock(dataset.folder / TRAIN, f"other shards are beginning '{config.out}'", seconds=60):
+            write_probabilities(
+                dataset.folder, planned.clip, known, without_images=config.shard is not None
+            )
 
 
 def warn_of_cuts(preset: Preset, requests: Sequence[GenerationRequest]) -> None:

@@ -163,7 +163,9 @@ class _Sources:
     def probabilities(self) -> tuple[float, ...]:
         keys = [(image.label, image.sha256) for image in self.split.images]
         found = dict(zip(keys, self.given, strict=True)) if self.given is not None else {}
-        found |= read_probabilities(self.config.out, self.clip)
+        found |= read_probabilities(
+            self.config.out, self.clip, without_images=self.config.shard is not None
+        )
         unknown = tuple(
             image for image, key in zip(self.split.images, keys, strict=True) if key not in found
         )

@@ -74,6 +74,18 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
+class MergeReport:
+    """The images of several sets in one folder."""
+
+    out: Path
+    sets: int
+    images: int
+    dropped: int
+    missing: int
+    """Planned images that no set has."""
+
+
+@dataclass(frozen=True)
 class ReviewReport:
     """The state of a review."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from dalda.errors import UserError
 from dalda.evaluation.results import PlannedTrial, planned_trials, read_results
 from dalda.generation.set_settings import SETTINGS
-from dalda.generation.synthetic_dataset import METADATA, TRAIN
+from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.registry import Registry
 from dalda.types import TrialResult
 
@@ -77,8 +77,7 @@ def _is_set(folder: Path) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    metadata = folder / TRAIN / METADATA
-    return metadata.is_file() and metadata.stat().st_size > 0
+    return next(SyntheticDataset(folder).lines(), None) is not None
 
 
 def arms_of(folder: Path, trials: Sequence[PlannedTrial]) -> str:

@@ -18,6 +18,7 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "EvaluateReport": evaluation.evaluate_lines,
     "ExportReport": synthetic.export_lines,
     "ImportReport": synthetic.import_original_lines,
+    "MergeReport": synthetic.merge_lines,
     "ModelsReport": synthetic.models_lines,
     "PageReport": synthetic.page_lines,
     "PredictReport": evaluation.predict_lines,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         AugmentReport,
         ExportReport,
         ImportReport,
+        MergeReport,
         ModelsReport,
         PageReport,
         ReviewReport,
@@ -55,6 +56,15 @@ def import_original_lines(report: "ImportReport") -> list[str]:
     if report.images_without_row:
         lines.append(f"{report.images_without_row} images are not in the table and were excluded")
     return lines + [f"skipped: {sentence}" for sentence in report.skipped]
+
+
+def merge_lines(report: "MergeReport") -> list[str]:
+    lines = [f"{report.images} images of {report.sets} sets: {report.out}"]
+    if report.dropped:
+        lines.append(f"{report.dropped} were dropped; {report.out}/dropped.jsonl lists them")
+    if report.missing:
+        lines.append(f"{report.missing} are missing; dalda augment -o {report.out} generates them")
+    return lines
 
 
 def review_lines(report: "ReviewReport") -> list[str]:

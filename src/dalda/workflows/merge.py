@@ -1,0 +1,119 @@
+"""Joins synthetic sets that were generated apart, as shards of one plan, into one folder."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dalda.config import MergeConfig
+from dalda.datasets.image_io import IMAGE_SUFFIXES
+from dalda.errors import UserError
+from dalda.generation.folder_names import folder_name
+from dalda.generation.set_settings import read_settings, refuse_other, write_settings
+from dalda.generation.source_probabilities import (
+    PROBABILITIES,
+    clip_of_probabilities,
+    read_probabilities,
+    write_probabilities,
+)
+from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, SyntheticDataset
+from dalda.progress import say
+from dalda.review.log import REVIEW
+from dalda.storage import exists, jsonl, link_or_copy, make_folder, read_bytes, whole_folder, write
+from dalda.workflows.reports import MergeReport
+
+
+def merge(config: MergeConfig) -> MergeReport:
+    """Joins the sets `config.places` at `config.out`, complete or not at all; the sets stay as they are.
+
+    Raises UserError for sets of different settings, and for images that no one plan could have.
+    """
+    sets = [SyntheticDataset.existing(place) for place in config.places]
+    settings = read_settings(sets[0].folder)
+    for dataset in sets[1:]:
+        refuse_other(dataset.folder, read_settings(dataset.folder), settings)
+    planned = max(int(dataset.extent().get("planned") or 0) for dataset in sets)
+    with whole_folder(config.out) as out:
+        write_settings(out, {**settings, "extent": {**settings.get("extent", {}), "planned": planned}})
+        make_folder(out / TRAIN)
+        _join_probabilities(config.places, out)
+        images = _join_images(sets, out)
+        dropped = {str(line["request_id"]): line for dataset in sets for line in dataset.dropped()}
+        dropped = {name: line for name, line in dropped.items() if name not in images}
+        if dropped:
+            jsonl.append(out / DROPPED, dropped.values(), root=out)
+        reviews = [place / REVIEW for place in config.places if exists(place / REVIEW)]
+        if reviews:
+            write(out / REVIEW, b"".join(read_bytes(review, limit=None) for review in reviews))
+    missing = max(0, planned - len(images) - len(dropped))
+    return MergeReport(config.out, len(sets), len(images), len(dropped), missing)
+
+
+def _join_images(sets: Sequence[SyntheticDataset], out: Path) -> dict[str, str]:
+    """Links or copies all images, set by set. Returns the hash of each by request id."""
+    hashes: dict[str, str] = {}
+    requested: dict[tuple[str, str, int], str] = {}
+    for number, dataset in enumerate(sets, 1):
+        say(f"set {number} of {len(sets)}: {dataset.folder}")
+        new: list[Mapping[str, Any]] = []
+        for name, line in dataset.records().items():
+            sha256 = str(line.get("sha256"))
+            _refuse_second(dataset, line, hashes.get(name, sha256), requested)
+            if name in hashes:
+                continue
+            hashes[name] = sha256
+            path = dataset.path_of(line)
+            file_name = f"{folder_name(line['label'])}/{name}{_suffix(dataset, name, path)}"
+            link_or_copy(path, out / TRAIN / file_name, root=out)
+            new.append({**line, "file_name": file_name})
+        jsonl.append(out / TRAIN / METADATA, new, root=out)
+    return hashes
+
+
+def _refuse_second(
+    dataset: SyntheticDataset,
+    line: Mapping[str, Any],
+    sha256: str,
+    requested: dict[tuple[str, str, int], str],
+) -> None:
+    """Raises UserError for an image that is there with other bytes, or was requested in another way."""
+    name, source = str(line["request_id"]), str(line["source_sha256"])
+    if line.get("seed") is not None and not line.get("retried_for"):
+        first = requested.setdefault((line["label"], source, line["seed"]), name)
+        if first != name:
+            raise UserError(
+                f"'{dataset.folder}' holds the image {name}, another set {first} of the same source and "
+                "seed: they are no shards of one plan; generate them with the same settings and captions"
+            )
+    if sha256 != str(line.get("sha256")):
+        raise UserError(
+            f"two sets hold different images for the request {name}, one of them '{dataset.folder}'; "
+            "they were generated on different devices: leave one of the sets out"
+        )
+
+
+def _suffix(dataset: SyntheticDataset, name: str, path: Path) -> str:
+    """Of a file that dalda wrote. Raises UserError for any other name."""
+    if not re.fullmatch(r"[0-9a-f]{8,64}", name) or path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise UserError(
+            f"the metadata of '{dataset.folder}' names {str(path)!r} for the request {name!r}, which dalda "
+            "did not write; take that line out"
+        )
+    return path.suffix.lower()
+
+
+def _join_probabilities(places: Sequence[Path], out: Path) -> None:
+    """Raises UserError where sets were begun with different ones: their requests belong to two plans."""
+    for place in places:
+        clip = clip_of_probabilities(place)
+        if clip is not None:
+            found = read_probabilities(place, clip, without_images=True)
+            known = read_probabilities(out, clip, without_images=True)
+            if exists(out / PROBABILITIES) and clip_of_probabilities(out) != clip:
+                raise UserError(f"'{place}' was generated with another CLIP than the other sets")
+            if any(known.get(key, value) != value for key, value in found.items()):
+                raise UserError(
+                    f"'{place}' was begun with other CLIP class probabilities than the other sets, so that "
+                    "their requests differ; copy source_probabilities.json to a shard before it begins"
+                )
+            write_probabilities(out, clip, found, without_images=True)
