@@ -114,7 +114,7 @@ def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) ->
 
     accuracy = {arm: summarize(results).accuracy for arm, results in arms.items()}
     strongest = max(BASELINES, key=lambda arm: accuracy[arm].mean)
-    gains = {other: compare(arms["dalda"], arms[other]) for other in arms if other != "dalda"}
+    gains = {arm: compare(arms["dalda"], arms[arm]) for arm in arms if arm != "dalda"}
     headline = gains.pop(strongest)
     assert headline is not None
     return DemoReport(
@@ -155,9 +155,11 @@ def _sheet(out: Path, split: FewShotSplit, images: Sequence[SyntheticImage]) -> 
     rows = []
     for name in split.classes:
         real = next(image for image in split.images if image.label == name)
-        own = [x for x in images if x.source_sha256 == real.sha256 and x.label == name]
+        of_real = [x for x in images if x.source_sha256 == real.sha256 and x.label == name]
         kind = "known" if name in FAMILIAR else "unknown"
-        title = f"{name} ({kind}" + (f", CLIP {own[0].source_clip_probability:.2f})" if own else ")")
-        shown = [(open_image(x.path), x.prompt, x.ip_adapter_scale) for x in own]
+        title = f"{name} ({kind}" + (
+            f", CLIP {of_real[0].source_clip_probability:.2f})" if of_real else ")"
+        )
+        shown = [(open_image(x.path), x.prompt, x.ip_adapter_scale) for x in of_real]
         rows.append(SheetRow(title, open_image(real.path), shown))
     return image_sheet(rows, out / "sheet.png")

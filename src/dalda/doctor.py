@@ -80,15 +80,15 @@ def versions() -> list[Check]:
 
 
 def _packages(name: str, packages: tuple[str, ...], do: str) -> Check:
-    found, missing = [], []
+    installed, missing = [], []
     for package in packages:
         try:
-            found.append(f"{package} {version(package)}".removeprefix(f"{name} "))
+            installed.append(f"{package} {version(package)}".removeprefix(f"{name} "))
         except PackageNotFoundError:
             missing.append(package)
     if missing:
         return Check("versions", name, "missing", f"{', '.join(missing)} not installed", do)
-    return Check("versions", name, "ok", ", ".join(found))
+    return Check("versions", name, "ok", ", ".join(installed))
 
 
 def devices() -> list[Check]:
@@ -201,9 +201,8 @@ def _place(name: str, find: Callable[[], Path], do: str) -> Check:
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         return Check("disk", name, "missing", f"'{path}' cannot be written", do)
     free = shutil.disk_usage(existing).free
-    found = f"{path}, writable, {free / GB:.1f} GB free"
+    room = f"{path}, writable, {free / GB:.1f} GB free"
     if free < LITTLE_ROOM:
-        return Check(
-            "disk", name, "warn", found, f"free some: a model for photographs takes several GB; or {do}"
-        )
-    return Check("disk", name, "ok", found)
+        advice = f"free some: a model for photographs takes several GB; or {do}"
+        return Check("disk", name, "warn", room, advice)
+    return Check("disk", name, "ok", room)

@@ -129,7 +129,7 @@ def _inflections(name: str) -> set[str]:
     first, _, last = name.rpartition(" ")
     head, joint, rest = re.sub(r" (of|in|and) ", r"|\1 ", name, count=1).partition("|")
     before, _, noun = head.rpartition(" ")
-    found = {name} | {f"{first} {form}" for form in number_forms(last)}
+    forms = {name} | {f"{first} {form}" for form in number_forms(last)}
     if joint:
-        found |= {f"{before} {form} {rest}" for form in number_forms(noun)}
-    return found
+        forms |= {f"{before} {form} {rest}" for form in number_forms(noun)}
+    return forms

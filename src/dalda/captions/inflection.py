@@ -28,16 +28,20 @@ def number_forms(word: str) -> set[str]:
         return set()
     if not word.isalpha():
         return {f"{word}s"}  # two F-16s, an A380's nose
-    plurals = {word.removesuffix(one) + many for one, many in ENDINGS.items() if word.endswith(one)}
+    plurals = {
+        word.removesuffix(singular) + plural
+        for singular, plural in ENDINGS.items()
+        if word.endswith(singular)
+    }
     return {f"{word}s"} | plurals | _irregular(word) | _singulars(word)
 
 
 def _irregular(word: str) -> set[str]:
     forms = set()
     for singular, plural in IRREGULAR.items():
-        for one, other in ((singular, plural), (plural, singular)):
-            if word.endswith(one):
-                forms.add(word.removesuffix(one) + other)
+        for ending, other in ((singular, plural), (plural, singular)):
+            if word.endswith(ending):
+                forms.add(word.removesuffix(ending) + other)
     for singular, plural in IRREGULAR_ALONE.items():
         forms |= {plural} if word == singular else {singular} if word == plural else set()
     return forms
@@ -46,7 +50,11 @@ def _irregular(word: str) -> set[str]:
 def _singulars(word: str) -> set[str]:
     if _ONLY_PLURAL.fullmatch(word):
         return set()
-    stems = {word.removesuffix(many) + one for one, many in ENDINGS.items() if word.endswith(many)}
+    stems = {
+        word.removesuffix(plural) + singular
+        for singular, plural in ENDINGS.items()
+        if word.endswith(plural)
+    }
     bare = word.removesuffix("s")
     if bare != word and (not bare.endswith(("s", "u", "i")) or _IN_I_OR_U.fullmatch(bare)):
         stems.add(bare)

@@ -32,7 +32,7 @@ def summary_of(captions: Mapping[str, Sequence[str]], rules: Rules, reasons: Ite
     overlaps = []
     for name, texts in captions.items():
         telling = [rules.telling_words(text, name) for text in texts]
-        overlaps += [overlap(one, other) for one, other in combinations(telling, 2)]
+        overlaps += [overlap(*pair) for pair in combinations(telling, 2)]
     return Summary(
         classes=len(rules.classes),
         captions=sum(map(len, captions.values())),

@@ -47,17 +47,17 @@ class Rules:
     count_tokens: CountTokens | None = None
     """The text encoder's own count, begin and end included; None has it estimated, rather too high."""
     names: Names = field(init=False)
-    own_words: Mapping[str, frozenset[str]] = field(init=False)
+    name_words: Mapping[str, frozenset[str]] = field(init=False)
     """Per class, the words of its name, which all its captions share."""
 
     def __post_init__(self) -> None:
         names = Names.of(self.classes, self.wording)
-        own = {
+        name_words = {
             name: names.forms[name].union(words_of(name), words_of(self.wording.get(name, name)))
             for name in self.classes
         }
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "own_words", own)
+        object.__setattr__(self, "name_words", name_words)
 
     def reason_against(self, caption: object, label: str, accepted: Sequence[str]) -> str | None:
         """Why a caption of a class is not accepted beside those before it, or None."""
@@ -76,8 +76,8 @@ class Rules:
         return [name for name in (*names, *plain) if name.strip()]
 
     def _name_reason(self, caption: str, label: str) -> str | None:
-        named, own = self.names.forms_in(caption), self.names.forms[label]
-        if not any(form in own for form in named) and not self._is_written(caption, label):
+        named, forms = self.names.forms_in(caption), self.names.forms[label]
+        if forms.isdisjoint(named) and not self._is_written(caption, label):
             return "does not name its class"
         owners = [self.names.owners[form] for form in named]
         others = sorted({min(classes) for classes in owners if label not in classes})
@@ -108,18 +108,18 @@ class Rules:
 
     def telling_words(self, caption: str, label: str) -> frozenset[str]:
         """A caption's words without those of its class's name."""
-        return _without(caption, self.own_words[label])
+        return _without(caption, self.name_words[label])
 
 
 @lru_cache(maxsize=1 << 16)
-def _without(caption: str, own: frozenset[str]) -> frozenset[str]:
-    return frozenset(words_of(caption)) - own
+def _without(caption: str, name_words: frozenset[str]) -> frozenset[str]:
+    return frozenset(words_of(caption)) - name_words
 
 
-def overlap(one: frozenset[str], other: frozenset[str]) -> float:
+def overlap(first: frozenset[str], second: frozenset[str]) -> float:
     """The share of the words of two captions that both have (Jaccard's index), in [0, 1]."""
-    shared = len(one & other)
-    either = len(one) + len(other) - shared
+    shared = len(first & second)
+    either = len(first) + len(second) - shared
     return shared / either if either else 1.0
 
 

@@ -90,8 +90,8 @@ class Study(Strict):
 
 def of_study() -> set[str]:
     """The options of the two commands that are set once for the whole study."""
-    own = {*Study.model_fields, *DataConfig.model_fields}
-    return own | set(names_of(TrainConfig, "location", within="sets"))
+    sets = names_of(TrainConfig, "location", within="sets")
+    return {*Study.model_fields, *DataConfig.model_fields, *sets}
 
 
 @dataclass(frozen=True)
@@ -123,16 +123,15 @@ def trials_of(study: Study) -> list[TrialSpec]:
 
 
 def _train(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> TrainConfig:
-    own = {key: value for key, value in arm.settings.items() if key in UsageConfig.model_fields}
-    settings = {**study.train, **own}
-    return TrainConfig(**_examples(study, seed, shots), seeds=1, **settings)
+    usage = {key: value for key, value in arm.settings.items() if key in UsageConfig.model_fields}
+    return TrainConfig(**_examples(study, seed, shots), seeds=1, **{**study.train, **usage})
 
 
 def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> AugmentConfig | None:
     if arm.method == REAL:
         return None
-    own = {key: value for key, value in arm.settings.items() if key not in UsageConfig.model_fields}
-    settings = {**study.augment, **own, "method": arm.method, "captions": None}
+    generation = {key: value for key, value in arm.settings.items() if key not in UsageConfig.model_fields}
+    settings = {**study.augment, **generation, "method": arm.method, "captions": None}
     if study.original:
         settings |= PROTOCOL_RULES["original"].fixed
     if "ip_adapter_scale" in settings:
@@ -146,14 +145,9 @@ def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> Au
 
 
 def _examples(study: Study, seed: int, shots: int | None) -> dict[str, Any]:
-    chosen = {
-        "dataset": study.dataset,
-        "root": study.root,
-        "split_strategy": study.split_strategy,
-        "hold_out": study.hold_out,
-        "device": study.device,
-    }
-    return {**chosen, "seed": seed, "shots": shots}
+    shared = DataConfig.model_fields.keys() & Study.model_fields.keys()
+    chosen = {name: getattr(study, name) for name in shared}
+    return {**chosen, "device": study.device, "seed": seed, "shots": shots}
 
 
 class StudyMistake(UserError):
@@ -227,9 +221,7 @@ def checked_study(settings: dict[str, Any], name: str = "study", tree: yaml.Node
 
 def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
     """Raises UserError for a setting that `dalda augment` or `dalda train` would not take."""
-    shared = [(("augment",), study.augment), (("train",), study.train)]
-    own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
-    for place, settings in [*shared, *own]:
+    for place, settings in _sections(study):
         for key in of_study() & settings.keys():
             raise _study_mistake((*place, key), "set this once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
@@ -241,11 +233,17 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
             try:
                 build(study, arm, study.seeds[0], study.shots[0])
             except ValidationError as error:
-                its = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
-                raise _mistake(error, ("arms", number) if its else (section,), tree, name) from None
-    found = refused_by_protocol(study)
-    if found is not None:
-        raise _study_mistake(*found, tree, name)
+                of_arm = error.errors()[0]["loc"][0] in {*arm.settings, "method"}
+                raise _mistake(error, ("arms", number) if of_arm else (section,), tree, name) from None
+    refused = refused_by_protocol(study)
+    if refused is not None:
+        raise _study_mistake(*refused, tree, name)
+
+
+def _sections(study: Study) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """The settings for all arms, and those of each, with their places in the file."""
+    arms = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
+    return [(("augment",), study.augment), (("train",), study.train), *arms]
 
 
 def refused_by_protocol(study: Study) -> tuple[tuple[str | int, ...], str] | None:
@@ -253,8 +251,7 @@ def refused_by_protocol(study: Study) -> tuple[tuple[str | int, ...], str] | Non
     if not study.original:
         return None
     rules = PROTOCOL_RULES["original"]
-    own = [(("arms", number), arm.settings) for number, arm in enumerate(study.arms)]
-    for place, settings in [(("augment",), study.augment), (("train",), study.train), *own]:
+    for place, settings in _sections(study):
         for key, values in rules.allowed.items():
             if settings.get(key, values[0]) not in values:
                 return (*place, key), f"{rules.name} has no {key} {settings[key]}; leave it out"
@@ -284,10 +281,10 @@ def _line_of(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:
     line = 1
     for part in place:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
+            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+            if pair is None:
                 break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
+            line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1

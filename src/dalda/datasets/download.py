@@ -199,11 +199,11 @@ def _opened(archive: Path, inner: str | None) -> Iterator[tuple[IO[bytes], int]]
             yield stream, archive.stat().st_size
         return
     with zipfile.ZipFile(archive) as outer:
-        found = [entry for entry in outer.infolist() if PurePosixPath(entry.filename).name == inner]
-        if not found:
+        entries = [entry for entry in outer.infolist() if PurePosixPath(entry.filename).name == inner]
+        if not entries:
             raise UserError(f"{archive} has no {inner} in it: delete it and run the command again")
-        with outer.open(found[0]) as stream:
-            yield stream, found[0].file_size
+        with outer.open(entries[0]) as stream:
+            yield stream, entries[0].file_size
 
 
 def _members(tar: tarfile.TarFile, archive: Path, root: Path) -> Iterator[tuple[tarfile.TarInfo, Path]]:

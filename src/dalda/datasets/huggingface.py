@@ -27,8 +27,8 @@ def read_hugging_face(name: str, cache: Path | None = None) -> ImageDataset:
     except ImportError as error:
         raise UserError("hf: data sets need the extra 'hf': pip install 'dalda[hf]'") from error
     tables = _load(name)
-    place = cache or Path(datasets.config.HF_DATASETS_CACHE) / "dalda"
-    root = place / hashlib.sha256(name.encode()).hexdigest()[:16]
+    folder = cache or Path(datasets.config.HF_DATASETS_CACHE) / "dalda"
+    root = folder / hashlib.sha256(name.encode()).hexdigest()[:16]
     trusted = (Path(name), Path(datasets.config.HF_DATASETS_CACHE), Path(constants.HF_HUB_CACHE))
     parts = {
         part: _write_images(table, f"{part} of hf:{name}", root / part, trusted)
@@ -45,8 +45,8 @@ def read_hugging_face(name: str, cache: Path | None = None) -> ImageDataset:
         raise UserError(
             f"hf:{name} has fewer than two classes with images: a classifier needs at least two"
         )
-    kept = {part: {label: files[label] for label in classes} for part, files in parts.items()}
-    return ImageDataset(f"hf:{name}", root, classes, kept)
+    ordered = {part: {label: files[label] for label in classes} for part, files in parts.items()}
+    return ImageDataset(f"hf:{name}", root, classes, ordered)
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -56,11 +56,11 @@ def _load(name: str) -> dict[str, Any]:
     folder = Path(name)
     saved = any((folder / mark).exists() for mark in ("dataset_info.json", "dataset_dict.json"))
     try:
-        found = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+        dataset = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     except Exception as error:  # the library raises anything, for a name, a network or a file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"hf:{name} cannot be loaded ({reason}): check the name and the network") from error
-    splits = dict(found) if isinstance(found, dict) else {"train": found}
+    splits = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}
     if len(splits) == 1:
         return {"train": next(iter(splits.values()))}
     chosen = choose_parts(splits, f"hf:{name}")
@@ -98,7 +98,7 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
     names = (
         feature.names if isinstance(feature, datasets.ClassLabel) else sorted(set(table[label]) - {None})
     )
-    found: dict[str, list[Path]] = {same_name(str(name)): [] for name in names}
+    files: dict[str, list[Path]] = {same_name(str(name)): [] for name in names}
     rows = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     unlabelled = 0
     with progress(f"reading {what}", len(rows)) as bar:
@@ -110,10 +110,10 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
                 continue
             path = folder / (hashlib.sha256(content).hexdigest() + suffix)
             _put(content, path)
-            found[same_name(name)].append(path)
+            files[same_name(name)].append(path)
     if unlabelled:
         say(f"{unlabelled} rows of {what} have no image or no label, and are skipped")
-    return {key: tuple(files) for key, files in found.items() if files}
+    return {key: tuple(paths) for key, paths in files.items() if paths}
 
 
 def _rows(

@@ -63,9 +63,9 @@ def refuse_output_among(out: Path, images: Mapping[Path, str]) -> None:
     """The same of images with their classes, one of each folder."""
     target = out.expanduser().resolve()
     folders = {path.parent for path, label in images.items() if same_name(path.parent.name) == label}
-    for place in {folder.parent for folder in folders}:
-        if target.is_relative_to(place.resolve()):
-            raise UserError(f"'{out}' lies among the classes of {place}: choose a folder outside of it")
+    for parent in {folder.parent for folder in folders}:
+        if target.is_relative_to(parent.resolve()):
+            raise UserError(f"'{out}' lies among the classes of {parent}: choose a folder outside of it")
 
 
 def unreadable(folder: Path, error: OSError) -> UserError:
@@ -120,11 +120,11 @@ def choose_parts(names: Iterable[str], what: object) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for part, known in (("train", TRAINING_NAMES), ("val", VALIDATION_NAMES)):
         for word in known:
-            found = [name for name in listed if name.casefold() == word]
-            if len(found) > 1:
-                raise UserError(f"{what} has the parts '{found[0]}' and '{found[1]}': rename one")
-            if found:
-                chosen.setdefault(part, found[0])
+            alike = [name for name in listed if name.casefold() == word]
+            if len(alike) > 1:
+                raise UserError(f"{what} has the parts '{alike[0]}' and '{alike[1]}': rename one")
+            if alike:
+                chosen.setdefault(part, alike[0])
     if "train" not in chosen:
         return {}
     both = [name for name in listed if name.casefold() in TRAINING_NAMES and name != chosen["train"]]

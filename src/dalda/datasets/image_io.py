@@ -185,13 +185,13 @@ def _without_text(data: bytes) -> bytes:
     """A PNG without its texts and profile, but for those that may say which side is up."""
     if not data.startswith(PNG_MAGIC) or not any(kind in data for kind in PNG_TEXT):
         return data
-    kept, start = [PNG_MAGIC], len(PNG_MAGIC)
+    chunks, start = [PNG_MAGIC], len(PNG_MAGIC)
     while start + 8 <= len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
         if data[start + 4 : start + 8] not in PNG_TEXT or _may_orient(data[start + 8 : end - 4]):
-            kept.append(data[start:end])
+            chunks.append(data[start:end])
         start = end
-    return b"".join(kept)
+    return b"".join(chunks)
 
 
 def _may_orient(content: bytes) -> bool:

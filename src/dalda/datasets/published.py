@@ -24,15 +24,14 @@ def read_pets(root: Path) -> ImageDataset:
     )
     needed = [listings / "trainval.txt", listings / "test.txt"]
     _require("pets", root, needed)
-    there = {
-        path.name: path for place in (root / "images", root) if place.is_dir() for path in visible(place)
-    }
+    folders = [folder for folder in (root / "images", root) if folder.is_dir()]
+    files = {path.name: path for folder in folders for path in visible(folder)}
     parts: dict[str, ClassFiles] = {}
     missing: list[str] = []
     for part, listing in zip(("train", "val"), needed, strict=True):
         entries = [(f"{stem}.jpg", label) for stem, label in _pets_lines(listing, classes)]
-        missing += [name for name, _ in entries if name not in there]
-        parts[part] = _by_class(classes, ((there[name], label) for name, label in entries if name in there))
+        missing += [name for name, _ in entries if name not in files]
+        parts[part] = _by_class(classes, ((files[name], label) for name, label in entries if name in files))
     if missing:
         raise UserError(
             f"{len(missing)} of the images that {listings} lists are missing, the first "
@@ -65,11 +64,13 @@ def read_caltech101(root: Path) -> ImageDataset:
     inner = root / "101_ObjectCategories"
     _require("caltech101", root, [] if root.name == inner.name else [root])
     top = inner if inner.is_dir() else root
-    labelled = [(place, place.name.lower().replace("_", " ")) for place in visible(top) if place.is_dir()]
-    known = [(place, label) for place, label in labelled if label in classes]
+    labelled = [
+        (folder, folder.name.lower().replace("_", " ")) for folder in visible(top) if folder.is_dir()
+    ]
+    known = [(folder, label) for folder, label in labelled if label in classes]
     if not known:
         raise UserError(f"{inner} is missing: {_how_to_get('caltech101', root)}")
-    images = ((path, label) for place, label in known for path in visible(place) if path.suffix == ".jpg")
+    images = ((path, label) for folder, label in known for path in visible(folder) if path.suffix == ".jpg")
     files = _by_class(classes, images)
     missing = [label for label in classes if not files[label]]
     if missing:

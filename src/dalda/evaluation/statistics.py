@@ -45,10 +45,10 @@ def interval(values: ArrayLike) -> Interval:
 
 def accuracy_interval(values: ArrayLike) -> Interval:
     """The interval of a mean accuracy, which cannot leave [0, 1]."""
-    found = interval(values)
-    if found.low is None or found.high is None:
-        return found
-    return Interval(found.mean, max(found.low, 0.0), min(found.high, 1.0))
+    free = interval(values)
+    if free.low is None or free.high is None:
+        return free
+    return Interval(free.mean, max(free.low, 0.0), min(free.high, 1.0))
 
 
 def around(mean: float, error: float, degrees: float) -> Interval:

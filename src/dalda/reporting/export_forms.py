@@ -133,7 +133,7 @@ def _write_webdataset(images: Sequence[ExportImage], folder: ExportFolder) -> No
             open_new(folder.path / shard, root=folder.path) as file,
             tarfile.open(fileobj=file, mode="w") as tar,
         ):
-            for image in (images[place] for place in order[start : start + SHARD_IMAGES]):
+            for image in (images[number] for number in order[start : start + SHARD_IMAGES]):
                 stem = Path(image.name).stem
                 _add_member(tar, image.name, read_bytes(image.path))
                 _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())

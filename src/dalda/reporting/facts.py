@@ -47,22 +47,22 @@ def caption_facts(dataset: ReportedSet) -> dict[str, str]:
     name = str(dataset.settings.get("dataset", ""))
     rules = Rules(list(captions), wordings_of(name, list(captions)), prefix)
     reasons = (
-        rules.reason_against(caption, label, of_class[:place])
+        rules.reason_against(caption, label, of_class[:number])
         for label, of_class in captions.items()
-        for place, caption in enumerate(of_class)
+        for number, caption in enumerate(of_class)
     )
-    found = summary_of(captions, rules, [reason for reason in reasons if reason is not None])
+    summary = summary_of(captions, rules, [reason for reason in reasons if reason is not None])
     facts = {
-        "Different captions": f"{found.captions} for {len(dataset.images)} images; "
-        f"at least {found.fewest} per class"
+        "Different captions": f"{summary.captions} for {len(dataset.images)} images; "
+        f"at least {summary.fewest} per class"
     }
-    if found.distinct_2 is not None:
-        share = f"{100 * found.distinct_2:.0f} % of all pairs of neighbouring words"
+    if summary.distinct_2 is not None:
+        share = f"{100 * summary.distinct_2:.0f} % of all pairs of neighbouring words"
         facts["Variety"] = f"{share} are different (distinct-2)"
-    if found.similarity is not None:
-        share = f"{100 * found.similarity:.0f} % of their words"
+    if summary.similarity is not None:
+        share = f"{100 * summary.similarity:.0f} % of their words"
         facts["Similarity within a class"] = f"two captions share {share} on average"
-    rejected = ", ".join(f"{reason} ({count})" for reason, count in found.rejected.items())
+    rejected = ", ".join(f"{reason} ({count})" for reason, count in summary.rejected.items())
     return {**facts, "Problems": rejected or "none by the rules of dalda captions"}
 
 
@@ -72,8 +72,8 @@ def run_facts(
     """What was run, over all runs; `trained` holds each run's `training_facts` by its name."""
     shots = sorted({result.shots for result in results if result.shots is not None})
     facts: dict[str, list[str]] = {}
-    for run, own in trained.items():
-        for fact, text in own.items():
+    for run, of_run in trained.items():
+        for fact, text in of_run.items():
             facts.setdefault(fact, []).append(f"{run}: {text}" if len(trained) > 1 else text)
     return {
         "Data set": _listed(result.dataset for result in results),
@@ -117,9 +117,9 @@ def duration(seconds: float) -> str:
 
 def _words(settings: Mapping[str, Any], *keys: str) -> str:
     """The settings in words: the first value bare, the others after their names."""
-    found = [(key, settings[key]) for key in keys if settings.get(key) is not None]
+    named = [(key, settings[key]) for key in keys if settings.get(key) is not None]
     return ", ".join(
-        str(value) if key == keys[0] else f"{key.replace('_', ' ')} {value}" for key, value in found
+        str(value) if key == keys[0] else f"{key.replace('_', ' ')} {value}" for key, value in named
     )
 
 

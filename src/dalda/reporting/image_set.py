@@ -146,10 +146,10 @@ def class_rows(dataset: ReportedSet, budget: ThumbnailBudget) -> tuple[list[Clas
 
 def _in_turn(classes: Mapping[str, Mapping[Source, object]]) -> Iterator[tuple[str, Source]]:
     """The first source image of every class, then the second of every class, and so on."""
-    for place in range(MOST_SOURCES):
+    for number in range(MOST_SOURCES):
         for label, sources in classes.items():
-            if place < len(sources):
-                yield label, list(sources)[place]
+            if number < len(sources):
+                yield label, list(sources)[number]
 
 
 def _row(
@@ -157,7 +157,7 @@ def _row(
 ) -> ImageRow | None:
     """The row of a source image with at most so many synthetic ones, spread evenly over the scale."""
     step = max((len(images) - 1) / max(most - 1, 1), 1)
-    chosen = [images[round(place * step)] for place in range(min(most, len(images)))]
+    chosen = [images[round(number * step)] for number in range(min(most, len(images)))]
     thumbnails = budget.take([*([real.path] if real else []), *(image.path for image in chosen)])
     if thumbnails is None:
         return None

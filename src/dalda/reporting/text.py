@@ -23,8 +23,8 @@ def harmless(text: str) -> str:
 
 def shortened(text: str, length: int) -> str:
     """The text in at most `length` signs; what is cut ends in an ellipsis."""
-    whole = " ".join(harmless(text).split())
-    return whole if len(whole) <= length else whole[: max(1, length - 1)] + "…"
+    line = " ".join(harmless(text).split())
+    return line if len(line) <= length else line[: max(1, length - 1)] + "…"
 
 
 def distinct_names(folders: Sequence[Path]) -> list[str]:

@@ -89,8 +89,8 @@ class Guard:
             return "this server does not answer to that host name"
         # A link on another page may open this one; nothing else may come from there.
         followed_link = method == "GET" and headers.get("sec-fetch-dest") == "document"
-        own = headers.get("sec-fetch-site", "none") in ("same-origin", "none") or followed_link
-        if not own or origin not in (None, f"http://{hosts[0].lower()}"):
+        same_site = headers.get("sec-fetch-site", "none") in ("same-origin", "none") or followed_link
+        if not same_site or origin not in (None, f"http://{hosts[0].lower()}"):
             return "requests from other pages are refused"
         if method not in ("GET", "HEAD"):
             if origin is None:

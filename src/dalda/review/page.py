@@ -56,7 +56,7 @@ class PostedDecision(BaseModel):
 
 def page_data(out: Path, images: Sequence[SyntheticImage]) -> dict[str, Any]:
     """The images as rows that name classes, source images and prompts by their place in short lists."""
-    classes = {name: place for place, name in enumerate(sorted({image.label for image in images}))}
+    classes = {name: number for number, name in enumerate(sorted({image.label for image in images}))}
     sources: dict[tuple[str, str], int] = {}
     prompts: dict[str, int] = {}
     rows = [

@@ -138,13 +138,13 @@ def _pace(config: AugmentConfig) -> tuple[float | None, float]:
     """Seconds and megabytes per image."""
     tried = config.model_copy(update={"ip_adapter_scale": "0.5", "captions": None})
     try:
-        found = dry_run(tried)
+        trial = dry_run(tried)
     except UserError as error:
         say(f"note: the time is unknown, since {error}")
         size = preset_of(config).size or 512
         return None, 1.6 * size * size / 1e6
-    pace = None if found.seconds is None else found.seconds / found.planned
-    return pace, found.megabytes / found.planned
+    pace = None if trial.seconds is None else trial.seconds / trial.planned
+    return pace, trial.megabytes / trial.planned
 
 
 def _training(study: Study, missing: Sequence[Task]) -> float | None:

@@ -68,10 +68,12 @@ def dataset_panel(dataset: str, results: Mapping[str, Sequence[TrialResult]]) ->
     with_real = [run for run in runs if REAL in names[run]]
     arms: dict[str, ArmNumbers] = {}
     for run, trials in runs.items():
-        own = run in with_real or len(with_real) != 1
-        shared = [] if own else [run for run in runs[with_real[0]] if run.arm == REAL]
+        has_real = run in with_real or len(with_real) != 1
+        shared = [] if has_real else [run for run in runs[with_real[0]] if run.arm == REAL]
         numbers = compare_arms([*shared, *trials], REAL)
-        arms |= {series_name(run, arm, names): one for arm, one in numbers.items() if own or arm != REAL}
+        arms |= {
+            series_name(run, name, names): arm for name, arm in numbers.items() if has_real or name != REAL
+        }
     arms = dict(sorted(arms.items(), key=lambda arm: bool(arm[1].gains)))  # real images alone come first
     seeds = len({trial.seed for trials in runs.values() for trial in trials})
     return DatasetPanel(
@@ -95,8 +97,8 @@ def run_results(folder: Path, epoch: str) -> list[TrialResult]:
     if results:
         return _at_best_epoch(results) if epoch == "best" else results
     if not (folder / TABLE).is_file():
-        found = (reader(folder, epoch) for reader in RUN_READERS.values())
-        results = next((trials for trials in found if trials), [])
+        readings = (reader(folder, epoch) for reader in RUN_READERS.values())
+        results = next((trials for trials in readings if trials), [])
         if not results:
             raise UserError(f"'{folder}' holds no results; name a folder of a run")
         return results

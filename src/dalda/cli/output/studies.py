@@ -13,8 +13,11 @@ def study_lines(report: "StudyReport") -> list[str]:
     shots = list(dict.fromkeys(key for numbers in report.arms.values() for key in numbers.summaries))
     heading = ["arm", *(f"{key} shot{'' if key == '1' else 's'}" for key in shots)]
     rows = [
-        [arm, *(found[key].accuracy.text() if key in found else "" for key in shots)]
-        for arm, found in ((arm, numbers.summaries) for arm, numbers in report.arms.items())
+        [
+            arm,
+            *(numbers.summaries[key].accuracy.text() if key in numbers.summaries else "" for key in shots),
+        ]
+        for arm, numbers in report.arms.items()
     ]
     several = any(len(numbers.gains) > 1 for numbers in report.arms.values()) and report.verdicts
     return [
@@ -55,8 +58,8 @@ def study_dry_run_lines(report: "StudyDryRun") -> list[str]:
 
 def demo_lines(report: "DemoReport") -> list[str]:
     rows = [
-        (arm, found.text(), *(percent(group[arm]) for group in report.groups.values()))
-        for arm, found in report.arms.items()
+        (arm, accuracy.text(), *(percent(group[arm]) for group in report.groups.values()))
+        for arm, accuracy in report.arms.items()
     ]
     return [
         report.verdict,
