@@ -25,10 +25,11 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert set(answer) >= {"arms", "gain", "images", "seconds", "figure", "sheet"}
-    assert list(answer["arms"]) == ["zero-shot", "real", "text", "uniform", "dalda"]
+    baselines = ["zero-shot", "real-clip", "real", "real-linear", "real-augmented"]
+    assert list(answer["arms"]) == [*baselines, "text", "uniform", "dalda"]
     for arm in answer["arms"].values():
         assert arm["low"] <= arm["mean"] <= arm["high"]
-    baseline = max(answer["arms"][arm]["mean"] for arm in ("zero-shot", "real"))
+    baseline = max(answer["arms"][arm]["mean"] for arm in baselines)
     gain = answer["arms"]["dalda"]["mean"] - baseline
     assert answer["gain"]["mean"] == pytest.approx(gain)
     assert answer["images"] == 2 * 3 * 12
@@ -36,10 +37,9 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, ["demo", "-o", str(out)])
     assert again.exit_code == 0, again.stderr
     assert (out / "results.csv").is_file()
-    assert len(list((out / "results").glob("*.json"))) == 2 * 5
+    assert len(list((out / "results").glob("*.json"))) == 2 * 8
     assert "0 images generated" in again.stdout
-    verdict = again.stdout.partition("accuracy, %")[0]
-    assert "real images alone" in verdict or "zero-shot CLIP" in verdict
+    assert "against the strongest baseline" in again.stdout.partition("accuracy, %")[0]
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:

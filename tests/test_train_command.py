@@ -24,8 +24,32 @@ from dalda.seeding import generator_of
 from dalda.types import TrialResult
 
 CLASSES = ("car", "fish", "tree")
-SHORT = ("--backbone", "doodle", "--feature-views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
-ONCE = ("--backbone", "doodle", "--seeds", 1, "--epochs", 1, "--iterations", 2, "--batch-size", 4)
+SHORT = (
+    "--no-baselines",
+    "--backbone",
+    "doodle",
+    "--feature-views",
+    2,
+    "--epochs",
+    2,
+    "--iterations",
+    10,
+    "--seeds",
+    2,
+)
+ONCE = (
+    "--no-baselines",
+    "--backbone",
+    "doodle",
+    "--seeds",
+    1,
+    "--epochs",
+    1,
+    "--iterations",
+    2,
+    "--batch-size",
+    4,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +148,10 @@ def test_all_numbers_are_printed_and_saved(photos: Path, made: Path, tmp_path: P
     assert overall["mean"] == pytest.approx(difference)
     assert 0 <= gain["chance_of_no_gain"] <= 1
     assert gain["by_image"]["low"] <= overall["mean"] <= gain["by_image"]["high"]
-    no_difference = "No measurable difference" in report["verdicts"]["made"]
-    assert no_difference == (overall["low"] <= 0 <= overall["high"])
+    verdict = report["answer"]["verdicts"]["made"]
+    assert verdict["comparison"]["gain"] == overall  # one baseline, one arm
+    assert (verdict["decision"]["claim"] == "no evidence") == (overall["low"] <= 0 <= overall["high"])
+    assert report["verdicts"] == {"made": verdict["sentence"]}
     with (tmp_path / "run/results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value"]
@@ -137,16 +163,53 @@ def test_all_numbers_are_printed_and_saved(photos: Path, made: Path, tmp_path: P
     assert all(len(one["confusion"]) == 3 and len(one["epoch_accuracy"]) == 2 for one in results)
 
 
+def test_the_baselines_are_there_by_default(photos: Path, made: Path, tmp_path: Path) -> None:
+    words = (
+        "train",
+        photos,
+        "--synthetic",
+        made,
+        "--backbone",
+        "doodle",
+        "--seeds",
+        2,
+        "-o",
+        tmp_path / "run",
+    )
+    report = answer(*words)
+    assert list(report["arms"]) == ["zero-shot", "real", "real-linear", "real-augmented", "made"]
+    assert len(set(report["arms"]["zero-shot"]["accuracy_by_seed"].values())) == 1
+    others = [report["arms"][arm]["accuracy"]["mean"] for arm in list(report["arms"])[:-1]]
+    (verdict,) = report["answer"]["verdicts"].values()
+    strongest = report["arms"][verdict["decision"]["strongest"]]["accuracy"]["mean"]
+    assert strongest == max(others)
+    settings = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert settings["settings"]["head"] == "constrained"
+    # A folder of an older version, which knew the linear head alone, is not mixed with another head.
+    refused = run(*words, "--head", "lp++")
+    assert refused.exit_code == 2
+    assert "--head constrained, now --head lp++" in refused.stderr
+    assert run("predict", tmp_path / "run", photos / "val").exit_code == 0
+
+
+def test_a_head_without_epochs_refuses_them(photos: Path) -> None:
+    result = run("train", photos, "--backbone", "doodle", "--head", "lp++", "--epochs", 3)
+    assert result.exit_code == 2
+    assert "it has no epochs" in result.stderr
+    assert run("train", photos, "--backbone", "doodle-vision", "--head", "lp++").exit_code == 2
+
+
 def test_what_a_person_reads(photos: Path, made: Path) -> None:
     result = run("train", photos, "--synthetic", made, *SHORT)
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert "real images alone" in lines[0]
-    assert "chance of no gain" in lines[1]
-    assert lines[2].split()[:2] == ["arm", "accuracy,"]
-    assert [line.split()[0] for line in lines[3:5]] == ["real", "made"]
-    assert lines[5].startswith("the 2 seeds vary the training only")
-    assert len(lines) == 6
+    while lines[0].startswith("Warning: "):
+        lines.pop(0)
+    assert "against the strongest baseline, 'real'" in lines[0]
+    assert lines[1].split()[:2] == ["arm", "accuracy,"]
+    assert [line.split()[0] for line in lines[2:4]] == ["real", "made"]
+    assert lines[4].startswith("the 2 seeds vary the training only")
+    assert len(lines) == 5
     single = run("train", photos, "--synthetic", made, *ONCE)
     assert "vary" not in single.stdout
 

@@ -1,7 +1,7 @@
 """The whole flow on the embedded world: do synthetic images help a few-shot classifier?
 
 The headline backbone never saw the classes or their names, as a photograph's backbone rarely did. The
-embedded CLIP, which knows most of them by name, is shown beside it as a baseline without any training.
+embedded CLIP, which knows most of them by name, is shown beside it: zero-shot, and with a head of its own.
 """
 
 import time
@@ -22,13 +22,13 @@ from dalda.workflows.real_images import split_of
 from dalda.workflows.reports import DemoReport
 
 DATASET, BACKBONE, CLIP = "doodles", "doodle-vision", "doodle"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 SHOTS = 2
 PER_IMAGE = 4
 ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 """The arms with synthetic images, and their IP-Adapter scale."""
-BASELINES = {"zero-shot": "zero-shot CLIP", "real": "real images alone"}
-"""The arms without synthetic images, and their names in a sentence."""
+CLIP_HEAD = "real-clip"
+"""Real images alone on the CLIP, with the head that stays near its zero-shot classifier."""
 GROUPS = {"known": FAMILIAR, "unknown": UNFAMILIAR}
 FILES = {"accuracy.png", "sheet.png", "results", "results.csv", "run.yaml"}
 PROBLEM = (
@@ -81,20 +81,30 @@ def _refuse_other_files(out: Path) -> None:
 def _trials(
     splits: Mapping[int, FewShotSplit], images: Mapping[tuple[str, int], list[SyntheticImage]]
 ) -> list[TrialResult]:
-    """The results of all arms and seeds; zero-shot CLIP has the same result for each seed."""
-    from dalda.evaluation.training import run_trials
-    from dalda.evaluation.trial import Schedule, Trial
+    """The results of all arms and seeds: baselines on either backbone, then the arms."""
+    from dalda.evaluation.baselines import baselines_of
+    from dalda.evaluation.heads.table import ZERO_SHOT, default_head
+    from dalda.evaluation.training import TrainingMethod, run_trials
+    from dalda.evaluation.trial import Trial
 
     validation = split_of(DataConfig(dataset=DATASET), "val")
-    untrained = Trial("zero-shot", SEEDS[0], splits[SEEDS[0]])
-    (zero_shot,) = run_trials([untrained], validation, load_features(CLIP, "cpu"), Schedule(epochs=0))
-    trials = [
-        Trial(arm, seed, split, tuple(images.get((arm, seed), ())))
+    clip, store = load_features(CLIP, "cpu"), load_features(BACKBONE, "cpu")
+    on_clip = [
+        Trial(arm, seed, split, head=head)
+        for arm, head in {ZERO_SHOT: ZERO_SHOT, CLIP_HEAD: "constrained"}.items()
         for seed, split in splits.items()
-        for arm in ("real", *ARMS)
     ]
-    trained = run_trials(trials, validation, load_features(BACKBONE, "cpu"))
-    return [*(replace(zero_shot, seed=seed) for seed in splits), *trained]
+    head = default_head(store.backbone)
+    trials = [
+        trial
+        for seed, split in splits.items()
+        for trial in (
+            *baselines_of(Trial("real", seed, split), head, store.backbone),
+            *(Trial(arm, seed, split, tuple(images[arm, seed])) for arm in ARMS),
+        )
+    ]
+    trained = run_trials(trials, validation, store, method=TrainingMethod(head=head))
+    return [*run_trials(on_clip, validation, clip), *trained]
 
 
 def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> float:
@@ -111,21 +121,21 @@ def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> flo
 def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) -> DemoReport:
     """The headline is the gain over the strongest baseline without synthetic images."""
     from dalda.evaluation.comparison import compare, summarize
+    from dalda.evaluation.verdict import answer_of
 
-    accuracy = {arm: summarize(results).accuracy for arm, results in arms.items()}
-    strongest = max(BASELINES, key=lambda arm: accuracy[arm].mean)
-    gains = {arm: compare(arms["dalda"], arms[arm]) for arm in arms if arm != "dalda"}
-    headline = gains.pop(strongest)
-    assert headline is not None
+    answer = answer_of([result for results in arms.values() for result in results])
+    headline = answer.verdicts["dalda"]
+    others = [compare(arms["dalda"], arms[other]) for other in ("real", "text", "uniform")]
     return DemoReport(
-        verdict=headline.sentence("synthetic images (dalda)", BASELINES[strongest]),
-        arms=accuracy,
+        verdict=" ".join((*answer.warnings, headline.sentence)),
+        arms={arm: summarize(results).accuracy for arm, results in arms.items()},
         groups={
             group: {arm: _group_accuracy(results, names) for arm, results in arms.items()}
             for group, names in GROUPS.items()
         },
-        gain=headline.gain,
-        comparisons=tuple(gain.sentence() for gain in gains.values() if gain is not None),
+        gain=headline.comparison.gain,
+        answer=answer,
+        comparisons=tuple(gain.sentence() for gain in others if gain is not None),
         problem=PROBLEM,
         figure=figure,
         sheet=sheet,

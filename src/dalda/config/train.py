@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location
@@ -19,6 +19,11 @@ class ClassifierConfig(Strict):
 
     backbone: str | None = Content(None, within="backbone")
     """A backbone (docs/trials.md), a folder or a Hub id; by default the one that fits the data set."""
+    head: Literal["auto", "linear", "constrained", "cross-validated", "tip-adapter", "lp++"] = Content(
+        "auto", within="head"
+    )
+    """The head on frozen features (docs/evaluation.md); auto is constrained for backbones that read class
+    names, cross-validated for others, and linear with an option of its schedule."""
     finetune: Literal["head", "full", "lora"] = Content("head")
     """What is trained: the head on frozen features, the full model, or a LoRA."""
     head_init: Literal["zero-shot", "random"] = Content("zero-shot")
@@ -27,14 +32,32 @@ class ClassifierConfig(Strict):
     """Augmentation of pairs of images."""
     feature_views: Annotated[int, Field(ge=1, le=1000)] | Literal["online"] = Content(8)
     """Augmented views per image whose features are cached; online draws fresh ones at each step."""
-    transforms: Literal["standard", "jitter", "randaugment"] = Content("standard")
-    """Transforms of a view: flip and rotation, then also colour jitter or RandAugment."""
+    transforms: Literal["standard", "jitter", "randaugment", "trivialaugment"] = Content("standard")
+    """Transforms of a view: flip and rotation, then also colour jitter, RandAugment or
+    TrivialAugment."""
     epochs: int = Content(50, ge=1)
-    """Epochs, of `iterations` steps each."""
+    """Epochs of the linear head, of `iterations` steps each."""
     iterations: int = Content(200, ge=1)
     """Steps per epoch."""
     batch_size: int = Content(32, ge=1)
     """Images per step."""
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether an option asks for what only the linear head has."""
+        names = ("head_init", "epochs", "iterations", "batch_size")
+        return self.online or any(
+            getattr(self, name) != type(self).model_fields[name].default for name in names
+        )
+
+    @model_validator(mode="after")
+    def _one_head(self) -> "ClassifierConfig":
+        if self.head not in ("auto", "linear") and self.stepwise:
+            raise ValueError(
+                f"the head {self.head} learns from all features at once: it has no epochs, iterations, "
+                "batch size, start, fresh views or finetuning; leave those out or use the head linear"
+            )
+        return self
 
     @property
     def online(self) -> bool:
@@ -73,8 +96,10 @@ class TrainConfig(ClassifierConfig, UsageConfig, DataConfig):
 
     synthetic: tuple[Path, ...] = Content((), within="sets")
     """A folder of dalda augment; repeat it for more."""
-    seeds: int = Content(3, ge=1, extent=True)
+    seeds: int = Content(5, ge=1, extent=True)
     """Classifiers per arm, on successive seeds."""
+    baselines: bool = Content(True, extent=True)
+    """Compares with real images alone, without the other baselines of docs/evaluation.md."""
     device: str = Execution("auto")
     """auto, cpu, cuda, cuda:N or mps."""
     out: Path | None = Location(None)

@@ -57,7 +57,7 @@ def classifier_in(place: Path) -> Path:
     could be meant, and where the run keeps no classifier.
     """
     from dalda.evaluation.classifier import FOLDER, SUFFIX, classifier_file
-    from dalda.evaluation.results import planned_trials
+    from dalda.evaluation.results import REAL, planned_trials
     from dalda.generation.folder_names import folder_name
 
     if not place.is_dir():
@@ -73,7 +73,8 @@ def classifier_in(place: Path) -> Path:
             f"or a {SUFFIX} file of its folder '{FOLDER}'"
         )
     with_synthetic = {path: trial for path, trial in trials.items() if trial.synthetic is not None}
-    chosen = with_synthetic or trials
+    real = {path: trial for path, trial in trials.items() if trial.arm == REAL}
+    chosen = with_synthetic or real or trials
     arms = list(dict.fromkeys(trial.arm for trial in chosen.values()))
     if len(arms) > 1:
         files = [next(path for path, trial in chosen.items() if trial.arm == arm) for arm in arms]

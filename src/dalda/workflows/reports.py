@@ -10,6 +10,7 @@ from dalda.types import Interval
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison
     from dalda.evaluation.generative_metrics import SetMeasures
+    from dalda.evaluation.verdict import Answer
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,12 @@ class EvaluateReport:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The numbers of each arm, and each synthetic arm against `real`, paired by seed and by image."""
+    """The verdicts, the numbers of each arm, and each other arm against `real`."""
 
     classes: tuple[str, ...]
     arms: "Mapping[str, ArmSummary]"
     gains: "Mapping[str, Comparison]"
+    answer: "Answer"
     excluded: Mapping[str, Mapping[str, int]]
     """Synthetic images that an arm did not use, by reason."""
     validation_images: int
@@ -139,8 +141,8 @@ class TrainReport:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """A sentence on each gain."""
-        return {arm: gain.sentence(other="real images alone") for arm, gain in self.gains.items()}
+        """A sentence on each arm with synthetic images, against the strongest baseline."""
+        return {arm: verdict.sentence for arm, verdict in self.answer.verdicts.items()}
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,8 @@ class DemoReport:
     groups: Mapping[str, Mapping[str, float]]
     """Mean accuracy per arm on the known and on the unknown classes."""
     gain: Interval
+    """Of `dalda` against the strongest baseline."""
+    answer: "Answer"
     comparisons: tuple[str, ...]
     problem: str
     figure: Path

@@ -21,6 +21,7 @@ from dalda.evaluation.filters import (
     clip_probabilities,
     weights_of,
 )
+from dalda.evaluation.heads.table import resolved_head
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import REAL, RunFolder
 from dalda.evaluation.training import (
@@ -69,6 +70,12 @@ class TrialRunner:
         if isinstance(self.store.backbone, ZeroShot):
             return self.store
         return load_features("clip", self.config.device)
+
+    @cached_property
+    def head(self) -> str:
+        """The head of all arms but some baselines. Raises UserError where the backbone does not fit it."""
+        config = self.config
+        return resolved_head(config.head, stepwise=config.stepwise, backbone=self.store.backbone)
 
     @property
     def schedule(self) -> Schedule:
@@ -123,14 +130,16 @@ class TrialRunner:
             images = passed(found, "--min-clip-probability", f"CLIP class probability below {least:g}")
         if config.filter_by_classifier:
             real = Trial(REAL, trial.seed, trial.split)
-            found = by_agreement(images, predict_classes(real, images, self.store, self.schedule))
+            found = by_agreement(
+                images, predict_classes(real, images, self.store, self.schedule, self.head)
+            )
             images = passed(found, "--filter-by-classifier", OTHER_CLASS)
         weights = None
         if config.clip_weighting:
             weights = weights_of(clip_probabilities(images, classes, self.clip))
         if config.classifier_weighting:
             real = Trial(REAL, trial.seed, trial.split)
-            chances = predict_probabilities(real, images, self.store, self.schedule)
+            chances = predict_probabilities(real, images, self.store, self.schedule, self.head)
             confidence = chances[np.arange(len(images)), labels_of(images, trial.split.classes)]
             own = weights_of(np.minimum(2 * confidence, 1))
             weights = own if weights is None else tuple(np.multiply(weights, own).tolist())
@@ -150,7 +159,7 @@ class TrialRunner:
             done[name] = result
             say_result(result)
 
-        method = method_of(self.config)
+        method = replace(method_of(self.config), head=self.head)
         run_trials(list(missing.values()), validation, self.store, self.schedule, method, on_trial_end)
         return {name: done[name] for name in trials}
 

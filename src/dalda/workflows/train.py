@@ -1,7 +1,7 @@
 """From real and synthetic images to classifiers, and to an honest comparison."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def train(config: TrainConfig, *, backbone: "nn.Module | FeatureExtractor | None" = None) -> TrainReport:
-    """Trials of `real` and of each synthetic folder, over `config.seeds` seeds of the classifier.
+    """Trials of the baselines and of each synthetic folder, over `config.seeds` seeds of the classifier.
 
     `backbone` is an object in place of the named one (docs/backbones.md). In `config.out` each result is
     kept as soon as it is there, and the same command resumes where an earlier one was stopped. Raises
@@ -43,7 +43,8 @@ def train(config: TrainConfig, *, backbone: "nn.Module | FeatureExtractor | None
 
 
 def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None") -> TrainReport:
-    from dalda.evaluation.results import REAL, RunFolder
+    from dalda.evaluation.heads.table import LINEAR
+    from dalda.evaluation.results import RunFolder
     from dalda.workflows.runner import TrialRunner, other_sources
 
     started = time.monotonic()
@@ -59,17 +60,21 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
         for arm, synthetic in sets.items()
     }
     settings = training_settings(config, split, validation, sets, runner.store.backbone)
-    settings |= _own_usage(config, usage)
+    settings |= {**_own_usage(config, usage), **({} if runner.head == LINEAR else {"head": runner.head})}
+    baselines = _baselines(config, runner, split)
     with nullcontext() if run is None else run.held():
         if run is not None:
-            run.begin(_run_settings(config, settings, split, sets, usage), defaults_of(TrainConfig))
+            planned = _run_settings(config, settings, split, sets, usage, list(baselines))
+            run.begin(planned, {**defaults_of(TrainConfig), "head": LINEAR})
         trials: dict[str, Trial] = {}
         excluded: dict[str, Mapping[str, int]] = {}
-        for arm, synthetic in {REAL: None, **sets}.items():
+        for arm, trial in baselines.items():
+            trials |= {_trial_id(settings, arm, seed): replace(trial, seed=seed) for seed in _seeds(config)}
+        for arm, synthetic in sets.items():
             found = _trials_of(arm, usage.get(arm, config), runner, split, synthetic)
             trials |= {_trial_id(settings, arm, trial.seed): trial for trial, _ in found}
             left_out = list(dict.fromkeys(image for _, images in found for image in images))
-            left_out += other_sources(arm, split, synthetic.images) if synthetic else []
+            left_out += other_sources(arm, split, synthetic.images)
             excluded[arm] = _counted(image.kind for image in left_out)
             if run is not None:
                 run.excluded.put(arm, left_out)
@@ -79,12 +84,23 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
     return report_of(results, excluded, config)
 
 
+def _baselines(config: TrainConfig, runner: "TrialRunner", split: FewShotSplit) -> "dict[str, Trial]":
+    """The trials without synthetic images, by arm."""
+    from dalda.evaluation.baselines import baselines_of
+    from dalda.evaluation.results import REAL
+
+    real, _ = runner.trial(REAL, config, split, None)
+    if not config.baselines:
+        return {REAL: real}
+    return {trial.arm: trial for trial in baselines_of(real, runner.head, runner.store.backbone)}
+
+
 def _trials_of(
     arm: str,
     config: TrainConfig,
     runner: "TrialRunner",
     split: FewShotSplit,
-    synthetic: SyntheticSet | None,
+    synthetic: SyntheticSet,
 ) -> "list[tuple[Trial, list[Excluded]]]":
     """The arm's trial of each seed with the images that it does not use.
 
@@ -115,8 +131,13 @@ def splits_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
 def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:
     """The synthetic folders by the names of their arms."""
     names = [folder.resolve().name for folder in config.synthetic]
-    if len(set(names)) < len(names) or "real" in names:
-        raise UserError("two synthetic folders have the same name, or one is called 'real'; rename one")
+    from dalda.evaluation.baselines import BASELINES
+
+    if len(set(names)) < len(names):
+        raise UserError("two synthetic folders have the same name; rename one")
+    taken = [name for name in names if name in BASELINES]
+    if taken:
+        raise UserError(f"'{taken[0]}' is the name of a baseline; rename that synthetic folder")
     return {
         name: synthetic_set(folder, ignore_review=config.ignore_review)
         for name, folder in zip(names, config.synthetic, strict=True)
@@ -160,10 +181,14 @@ def _run_settings(
     split: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
     usage: Mapping[str, TrainConfig],
+    baselines: Sequence[str],
 ) -> "RunSettings":
-    from dalda.evaluation.results import REAL, PlannedTrial, RunSettings
+    from dalda.evaluation.results import PlannedTrial, RunSettings
 
-    folders = {REAL: None, **{arm: synthetic.folder.as_posix() for arm, synthetic in sets.items()}}
+    folders = {
+        **dict.fromkeys(baselines),
+        **{arm: synthetic.folder.as_posix() for arm, synthetic in sets.items()},
+    }
     trials = tuple(
         PlannedTrial(_trial_id(settings, arm, seed), arm, seed, split.shots, folder)
         for arm, folder in folders.items()
@@ -214,9 +239,10 @@ def _counted(kinds: Iterable[str]) -> dict[str, int]:
 def report_of(
     results: list[TrialResult], excluded: Mapping[str, Mapping[str, int]], config: TrainConfig
 ) -> TrainReport:
-    """All numbers of each arm, and every other arm's gain over `real`."""
+    """All numbers of each arm, every other arm's gain over `real`, and the verdicts."""
     from dalda.evaluation.comparison import compare_arms
     from dalda.evaluation.results import REAL
+    from dalda.evaluation.verdict import answer_of
 
     numbers = compare_arms(results, REAL)
     (shots,) = numbers[REAL].summaries
@@ -224,6 +250,7 @@ def report_of(
         classes=results[0].classes,
         arms={arm: measured.summaries[shots] for arm, measured in numbers.items()},
         gains={arm: measured.gains[shots] for arm, measured in numbers.items() if measured.gains},
+        answer=answer_of(results),
         excluded=excluded,
         validation_images=len(results[0].right),
         out=config.out,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dalda.cli.output.lines import _LINES, describe, lines_of
+from dalda.evaluation.verdict import Answer
 from dalda.types import Interval
 from dalda.workflows import reports
 
@@ -46,6 +47,7 @@ def test_a_table_of_arms_aligns_whatever_their_names() -> None:
         arms={"real": Interval(0.5, 0.4, 0.6), "花": Interval(0.25, None, None)},
         groups={"known": {"real": 1.0, "花": 0.5}},
         gain=Interval(-0.25, None, None),
+        answer=Answer({}, ()),
         comparisons=(),
         problem="A problem.",
         figure=Path("a.png"),

@@ -39,23 +39,20 @@ def evaluate_lines(report: "EvaluateReport") -> list[str]:
 
 
 def train_lines(report: "TrainReport") -> list[str]:
-    lines = []
-    for arm, gain in report.gains.items():
-        lines.append(report.verdicts[arm])
-        if gain.chance_of_no_gain is not None:
-            chance = f"chance of no gain {gain.chance_of_no_gain * 100:.0f} %"
-            lines.append(f"  these classifiers on other images: {gain.by_image.text('+')}; {chance}")
+    lines = list(report.answer.sentences)
     rows = [
         (
             name,
             arm.accuracy.text(),
+            report.gains[name].gain.text("+") if name in report.gains else "",
             percent(arm.macro_accuracy.mean),
-            percent(arm.best_epoch_accuracy),
             percent(arm.calibration_error),
         )
         for name, arm in report.arms.items()
     ]
-    lines += table([("arm", "accuracy, % (95 % interval)", "macro", "best epoch", "calibration"), *rows])
+    lines += table(
+        [("arm", "accuracy, % (95 % interval)", "against real, points", "macro", "calibration"), *rows]
+    )
     lines += excluded_lines(report.excluded)
     seeds = max(len(arm.accuracy_by_seed) for arm in report.arms.values())
     if seeds > 1:

@@ -33,3 +33,12 @@ def head_named(name: str, backbone: FeatureExtractor) -> HeadKind:
             "use --head cross-validated"
         )
     return head
+
+
+def resolved_head(name: str, *, stepwise: bool, backbone: FeatureExtractor) -> str:
+    """What `auto` is: `linear` with an option of its schedule, else the backbone's."""
+    if name != "auto":
+        if name != LINEAR:
+            head_named(name, backbone)
+        return name
+    return LINEAR if stepwise else default_head(backbone)
