@@ -52,11 +52,11 @@ def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
 
     Raises UserError when something is missing, with the way to get it.
     """
-    if not Path(dataset).is_dir():
+    if not os.path.isdir(dataset):
         dataset = SHORT_NAMES.get(dataset, dataset)
     if dataset in PUBLISHED:
         usual = USUAL_FOLDERS[dataset]
-        if root is None and usual.is_dir():
+        if root is None and os.path.isdir(usual):
             root = usual
         if root is None:
             raise UserError(
