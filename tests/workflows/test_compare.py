@@ -10,8 +10,7 @@ from dalda.config.compare import arms_of_methods
 from dalda.config.experiment import trials_of
 from dalda.errors import UserError
 from dalda.types import Interval
-from dalda.workflows.compare import compare_methods, study_of
-from dalda.workflows.reports import ComparedArm, CompareReport
+from dalda.workflows.compare import ComparedArm, CompareReport, compare_methods, study_of
 
 
 def config_of(out: Path, **settings: object) -> CompareConfig:

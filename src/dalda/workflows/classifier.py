@@ -3,9 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from dalda.device import device_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.progress import progress, say
 from dalda.storage import write_new
-from dalda.workflows.reports import Prediction, PredictReport
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +28,33 @@ if TYPE_CHECKING:
 BATCH = 64
 TOP = 5
 """Classes whose probabilities a prediction names."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of an image."""
+
+    image: Path
+    label: str
+    confidence: float
+    """The probability of that class."""
+    probabilities: Mapping[str, float]
+    """Of the most probable classes, these first."""
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """The predictions of one classifier, and the images that it could not read."""
+
+    arm: str
+    seed: int
+    backbone: str
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[str, ...]
+    """A sentence on each image that could not be used."""
+    accuracy: float | None
+    """Where all images lie in folders called like classes; else None."""
+    out: Path | None
 
 
 def load_classifier(

@@ -1,7 +1,8 @@
 """Compares augmentation methods: a study with an arm a method, its table, figure and image sheet."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import CompareConfig
@@ -13,11 +14,11 @@ from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import method_named, method_options
 from dalda.storage import exists, write
-from dalda.types import SyntheticImage
+from dalda.types import Interval, SyntheticImage
 from dalda.workflows.dry_run import dry_run_experiment
 from dalda.workflows.experiment import finished, run_experiment, run_of
 from dalda.workflows.plot import dataset_panel
-from dalda.workflows.reports import ComparedArm, CompareReport, StudyDryRun
+from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,63 @@ if TYPE_CHECKING:
 TABLE, FIGURE, SHEET = "comparison.md", "comparison.png", "sheet.png"
 MAX_SOURCES = 6
 """Source images on the sheet."""
+
+
+@dataclass(frozen=True)
+class ComparedArm:
+    """One method of a comparison."""
+
+    name: str
+    gain: Interval | None
+    """Over real images alone, averaged over the numbers of shots; None for these themselves."""
+    accuracy: Mapping[str, Interval]
+    """By shots (`all` is no limit)."""
+    synthetic_images: int
+    """Per classifier, at the most shots."""
+    fitting_seconds: float
+    generating_seconds: float
+    """Over all shots and seeds, without the loading of models."""
+
+
+@dataclass(frozen=True)
+class CompareReport:
+    """Methods by their gain, the largest first, with what they cost."""
+
+    out: Path
+    arms: tuple[ComparedArm, ...]
+    trials: int
+    trained: int
+    generated: int
+    seconds: float
+    excluded: Mapping[str, Mapping[str, int]]
+    table: Path
+    figure: Path
+    sheet: Path
+
+    @property
+    def heading(self) -> tuple[str, ...]:
+        shots = (f"{name} shot{'' if name == '1' else 's'}" for name in self.arms[0].accuracy)
+        return ("method", "gain, points", *shots, "images", "fitting, s", "generating, s")
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                arm.name,
+                "" if arm.gain is None else arm.gain.text("+"),
+                *(interval.text() for interval in arm.accuracy.values()),
+                str(arm.synthetic_images),
+                f"{arm.fitting_seconds:.0f}",
+                f"{arm.generating_seconds:.0f}",
+            )
+            for arm in self.arms
+        ]
+
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        lines = [self.heading, ("---",) * len(self.heading), *self.rows]
+        return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)
 
 
 def compare_methods(config: CompareConfig) -> CompareReport:

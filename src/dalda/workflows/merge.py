@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,18 @@ from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, Synthet
 from dalda.progress import say
 from dalda.review.log import REVIEW
 from dalda.storage import exists, jsonl, link_or_copy, make_folder, read_bytes, whole_folder, write
-from dalda.workflows.reports import MergeReport
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """The images of several sets in one folder."""
+
+    out: Path
+    sets: int
+    images: int
+    dropped: int
+    missing: int
+    """Planned images that no set has."""
 
 
 def merge(config: MergeConfig) -> MergeReport:

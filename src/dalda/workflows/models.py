@@ -1,12 +1,40 @@
 """Which models there are, what of them is on this disk, and whether they fit this machine."""
 
+from dataclasses import dataclass
+
 from dalda.config import ModelsConfig
 from dalda.device import memory_gigabytes
 from dalda.errors import UserError
 from dalda.models.catalogue import PUBLISHED, Offload, missing_parts
 from dalda.models.download import download_preset
 from dalda.models.presets import PRESETS
-from dalda.workflows.reports import ModelRow, ModelsReport
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A preset, as `dalda models` lists it. Sizes are in gigabytes."""
+
+    name: str
+    model: str
+    licence: str
+    on_disk: bool
+    download: float
+    memory: float
+    """For one image at a time in half precision."""
+    fits: str | None
+    """The least offloading with which it fits this machine; None: it does not."""
+    images_per_second: float | None
+    """An estimate from the card's peak; None where that is not known, as on a CPU."""
+
+
+@dataclass(frozen=True)
+class ModelsReport:
+    """What `dalda models` answers."""
+
+    device: str
+    memory: float | None
+    models: tuple[ModelRow, ...]
+    downloaded: tuple[str, ...] = ()
 
 
 def models(config: ModelsConfig) -> ModelsReport:

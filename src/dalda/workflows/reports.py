@@ -75,18 +75,6 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
-class MergeReport:
-    """The images of several sets in one folder."""
-
-    out: Path
-    sets: int
-    images: int
-    dropped: int
-    missing: int
-    """Planned images that no set has."""
-
-
-@dataclass(frozen=True)
 class ReviewReport:
     """The state of a review."""
 
@@ -146,33 +134,6 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a classifier says of an image."""
-
-    image: Path
-    label: str
-    confidence: float
-    """The probability of that class."""
-    probabilities: Mapping[str, float]
-    """Of the most probable classes, these first."""
-
-
-@dataclass(frozen=True)
-class PredictReport:
-    """The predictions of one classifier, and the images that it could not read."""
-
-    arm: str
-    seed: int
-    backbone: str
-    predictions: tuple[Prediction, ...]
-    skipped: tuple[str, ...]
-    """A sentence on each image that could not be used."""
-    accuracy: float | None
-    """Where all images lie in folders called like classes; else None."""
-    out: Path | None
-
-
-@dataclass(frozen=True)
 class ClassifierExport:
     """A classifier as an ONNX file."""
 
@@ -205,63 +166,6 @@ class StudyReport:
         """A sentence on each arm's gain, averaged over the numbers of shots."""
         overall = {arm: numbers.overall for arm, numbers in self.arms.items()}
         return {arm: gain.sentence() for arm, gain in overall.items() if gain is not None}
-
-
-@dataclass(frozen=True)
-class ComparedArm:
-    """One method of a comparison."""
-
-    name: str
-    gain: Interval | None
-    """Over real images alone, averaged over the numbers of shots; None for these themselves."""
-    accuracy: Mapping[str, Interval]
-    """By shots (`all` is no limit)."""
-    synthetic_images: int
-    """Per classifier, at the most shots."""
-    fitting_seconds: float
-    generating_seconds: float
-    """Over all shots and seeds, without the loading of models."""
-
-
-@dataclass(frozen=True)
-class CompareReport:
-    """Methods by their gain, the largest first, with what they cost."""
-
-    out: Path
-    arms: tuple[ComparedArm, ...]
-    trials: int
-    trained: int
-    generated: int
-    seconds: float
-    excluded: Mapping[str, Mapping[str, int]]
-    table: Path
-    figure: Path
-    sheet: Path
-
-    @property
-    def heading(self) -> tuple[str, ...]:
-        shots = (f"{name} shot{'' if name == '1' else 's'}" for name in self.arms[0].accuracy)
-        return ("method", "gain, points", *shots, "images", "fitting, s", "generating, s")
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                arm.name,
-                "" if arm.gain is None else arm.gain.text("+"),
-                *(interval.text() for interval in arm.accuracy.values()),
-                str(arm.synthetic_images),
-                f"{arm.fitting_seconds:.0f}",
-                f"{arm.generating_seconds:.0f}",
-            )
-            for arm in self.arms
-        ]
-
-    @property
-    def markdown(self) -> str:
-        """The table in Markdown."""
-        lines = [self.heading, ("---",) * len(self.heading), *self.rows]
-        return "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in line)} |" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -330,30 +234,3 @@ class PageReport:
     rejected: int
     megabytes: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """A preset, as `dalda models` lists it. Sizes are in gigabytes."""
-
-    name: str
-    model: str
-    licence: str
-    on_disk: bool
-    download: float
-    memory: float
-    """For one image at a time in half precision."""
-    fits: str | None
-    """The least offloading with which it fits this machine; None: it does not."""
-    images_per_second: float | None
-    """An estimate from the card's peak; None where that is not known, as on a CPU."""
-
-
-@dataclass(frozen=True)
-class ModelsReport:
-    """What `dalda models` answers."""
-
-    device: str
-    memory: float | None
-    models: tuple[ModelRow, ...]
-    downloaded: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ from dalda.cli.output.numbers import excluded_lines, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
-    from dalda.workflows.reports import ClassifierExport, EvaluateReport, PredictReport, TrainReport
+    from dalda.workflows.classifier import PredictReport
+    from dalda.workflows.reports import ClassifierExport, EvaluateReport, TrainReport
 
 MEASURES = {
     "synthetic_images": "images",

@@ -6,7 +6,8 @@ from dalda.cli.output.numbers import excluded_lines, in_seconds, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
-    from dalda.workflows.reports import CompareReport, DemoReport, StudyDryRun, StudyReport
+    from dalda.workflows.compare import CompareReport
+    from dalda.workflows.reports import DemoReport, StudyDryRun, StudyReport
 
 
 def study_lines(report: "StudyReport") -> list[str]:

@@ -7,13 +7,13 @@ from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
+    from dalda.workflows.merge import MergeReport
+    from dalda.workflows.models import ModelsReport
     from dalda.workflows.reports import (
         AugmentDryRun,
         AugmentReport,
         ExportReport,
         ImportReport,
-        MergeReport,
-        ModelsReport,
         PageReport,
         ReviewReport,
     )
