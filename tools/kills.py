@@ -313,9 +313,13 @@ def main() -> None:
         return serve()
     failures, folder = 0, Path(tempfile.mkdtemp())
     with killings(folder, options.seed, options.only) as commands:
-        for number, command in enumerate(commands):
+        for command in commands:
+            command.unbroken()
+        # As many as there is time for: a command of half the time is killed twice as often.
+        pace = options.kills / sum(1 / (command.seconds + 0.2) for command in commands)
+        for command in sorted(commands, key=lambda command: command.seconds):
             try:
-                command.kill((options.kills + number) // len(commands))
+                command.kill(max(1, round(pace / (command.seconds + 0.2))))
                 print(f"{command.name}: {command.kills} kills, {command.folders} folders, the same files")
             except AssertionError as error:
                 failures += 1
