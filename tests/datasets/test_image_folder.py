@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from dalda.datasets import image_folder
 from dalda.datasets.class_names import wording_of
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.registry import read_catalog, read_folder
@@ -265,3 +268,64 @@ def test_output_beside_the_parts_is_harmless(tmp_path: Path) -> None:
     refuse_output_inside(tmp_path / "out", data)
     with pytest.raises(UserError, match="lies among the classes"):
         refuse_output_inside(tmp_path / "train" / "out", data)
+
+
+NAMES = st.sampled_from(
+    [
+        "train",
+        "Train",
+        "training",
+        "val",
+        "valid",
+        "test",
+        "dev",
+        "dog",
+        "cat",
+        "test tube",
+        "valid-stamp",
+        ".git",
+    ]
+)
+FILES = st.sets(st.sampled_from(["a.png", "B.JPG", "c.txt", ".d.png", "e.webp"]), max_size=3)
+CLASS_FOLDERS = st.dictionaries(NAMES, FILES, max_size=4)
+TREES = st.dictionaries(NAMES, st.tuples(FILES, CLASS_FOLDERS), max_size=5)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(
+    tree={part: (set(), {"dog": {"a.png"}, "cat": {"a.png"}}) for part in ("train", "val")}, loose={"a.png"}
+)
+@given(tree=TREES, loose=FILES)
+def test_whatever_the_layout_no_image_is_left_out_without_a_word(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    tree: dict[str, tuple[set[str], dict[str, set[str]]]],
+    loose: set[str],
+) -> None:
+    """Each image is in a class, or its folder is named, or the whole is refused."""
+    folder, notes = tmp_path_factory.mktemp("layout"), list[str]()
+    monkeypatch.setattr(image_folder, "note", notes.append)
+    paths = [folder / name for name in loose]
+    for part, (files, classes) in tree.items():
+        paths += [folder / part / name for name in files]
+        paths += [folder / part / label / name for label, inside in classes.items() for name in inside]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    try:
+        found = read_folder(folder)
+    except UserError:
+        return
+    used = {path for files in found.parts.values() for paths in files.values() for path in paths}
+    hidden = {
+        path for path in paths if any(piece.startswith(".") for piece in path.relative_to(folder).parts)
+    }
+    for path in {path for path in paths if path.suffix != ".txt"} - used - hidden:
+        part, *_ = path.relative_to(folder).parts
+        assert any(part in line or "not images in a class folder" in line for line in notes), path
+    assert all(
+        path.parent.name == label
+        for files in found.parts.values()
+        for label, paths in files.items()
+        for path in paths
+    )

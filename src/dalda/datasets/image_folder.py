@@ -139,11 +139,15 @@ def choose_parts(names: Iterable[str], what: object) -> dict[str, str]:
 
 def _places(folder: Path) -> dict[str, Path]:
     """Where the parts lie. A 'train' that holds images beside other classes is itself a class."""
-    names = {path.name: path for path in visible(folder) if path.is_dir()}
+    entries = visible(folder)
+    names = {path.name: path for path in entries if path.is_dir()}
     training = [path for name, path in names.items() if name.casefold() in TRAINING_NAMES]
     others = {name for name in names if name.casefold() not in (*TRAINING_NAMES, *VALIDATION_NAMES)}
     if not training or (others and not any(path.is_dir() for path in visible(training[0]))):
         return {"train": folder}
+    loose = [path for path in entries if is_image(path)]
+    if loose:
+        _note_skipped(folder, loose)
     return {part: names[name] for part, name in choose_parts(names, folder).items()}
 
 
@@ -168,10 +172,14 @@ def _class_files(folder: Path) -> ClassFiles:
     if not classes:
         raise UserError(f"{folder} has no class folders: make one folder of images per class in it")
     if odd:
-        note(
-            f"{len(odd)} entries of {folder} are not images in a class folder and are skipped, as {odd[0]}"
-        )
+        _note_skipped(folder, odd)
     return dict(sorted(classes.items()))
+
+
+def _note_skipped(folder: Path, paths: list[Path]) -> None:
+    note(
+        f"{len(paths)} entries of {folder} are not images in a class folder and are skipped, as {paths[0]}"
+    )
 
 
 def _is_printable(name: str) -> bool:
