@@ -38,7 +38,7 @@ def test_nothing_is_written_through_a_link(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At each name of a finished folder, and at that of its unfinished file, in turn."""
+    """At each name of a finished folder, and in a new one at that of its unfinished file, in turn."""
     monkeypatch.setenv("DALDA_CACHE", str(inputs[0] / "cache"))
     words = inputs[1][command]
     whole, out, theirs = tmp_path / "whole", tmp_path / "out", tmp_path / "theirs"
@@ -48,9 +48,12 @@ def test_nothing_is_written_through_a_link(
     tried = 0
     for name in names_in(whole):
         for planted in (name, name.with_name(f".{name.name}.partial")):
-            for made in (out, theirs):
-                shutil.rmtree(made, ignore_errors=True)
-                made.mkdir()
+            for folder in (out, theirs):
+                shutil.rmtree(folder, ignore_errors=True)
+            theirs.mkdir()
+            if planted == name:
+                shutil.copytree(whole, out)
+                shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
             (theirs / "file").write_text("precious")
             (theirs / "folder").mkdir()
             (out / planted).parent.mkdir(parents=True, exist_ok=True)
