@@ -42,7 +42,7 @@ def test_without_a_held_out_part_there_is_no_validation(tmp_path: Path) -> None:
     assert inspected(dataset(tmp_path, {"heron": 2, "owl": 2}), hold_out=0).split == {"train": 4}
 
 
-def test_every_kind_of_finding_is_said(tmp_path: Path) -> None:
+def test_every_kind_of_finding_is_listed(tmp_path: Path) -> None:
     root = dataset(tmp_path, {"train/heron": 3, "train/n02112018": 3, "val/heron": 2, "val/n02112018": 2})
     photo(root / "val/heron/copy.png", 0, 1, side=41)
     photo(root / "train/heron/twice.png", 0, 0, side=40)
