@@ -36,7 +36,18 @@ GROUND = {
 COMMON = {"models", "datasets"}
 """What every stage may use."""
 STAGES = {"captions", "methods", "generation", "evaluation"}
-UPPER = ["reporting", "review", "workflows", "compat", "doodles", "demo", "doctor", "api", "cli", "__main__"]
+UPPER = [
+    "reporting",
+    "review",
+    "workflows",
+    "compat",
+    "doodles",
+    "demo",
+    "doctor",
+    "api",
+    "cli",
+    "__main__",
+]
 """Each of these may import its own files, those before it, the stages and the ground."""
 FRONT = "__init__"
 """The package itself: offers the public names."""
