@@ -463,6 +463,7 @@ ACROSS_MODULES: set[str] = {
     "captions/test_killed_captions.py",
     "captions/test_transformers_serve.py",
     "compat/test_original_run.py",
+    "compat/test_readme.py",
     "doodles/test_world.py",
     "evaluation/backbones/test_own_backbone.py",
     "evaluation/test_intervals.py",

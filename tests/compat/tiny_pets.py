@@ -83,3 +83,55 @@ resume = [None, None, None, None]
 {more}'''
     )
     return path
+
+
+PUBLISHED = {
+    f"cfg_dalda_pets_{prompt}_prompt_{scaling}_scaling_clip": (prompt, scaling)
+    for prompt in ("base", "llm")
+    for scaling in ("adaptive", "random")
+}
+"""The four published files; the "random" ones say adaptive, too."""
+
+
+def write_published_tree(folder: Path) -> Path:
+    """The folder that the original README leaves behind, with a tiny data set, model and schedule."""
+    make_tiny_pets(folder / "datasets/oxford_pet")
+    (folder / "configs").mkdir()
+    for name, (prompt, _) in PUBLISHED.items():
+        captions = '"prompt_by_LLM/llm_prompt_pets_10.json"' if prompt == "llm" else "None"
+        exp_name = name.removeprefix("cfg_").replace("_", "-")
+        (folder / f"configs/{name}.py").write_text(
+            f'''EXP_NAME = "{exp_name}"
+
+model_path = "doodle"
+
+dataset = "pets"
+
+logdir = f"{{dataset}}-baselines/{{EXP_NAME}}"
+synthetic_dir = f"aug/{{EXP_NAME}}" + "/{{dataset}}-{{seed}}-{{examples_per_class}}"
+
+prompt_mode = "{prompt}" # Options : ["llm", "base"]
+llm_prompt_path = {captions} # Only for LLM prompt mode
+
+synthetic_probability = 0.5
+guidance_scale = 7.5
+num_synthetic = 1
+num_trials = 1
+examples_per_class = [1]
+
+image_size = 224
+classifier_backbone = "clip"
+iterations_per_epoch = 3
+num_epochs = 2
+batch_size = 4
+num_workers = 12
+device = 'cuda:0' # Default : 'cuda:0'
+
+aug = "dalda"
+
+scale = "adaptive" # Options : ["all_random", "adaptive", 0.1, 0.2, ..., 1.0]
+num_inference_steps = 1
+
+resume = [None, None, None, None] # Default : [None, None, None, None]'''
+        )
+    return folder
