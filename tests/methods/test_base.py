@@ -36,6 +36,7 @@ def requests_of(
         replace(COMMON, method=name, per_image=per_image),
         lambda: probabilities,
         clip_features=lambda: features,
+        model="model",
     )
     prepared = method.prepare(split, method_options(method, options), tools)
     return list(method.requests(split, CAPTIONS, prepared, seed))

@@ -14,7 +14,19 @@ from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
 from dalda.terminal import did_you_mean
 
-METHOD_NAMES = ("dalda", "text", "image-variation", "real-guidance", "dipsy", "diffusemix")
+METHOD_NAMES = (
+    "dalda",
+    "text",
+    "image-variation",
+    "real-guidance",
+    "dipsy",
+    "diffusemix",
+    "da-fusion",
+    "diagen",
+    "diff-mix",
+    "diff-aug",
+    "datadream",
+)
 """The methods of this package; `dalda.methods.base` knows their classes."""
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dalda.errors import UserError
+from dalda.methods.fitting.recipe import FitJob
 from dalda.plugins import load_plugin, plugins_of
 from dalda.seeding import generator_of, seed_of
 from dalda.terminal import did_you_mean
@@ -30,6 +31,11 @@ METHODS = {
     "real-guidance": "dalda.methods.real_guidance:RealGuidance",
     "dipsy": "dalda.methods.dipsy:Dipsy",
     "diffusemix": "dalda.methods.diffusemix:DiffuseMix",
+    "da-fusion": "dalda.methods.da_fusion:DaFusion",
+    "diagen": "dalda.methods.diagen:Diagen",
+    "diff-mix": "dalda.methods.diff_mix:DiffMix",
+    "diff-aug": "dalda.methods.diff_mix:DiffAug",
+    "datadream": "dalda.methods.datadream:DataDream",
 }
 Captions = Mapping[str, Sequence[str]]
 
@@ -82,6 +88,10 @@ class Tools:
     """The same where somebody computed them already, and None otherwise."""
     clip_features: Callable[[], NDArray[np.float32]] = lambda: np.zeros((0, 0), np.float32)
     """Unnormalised CLIP features of the real images, [images, d]."""
+    fit: Callable[[FitJob], str] = lambda job: job.key
+    """Asks for a training, and names its artefact; it is done before the first image, or was earlier."""
+    model: str = ""
+    """Digest of the model that is trained with, whatever the sampler."""
 
 
 @dataclass(frozen=True)

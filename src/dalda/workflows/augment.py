@@ -22,6 +22,7 @@ from dalda.workflows.augment_settings import (
     generation_settings,
     provenance_of,
 )
+from dalda.workflows.fitting import fit_concepts
 from dalda.workflows.reports import AugmentReport
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def generate_plan(
     executor: "Executor | None" = None,
 ) -> AugmentReport:
     """Generates what the dataset lacks; loads the model only if there is something to do."""
-    requests, started, generating = planned.plan.requests, time.monotonic(), 0.0
+    requests, started = planned.plan.requests, time.monotonic()
+    fitting = generating = 0.0
     if config.shard:
         requests = Shard.parse(config.shard).requests(requests)
 
@@ -79,7 +81,7 @@ def generate_plan(
             if missing:
                 _write_probabilities(config, planned, dataset)
                 dataset.remember("extent", extent_of(config, planned, dataset))
-                generating = _generate(
+                fitting, generating = _generate(
                     config, planned, requests, missing, dataset, loader or planned.loader, executor
                 )
             dataset.settle(requests)
@@ -97,6 +99,7 @@ def generate_plan(
         retried_for=dict(retried),
         skipped=planned.skipped,
         batch_size=dataset.execution().get("batch_size") if missing else None,
+        fitting_seconds=round(fitting, 2),
         generating_seconds=round(generating, 2),
     )
 
@@ -109,8 +112,11 @@ def _generate(
     dataset: SyntheticDataset,
     loader: GeneratorLoader,
     executor: "Executor | None",
-) -> float:
-    """In batches of the user's size, else of the size that the folder was begun with; returns seconds."""
+) -> tuple[float, float]:
+    """In batches of the user's size, else of the size that the folder was begun with.
+
+    Returns the seconds of fitting and of generating.
+    """
     from dalda.generation.backends.base import TunableGenerator
     from dalda.generation.executors.base import Batches
     from dalda.generation.executors.local import LocalExecutor
@@ -128,13 +134,16 @@ def _generate(
     executor = executor or LocalExecutor(FORMATS[config.format], planned.method.finish)
     wanted = {request.id for request in missing}
     attempts = ATTEMPTS_ON_RETRY if config.retry_dropped else ATTEMPTS
+    learned = "".join({request.concept or "" for request in requests})
+    jobs = [job for job in planned.jobs if job.key in learned]
+    fitting = fit_concepts(jobs, generator, dataset.folder)
     started = time.monotonic()
     with (
         progress("generate", len(missing)) as bar,
         DatasetSink(dataset, wanted, bar, provenance_of(config, planned), attempts) as sink,
     ):
         executor.run(loader, Batches(requests, wanted, size), sink)
-    return time.monotonic() - started
+    return fitting, time.monotonic() - started
 
 
 def _write_probabilities(config: AugmentConfig, planned: AugmentPlan, dataset: SyntheticDataset) -> None:

@@ -13,6 +13,7 @@ from dalda.errors import UserError
 from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
+from dalda.methods.fitting.recipe import FitJob
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.plugins import plugins_of
@@ -73,6 +74,8 @@ class AugmentPlan:
     """Hashes of models in the user's folders, by the names of their settings."""
     fingerprint: Mapping[str, object] | None = None
     """Of a generator that is no preset."""
+    jobs: tuple[FitJob, ...] = ()
+    """Trainings that the requests' concepts come from."""
 
     @property
     def clip(self) -> str:
@@ -121,11 +124,36 @@ def plan_augment(
         **_sampling(config, preset, options),
     )
     given = None if probabilities is None else sources.probabilities()
-    tools = Tools(common, sources.probabilities, given, sources.clip_features)
+    jobs: dict[str, FitJob] = {}
+
+    def fit(job: FitJob) -> str:
+        jobs[job.key] = job
+        return job.key
+
+    model = digest_of(fingerprint or _of_weights(generator_fingerprint(preset, contents)))
+    tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model)
     prepared: Prepared = method.prepare(split, options, tools)
     plan = make_plan(method.requests(split, texts, prepared, config.seed), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
-    return AugmentPlan(split, preset, texts, plan, method, loader, skipped, known, contents, fingerprint)
+    return AugmentPlan(
+        split,
+        preset,
+        texts,
+        plan,
+        method,
+        loader,
+        skipped,
+        known,
+        contents,
+        fingerprint,
+        tuple(jobs.values()),
+    )
+
+
+def _of_weights(fingerprint: Mapping[str, object]) -> dict[str, object]:
+    """What decides a training: the weights, and none of the sampler's settings."""
+    names = ("model", "variant", "vae", "lora", "lora_scale", "size", "noise_schedule")
+    return {name: fingerprint[name] for name in names if name in fingerprint}
 
 
 def _sampling(config: AugmentConfig, preset: Preset, options: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 from torch import Tensor
 
+from dalda.models.adaptation import ConceptReader, embed_prompts
+from dalda.models.concepts import Concept
 from dalda.types import GenerationRequest
 
 CACHE_BYTES = 256 * 2**20
@@ -56,6 +58,8 @@ class UNetConditioning:
     added: dict[str, Tensor]
     """Stable Diffusion XL's pooled prompts and image sizes, each [rows, ...]."""
     branches: int = 2
+    loras: tuple[Concept, ...] = ()
+    """Of each image, where there are any."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -73,7 +77,10 @@ class UNetConditioning:
             return tensor if count == total else torch.cat(parts)
 
         added = {name: rows(value) for name, value in self.added.items()}
-        return UNetConditioning(rows(self.text), rows(self.image), rows(self.scale), added, self.branches)
+        loras = self.loras[:count]
+        return UNetConditioning(
+            rows(self.text), rows(self.image), rows(self.scale), added, self.branches, loras
+        )
 
 
 @dataclass
@@ -86,6 +93,8 @@ class StableDiffusionConditioner:
     texts: RecentTensors = field(default_factory=RecentTensors)
     images: RecentTensors = field(default_factory=RecentTensors)
     no_image: Tensor | None = None
+    concepts: ConceptReader | None = None
+    """Learned concepts, for a model that has one text encoder."""
 
     def encode(
         self,
@@ -95,9 +104,9 @@ class StableDiffusionConditioner:
     ) -> UNetConditioning:
         """Conditioning with 2n rows for n requests, 4n if they have second image prompts."""
         branches = 4 if second_images else 2
-        prompts = [request.negative_prompt for request in requests]
-        prompts += [request.prompt for request in requests] * (branches - 1)
-        texts = [self.text(prompt) for prompt in prompts]
+        prompts = [(request.negative_prompt, request.concept) for request in requests]
+        prompts += [(request.prompt, request.concept) for request in requests] * (branches - 1)
+        texts = [self.text(*prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
         image = torch.cat(
             [self.image(request, source) for request, source in zip(requests, images, strict=True)]
@@ -131,11 +140,17 @@ class StableDiffusionConditioner:
             times = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]])
             added["text_embeds"] = torch.cat([pooled for _, pooled in texts])
             added["time_ids"] = times.to(self.device, text.dtype).repeat(len(text), 1)
-        return UNetConditioning(text, image, scale, added, branches)
+        learned = [Concept.read(request.concept) if request.concept else Concept() for request in requests]
+        loras = tuple(learned) if any(concept.loras for concept in learned) else ()
+        return UNetConditioning(text, image, scale, added, branches, loras)
 
-    def text(self, prompt: str) -> tuple[Tensor, ...]:
+    def text(self, prompt: str, concept: str | None = None) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
-        found = self.texts.get(prompt)
+        key = f"{concept}\n{prompt}" if concept else prompt
+        found = self.texts.get(key)
+        if found is None and concept:
+            found = (self._learned(prompt, Concept.read(concept)),)
+            self.texts.put(key, found)
         if found is None:
             states, _, *pooled = self.pipeline.encode_prompt(
                 prompt=prompt,
@@ -144,8 +159,17 @@ class StableDiffusionConditioner:
                 do_classifier_free_guidance=False,
             )
             found = (states, *pooled[:1])
-            self.texts.put(prompt, found)
+            self.texts.put(key, found)
         return found
+
+    def _learned(self, prompt: str, concept: Concept) -> Tensor:
+        """States of a prompt with its learned token, by the text encoder with its LoRAs."""
+        reader = self.concepts
+        if reader is None:
+            raise ValueError("this model takes no learned concepts")
+        with reader.layers.applied(reader.loras(concept)):
+            tokens = [reader.token(concept)]
+            return embed_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, [prompt], tokens)
 
     def image(self, request: GenerationRequest, source: Image.Image) -> Tensor:
         """Embedding of a source image; without an image prompt the scale is 0 and it has no effect."""

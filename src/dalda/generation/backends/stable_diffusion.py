@@ -1,6 +1,7 @@
 """Stable Diffusion 1.x and XL with an IP-Adapter, each image with its own scale and strength."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.schedulers import scheduler_of
+from dalda.models.adaptation import AppliedLora, ConceptReader, LoraLayers
 from dalda.types import Capability
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -28,24 +30,39 @@ class UNetDenoiser:
     """A UNet whose cross-attention takes an IP-Adapter scale per row."""
 
     unet: Any
+    concepts: ConceptReader | None = None
 
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: UNetConditioning) -> Tensor:
         """Noise [rows, channels, side, side] in the latents. Raises UserError if it cannot be compiled."""
         try:
-            prediction: Tensor = self.unet(
-                latents,
-                timestep,
-                conditioning.text,
-                added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
-                cross_attention_kwargs={"ip_adapter_scale": conditioning.scale},
-                return_dict=False,
-            )[0]
+            with self._loras(conditioning, len(latents)):
+                prediction: Tensor = self.unet(
+                    latents,
+                    timestep,
+                    conditioning.text,
+                    added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
+                    cross_attention_kwargs={"ip_adapter_scale": conditioning.scale},
+                    return_dict=False,
+                )[0]
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = first_line(getattr(error, "inner_exception", error))
             raise UserError(
                 f"this machine cannot compile the model ({reason}); leave --compile out"
             ) from error
         return prediction
+
+    def _loras(self, conditioning: UNetConditioning, rows: int) -> AbstractContextManager[None]:
+        """Each image's LoRAs in its rows of every branch."""
+        if self.concepts is None or not conditioning.loras:
+            return nullcontext()
+        count = len(conditioning.loras)
+        active: list[AppliedLora] = []
+        for concept in dict.fromkeys(conditioning.loras):
+            images = [place for place, other in enumerate(conditioning.loras) if other == concept]
+            chosen = [start + place for start in range(0, rows, count) for place in images]
+            where = torch.tensor(chosen, device=self.unet.device)
+            active += [(where, tensors, share) for _, tensors, share in self.concepts.loras(concept)]
+        return self.concepts.layers.applied(active)
 
 
 def load_stable_diffusion(spec: GeneratorSpec) -> DiffusionGenerator:
@@ -87,13 +104,18 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
             "tiled": bool(getattr(pipeline.vae, "use_tiling", False)),
         }
 
+    capabilities = {Capability.IMAGE_PROMPT, Capability.INIT_IMAGE, Capability.SECOND_IMAGE_PROMPT}
+    concepts = None
+    if getattr(pipeline, "text_encoder_2", None) is None:
+        concepts = ConceptReader(LoraLayers.of(pipeline.unet, pipeline.text_encoder), spec.device)
+        capabilities.add(Capability.CONCEPTS)
     return DiffusionGenerator(
-        StableDiffusionConditioner(pipeline, size, spec.device),
-        UNetDenoiser(pipeline.unet),
+        StableDiffusionConditioner(pipeline, size, spec.device, concepts=concepts),
+        UNetDenoiser(pipeline.unet, concepts),
         AutoencoderLatentSpace(pipeline.vae, size, pipeline.unet.config.in_channels, factor),
         scheduler_of(preset, pipeline.scheduler),
         size,
-        frozenset({Capability.IMAGE_PROMPT, Capability.INIT_IMAGE, Capability.SECOND_IMAGE_PROMPT}),
+        frozenset(capabilities),
         spec.fingerprint,
         execution,
         spec.device,

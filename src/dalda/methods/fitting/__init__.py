@@ -1,0 +1,1 @@
+"""Fitting: learned tokens (textual inversion) and LoRAs, by one training loop."""

@@ -1,0 +1,70 @@
+"""DA-Fusion and DIAGen: published numbers, a token a class, noise on it."""
+
+from collections import Counter
+
+import pytest
+from tests.methods.test_base import images_of, requests_of
+
+from dalda.methods.da_fusion import RECIPES, DaFusionOptions
+from dalda.methods.diagen import Diagen, DiagenOptions, around_token
+from dalda.methods.fitting.recipe import OBJECT_TEMPLATES
+from dalda.models.concepts import PLACEHOLDER, Concept
+
+
+def test_the_published_numbers_of_da_fusion() -> None:
+    """arXiv 2302.07944: the scripts (1 vector from "the", 1000 steps), and the numbers of the paper."""
+    repo, paper = RECIPES["repo"], RECIPES["paper"]
+    assert (repo.vectors, repo.initial_token, repo.batch_size, repo.steps) == (1, "the", 4, 1000)
+    assert (paper.vectors, paper.initial_token, paper.batch_size, paper.steps) == (4, "", 8, 2000)
+    assert [repo.token_rate, paper.token_rate] == pytest.approx([2e-3, 4e-3])
+    assert {(x.weight_decay, x.flip, x.schedule, x.warmup, x.rank) for x in RECIPES.values()} == {
+        (0.01, 0.5, "constant", 0, 0)
+    }
+    assert len(set(OBJECT_TEMPLATES)) == 27
+    options = DaFusionOptions()
+    assert options.strengths == (1.0, 0.75, 0.5, 0.25)
+    assert (options.guidance_scale, options.steps, options.preset) == (7.5, 50, "repo")
+
+
+def test_the_published_numbers_of_diagen() -> None:
+    """arXiv 2408.14584: noise of 0.005, 0.01, 0.025, strength 0.7, guidance 15, replacement 0.7."""
+    options = DiagenOptions()
+    assert options.noise == (0.005, 0.01, 0.025)
+    assert (options.strengths, options.guidance_scale) == ((0.7,), 15.0)
+    assert (Diagen.defaults.synthetic_probability, Diagen.defaults.classifier_weighting) == (0.7, True)
+
+
+def test_each_class_has_its_token_and_strengths_are_equally_likely() -> None:
+    requests = requests_of(images_of(6), "da-fusion", per_image=100)
+    tokens = {
+        request.label: {x.concept for x in requests if x.label == request.label} for request in requests
+    }
+    assert {len(found) for found in tokens.values()} == {1}
+    assert tokens["car"] != tokens["tree"]
+    counts = Counter(request.strength for request in requests)
+    assert set(counts) == {1.0, 0.75, 0.5, 0.25}
+    assert all(110 < count < 190 for count in counts.values())
+    assert {request.prompt for request in requests} == {f"a photo of a {PLACEHOLDER}"}
+
+
+def test_diagen_takes_the_clean_token_and_each_noisy_one_in_turn() -> None:
+    requests = requests_of(images_of(1), "diagen", per_image=8)
+    tokens = [Concept.read(str(request.concept)).token for request in requests]
+    assert [token.noise for token in tokens if token] == [0.0, 0.005, 0.01, 0.025] * 2
+    assert len({token.artefact for token in tokens if token}) == 1
+    assert {request.prompt for request in requests} <= {
+        text.format(PLACEHOLDER) for text in ("a {}", "a red {}", "a fast {}")
+    }
+
+
+def test_diagen_without_noise_has_the_tokens_of_da_fusion() -> None:
+    plain = requests_of(images_of(4), "da-fusion")
+    without = requests_of(images_of(4), "diagen", noise=())
+    assert [request.concept for request in without] == [request.concept for request in plain]
+    silent = requests_of(images_of(4), "diagen", noise=(0.0,))
+    assert [request.concept for request in silent] == [request.concept for request in plain]
+
+
+def test_a_caption_without_the_class_gets_the_token_all_the_same() -> None:
+    assert around_token("a red car at night", "car") == f"a red {PLACEHOLDER} at night"
+    assert around_token("at night", "car") == f"a photo of a {PLACEHOLDER}, at night"
