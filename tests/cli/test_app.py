@@ -87,6 +87,7 @@ def test_a_mistyped_word_is_one_sentence_with_a_suggestion(words: list[str], sen
         (PermissionError(errno.EACCES, "Permission denied", "b"), 2, "Permission denied: 'b'; change its"),
         (OSError(errno.EXDEV, "Cross-device link", "a", None, "b"), 2, "Cross-device link: 'a' and 'b'"),
         (MemoryError(), 2, "dalda: out of memory: free some"),
+        (RuntimeError("Symlink loop from '/a'"), 2, "dalda: a link leads back to itself: '/a'"),
         (KeyboardInterrupt(), 130, "dalda: stopped; finished work is kept"),
         (KeyboardInterrupt("stopped; nothing is kept"), 130, "dalda: stopped; nothing is kept"),
         (UserError("the server answers \x1b[2J\nand more"), 2, r"answers \x1b[2J\nand more"),

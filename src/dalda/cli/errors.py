@@ -58,6 +58,12 @@ def exit_code_of(run: Callable[[], Any], *, debug: bool) -> int:
         if error.errno is None or error.strerror is None:
             raise
         return _end(_fault(error), 2, debug)
+    except RuntimeError as error:  # of pathlib, before Python 3.13
+        if not str(error).startswith("Symlink loop"):
+            raise
+        return _end(
+            f"a link leads back to itself: {str(error).removeprefix('Symlink loop from ')}", 2, debug
+        )
     except KeyboardInterrupt as stop:
         message = str(stop) or "stopped; finished work is kept, run the same command again to resume"
         return _end(message, 143 if isinstance(stop, Terminated) else 130, debug)
