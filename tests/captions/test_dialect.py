@@ -125,3 +125,10 @@ def test_a_refusal_is_forgotten_where_nothing_was_answered(chat_server: ChatServ
 )
 def test_complaints_are_read_in_every_shape(body: object, words: str) -> None:
     assert complaint_of(body) == words
+
+
+def test_a_complaint_that_never_ends_is_read_to_a_depth() -> None:
+    body: dict[str, object] = {"message": "no"}
+    for _ in range(5000):
+        body = {"error": body, "message": "again"}
+    assert complaint_of(body) == "again"

@@ -69,14 +69,16 @@ class Dialect:
         return body
 
 
-def complaint_of(body: object) -> str:
+def complaint_of(body: object, depth: int = 6) -> str:
     """The words of an error in any of the shapes that servers use: objects, lists, strings."""
+    if depth == 0:
+        return ""
     if isinstance(body, Mapping):
-        parts = [complaint_of(body[name]) for name in ERROR_FIELDS if body.get(name)]
+        parts = [complaint_of(body[name], depth - 1) for name in ERROR_FIELDS if body.get(name)]
         return " ".join(dict.fromkeys(part for part in parts if part))
     if isinstance(body, list | tuple):
         separator = "." if all(isinstance(entry, str | int) for entry in body) else "; "
-        return separator.join(complaint_of(entry) for entry in body[:5])
+        return separator.join(complaint_of(entry, depth - 1) for entry in body[:5])
     words = re.sub(r"<[^>]*>", " ", str(body)[: 10 * SERVER_WORDS])
     return " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
 

@@ -17,12 +17,18 @@ _AFTER_NAME = re.compile(r":|\||,(?=\s*\")")
 _ZERO_WIDTH = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _DRESS = "\"'*_`#“”‘’| \t"
 # Reasoning models close their thoughts with one of these; the opening is not always there.
-_TAG = r"(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|seed:think)"
+_TAG = (
+    r"(?:(?:ant|seed:)?think|(?:ant|start_|begin_|end_)?thinking|thoughts?|reasoning|reason|reflection|analysis"
+    r"|scratchpad|(?:inner|internal)_monologue|(?:begin|end)_of_thought)"
+)
 _THOUGHTS_END = re.compile(
-    rf"</{_TAG}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|channel\|>final\s*<\|message\|>", re.IGNORECASE
+    rf"</{_TAG}\s*>|<\|(?:/|(?=end)){_TAG}\|>|\[/THINK(?:ING)?\]|◁/think▷"
+    r"|<\|channel\|>final\s*<\|message\|>",
+    re.IGNORECASE,
 )
 _THOUGHTS_BEGIN = re.compile(
-    rf"<{_TAG}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel\|>(?:analysis|commentary)",
+    rf"<{_TAG}(?:\s[^<>]{{0,80}})?>|<\|{_TAG}\|>|\[THINK(?:ING)?\]|◁think▷"
+    r"|<\|channel\|>(?:analysis|commentary)",
     re.IGNORECASE,
 )
 Pair = tuple[str, object]
