@@ -20,6 +20,7 @@ from dalda.seeding import generator_of
 
 CLASSES = ("car", "fish", "tree")
 SHORT = ("--backbone", "doodle", "--feature-views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
+SHORT += ("--no-baselines",)
 
 
 def run(*words: object) -> Result:
@@ -54,10 +55,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def accuracies(run_folder: Path) -> dict[str, str]:
+def accuracies(run_folder: Path, arm: str = "real") -> dict[str, str]:
     """Seed to accuracy, as results.csv has it."""
     with (run_folder / "results.csv").open() as file:
-        return {row["seed"]: row["value"] for row in csv.DictReader(file) if row["metric"] == "accuracy"}
+        rows = [row for row in csv.DictReader(file) if (row["arm"], row["metric"]) == (arm, "accuracy")]
+    return {row["seed"]: row["value"] for row in rows}
 
 
 def test_the_same_training_gives_the_same_bytes(world: Path, tmp_path: Path) -> None:
@@ -81,6 +83,21 @@ def test_the_accuracy_is_that_of_the_table_to_the_last_digit(world: Path, tmp_pa
         hits = [Path(row["image"]).parent.name == row["class"] for row in rows]
         assert (len(rows), str(np.mean(hits))) == (21, table[seed])
         assert all(1 / 3 <= float(row["confidence"]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize("head", ["auto", "tip-adapter", "lp++"])
+def test_every_head_predicts_as_it_was_measured(world: Path, tmp_path: Path, head: str) -> None:
+    words = ("--backbone", "doodle", "--feature-views", 2, "--seeds", 1, "--head", head)
+    if head != "auto":
+        words += ("--no-baselines",)
+    assert run("train", world / "photos", *words, "-o", tmp_path / "run").exit_code == 0
+    files = sorted((tmp_path / "run/classifiers").iterdir())
+    assert len(files) == (4 if head == "auto" else 1)
+    for file in files:
+        arm = file.name.removesuffix("-seed0.safetensors")
+        report = answer("predict", file, world / "photos/val")
+        assert str(report["accuracy"]) == accuracies(tmp_path / "run", arm)["0"]
+    assert answer("predict", tmp_path / "run", world / "photos/val")["arm"] == "real"
 
 
 def test_what_a_person_reads(world: Path, tmp_path: Path) -> None:
@@ -156,7 +173,19 @@ def test_mistakes_are_one_sentence(world: Path, tmp_path: Path) -> None:
 
 
 def test_a_fine_tuned_backbone_comes_with_the_head(world: Path, tmp_path: Path) -> None:
-    short = ("--backbone", "doodle", "--epochs", 1, "--iterations", 2, "--batch-size", 4, "--seeds", 1)
+    short = (
+        "--backbone",
+        "doodle",
+        "--epochs",
+        1,
+        "--iterations",
+        2,
+        "--batch-size",
+        4,
+        "--seeds",
+        1,
+        "--no-baselines",
+    )
     for finetune in ("full", "lora"):
         folder = tmp_path / finetune
         assert run("train", world / "photos", *short, "--finetune", finetune, "-o", folder).exit_code == 0
