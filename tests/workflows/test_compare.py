@@ -24,7 +24,7 @@ def test_every_arm_has_equal_images_and_equal_optimiser_steps(tmp_path: Path) ->
     assert {"dalda", "dalda-uniform", "dipsy-adaptive"} <= set(names)
     trials = trials_of(study)
     assert len(trials) == len(names) * 2 * 2
-    assert {(trial.train.epochs, trial.train.iterations) for trial in trials} == {(50, 200)}
+    assert {(trial.train.head, trial.train.epochs) for trial in trials} == {("auto", 50)}
     assert {trial.synthetic.per_image for trial in trials if trial.synthetic} == {3}
 
 
@@ -39,6 +39,15 @@ def test_guidance_is_an_axis_and_options_reach_their_method(tmp_path: Path) -> N
         "method_option": {"strength": "0.3"},
         "guidance_scale": 2.0,
     }
+
+
+def test_fit_steps_reach_the_methods_that_learn_alone(tmp_path: Path) -> None:
+    study = study_of(config_of(tmp_path, methods="text,da-fusion,datadream", fit_steps=7))
+    assert [arm.settings for arm in study.arms[1:]] == [
+        {},
+        {"method_option": {"fit_steps": 7}},
+        {"method_option": {"fit_steps": 7}},
+    ]
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ class AugmentConfig(DataConfig):
     from 0 to 1."""
     scale_sampling: Literal["truncated", "clipped"] = Content("truncated")
     """How adaptive draws scales: from a truncated normal (the paper), or clipped (its experiments)."""
+    only_classes: tuple[str, ...] = Content((), extent=True)
+    """A class to generate for, by its label; repeat it for more. The others still count for CLIP."""
     per_image: int = Content(10, ge=1, extent=True)
     """Synthetic images per real image."""
     guidance_scale: float | None = Content(None, ge=0, le=100, within="preset")

@@ -44,12 +44,14 @@ class CompareConfig(Strict):
     """Guidance scales, separated by commas: each method once with each of them, in place of its own."""
     steps: int | None = Content(None, ge=1, le=999)
     """Denoising steps of every method, in place of its own."""
+    fit_steps: int | None = Content(None, ge=1)
+    """Training steps of every method that learns, in place of its own."""
     method_option: dict[str, Any] = Content(default_factory=dict)
     """An option of a method, such as real-guidance.strength=0.3; repeat it for more."""
     backbone: str | None = Content(None)
     """The backbone of the classifiers; by default the one that fits the data set."""
-    epochs: int = Content(50, ge=1)
-    """Epochs of every classifier."""
+    epochs: int | None = Content(None, ge=1)
+    """Epochs of every classifier, which then has a linear head."""
     root: Path | None = Location(None)
     """The folder of a data set that is given by name."""
     device: str = Execution("auto")

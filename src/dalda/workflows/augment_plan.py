@@ -1,7 +1,7 @@
 """What is decided before the first image: split, captions, CLIP class probabilities and requests."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from dalda.methods.fitting.recipe import FitJob
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.plugins import plugins_of
-from dalda.types import FewShotSplit, GenerationPlan
+from dalda.terminal import did_you_mean
+from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
 
@@ -133,7 +134,8 @@ def plan_augment(
     model = digest_of(fingerprint or _of_weights(generator_fingerprint(preset, contents)))
     tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model)
     prepared: Prepared = method.prepare(split, options, tools)
-    plan = make_plan(method.requests(split, texts, prepared, config.seed), digest)
+    requests = method.requests(split, texts, prepared, config.seed)
+    plan = make_plan(only_of(config, split, requests), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
     return AugmentPlan(
         split,
@@ -148,6 +150,18 @@ def plan_augment(
         fingerprint,
         tuple(jobs.values()),
     )
+
+
+def only_of(
+    config: AugmentConfig, split: FewShotSplit, requests: Iterable[GenerationRequest]
+) -> Iterable[GenerationRequest]:
+    """The requests of source images of the chosen classes. Raises UserError for an unknown class."""
+    chosen = set(config.only_classes)
+    unknown = sorted(chosen - set(split.classes))
+    if unknown:
+        near = did_you_mean(unknown[0], split.classes) or f"; it has {', '.join(split.classes[:9])}"
+        raise UserError(f"--only-classes: the data set has no class '{unknown[0]}'{near}")
+    return (x for x in requests if not chosen or (x.source_label or x.label) in chosen)
 
 
 def _of_weights(fingerprint: Mapping[str, object]) -> dict[str, object]:

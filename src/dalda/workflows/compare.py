@@ -129,6 +129,8 @@ def study_of(config: CompareConfig) -> Study:
     for name in config.methods:
         method, settings = known[name]
         options = {**_options_for(name, config.method_option), **settings}
+        if config.fit_steps is not None and "fit_steps" in method_named(method).Options.model_fields:
+            options = {"fit_steps": config.fit_steps, **options}
         method_options(method_named(method), options)
         arm = {"name": name, "method": method, **({"method_option": options} if options else {})}
         scales = config.guidance_scales
@@ -142,9 +144,8 @@ def study_of(config: CompareConfig) -> Study:
     augment = {"model": config.model, "per_image": config.per_image, "captions": config.captions}
     if config.steps is not None:
         augment["steps"] = config.steps
-    train: dict[str, Any] = {"epochs": config.epochs}
-    if config.backbone is not None:
-        train["backbone"] = config.backbone
+    chosen = {"epochs": config.epochs, "backbone": config.backbone}
+    train = {name: value for name, value in chosen.items() if value is not None}
     return checked_study(
         {
             "dataset": config.dataset,

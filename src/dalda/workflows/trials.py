@@ -65,7 +65,8 @@ def tasks_of(study: Study) -> list[Task]:
     for spec in specs:
         config, base, set_id, sources = spec.synthetic, None, None, 0
         if config is not None:
-            sources = len(drawn(config).images)
+            only = config.only_classes
+            sources = sum(not only or image.label in only for image in drawn(config).images)
             policy_named(
                 config.ip_adapter_scale, config.scale_sampling
             )  # refuses what is none, before the work
