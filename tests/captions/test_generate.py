@@ -13,6 +13,7 @@ from tests.captions.written import caption
 
 from dalda.captions.caption_file import meta_path, read_captions
 from dalda.captions.generate import CaptionReport, generate_captions
+from dalda.captions.instructions import prompt_texts
 from dalda.errors import UserError
 
 KEY = "sk-secret-of-the-test-0123456789"
@@ -48,6 +49,38 @@ def test_every_class_gets_its_own_captions_and_an_account(chat_server: ChatServe
     assert chat_server.asked()[0]["body"]["response_format"]["type"] == "json_schema"
     assert set(report.sample(2)) == set(CLASSES)
     json.dumps(report.as_dict())
+
+
+def test_the_original_style_asks_for_one_sentence_of_all_classes_at_a_time(
+    chat_server: ChatServer, tmp_path: Path
+) -> None:
+    report = write(chat_server, tmp_path, domain="pets", texts=prompt_texts("original"))
+    assert not report.missing
+    assert report.questions == 3
+    for asked in chat_server.asked():
+        system, user = asked["body"]["messages"]
+        assert "one sentence for each class" in system["content"]
+        assert "The data set: pets." in user["content"]
+        assert all(f"- {name}: 1" in user["content"] for name in CLASSES)
+        assert "response_format" not in asked["body"]
+    assert len({asked["body"]["seed"] for asked in chat_server.asked()}) == 3
+    assert write(chat_server, tmp_path, domain="pets", texts=prompt_texts("original")).questions == 0
+    with pytest.raises(UserError, match="holds other captions"):
+        write(chat_server, tmp_path, domain="pets")
+
+
+def test_texts_of_ones_own_are_sent_as_they_are(chat_server: ChatServer, tmp_path: Path) -> None:
+    texts = prompt_texts("standard", ["Be brief, for $5.", "Of $domain:\n$classes"])
+    assert not write(chat_server, tmp_path, domain="pets", texts=texts, classes=["pug", "rose"]).missing
+    messages = chat_server.asked()[0]["body"]["messages"]
+    assert [message["content"] for message in messages] == [
+        "Be brief, for $5.",
+        "Of pets:\n- pug: 3\n- rose: 3",
+    ]
+    assert prompt_texts("original", ["'pug','rose'"]).user == "'pug','rose'"
+    for own, sentence in ((["no list"], r"has no \$classes"), (["$classes"] * 3, "more than twice")):
+        with pytest.raises(UserError, match=sentence):
+            prompt_texts("standard", own)
 
 
 def test_running_again_costs_nothing_and_more_costs_only_the_difference(

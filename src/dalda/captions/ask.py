@@ -75,10 +75,11 @@ class Questioner:
     def fill(self, chunk: Chunk) -> None:
         """Ask until every class has its captions or its patience is spent. Raises `Stopped`."""
         patience = BASE_MODEL_PATIENCE if self.request.is_base_model else PATIENCE
-        max_asked = patience * MAX_ROUNDS * -(-chunk.stage.per_class // CAPTIONS_PER_QUESTION)
+        at_a_time = 1 if self.request.texts.one_each else CAPTIONS_PER_QUESTION
+        max_asked = patience * MAX_ROUNDS * -(-chunk.stage.per_class // at_a_time)
         asked: Counter[str] = Counter()
         in_vain: Counter[str] = Counter()
-        pace = Pace(len(chunk.classes))
+        pace = Pace(len(chunk.classes), at_a_time)
         while True:
             missing = chunk.missing()
             short = [name for name in missing if in_vain[name] < patience and asked[name] < max_asked]
@@ -105,7 +106,7 @@ class Questioner:
             messages: tuple[Message, ...] = (Message("user", text),)
             max_tokens = TOKENS_PER_CAPTION * count
         else:
-            messages = chat_messages(wanted, request.domain, chunk.accepted, wording)
+            messages = chat_messages(wanted, request.domain, chunk.accepted, wording, request.texts)
             max_tokens = max(TOKENS_BESIDE + TOKENS_PER_CAPTION * count, min_tokens)
         return Question(
             llm=request.llm.name,
@@ -202,7 +203,7 @@ def complete(request: CaptionRequest, question: Question) -> Completion:
     def ask(sample: int) -> Completion:
         answer = request.llm.complete(
             question.messages,
-            None if request.is_base_model else SCHEMA,
+            None if request.is_base_model or request.texts.one_each else SCHEMA,
             temperature=question.temperature,
             max_tokens=question.max_tokens // question.samples,
             seed=(question.seed + sample) % 2**31,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dalda.captions.ask import Questioner, fill_all
 from dalda.captions.caption_file import meta_path, write_captions_file
-from dalda.captions.instructions import domain_of
+from dalda.captions.instructions import PromptTexts, domain_of, prompt_texts
 from dalda.captions.llm import LanguageModel, language_model
 from dalda.captions.quality import Summary, summary_of
 from dalda.captions.response_cache import ResponseCache
@@ -82,12 +82,14 @@ def generate_captions(
     max_tokens_total: int | None = None,
     prefix: str = "",
     count_tokens: CountTokens | None = None,
+    texts: PromptTexts | None = None,
 ) -> CaptionReport:
     """Write `per_class` captions of every class to `path`, and their metadata beside it.
 
     `llm` is `templates`, a spec of `language_model`, or a language model. `domain` is one line on what the
     images are; without it the line of `dataset`. `names` is the wording of classes. `prefix` stands before
-    captions in prompts and counts for the text encoder's limit. Raw answers are kept beside `path`.
+    captions in prompts and counts for the text encoder's limit. `texts` are the words to a chat model. Raw
+    answers are kept beside `path`.
     Raises UserError for a bad setting, a refused key, an unknown model, and a file with other captions.
     """
     _check(classes, path)
@@ -100,7 +102,10 @@ def generate_captions(
         return CaptionReport(path, TEMPLATES, captions, (), summary)
     model = language_model(llm, base_url) if isinstance(llm, str) else llm
     line = " ".join((domain or domain_of(dataset)).split())
-    request = CaptionRequest(tuple(classes), model, rules, line, seed, TEMPERATURE)
+    texts = texts or prompt_texts()
+    request = CaptionRequest(tuple(classes), model, rules, line, seed, TEMPERATURE, texts)
+    if request.is_base_model and texts != prompt_texts():
+        raise UserError(f"{model.name} continues a text and takes no instructions; leave --prompt-... out")
     return _from_model(request, path, per_class, concurrency, TokenBudget(max_tokens_total))
 
 

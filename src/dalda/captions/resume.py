@@ -87,7 +87,9 @@ def _in_file(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]],
     """The captions in the file and their cost, if its metadata say that this same request wrote them."""
     try:
         meta = json.loads(read_text(meta_path(path)))
-        if not exists(path) or any(meta[key] != value for key, value in request.identity.items()):
+        identity = request.identity
+        same = all(meta[key] == value for key, value in identity.items())
+        if not exists(path) or not same or meta.get("texts") != identity.get("texts"):
             return None
         return read_all(path), Cost.read(meta)
     except (UserError, ValueError, KeyError, TypeError, RecursionError):

@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from dalda.captions.instructions import PromptTexts, prompt_texts
 from dalda.captions.llm import Completion, LanguageModel
 from dalda.captions.response_cache import Question
 from dalda.captions.validation import Rejection, Rules
@@ -23,6 +24,7 @@ class CaptionRequest:
     domain: str
     seed: int
     temperature: float
+    texts: PromptTexts = field(default_factory=prompt_texts)
 
     @property
     def is_base_model(self) -> bool:
@@ -31,13 +33,14 @@ class CaptionRequest:
     @property
     def identity(self) -> dict[str, object]:
         """What makes captions those of one request; classes may come and go, and rules may change."""
-        return {
+        identity: dict[str, object] = {
             "llm": self.llm.name,
             "domain": self.domain,
             "seed": self.seed,
             "temperature": self.temperature,
             "prompt_prefix": self.rules.prefix,
         }
+        return identity if self.texts == prompt_texts() else {**identity, "texts": asdict(self.texts)}
 
     @property
     def id(self) -> str:
@@ -83,6 +86,7 @@ class Chunk:
 def chunks_of(request: CaptionRequest, stage: Stage) -> list[Chunk]:
     """The classes that lack captions, a few at a time, one at a time for a base model."""
     size = 1 if request.is_base_model else CLASSES_PER_QUESTION
+    size = max(1, len(stage.classes)) if request.texts.one_each else size
     short = list(Chunk(stage, stage.classes).missing())
     return [Chunk(stage, tuple(short[start : start + size])) for start in range(0, len(short), size)]
 

@@ -1,6 +1,7 @@
 """The captions of a set of classes."""
 
 from pathlib import Path
+from typing import Literal
 
 from dalda.config.data import Strict
 from dalda.config.roles import Content, Execution, Location
@@ -26,6 +27,11 @@ class CaptionConfig(Strict):
     """Captions per class."""
     domain: str | None = Content(None)
     """One line about the images, such as "photos of garden birds"."""
+    prompt_style: Literal["standard", "original"] = Content("standard")
+    """What a language model is asked: several captions of a few classes, or as in the published
+    experiments one sentence for all classes in each request."""
+    prompt_file: tuple[Path, ...] = Content(())
+    """Your own user text, with $classes where the classes stand; if given twice, a system text first."""
     model: str = Content("sd15")
     """The preset whose text encoder will read the captions."""
     seed: int = Content(0, ge=0)

@@ -31,10 +31,14 @@ def write_captions(config: CaptionConfig, llm: "LanguageModel | None" = None) ->
     contradictory in the configuration.
     """
     from dalda.captions.generate import TEMPLATES, generate_captions
+    from dalda.captions.instructions import prompt_texts
 
     preset = preset_named(config.model)
     dataset, (classes, names) = config.dataset or "", classes_in(config)
     is_template = llm is None and config.llm == TEMPLATES
+    texts = prompt_texts(config.prompt_style, [read_text(path) for path in config.prompt_file])
+    if is_template and texts != prompt_texts():
+        raise UserError("templates ask no language model; name one with --llm, or leave --prompt-... out")
     return generate_captions(
         classes,
         config.out,
@@ -50,6 +54,7 @@ def write_captions(config: CaptionConfig, llm: "LanguageModel | None" = None) ->
         max_tokens_total=config.max_tokens_total,
         prefix=preset.prompt_prefix,
         count_tokens=None if is_template else token_counter(preset),
+        texts=texts,
     )
 
 
