@@ -73,24 +73,31 @@ def test_a_bug_of_a_model_is_not_a_user_s_mistake(tmp_path: Path) -> None:
         dalda.write_captions(config(tmp_path), llm=Faulty())
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_ctrl_c_is_heard_while_a_server_hangs(chat_server: ChatServer, tmp_path: Path, count: int) -> None:
-    chat_server.configure(latency=60.0)
-    (tmp_path / "names.txt").write_text("\n".join(f"class number {index}" for index in range(5 * count)))
+def start(server: ChatServer, folder: Path, questions: int) -> "subprocess.Popen[str]":
+    """The command, in a process of its own, with so many questions of five classes each."""
+    folder.mkdir()
+    (folder / "names.txt").write_text("\n".join(f"class number {index}" for index in range(5 * questions)))
     words = ["captions", "--classes", "names.txt", "-o", "c.json", "--llm", "openai:tiny"]
-    words += ["--base-url", chat_server.url, "--model", "doodle"]
+    words += ["--base-url", server.url, "--model", "doodle"]
     code = f"import sys; sys.argv = ['dalda', *{words!r}]; from dalda.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
-    until = time.monotonic() + 120
-    while len(chat_server.asked()) < count:
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def test_ctrl_c_is_heard_while_a_server_hangs(chat_server: ChatServer, tmp_path: Path) -> None:
+    """With one question under way, and with two; both commands at a time, since they start slowly."""
+    chat_server.configure(latency=60.0)
+    processes = [start(chat_server, tmp_path / str(questions), questions) for questions in (1, 2)]
+    until = time.monotonic() + 240
+    while len(chat_server.asked()) < 3:
         assert time.monotonic() < until
-        assert process.poll() is None
+        assert [process.poll() for process in processes] == [None, None]
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for process in processes:
+        process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    _, errors = process.communicate(timeout=50)
-    assert time.monotonic() - started < 20  # 2 seconds of grace, on a busy machine
-    assert process.returncode != 0
-    assert "Traceback" not in errors
+    for process in processes:
+        _, errors = process.communicate(timeout=50)
+        assert time.monotonic() - started < 20  # 2 seconds of grace, on a busy machine
+        assert process.returncode != 0
+        assert "Traceback" not in errors

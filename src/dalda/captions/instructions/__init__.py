@@ -13,7 +13,7 @@ from dalda.errors import UserError
 
 SHOWN = 8
 """How many of a class's accepted captions are shown when more are asked for."""
-SCHEMA: Mapping[str, Any] = json.loads((files(__name__) / "schema.json").read_text(encoding="utf-8"))
+SCHEMA: Mapping[str, Any] = json.loads(files(__name__).joinpath("schema.json").read_text(encoding="utf-8"))
 """Of an answer to `chat_messages`: pairs of a name and its captions, in any order."""
 
 
