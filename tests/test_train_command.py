@@ -192,6 +192,12 @@ def test_the_baselines_are_there_by_default(photos: Path, made: Path, tmp_path: 
     assert run("predict", tmp_path / "run", photos / "val").exit_code == 0
 
 
+def test_replayed_real_images_are_no_synthetic_ones(photos: Path, made: Path) -> None:
+    report = answer("train", photos, "--synthetic", made, *SHORT, "--real-replay")
+    assert (report["arms"]["made"]["real_images"], report["arms"]["made"]["synthetic_images"]) == (6, 0)
+    assert report["answer"]["verdicts"] == {}  # a baseline like any other
+
+
 def test_a_head_without_epochs_refuses_them(photos: Path) -> None:
     result = run("train", photos, "--backbone", "doodle", "--head", "lp++", "--epochs", 3)
     assert result.exit_code == 2

@@ -16,7 +16,7 @@ from dalda.errors import UserError
 from dalda.evaluation.features import load_features
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
-from dalda.types import FewShotSplit, SyntheticImage, TrialResult
+from dalda.types import ZERO_SHOT, FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import augment
 from dalda.workflows.real_images import split_of
 from dalda.workflows.reports import DemoReport
@@ -83,7 +83,7 @@ def _trials(
 ) -> list[TrialResult]:
     """The results of all arms and seeds: baselines on either backbone, then the arms."""
     from dalda.evaluation.baselines import baselines_of
-    from dalda.evaluation.heads.table import ZERO_SHOT, default_head
+    from dalda.evaluation.heads.table import default_head
     from dalda.evaluation.training import TrainingMethod, run_trials
     from dalda.evaluation.trial import Trial
 

@@ -32,6 +32,12 @@ class FewShotSplit:
     images: tuple[RealImage, ...]
 
 
+ZERO_SHOT, REAL, REAL_LINEAR, REAL_AUGMENTED = "zero-shot", "real", "real-linear", "real-augmented"
+BASELINES = (ZERO_SHOT, REAL, REAL_LINEAR, REAL_AUGMENTED)
+"""The arms without synthetic images: class names alone; real images with the head of all arms, with the
+paper's linear head, and under the best classical augmentation."""
+
+
 class Capability(StrEnum):
     """What a method may need of an image generator beside a prompt."""
 

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalda.config.experiment import ArmConfig, Study, parse_study, read_study, study_as_yaml, trials_of
+from dalda.config.experiment import (
+    ArmConfig,
+    Study,
+    parse_study,
+    read_study,
+    study_as_yaml,
+    trials_of,
+    with_baselines,
+)
 from dalda.errors import UserError
 from dalda.workflows.experiment import resolved
 
@@ -121,7 +129,7 @@ def test_what_is_converted_reads_back() -> None:
             r"line 8: arms\.1\.method: there is no method 'magic'",
         ),
         ("name: adaptive", "name: real", "line 6: arms: 'real' is there twice"),
-        ("method: real", "method: text", "line 6: arms: 'real' is the arm of real images alone"),
+        ("method: real", "method: text", "line 6: arms: 'real' is the name of a baseline"),
         ("name: adaptive", "nam: adaptive", r"line 9: arms\.2\.name: field required"),
         ("captions: mine.json", "epochs: 4", r"line 10: arms\.2\.epochs: there is no such setting"),
         ("captions: mine.json", "captions: [", "line 1[01]: this is not YAML"),
@@ -177,3 +185,22 @@ def test_the_held_out_share_is_that_of_the_whole_study() -> None:
 def test_a_study_can_be_written_in_python() -> None:
     study = Study(dataset="doodles", shots=(1,), arms=(ArmConfig(name="real", method="real"),))
     assert study.seeds == (0, 1, 2)
+
+
+def test_a_study_gets_the_baselines_that_it_lacks() -> None:
+    study = Study.model_validate(
+        {
+            "dataset": "doodles",
+            "shots": [1],
+            "arms": [{"name": "mine", "method": "real"}, {"name": "dalda"}],
+        }
+    )
+    names = [arm.name for arm in with_baselines(study, reads_text=True).arms]
+    assert names == ["zero-shot", "real-linear", "real-augmented", "mine", "dalda"]
+    names = [arm.name for arm in with_baselines(study, reads_text=False).arms]
+    assert names == ["real-linear", "real-augmented", "mine", "dalda"]
+    paper = study.model_copy(update={"train": {"epochs": 3}})
+    assert [arm.name for arm in with_baselines(paper, reads_text=False).arms][:1] == ["real-augmented"]
+    for same in ({"baselines": False}, {"original": True}):
+        asked = study.model_copy(update=same)
+        assert with_baselines(asked, reads_text=True) == asked

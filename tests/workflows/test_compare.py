@@ -9,7 +9,8 @@ from dalda.config import CompareConfig
 from dalda.config.compare import arms_of_methods
 from dalda.config.experiment import trials_of
 from dalda.errors import UserError
-from dalda.types import Interval
+from dalda.evaluation.verdict import Answer
+from dalda.types import BASELINES, Interval
 from dalda.workflows.compare import ComparedArm, CompareReport, compare_methods, study_of
 
 
@@ -64,7 +65,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
 def test_the_table_is_in_markdown() -> None:
     arm = ComparedArm("a | b", Interval(0.1, 0.05, 0.15), {"1": Interval(0.5, None, None)}, 12, 3.4, 5.6)
     place = Path("x")
-    report = CompareReport(place, (arm,), 2, 2, 12, 1.0, {}, place, place, place)
+    report = CompareReport(place, (arm,), Answer({}, ()), 2, 2, 12, 1.0, {}, place, place, place)
     assert report.markdown.splitlines() == [
         "| method | gain, points | 1 shot | images | fitting, s | generating, s |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -77,14 +78,15 @@ def test_a_comparison_is_sorted_by_gain_and_grows(tmp_path: Path) -> None:
     few = {"per_image": 1, "steps": 2, "epochs": 1}
     out = tmp_path / "run"
     first = compare_methods(config_of(out, methods="text", seeds=2, **few))
-    assert (first.trained, first.generated) == (4, 24)
+    # Of each seed: zero-shot, real images, real images under classical augmentation, and text.
+    assert (first.trained, first.generated) == (8, 24)
     again = compare_methods(config_of(out, methods="text", seeds=2, **few))
     assert (again.trained, again.generated, again.arms) == (0, 0, first.arms)
     more = compare_methods(config_of(out, methods="text,real-guidance", seeds=2, **few))
     assert (more.trained, more.generated) == (2, 24)
     gains = [0.0 if arm.gain is None else arm.gain.mean for arm in more.arms]
     assert gains == sorted(gains, reverse=True)
-    assert all(arm.generating_seconds > 0 for arm in more.arms if arm.name != "real")
+    assert all(arm.generating_seconds > 0 for arm in more.arms if arm.name not in BASELINES)
     assert (out / "comparison.md").read_text() == more.markdown + "\n"
     with Image.open(out / "sheet.png") as sheet:
         assert sheet.size[1] > 6 * 160

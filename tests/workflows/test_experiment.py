@@ -24,6 +24,7 @@ from dalda.workflows.trials import tasks_of
 STUDY = """dataset: {folder}
 shots: [1, 2]
 seeds: 1
+baselines: false
 augment: {{per_image: 1, steps: 1, batch_size: 4}}
 train: {{backbone: doodle, epochs: 1, iterations: 2, feature_views: 2}}
 arms:

@@ -17,9 +17,8 @@ from dalda.registry import Registry
 from dalda.storage.readers import read_text
 from dalda.storage.yaml import parse_yaml
 from dalda.terminal import did_you_mean
+from dalda.types import BASELINES, REAL_LINEAR, ZERO_SHOT
 
-REAL = "real"
-"""The method of an arm without synthetic images."""
 MAX_BYTES = 256 * 1024
 Shots = Annotated[int, Field(ge=1)] | None
 
@@ -31,6 +30,7 @@ class ArmConfig(BaseModel):
 
     name: str = Content(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     method: str = Content("dalda")
+    """A method of `dalda augment`, or a baseline of `types.BASELINES`, which has no synthetic images."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -53,6 +53,8 @@ class Study(Strict):
     train: dict[str, Any] = Content(default_factory=dict)
     """Options of `dalda train` for all arms."""
     arms: tuple[ArmConfig, ...] = Content(min_length=1)
+    baselines: bool = Content(True, extent=True)
+    """Whether the baselines of docs/evaluation.md are added, where no arm is one already."""
     device: str = Execution("auto")
     original: bool = Content(False)
     """The protocol of the published experiments in place of ours (docs/compat.md)."""
@@ -83,8 +85,9 @@ class Study(Strict):
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is there twice")
-        if any(isinstance(arm, ArmConfig) and arm.name == REAL != arm.method for arm in value):
-            raise ValueError(f"{REAL!r} is the arm of real images alone; name this one otherwise")
+        for arm in value:
+            if isinstance(arm, ArmConfig) and arm.name in BASELINES and arm.name != arm.method:
+                raise ValueError(f"{arm.name!r} is the name of a baseline; name this arm otherwise")
         return value
 
 
@@ -105,6 +108,7 @@ class TrialSpec:
     """Its synthetic set, with `out` and `captions` still to be settled; None for real images only."""
     captions: str = "templates"
     """`base`, `templates` or a caption file."""
+    method: str = ""
 
 
 def trials_of(study: Study) -> list[TrialSpec]:
@@ -115,6 +119,7 @@ def trials_of(study: Study) -> list[TrialSpec]:
             _train(study, arm, seed, shots),
             _synthetic(study, arm, seed, shots),
             str({**study.augment, **arm.settings}.get("captions") or "templates"),
+            arm.method,
         )
         for seed in study.seeds
         for shots in study.shots
@@ -128,7 +133,7 @@ def _train(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> TrainC
 
 
 def _synthetic(study: Study, arm: ArmConfig, seed: int, shots: int | None) -> AugmentConfig | None:
-    if arm.method == REAL:
+    if arm.method in BASELINES:
         return None
     generation = {key: value for key, value in arm.settings.items() if key not in UsageConfig.model_fields}
     settings = {**study.augment, **generation, "method": arm.method, "captions": None}
@@ -157,6 +162,24 @@ class StudyMistake(UserError):
         super().__init__(f"{name}, line {line}: {'.'.join(map(str, place)) or 'the study'}: {what}")
         self.place = place
         self.what = what
+
+
+def with_baselines(study: Study, *, reads_text: bool) -> Study:
+    """The study with an arm for each baseline that it lacks, before its own arms.
+
+    A study of the original protocol, or one that wants none, stays as it is; so does `real-linear` aside
+    where every arm has the linear head, and `zero-shot` where the backbone reads no class names.
+    """
+    if study.original or not study.baselines:
+        return study
+    train = _train(study, study.arms[0], study.seeds[0], study.shots[0])
+    there = {arm.method for arm in study.arms}
+    if train.stepwise or train.head == "linear":
+        there.add(REAL_LINEAR)
+    if not reads_text:
+        there.add(ZERO_SHOT)
+    added = tuple(ArmConfig(name=name, method=name) for name in BASELINES if name not in there)
+    return study.model_copy(update={"arms": (*added, *study.arms)})
 
 
 def most(shots: Sequence[int | None]) -> int | None:
@@ -225,7 +248,7 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
         for key in of_study() & settings.keys():
             raise _study_mistake((*place, key), "set this once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
-        for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method == REAL else ():
+        for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method in BASELINES else ():
             raise _study_mistake(
                 ("arms", number, key), "an arm of real images has no such setting", tree, name
             )

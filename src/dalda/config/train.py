@@ -87,6 +87,8 @@ class UsageConfig(Strict):
     from 0.5 on, twice the probability below, scaled to a mean of 1."""
     soft_labels: bool = Content(True)
     """Trains with the main class alone where an image's label is shared by two."""
+    real_replay: bool = Content(False)
+    """Uses the real image in place of each of its synthetic images: the same draws, nothing new."""
     ignore_review: bool = Content(False)
     """Keeps images that were rejected in dalda review."""
 

@@ -42,7 +42,7 @@ for _name in ("doodles", "doodles-iid"):
     DATASETS.register(_name, _row(_name))
 VOCABULARIES.register("doodles", VOCABULARY)
 AUTOENCODERS.register("PatchAutoencoder", _autoencoder)
-ROWS.register("doodle", Row(WEIGHTS + "clip"))
+ROWS.register("doodle", Row(WEIGHTS + "clip", reads_text=True))
 ROWS.register("doodle-vision", Row(WEIGHTS + "vision"))
 PRESETS.register(
     "doodle",

@@ -3,24 +3,22 @@
 from dataclasses import replace
 
 from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
-from dalda.evaluation.heads.table import LINEAR, ZERO_SHOT, default_head
+from dalda.evaluation.heads.table import LINEAR, default_head
 from dalda.evaluation.trial import Trial
-
-BASELINES = {
-    ZERO_SHOT: "the class names alone, where the backbone reads them",
-    "real": "the real images",
-    "real-linear": "the real images, a linear head with the paper's schedule",
-    "real-augmented": "the real images under the best classical augmentation",
-}
-"""The arms without synthetic images, and what they learn from."""
+from dalda.types import REAL, REAL_AUGMENTED, REAL_LINEAR, ZERO_SHOT
 
 
 def baselines_of(real: Trial, head: str, backbone: FeatureExtractor) -> list[Trial]:
-    """The trial of real images alone as `head` trains it, and the other baselines beside it."""
-    trials = [real]
+    """All baselines beside the trial of real images alone, which `head` trains."""
+    names = [REAL, REAL_AUGMENTED] if head == LINEAR else [REAL, REAL_LINEAR, REAL_AUGMENTED]
     if isinstance(backbone, ZeroShot):
-        trials.insert(0, replace(real, arm=ZERO_SHOT, head=ZERO_SHOT))
-    if head != LINEAR:
-        trials.append(replace(real, arm="real-linear", head=LINEAR))
-    own = default_head(backbone) if head == LINEAR else head
-    return [*trials, replace(real, arm="real-augmented", head=own, classical=True)]
+        names.insert(0, ZERO_SHOT)
+    return [as_baseline(name, replace(real, arm=name), head, backbone) for name in names]
+
+
+def as_baseline(name: str, trial: Trial, head: str, backbone: FeatureExtractor) -> Trial:
+    """The trial as the named baseline trains it; any other name changes nothing."""
+    if name == REAL_AUGMENTED:
+        return replace(trial, head=default_head(backbone) if head == LINEAR else head, classical=True)
+    own = {ZERO_SHOT: ZERO_SHOT, REAL_LINEAR: LINEAR}.get(name)
+    return trial if own is None else replace(trial, head=own)

@@ -31,13 +31,11 @@ from dalda.storage import (
     to_yaml,
     write,
 )
-from dalda.types import TrialResult, as_dict
+from dalda.types import BASELINES, REAL, TrialResult, as_dict
 
 FORMAT = 1
 SETTINGS, RESULTS, TABLE = "run.yaml", "results", "results.csv"
 COLUMNS = ("dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value")
-REAL = "real"
-"""The arm without synthetic images, however a study calls it."""
 VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
 
 
@@ -220,7 +218,8 @@ def read_results(folder: Path) -> list[TrialResult]:
     ordered = [results[name] for name in trials if name in results] or list(results.values())
     arms = list(dict.fromkeys(trial.arm for trial in trials.values()))
     ordered.sort(key=lambda trial: arms.index(trial.arm) if trial.arm in arms else len(arms))
-    real = {trial.arm for trial in trials.values() if trial.synthetic is None}
+    others = set(BASELINES) - {REAL}
+    real = {trial.arm for trial in trials.values() if trial.synthetic is None} - others
     if len(real) != 1 or REAL in arms:
         return ordered
     return [replace(trial, arm=REAL) if trial.arm in real else trial for trial in ordered]

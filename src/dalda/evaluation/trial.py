@@ -53,6 +53,12 @@ class Trial:
         return self._pool_and_synthetic[0]
 
     @property
+    def replayed(self) -> int:
+        """Real images in place of synthetic ones."""
+        real = {image.path for image in self.split.images}
+        return sum(image.path in real for image in self._pool_and_synthetic[1])
+
+    @property
     def items(self) -> list[RealImage | SyntheticImage]:
         """The images of the pool, in its order."""
         return [*self.split.images, *self._pool_and_synthetic[1]]
@@ -233,7 +239,7 @@ def result_of(
         class_accuracy=tuple(per_class(correct, labels, classes).tolist()),
         loss=float(-np.log(likelihood).mean()),
         real_images=trial.pool.real,
-        synthetic_images=trial.pool.synthetic,
+        synthetic_images=len(trial.items) - trial.replayed - trial.pool.real,
         right=tuple(correct.tolist()),
         calibration_error=calibration_error(probabilities, labels),
         confusion=tuple(map(tuple, confusion(predicted, labels, classes).tolist())),

@@ -13,10 +13,9 @@ import numpy as np
 from dalda.evaluation.comparison import Comparison, by_arm, compare
 from dalda.evaluation.gains import Estimate
 from dalda.evaluation.statistics import CONFIDENCE
-from dalda.types import TrialResult
+from dalda.types import REAL, ZERO_SHOT, TrialResult
 
 Claim = Literal["helps", "no evidence", "hurts"]
-ZERO_SHOT, REAL = "zero-shot", "real"
 POWER = 0.8
 """How often the smallest effect that a comparison can see would be seen."""
 WORSE = 0.02

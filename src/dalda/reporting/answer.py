@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison, Outcome, compare_arms
-from dalda.evaluation.results import REAL
 from dalda.reporting.plots import (
     MOST_CLASSES,
     accuracy_rows,
@@ -19,7 +18,7 @@ from dalda.reporting.plots import (
     shots_order,
 )
 from dalda.reporting.svg import inline_svg
-from dalda.types import Interval, TrialResult
+from dalda.types import REAL, Interval, TrialResult
 
 MOST_CHARTS = 4
 MOST_SENTENCES = 8

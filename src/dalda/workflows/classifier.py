@@ -83,8 +83,9 @@ def classifier_in(place: Path) -> Path:
     could be meant, and where the run keeps no classifier.
     """
     from dalda.evaluation.classifier import FOLDER, SUFFIX, classifier_file
-    from dalda.evaluation.results import REAL, planned_trials
+    from dalda.evaluation.results import planned_trials
     from dalda.generation.folder_names import folder_name
+    from dalda.types import REAL
 
     if not place.is_dir():
         return place

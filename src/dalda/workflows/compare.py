@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.config import CompareConfig
 from dalda.config.compare import arms_of_methods
-from dalda.config.experiment import REAL, ArmConfig, Study, checked_study
+from dalda.config.experiment import ArmConfig, Study, checked_study
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import method_named, method_options
 from dalda.storage import exists, write
-from dalda.types import Interval, SyntheticImage
+from dalda.types import REAL, Interval, SyntheticImage
 from dalda.workflows.dry_run import dry_run_experiment
 from dalda.workflows.experiment import finished, run_experiment, run_of
 from dalda.workflows.plot import dataset_panel
@@ -24,6 +24,7 @@ from dalda.workflows.trials import Task, tasks_of
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers
     from dalda.evaluation.results import RunFolder
+    from dalda.evaluation.verdict import Answer
 
 TABLE, FIGURE, SHEET = "comparison.md", "comparison.png", "sheet.png"
 MAX_SOURCES = 6
@@ -52,6 +53,8 @@ class CompareReport:
 
     out: Path
     arms: tuple[ComparedArm, ...]
+    answer: "Answer"
+    """The verdicts, each against the strongest baseline."""
     trials: int
     trained: int
     generated: int
@@ -99,6 +102,7 @@ def compare_methods(config: CompareConfig) -> CompareReport:
     found = CompareReport(
         out=config.out,
         arms=tuple(arms),
+        answer=report.answer,
         trials=report.trials,
         trained=report.trained,
         generated=report.generated,

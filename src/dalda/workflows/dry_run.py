@@ -161,7 +161,7 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         started = time.monotonic()
         runner.store.backbone.extract(tried)
         each = (time.monotonic() - started) / len(tried)
-        step = _step_seconds(study, task, runner)
+        trial = _trial_seconds(study, task, runner)
     except UserError as error:
         say(f"note: the time of training is unknown, since {error}")
         return None
@@ -169,15 +169,17 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
     real = {image.sha256 for task in missing for image in task.split.images}
     validation = {image.sha256 for task in missing for image in task.validation.images}
     images = len(validation) + (0 if study.original else runner.store.views * (synthetic + len(real)))
-    return round(each * images + step * config.epochs * config.iterations * len(missing), 1)
+    return round(each * images + trial * len(missing), 1)
 
 
-def _step_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
-    """One training step of the trial, on its real images."""
+def _trial_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
+    """The training of one trial, by a few of its steps, on its real images."""
+    from dalda.evaluation.heads.table import LINEAR
     from dalda.evaluation.training import run_trials
     from dalda.evaluation.trial import Trial
     from dalda.workflows.runner import method_of
 
+    head = LINEAR if study.original else runner.head
     trial, store = Trial("a try", task.spec.train.seed, task.split), runner.store
     quick = replace(
         runner, config=runner.config.model_copy(update={"epochs": 1, "iterations": TRIED_STEPS})
@@ -189,6 +191,8 @@ def _step_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
         if protocol_of(study).train(trial, few, quick) is None:
-            run_trials([trial], few, store, quick.schedule, method_of(runner.config))
+            run_trials([trial], few, store, quick.schedule, replace(method_of(runner.config), head=head))
         seconds = time.monotonic() - started
-    return seconds / TRIED_STEPS
+    if head != LINEAR:
+        return seconds
+    return seconds / TRIED_STEPS * runner.config.epochs * runner.config.iterations

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from dalda.config.experiment import REAL, Study, read_study, refused_by_protocol, study_as_yaml
+from dalda.config import TrainConfig
+from dalda.config.experiment import Study, read_study, refused_by_protocol, study_as_yaml, with_baselines
 from dalda.errors import UserError
+from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.terminal import did_you_mean
-from dalda.types import FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
+from dalda.types import BASELINES, REAL, FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked
 from dalda.workflows.reports import AugmentReport, StudyReport
-from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
+from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, synthetic_set
 from dalda.workflows.train import arm_settings
 from dalda.workflows.trials import Task, tasks_of
 
@@ -44,6 +46,8 @@ def run_experiment(
 
     `source` is a study or a file that describes one. Raises UserError for a mistake in it.
     """
+    from dalda.evaluation.verdict import answer_of
+
     started = time.monotonic()
     study = resolved(source, out=out, root=root, original=original)
     arms = chosen_arms(study, only)
@@ -70,6 +74,7 @@ def run_experiment(
         generated=stages.generated,
         seconds=round(seconds, 1),
         arms=_numbers([result for result, _ in results], study),
+        answer=answer_of([result for result, _ in results]),
         excluded=excluded,
     )
 
@@ -120,6 +125,9 @@ def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None,
     study = study.model_copy(
         update={"out": place, "root": root or study.root, "original": original or study.original}
     )
+    config = TrainConfig(dataset=study.dataset, backbone=study.train.get("backbone"))
+    row = ROWS.get(backbone_for(config, config.backbone), Row(""))
+    study = with_baselines(study, reads_text=row.reads_text)
     refused = refused_by_protocol(study)
     if refused is not None:
         raise UserError(f"{'.'.join(map(str, refused[0]))}: {refused[1]}")
@@ -165,12 +173,15 @@ class _Stages:
 
     def finish(self, task: Task) -> None:
         """Generates what the trial needs, trains it, and keeps its result."""
+        from dalda.evaluation.baselines import as_baseline
         from dalda.workflows.runner import TrialRunner, say_result
 
         images = self.images(task)
         config = task.spec.train
         self.runner = runner = self.runner or TrialRunner(config, self.run)
         trial, excluded = runner.trial(task.spec.arm, config, self.checked(task), images)
+        if task.spec.method in BASELINES and not self.study.original:
+            trial = as_baseline(task.spec.method, trial, runner.head, runner.store.backbone)
         validation = task.validation
         # The result last: where it is there, nothing of the trial is missing.
         self.run.excluded.put(task.id, excluded)

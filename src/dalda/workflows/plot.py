@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.evaluation.results import REAL, TABLE, planned_trials, read_results
+from dalda.evaluation.results import TABLE, planned_trials, read_results
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.reporting.plots import save_figure
 from dalda.reporting.study_figure import DatasetPanel, study_figure
 from dalda.reporting.text import distinct_names
 from dalda.storage import read_csv
-from dalda.types import TrialResult
+from dalda.types import REAL, TrialResult
 from dalda.workflows.results import RUN_READERS, result_of_table
 
 PANELS = ("all", "shots", "classes", "scales")

@@ -158,14 +158,15 @@ class StudyReport:
     seconds: float
     arms: "Mapping[str, ArmNumbers]"
     """Accuracies by shots (`all` is no limit), and gains over the real arm, if there is one."""
+    answer: "Answer"
+    """Averaged over the numbers of shots."""
     excluded: Mapping[str, Mapping[str, int]]
     """Synthetic images that an arm did not use, by reason, over all shots and seeds."""
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """A sentence on each arm's gain, averaged over the numbers of shots."""
-        overall = {arm: numbers.overall for arm, numbers in self.arms.items()}
-        return {arm: gain.sentence() for arm, gain in overall.items() if gain is not None}
+        """A sentence on each arm with synthetic images, against the strongest baseline."""
+        return {arm: verdict.sentence for arm, verdict in self.answer.verdicts.items()}
 
 
 @dataclass(frozen=True)

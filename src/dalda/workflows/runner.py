@@ -23,7 +23,7 @@ from dalda.evaluation.filters import (
 )
 from dalda.evaluation.heads.table import resolved_head
 from dalda.evaluation.mixing import pool_of
-from dalda.evaluation.results import REAL, RunFolder
+from dalda.evaluation.results import RunFolder
 from dalda.evaluation.training import (
     TrainingMethod,
     predict_classes,
@@ -33,7 +33,7 @@ from dalda.evaluation.training import (
 from dalda.evaluation.trial import Schedule, Trial, class_wordings, labels_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
-from dalda.types import FewShotSplit, SyntheticImage, TrialResult
+from dalda.types import REAL, FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for
 
 if TYPE_CHECKING:
@@ -109,7 +109,12 @@ class TrialRunner:
             config.mixing,
             soft_labels=config.soft_labels,
         )
-        return self._filtered(config, trial, excluded)
+        trial, excluded = self._filtered(config, trial, excluded)
+        if config.real_replay:
+            real = {image.sha256: image.path for image in split.images}
+            replayed = (replace(image, path=real[image.source_sha256]) for image in trial.synthetic)
+            trial = replace(trial, synthetic=tuple(replayed))
+        return trial, excluded
 
     def _filtered(
         self, config: TrainConfig, trial: Trial, excluded: list[Excluded]

@@ -11,7 +11,7 @@ from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.class_names import chosen_wordings
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
-from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
+from dalda.types import BASELINES, FewShotSplit, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.real_images import checked, load_dataset, split_of
 from dalda.workflows.reports import TrainReport
 from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
@@ -87,7 +87,7 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
 def _baselines(config: TrainConfig, runner: "TrialRunner", split: FewShotSplit) -> "dict[str, Trial]":
     """The trials without synthetic images, by arm."""
     from dalda.evaluation.baselines import baselines_of
-    from dalda.evaluation.results import REAL
+    from dalda.types import REAL
 
     real, _ = runner.trial(REAL, config, split, None)
     if not config.baselines:
@@ -131,8 +131,6 @@ def splits_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
 def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:
     """The synthetic folders by the names of their arms."""
     names = [folder.resolve().name for folder in config.synthetic]
-    from dalda.evaluation.baselines import BASELINES
-
     if len(set(names)) < len(names):
         raise UserError("two synthetic folders have the same name; rename one")
     taken = [name for name in names if name in BASELINES]
@@ -241,8 +239,8 @@ def report_of(
 ) -> TrainReport:
     """All numbers of each arm, every other arm's gain over `real`, and the verdicts."""
     from dalda.evaluation.comparison import compare_arms
-    from dalda.evaluation.results import REAL
     from dalda.evaluation.verdict import answer_of
+    from dalda.types import REAL
 
     numbers = compare_arms(results, REAL)
     (shots,) = numbers[REAL].summaries

@@ -15,7 +15,7 @@ from dalda.generation.folder_names import folder_name
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
-from dalda.types import FewShotSplit
+from dalda.types import BASELINES, REAL, FewShotSplit
 from dalda.workflows.augment_plan import options_of, preset_of
 from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import split_of
@@ -93,10 +93,18 @@ def tasks_of(study: Study) -> list[Task]:
                 set_id,
                 sorted(rejected(config.out)) if config and not spec.train.ignore_review else [],
                 *([wordings] if wordings else []),
+                *_head_of(study, spec),
             ]
         )
         tasks.append(Task(spec, split, validation, config, base, set_id, sources, id_))
     return tasks
+
+
+def _head_of(study: Study, spec: TrialSpec) -> list[str]:
+    """What an id says of the head: nothing of the linear one, the only one of older versions."""
+    linear = study.original or spec.train.stepwise or spec.train.head == "linear"
+    baseline = [spec.method] if spec.method in set(BASELINES) - {REAL} else []
+    return [*([] if linear else [f"head {spec.train.head}"]), *baseline]
 
 
 def _settled(

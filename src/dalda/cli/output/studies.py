@@ -22,7 +22,7 @@ def study_lines(report: "StudyReport") -> list[str]:
     ]
     several = any(len(numbers.gains) > 1 for numbers in report.arms.values()) and report.verdicts
     return [
-        *report.verdicts.values(),
+        *report.answer.sentences,
         *(["(each averaged over the numbers of shots)"] if several else []),
         "accuracy, % (95 % interval over seeds)",
         *table([heading, *rows]),
@@ -35,6 +35,7 @@ def study_lines(report: "StudyReport") -> list[str]:
 
 def compare_lines(report: "CompareReport") -> list[str]:
     return [
+        *report.answer.sentences,
         "accuracy, % (95 % interval over seeds), and gain over real images alone",
         *table([report.heading, *report.rows]),
         *excluded_lines(report.excluded),

@@ -22,11 +22,13 @@ class Row:
     model: str
     """A folder or Hub id."""
     recipe: HeadRecipe = field(default_factory=HeadRecipe)
+    reads_text: bool = False
+    """Whether it is known, before it is loaded, to read class names."""
 
 
 ROWS: Registry[Row] = Registry(
     {
-        "clip": Row("openai/clip-vit-base-patch16"),
+        "clip": Row("openai/clip-vit-base-patch16", reads_text=True),
         "resnet50": Row("microsoft/resnet-50", HeadRecipe("adam", 1e-4, 0.0)),
         "dinov2": Row("facebook/dinov2-base"),
     }

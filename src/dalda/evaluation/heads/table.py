@@ -5,8 +5,9 @@ from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
 from dalda.evaluation.heads import constrained, cross_validated, lpp, tip_adapter, zero_shot
 from dalda.evaluation.heads.base import HeadKind
 from dalda.registry import Registry
+from dalda.types import ZERO_SHOT
 
-LINEAR, ZERO_SHOT = "linear", "zero-shot"
+LINEAR = "linear"
 HEADS: Registry[HeadKind] = Registry(
     {
         "constrained": constrained.KIND,
