@@ -81,6 +81,16 @@ _STRENGTH = Family(
 FAMILIES = {
     "StableDiffusionPipeline": _SD,
     "StableDiffusionXLPipeline": _SDXL,
+    "StableDiffusionInstructPix2PixPipeline": Family(
+        **{
+            **_SD.__dict__,
+            "loader": _BACKENDS + "instruct_pix2pix:load_instruct_pix2pix",
+            "scale": "none: edits by instruction",
+            "image_to_image": False,
+            "steps": "100",
+            "licence": "MIT",
+        }
+    ),
     "StableDiffusion3Pipeline": _SD3,
     "FluxPipeline": _FLUX,
     "ChromaPipeline": _CHROMA,
