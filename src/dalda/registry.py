@@ -1,8 +1,8 @@
 """Tables of what can be named (data sets, models, formats), filled by the packages that bring the rows."""
 
 import importlib
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 BUILT_IN = ("dalda.doodles.register", "dalda.compat.register")
 """Modules that add their rows when a table is first read; nothing else in the package names them."""
@@ -10,6 +10,16 @@ DEFAULT_MODEL = "doodle"
 """The model that is used unless another is named: it needs no download."""
 Value = TypeVar("Value")
 _loaded: set[str] = set()
+
+
+def lazy(place: str) -> Callable[..., Any]:
+    """The function at `module:name`, imported when it is first called."""
+
+    def call(*arguments: Any) -> Any:
+        module, _, name = place.partition(":")
+        return getattr(importlib.import_module(module), name)(*arguments)
+
+    return call
 
 
 class Registry(Mapping[str, Value]):

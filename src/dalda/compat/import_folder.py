@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dalda.compat.prompt_table import TABLE, PromptRow, images_in, read_table
+from dalda.compat.prompt_table import TABLE, PromptRow, closest, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
@@ -73,35 +73,26 @@ def import_original(config: ImportConfig) -> ImportReport:
 
 def _sources(rows: Sequence[PromptRow], catalog: ImageDataset) -> dict[int, RealImage]:
     """The example behind each index: the one whose path ends most like the table's, and no other does."""
+    labels = {path: label for label, files in catalog.parts["train"].items() for path in files}
     named = defaultdict(list)
-    for label, files in catalog.parts["train"].items():
-        for path in files:
-            named[path.name].append((label, path))
+    for path in labels:
+        named[path.name].append(path)
     sources = {}
     for row in {row.index: row for row in rows}.values():
-        alike = [(_common(path, row.source), label, path) for label, path in named[row.source[-1]]]
-        best = max((count for count, _, _ in alike), default=0)
-        closest = [(label, path) for count, label, path in alike if count == best]
-        if len(closest) != 1:
-            problem = "is not in" if not closest else f"could be {len(closest)} images of"
+        found = closest(row.source, named[row.source[-1]])
+        if len(found) != 1:
+            problem = "is not in" if not found else f"could be {len(found)} images of"
             raise UserError(
                 f"'{'/'.join(row.source)}', the source of {row.name}, {problem} {catalog.dataset}; "
                 "name the data set that the images were made from"
             )
-        ((label, path),) = closest
-        sources[row.index] = (label, path)
+        sources[row.index] = found[0]
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(sha256_of, (path for _, path in sources.values()))
+        hashes = pool.map(sha256_of, sources.values())
         return {
-            index: RealImage(path, label, sha256)
-            for (index, (label, path)), sha256 in zip(sources.items(), hashes, strict=True)
+            index: RealImage(path, labels[path], sha256)
+            for (index, path), sha256 in zip(sources.items(), hashes, strict=True)
         }
-
-
-def _common(path: Path, parts: Sequence[str]) -> int:
-    """How many parts two paths have in common, from their ends."""
-    pairs = list(zip(reversed(path.parts), reversed(parts), strict=False))
-    return next((count for count, (one, other) in enumerate(pairs) if one != other), len(pairs))
 
 
 def _known(config: ImportConfig) -> dict[str, Any]:

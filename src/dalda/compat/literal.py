@@ -50,7 +50,7 @@ class _Refused(Exception):
 
 def read_config(path: Path) -> dict[str, Assigned]:
     """The assignments of a file, in order. Raises UserError for one that cannot be read or is refused."""
-    return read_assignments(read_text(path, limit=MAX_BYTES).removeprefix("\ufeff"), str(path))
+    return read_assignments(read_text(path, limit=MAX_BYTES), str(path))
 
 
 def read_assignments(text: str, name: str = "config") -> dict[str, Assigned]:

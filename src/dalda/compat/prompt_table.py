@@ -9,12 +9,12 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dalda.errors import UserError, first_line
-from dalda.storage import open_binary
+from dalda.errors import UserError
+from dalda.storage import exists, read_csv
 
 TABLE = "source_image_prompt.csv"
 IMAGE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
@@ -59,33 +59,21 @@ def read_table(folder: Path) -> list[PromptRow]:
     Raises UserError, with the line, for anything that the original DALDA code does not write.
     """
     path = folder / TABLE
-    by_image: dict[tuple[int, int], PromptRow] = {}
-    try:
-        if path.stat().st_size > LARGEST_TABLE:
-            raise UserError(f"'{path}' is larger than {LARGEST_TABLE // 2**20} MB, so no table of prompts")
-        with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            header = table.fieldnames or ()
-            image = next((name for name in IMAGE_COLUMNS if name in header), None)
-            lacking = [name for name in REQUIRED if name not in header]
-            if lacking or image is None:
-                wanted = (lacking or IMAGE_COLUMNS)[0]
-                raise UserError(
-                    f"'{path}' has no column '{wanted}'; it is no table of the original DALDA code"
-                )
-            for line in table:
-                where = f"line {table.line_num} of '{path}'"
-                row = _row(line, image, where)
-                by_image[row.index, row.repeat] = row
-    except FileNotFoundError:
+    if not exists(path):
         raise UserError(
             f"'{folder}' has no {TABLE}; name a folder of images that the original DALDA code made"
-        ) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"'{path}' cannot be read ({first_line(error)}); restore it") from None
-    rows = [by_image[key] for key in sorted(by_image)]
-    _refuse_two_sources(path, rows)
-    return rows
+        )
+    rows = read_csv(path, what="a table of the original DALDA code", needs=REQUIRED, limit=LARGEST_TABLE)
+    image = next((name for name in IMAGE_COLUMNS if rows and name in rows[0]), IMAGE_COLUMNS[0])
+    if rows and image not in rows[0]:
+        raise UserError(f"'{path}' has no column '{image}'; it is no table of the original DALDA code")
+    by_image: dict[tuple[int, int], PromptRow] = {}
+    for line, cells in enumerate(rows, 2):
+        row = _row(cells, image, f"line {line} of '{path}'")
+        by_image[row.index, row.repeat] = row
+    ordered = [by_image[key] for key in sorted(by_image)]
+    _refuse_two_sources(path, ordered)
+    return ordered
 
 
 def prompt_table(rows: Iterable[tuple[object, ...]]) -> str:
@@ -107,10 +95,18 @@ def images_in(folder: Path) -> set[str]:
         }
 
 
-def _row(line: Mapping[str | None, str | None], image: str, where: str) -> PromptRow:
-    if None in line or None in line.values():
-        raise UserError(f"{where} has more or fewer cells than the first line; fix it")
-    cells = {str(key): str(value) for key, value in line.items()}
+def closest(parts: Sequence[str], paths: Iterable[Path]) -> list[Path]:
+    """The files of that name whose paths end most like the table's, which was made on another machine."""
+
+    def common(path: Path) -> int:
+        pairs = enumerate(zip(reversed(path.parts), reversed(parts), strict=False))
+        return next((count for count, (one, other) in pairs if one != other), len(parts))
+
+    named = {path: common(path) for path in paths if path.name == parts[-1]}
+    return [path for path, count in named.items() if count == max(named.values())]
+
+
+def _row(cells: Mapping[str, str], image: str, where: str) -> PromptRow:
     named = IMAGE.fullmatch(_parts(cells[image])[-1])
     if named is None:
         raise UserError(f"{where} names the image {cells[image][:80]!r}, not aug-INDEX-REPEAT.png")

@@ -1,14 +1,11 @@
 """Adds the formats and the protocol of the original DALDA code to the tables."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from dalda.compat.splits import ORIGINAL
-from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules, Study
+from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules
 from dalda.datasets.few_shot import SPLIT_STRATEGIES
-from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportForm, ExportImage
-from dalda.types import TrialResult
-from dalda.workflows.protocols import PROTOCOLS, StudyProtocol
+from dalda.registry import lazy
+from dalda.reporting.export_forms import EXPORT_FORMS, ExportForm
+from dalda.workflows.protocols import PROTOCOLS
 from dalda.workflows.results import RUN_READERS
 
 RULES = ProtocolRules(
@@ -26,33 +23,11 @@ RULES = ProtocolRules(
 )
 
 
-def _read_study(path: Path) -> Study:
-    from dalda.compat.config import read_original_config
-
-    return read_original_config(path)
-
-
-def _export(images: Sequence[ExportImage], folder: ExportFolder) -> None:
-    from dalda.compat.export_form import write_original
-
-    write_original(images, folder)
-
-
-def _read_run(folder: Path, epoch: str) -> list[TrialResult]:
-    from dalda.compat.results import read_run
-
-    return read_run(folder, epoch)
-
-
-def _protocol(study: Study) -> StudyProtocol:
-    from dalda.compat.study import OriginalProtocol
-
-    return OriginalProtocol(study)
-
-
-STUDY_READERS.register(".py", _read_study)
+STUDY_READERS.register(".py", lazy("dalda.compat.config:read_original_config"))
 PROTOCOL_RULES.register("original", RULES)
-EXPORT_FORMS.register("original", ExportForm(_export, holds_real_images=False))
-RUN_READERS.register("original", _read_run)
-PROTOCOLS.register("original", _protocol)
+EXPORT_FORMS.register(
+    "original", ExportForm(lazy("dalda.compat.export_form:write_original"), holds_real_images=False)
+)
+RUN_READERS.register("original", lazy("dalda.compat.results:read_run"))
+PROTOCOLS.register("original", lazy("dalda.compat.study:OriginalProtocol"))
 SPLIT_STRATEGIES.register("original", ORIGINAL)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalda.compat.prompt_table import TABLE, images_in, prompt_table, read_table
+from dalda.compat.prompt_table import TABLE, closest, images_in, prompt_table, read_table
 from dalda.compat.results import COLUMNS, read_rows, tables_in, write_results
 from dalda.config.experiment import Study
 from dalda.errors import UserError
@@ -145,13 +145,12 @@ def read_images(folder: Path, split: FewShotSplit, per_image: int) -> dict[int, 
 
 
 def _source(parts: Sequence[str], split: FewShotSplit) -> RealImage:
-    """The real image that a path from another machine names, by its file name, then by its folder."""
-    alike = [image for image in split.images if image.path.name == parts[-1]]
-    if len(alike) > 1:
-        alike = [image for image in alike if image.path.parts[-2:] == tuple(parts[-2:])]
-    if len(alike) != 1:
+    """The real image that a path from another machine names."""
+    images = {image.path: image for image in split.images}
+    found = closest(parts, images)
+    if len(found) != 1:
         raise UserError(
             f"'{'/'.join(parts)}', the source of images in synthetic_dir, is not among the few-shot "
             "images; name a new folder in synthetic_dir"
         )
-    return alike[0]
+    return images[found[0]]

@@ -19,7 +19,7 @@ SCHEMA: Mapping[str, Any] = json.loads(files(__name__).joinpath("schema.json").r
 
 @dataclass(frozen=True)
 class PromptTexts:
-    """What is said to a chat model; `$domain`, `$classes` and `$written` in `user` are filled in."""
+    """The texts for a chat model; `$domain`, `$classes` and `$written` in `user` are filled in."""
 
     system: str
     user: str
