@@ -18,7 +18,7 @@ def test_sigterm_ends_cleanly_within_seconds(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["augment", "doodles", "--shots", "1", "--per-image", "99", "--batch-size", "4", "-o", str(out)]
     run = subprocess.Popen(
-        [sys.executable, "-m", "dalda", *words],
+        [sys.executable, "-c", "import dalda.cli; dalda.cli.main()", *words],
         env={**os.environ, "DALDA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -26,6 +26,7 @@ def test_sigterm_ends_cleanly_within_seconds(tmp_path: Path) -> None:
     )
     deadline = time.monotonic() + LIMIT
     while len(list(out.glob("train/*/*.png"))) < 8:
+        assert run.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     run.terminate()
