@@ -79,6 +79,7 @@ NEEDED_BY = {
     "onnxscript": {"workflows"},
     "fastapi": {"review"},
     "starlette": {"review"},
+    "ray": {"generation"},
     "uvicorn": {"review"},
 }
 """Who may import what is slow to import; the ground and the command line never may."""

@@ -16,7 +16,7 @@ from dalda.progress import Progress
 from dalda.types import GenerationRequest
 
 MAX_CONSECUTIVE_FAILURES = 16
-"""Dropped images in a row after which a model is taken to be broken."""
+"""Dropped images in a row, of more than one batch, after which a model is taken to be broken."""
 MAX_WAITING_WRITES = 2
 ATTEMPTS = 2
 ATTEMPTS_ON_RETRY = 4
@@ -46,6 +46,8 @@ class DatasetSink:
     """What each record says of the generator, beside its request."""
     attempts: int = ATTEMPTS
     batch_size: int = field(default=0, init=False)
+    _failed_batches: int = field(default=0, init=False)
+    """In a row, without a single valid image."""
     _some_valid: bool = field(default=False, init=False)
     """Whether the current batch had a valid image."""
     _hashes: set[str] = field(init=False)
@@ -121,8 +123,11 @@ class DatasetSink:
         if self._some_valid:
             self._writes.append(self._writer.submit(self.dataset.add, finished, tuple(self._failures)))
             self._failures.clear()
-        elif len(self._failures) >= MAX_CONSECUTIVE_FAILURES:
-            raise self._broken()
+            self._failed_batches = 0
+        elif dropped:
+            self._failed_batches += 1
+            if self._failed_batches > 1 and len(self._failures) >= MAX_CONSECUTIVE_FAILURES:
+                raise self._broken()
         while len(self._writes) > MAX_WAITING_WRITES:
             self._writes.popleft().result()
 

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dalda.config import AugmentConfig
 from dalda.datasets.registry import made_for
+from dalda.device import device_named
 from dalda.generation.plan import refuse_incapable
 from dalda.generation.sharding import Shard
 from dalda.generation.source_probabilities import write_probabilities
@@ -14,7 +17,7 @@ from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import progress, say
 from dalda.storage import lock
-from dalda.types import GenerationRequest
+from dalda.types import Capability, GenerationRequest
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
 from dalda.workflows.augment_settings import (
     SETTING_DEFAULTS,
@@ -22,12 +25,13 @@ from dalda.workflows.augment_settings import (
     generation_settings,
     provenance_of,
 )
-from dalda.workflows.fitting import fit_concepts
+from dalda.workflows.fitting import CONCEPTS, fit_concepts
 from dalda.workflows.reports import AugmentReport
 
 if TYPE_CHECKING:
     from dalda.generation.backends.base import ImageGenerator
     from dalda.generation.executors.base import Executor
+    from dalda.generation.executors.worker import Worker
 
 
 def augment(
@@ -120,30 +124,58 @@ def _generate(
     from dalda.generation.backends.base import TunableGenerator
     from dalda.generation.executors.base import Batches
     from dalda.generation.executors.local import LocalExecutor
+    from dalda.generation.executors.worker import Worker
     from dalda.generation.image_encoding import FORMATS
     from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 
-    generator = loader.load()
     needs = planned.method.needs_with(options_of(config))
-    refuse_incapable(planned.method.name, needs, config.model, generator.capabilities)
-    warn_of_cuts(planned.preset, missing)
-    recorded = dataset.execution()
-    device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None
-    earlier = recorded.get("batch_size") if recorded.get("device") == device else None
-    size = config.batch_size or (earlier if isinstance(earlier, int) and earlier > 0 else None)
-    executor = executor or LocalExecutor(FORMATS[config.format], planned.method.finish)
-    wanted = {request.id for request in missing}
-    attempts = ATTEMPTS_ON_RETRY if config.retry_dropped else ATTEMPTS
     learned = "".join({request.concept or "" for request in requests})
     jobs = [job for job in planned.jobs if job.key in learned]
-    fitting = fit_concepts(jobs, generator, dataset.folder)
+    concepts = dataset.folder / CONCEPTS if jobs else None
+    check = partial(_prepare, planned.method.name, needs, config.model, concepts)
+    local = LocalExecutor(FORMATS[config.format], planned.method.finish)
+    device: object = device_named(config.device)
+    several = executor is None and (config.workers > 1 or config.executor == "ray")
+    if several:
+        executor = _workers(config, Worker(loader, local, check))
+    if jobs or not several:
+        generator = loader.load()
+        check(generator)
+        device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None
+    warn_of_cuts(planned.preset, missing)
+    recorded = dataset.execution()
+    earlier = recorded.get("batch_size") if recorded.get("device") == device else None
+    size = config.batch_size or (earlier if isinstance(earlier, int) and earlier > 0 else None)
+    wanted = {request.id for request in missing}
+    attempts = ATTEMPTS_ON_RETRY if config.retry_dropped else ATTEMPTS
+    fitting = fit_concepts(jobs, generator, dataset.folder) if jobs else 0.0
     started = time.monotonic()
     with (
         progress("generate", len(missing)) as bar,
         DatasetSink(dataset, wanted, bar, provenance_of(config, planned), attempts) as sink,
     ):
-        executor.run(loader, Batches(requests, wanted, size), sink)
+        (executor or local).run(loader, Batches(requests, wanted, size), sink)
     return fitting, time.monotonic() - started
+
+
+def _workers(config: AugmentConfig, worker: "Worker") -> "Executor":
+    """Several processes of this machine, or actors of a Ray cluster."""
+    if config.executor == "local":
+        from dalda.generation.executors.processes import ProcessExecutor
+
+        return ProcessExecutor(worker, config.workers)
+    from dalda.generation.executors.ray import RayExecutor
+
+    return RayExecutor(worker, config.workers, config.gpus_per_worker, config.ray_address)
+
+
+def _prepare(
+    method: str, needs: frozenset[Capability], model: str, concepts: Path | None, generator: Any
+) -> None:
+    """A loaded generator reads learned concepts from a folder. Raises UserError for an incapable one."""
+    refuse_incapable(method, needs, model, generator.capabilities)
+    if concepts is not None:
+        generator.conditioner.concepts.folder = concepts
 
 
 def _write_probabilities(config: AugmentConfig, planned: AugmentPlan, dataset: SyntheticDataset) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import AugmentConfig
@@ -45,7 +46,7 @@ def preset_of(config: AugmentConfig) -> Preset:
 
 @dataclass
 class GeneratorLoader:
-    """A generator that is loaded when it is first needed, and then kept."""
+    """A generator that is loaded when it is first needed, and then kept. Another process loads its own."""
 
     build: Callable[[], "ImageGenerator"]
     generator: "ImageGenerator | None" = None
@@ -55,6 +56,9 @@ class GeneratorLoader:
         if self.generator is None:
             self.generator = self.build()
         return self.generator
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"build": self.build, "generator": None}
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,9 @@ def plan_augment(
     Those that the folder was begun with hold, whatever `probabilities` says: they decide the requests.
     """
     preset, method = preset_of(config), method_named(config.method)
-    loader = GeneratorLoader(lambda: load_generator(config, preset), generator)
+    loader = GeneratorLoader(
+        partial(load_generator, config, preset) if generator is None else partial(_itself, generator)
+    )
     options = options_of(config)
     refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
@@ -226,6 +232,10 @@ class _Sources:
         from dalda.models.clip import load_clip
 
         return load_clip(self.preset.clip, device_named(self.config.device))
+
+
+def _itself(generator: "ImageGenerator") -> "ImageGenerator":
+    return generator
 
 
 def load_generator(config: AugmentConfig, preset: Preset) -> "ImageGenerator":

@@ -27,12 +27,19 @@ Finish = Callable[[Image.Image, GenerationRequest, Sequence[Image.Image]], Image
 """A method's last step, from the generated image to the one to keep."""
 
 
+def unchanged(
+    image: Image.Image, request: GenerationRequest, sources: Sequence[Image.Image]
+) -> Image.Image:
+    """The last step of most methods."""
+    return image
+
+
 @dataclass(frozen=True)
 class LocalExecutor:
     """Runs batches one after the other; if memory runs out, in batches of half the size from there on."""
 
     format: Format = FORMATS["png"]
-    finish: Finish = lambda image, request, sources: image
+    finish: Finish = unchanged
     open_image: Callable[[Path, str], Image.Image] = open_source
     """Decodes a source image whose bytes must have this hash."""
 
@@ -59,6 +66,12 @@ class LocalExecutor:
                 request, self.open_image(request.source, request.source_sha256)
             )
         return 1
+
+    def encode(
+        self, image: Image.Image | None, request: GenerationRequest, sources: Sequence[Image.Image]
+    ) -> EncodedImage:
+        """A generated image after the method's last step, as a file's bytes."""
+        return encode(None if image is None else self.finish(image, request, sources), self.format)
 
     def _run(self, generator: ImageGenerator, batches: Batches, sink: Sink) -> bool:
         """Generates in batches of one size; False if memory runs out before the end."""
@@ -99,16 +112,9 @@ class _Pipeline:
     ) -> tuple[Batch, list[Future[EncodedImage]], Mapping[str, object]]:
         images = generate_from(self.generator, batch, sources)
         tunable = self.generator if isinstance(self.generator, TunableGenerator) else None
-        encoding = [
-            self.encoders.submit(self._encode, *each) for each in zip(images, batch, sources, strict=True)
-        ]
+        rows = zip(images, batch, sources, strict=True)
+        encoding = [self.encoders.submit(self.executor.encode, *row) for row in rows]
         return batch, encoding, tunable.execution if tunable else {}
-
-    def _encode(
-        self, image: Image.Image | None, request: GenerationRequest, sources: Sequence[Image.Image]
-    ) -> EncodedImage:
-        finished = None if image is None else self.executor.finish(image, request, sources)
-        return encode(finished, self.executor.format)
 
     def _hand_over(
         self, batch: Batch, images: Sequence[Future[EncodedImage]], execution: Mapping[str, object]

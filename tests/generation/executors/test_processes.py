@@ -1,0 +1,158 @@
+"""Several processes give the folder of one, whatever becomes of them."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.generation.executors.test_local import EXECUTOR, Generator, plan_of, render
+
+from dalda.config import AugmentConfig
+from dalda.errors import UserError
+from dalda.generation.backends.base import ImageGenerator
+from dalda.generation.executors.base import Batches, Executor
+from dalda.generation.executors.processes import HUNG, ProcessExecutor
+from dalda.generation.executors.worker import DIED, Worker
+from dalda.generation.sink import DatasetSink
+from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.progress import Progress
+from dalda.types import GenerationRequest
+from dalda.workflows.augment import augment
+
+BATCH = 4
+REQUESTS = plan_of().requests
+
+
+@dataclass
+class Faulty:
+    """Renders, but for faults at requests by their number; a file in `folder` says that one happened."""
+
+    folder: Path
+    dies_once_at: int = -1
+    dies_at: int = -1
+    hangs_once_at: int = -1
+    raises_at: int = -1
+    raises_from: int = len(REQUESTS)
+    refuses_at: int = -1
+
+    def load(self) -> Generator:
+        return Generator(self.rendered)
+
+    def rendered(
+        self, requests: Sequence[GenerationRequest], sources: Sequence[Image.Image]
+    ) -> Sequence[Image.Image]:
+        # Second attempts have other seeds: the place of a request is known by its source and its index.
+        numbers = [int(request.source.stem) * 2 + request.index for request in requests]
+        for fault, at in (("die", self.dies_once_at), ("hang", self.hangs_once_at)):
+            if at in numbers and not (self.folder / fault).exists():
+                (self.folder / fault).touch()
+                os._exit(9) if fault == "die" else time.sleep(10_000)
+        if self.dies_at in numbers:
+            os._exit(9)
+        if self.refuses_at in numbers:
+            raise UserError("the generator's server is gone")
+        if self.raises_at in numbers or max(numbers) >= self.raises_from:
+            raise ValueError("a strange prompt")
+        return render(requests, sources)
+
+
+def check(generator: ImageGenerator) -> None:
+    """Every generator is capable."""
+
+
+def finish(out: Path, executor: Executor, generator: Faulty) -> SyntheticDataset:
+    dataset = SyntheticDataset.open(out, {})
+    wanted = {request.id for request in dataset.missing(REQUESTS)}
+    with dataset.held():
+        with DatasetSink(dataset, wanted, Progress("generate", len(wanted))) as sink:
+            executor.run(generator, Batches(REQUESTS, wanted, BATCH), sink)
+        dataset.settle(REQUESTS)
+    return dataset
+
+
+def images(dataset: SyntheticDataset) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in dataset.folder.glob("train/*/*.png")}
+
+
+def processes(generator: Faulty, patience: float = 600) -> ProcessExecutor:
+    return ProcessExecutor(Worker(generator, EXECUTOR, check), workers=2, patience=patience)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, dies_once_at=9)
+    dataset = finish(tmp_path / "out", processes(generator), generator)
+    assert (tmp_path / "die").exists()
+    assert images(dataset) == whole
+    assert not dataset.dropped()
+    assert len(list(dataset.lines())) == len(REQUESTS)
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_generated_is_dropped_and_the_rest_goes_on(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    generator = Faulty(tmp_path, raises_at=5, dies_at=13)
+    dataset = finish(tmp_path / "out", processes(generator), generator)
+    reasons = {line["request_id"]: line["reason"] for line in dataset.dropped()}
+    raised = {request.id: "ValueError: a strange prompt" for request in REQUESTS[4:8]}
+    assert reasons == raised | {request.id: DIED for request in REQUESTS[12:16]}
+    rest = {f"{request.id}.png" for request in (*REQUESTS[:4], *REQUESTS[8:12], *REQUESTS[16:])}
+    assert images(dataset) == {name: whole[name] for name in rest}
+
+
+@pytest.mark.slow
+def test_a_model_that_breaks_in_the_middle_stops_the_run(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, raises_from=4)
+    with pytest.raises(UserError, match=r"16 images in a row are invalid, .* ValueError: a strange prompt"):
+        finish(tmp_path / "out", processes(generator), generator)
+    dataset = SyntheticDataset.existing(tmp_path / "out")
+    assert not dataset.dropped()
+    assert images(dataset) == {f"{x.id}.png": whole[f"{x.id}.png"] for x in REQUESTS[:4]}
+
+
+@pytest.mark.slow
+def test_what_the_user_can_fix_is_one_sentence_and_the_same_command_resumes(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    generator = Faulty(tmp_path, refuses_at=10)
+    with pytest.raises(UserError, match="server is gone"):
+        finish(tmp_path / "out", processes(generator), generator)
+    fixed = Faulty(tmp_path)
+    assert images(finish(tmp_path / "out", processes(fixed), fixed)) == whole
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, hangs_once_at=9)
+    dataset = finish(tmp_path / "out", processes(generator, patience=60), generator)
+    assert (tmp_path / "hang").exists()
+    assert images(dataset) == whole
+    assert HUNG not in dataset.reasons()[1]
+
+
+@pytest.mark.slow
+def test_the_command_gives_the_same_folder_with_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: the method, the model and its options reach the workers."""
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    config = AugmentConfig(
+        dataset="doodles", out=tmp_path / "one", shots=1, per_image=1, steps=2, batch_size=4, device="cpu"
+    )
+    augment(config)
+    augment(config.model_copy(update={"out": tmp_path / "two", "workers": 2}))
+    one, two = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.*")} for name in ("one", "two")
+    )
+    assert one.pop("dalda.yaml") != two.pop("dalda.yaml"), "how many workers there were is recorded"
+    assert one == two
+    assert len(one) > 10
