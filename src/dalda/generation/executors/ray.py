@@ -61,7 +61,13 @@ class RayExecutor:
     def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
         """Generates all batches. Raises UserError if one does not fit into memory."""
         with self._connected() as ray:
-            self._run(ray, batches, sink)
+            try:
+                self._run(ray, batches, sink)
+            except ray.exceptions.RayError as error:
+                raise UserError(
+                    f"the Ray cluster cannot go on ({first_line(error)}); what is finished is kept, run the "
+                    "same command again"
+                ) from error
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0)) if self.gpus is None else self.gpus
