@@ -65,8 +65,8 @@ class RayExecutor:
                 self._run(ray, batches, sink)
             except ray.exceptions.RayError as error:
                 raise UserError(
-                    f"the Ray cluster cannot go on ({first_line(error)}); what is finished is kept, run the "
-                    "same command again"
+                    f"the Ray cluster cannot go on ({first_line(error)}); what is finished is kept, run "
+                    "the same command again"
                 ) from error
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
