@@ -50,20 +50,20 @@ def grouped(results: Sequence[TrialResult]) -> list[ResultGroup]:
 
 def test_one_arm_is_answered_in_one_sentence() -> None:
     headline, sentences = answer(grouped(arms(real=0.5, dalda=0.8)))
-    assert headline.startswith("Synthetic images (dalda) gained 30.0 points of accuracy")
+    assert headline.startswith("'dalda' helps: +30.0 points of accuracy against the strongest baseline")
     assert sentences == []
 
 
 def test_no_difference_is_reported() -> None:
     headline, _ = answer(grouped(arms(real=0.5, dalda=0.5)))
-    assert headline.startswith("No measurable difference")
+    assert headline.startswith("No evidence that 'dalda' helps or hurts")
 
 
 def test_several_arms_are_counted_and_the_biggest_gain_comes_first() -> None:
     headline, sentences = answer(grouped(arms(real=0.5, small=0.7, big=0.9, none=0.5, bad=0.3)))
     assert headline == (
-        "2 of 4 ways to add synthetic images gained accuracy, 1 lost accuracy, "
-        "1 made no measurable difference."
+        "2 of 4 ways to add synthetic images gained accuracy against the strongest baseline, "
+        "1 lost accuracy, 1 showed no evidence of either."
     )
     assert ["big" in sentences[0], "small" in sentences[1], "bad" in sentences[-1]] == [True] * 3
 
@@ -81,7 +81,8 @@ def test_one_seed_tells_no_interval() -> None:
 def test_where_nothing_gained_or_lost_comes_first() -> None:
     found = grouped([*arms(real=0.5, level=0.5), *arms((0,), once=0.8)])
     assert answer(found)[0] == (
-        "1 of 2 ways to add synthetic images made no measurable difference, 1 had one seed only."
+        "1 of 2 ways to add synthetic images showed no evidence of either against the strongest "
+        "baseline, 1 had one seed only."
     )
 
 
@@ -105,7 +106,9 @@ def test_runs_are_never_pooled() -> None:
         _, _, gain = table.arms[1]
         assert gain is not None
         assert gain.gain.mean == pytest.approx(0.1)
-    assert {sentence.partition(",")[0] for sentence in answer(found)[1]} == {"weak", "strong"}
+    headline, sentences = answer(found)
+    assert headline.startswith("All 2 comparisons gained")
+    assert {sentence.partition(",")[0] for sentence in sentences} == {"weak", "strong"}
     assert [table.title for table in class_tables(found)] == [
         "weak, doodles, 2 shots",
         "strong, doodles, 2 shots",
@@ -173,3 +176,12 @@ def test_of_many_classes_those_at_the_ends_are_drawn() -> None:
     ((title, chart),) = table.charts
     assert title == "dalda against real, the 24 classes that gain and lose most"
     assert ["class 00 " in chart, "class 20 " in chart, "class 39 " in chart] == [True, False, True]
+
+
+def test_the_baseline_to_beat_is_the_strongest_and_warnings_come_first() -> None:
+    results = [*arms(real=0.5, dalda=0.8), *(replace(one, arm="zero-shot") for one in arms(real=0.9))]
+    headline, sentences = answer(grouped(results))
+    assert headline.startswith("Warning: every trained classifier lies below zero-shot (90")
+    assert sentences[0].startswith(
+        "'dalda' hurts: -10.0 points of accuracy against the strongest baseline, 'zero"
+    )

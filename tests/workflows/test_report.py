@@ -82,8 +82,8 @@ def test_the_answer_comes_from_trials_where_there_are_any(tmp_path: Path) -> Non
     run = run_in(tmp_path / "run", real=0.5, dalda=0.8)
     html, done = written(run, drawn_set(tmp_path))
     assert done.trials == 6
-    assert done.headline.startswith("Synthetic images (dalda) gained 30.0 points")
-    assert html.index("gained 30.0 points") < html.index("What was run") < html.index("real image of boat")
+    assert done.headline.startswith("'dalda' helps: +30.0 points")
+    assert html.index("+30.0 points") < html.index("What was run") < html.index("real image of boat")
 
 
 @pytest.mark.usefixtures("blind")

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison, Outcome, compare_arms
+from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison, by_shots, compare_arms
+from dalda.evaluation.verdict import Answer, answer_of
 from dalda.reporting.plots import (
     MOST_CLASSES,
     accuracy_rows,
@@ -22,11 +23,12 @@ from dalda.types import REAL, Interval, TrialResult
 
 MOST_CHARTS = 4
 MOST_SENTENCES = 8
-PHRASES: dict[Outcome, str] = {
-    "gained": "gained accuracy",
-    "lost": "lost accuracy",
-    "no measurable difference": "made no measurable difference",
-    "one seed gives no interval": "had one seed only",
+ONE_SEED = "one seed"
+PHRASES = {
+    "helps": "gained accuracy",
+    "hurts": "lost accuracy",
+    "no evidence": "showed no evidence of either",
+    ONE_SEED: "had one seed only",
 }
 
 
@@ -37,6 +39,8 @@ class ResultGroup:
     title: str
     arms: Mapping[str, ArmNumbers]
     classes: int
+    answers: Mapping[str, Answer]
+    """By shots."""
 
     def shots(self) -> list[str]:
         return sorted({key for arm in self.arms.values() for key in arm.summaries}, key=shots_order)
@@ -73,7 +77,12 @@ def group_results(runs: Mapping[str, Sequence[TrialResult]]) -> list[ResultGroup
         for result in sorted(results, key=lambda result: (result.dataset, result.arm != REAL)):
             groups.setdefault((run if len(runs) > 1 else "", result.dataset), []).append(result)
     return [
-        ResultGroup(", ".join(filter(None, key)), compare_arms(results, REAL), len(results[0].classes))
+        ResultGroup(
+            ", ".join(filter(None, key)),
+            compare_arms(results, REAL),
+            len(results[0].classes),
+            {shots: answer_of(found) for shots, found in by_shots(results).items()},
+        )
         for key, results in groups.items()
     ]
 
@@ -147,39 +156,42 @@ def _class_table(number: int, group: ResultGroup) -> ClassTable | None:
 
 
 def answer(groups: Sequence[ResultGroup]) -> tuple[str, list[str]]:
-    """The headline, and a sentence per comparison, at most `MOST_SENTENCES`; the largest gain first."""
-    gains = [
-        (group.title_at(shots), gain)
-        for group in groups
-        for arm in group.arms.values()
-        for shots, gain in arm.gains.items()
+    """The headline, and a sentence per verdict, at most `MOST_SENTENCES`; the largest gain first.
+
+    Each is against the strongest arm without synthetic images; warnings come before all else.
+    """
+    answers = [(group.title_at(shots), found) for group in groups for shots, found in group.answers.items()]
+    warnings = list(dict.fromkeys(warning for _, found in answers for warning in found.warnings))
+    verdicts = [(title, verdict) for title, found in answers for verdict in found.verdicts.values()]
+    if not verdicts:
+        headline = "Accuracy was measured, but not with and without synthetic images: no gain is known."
+        return (warnings or [headline])[0], warnings[1:]
+    verdicts.sort(key=lambda named: -named[1].comparison.gain.mean)
+    several = len({title for title, _ in verdicts}) > 1
+    sentences = [
+        f"{title}: {verdict.sentence}" if several else verdict.sentence for title, verdict in verdicts
     ]
-    if not gains:
-        return "Accuracy was measured, but without an arm of real images alone: no gain is known.", []
-    gains.sort(key=lambda named: -named[1].gain.mean)
-    several = len({title for title, _ in gains}) > 1
-    sentences = []
-    for title, gain in gains:
-        sentence = gain.sentence(f"synthetic images ({gain.arm})", "real images alone")
-        sentences.append(f"{title}: {sentence}" if several else sentence)
-    if len(gains) == 1:
-        return sentences[0], []
     more = len(sentences) - MOST_SENTENCES
     if more > 0:
         rest = f"The tables below have {more} more, with smaller gains or with losses."
         sentences = [*sentences[:MOST_SENTENCES], rest]
-    return _counted(Counter(gain.outcome for _, gain in gains), several), sentences
+    if len(verdicts) > 1:
+        outcomes = Counter(
+            ONE_SEED if verdict.decision.p_value is None else verdict.decision.claim
+            for _, verdict in verdicts
+        )
+        sentences.insert(0, _counted(outcomes, several))
+    headline, *others = [*warnings, *sentences]
+    return headline, others
 
 
-def _counted(outcomes: Counter[Outcome], several: bool) -> str:
+def _counted(outcomes: Counter[str], several: bool) -> str:
     total = sum(outcomes.values())
-    if set(outcomes) == {"no measurable difference"}:
-        return f"No measurable difference to real images alone in any of {total} comparisons."
-    if set(outcomes) == {"one seed gives no interval"}:
+    if set(outcomes) == {ONE_SEED}:
         return f"{total} ways to add synthetic images were compared, but one seed gives no interval."
     what = "comparisons" if several else "ways to add synthetic images"
-    if outcomes["gained"] == total:
-        return f"All {total} {what} gained accuracy."
+    if outcomes["helps"] == total:
+        return f"All {total} {what} gained accuracy against the strongest baseline."
     first, *others = [outcome for outcome in PHRASES if outcomes[outcome]]
-    parts = [f"{outcomes[first]} of {total} {what} {PHRASES[first]}"]
+    parts = [f"{outcomes[first]} of {total} {what} {PHRASES[first]} against the strongest baseline"]
     return ", ".join([*parts, *(f"{outcomes[other]} {PHRASES[other]}" for other in others)]) + "."
