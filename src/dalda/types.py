@@ -209,9 +209,16 @@ def as_dict(
     }
 
 
+def _is_share(value: tuple[object, ...]) -> bool:
+    return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], float)
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return value.as_posix()
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple) and _is_share(value[0]):
+        # Arrow, which reads the metadata for `datasets`, has no list of a text and a number.
+        return [{"label": label, "share": share} for label, share in value]
     if isinstance(value, tuple):
         return [as_dict(item) if isinstance(item, RealImage) else _plain(item) for item in value]
     return value

@@ -193,7 +193,9 @@ class SyntheticDataset:
                 prompt=line["prompt"],
                 ip_adapter_scale=line["ip_adapter_scale"],
                 source_clip_probability=line["source_clip_probability"],
-                soft_label=tuple((str(name), float(share)) for name, share in line.get("soft_label") or ()),
+                soft_label=tuple(
+                    (str(part["label"]), float(part["share"])) for part in line.get("soft_label") or ()
+                ),
                 source_label=line.get("source_label", ""),
             )
             for line in self.records().values()
