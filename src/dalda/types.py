@@ -82,6 +82,8 @@ class GenerationRequest:
     ip_adapter_scale: float = 0.0
     """Scale of the image prompt; 0 is no image prompt."""
     ip_adapter_scale_mean: float | None = field(default=None, metadata=_NOT_IN_ID)
+    drawn_similarity: float | None = field(default=None, metadata=_SELDOM | _NOT_IN_ID)
+    """The similarity to the source where that was drawn: a share, from 0 to 1, of what scales reach."""
     source_clip_probability: float | None = field(default=None, metadata=_NOT_IN_ID)
     strength: float | None = None
     """Share of the steps that image-to-image runs from the source image; None starts from noise."""

@@ -3,6 +3,8 @@
 import fnmatch
 import importlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,3 +73,11 @@ def test_what_is_downloaded_holds_every_part(name: str) -> None:
     )
     other = replace(preset, adapter=None, vae=None, lora=None)
     assert set(files_of(other)) == {preset.model, preset.clip}
+
+
+def test_the_table_of_what_fits_is_computed() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, root / "tools/memory_table.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout in (root / "docs/models.md").read_text(encoding="utf-8")

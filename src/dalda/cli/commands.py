@@ -94,6 +94,14 @@ COMMANDS = {
         arguments=("places",),
         metavars=(("places", "OUT"),),
     ),
+    "calibrate": CommandSpec(
+        "Generate",
+        "Measure how similar a model's images are to their source at each IP-Adapter scale.",
+        "CalibrateConfig",
+        "dalda.workflows.calibrate:calibrate",
+        "dalda augment {dataset} --model {model} --scale-unit similarity -o OUT",
+        arguments=("dataset",),
+    ),
     "import": CommandSpec(
         "Generate",
         "Import images of the original DALDA code (aug-*.png) as a synthetic set.",

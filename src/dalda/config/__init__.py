@@ -2,6 +2,7 @@
 
 from dalda.config.augment import AugmentConfig as AugmentConfig
 from dalda.config.captions import CaptionConfig as CaptionConfig
+from dalda.config.commands import CalibrateConfig as CalibrateConfig
 from dalda.config.commands import ConvertConfig as ConvertConfig
 from dalda.config.commands import DemoConfig as DemoConfig
 from dalda.config.commands import DoctorConfig as DoctorConfig

@@ -60,6 +60,8 @@ class AugmentConfig(DataConfig):
     """How adaptive draws scales: from a truncated normal (the paper), or clipped (its experiments)."""
     only_classes: tuple[str, ...] = Content((), extent=True)
     """A class to generate for, by its label; repeat it for more. The others still count for CLIP."""
+    scale_unit: Literal["raw", "similarity"] = Content("raw")
+    """What is drawn: the scale itself, or a similarity to the source (after dalda calibrate)."""
     per_image: int = Content(10, ge=1, extent=True)
     """Synthetic images per real image."""
     guidance_scale: float | None = Content(None, ge=0, le=100, within="preset")
@@ -88,6 +90,8 @@ class AugmentConfig(DataConfig):
     """Uses the channels-last memory layout."""
     compile: bool = Execution(False)
     """Compiles the model's blocks before the first image."""
+    offload: Literal["none", "model", "sequential"] = Execution("none")
+    """Keeps parts (model), or layers (sequential, very slow), off the GPU until they are needed."""
     batch_size: Annotated[int | None, NoneWord("auto")] = Execution(None, ge=1)
     """Images generated together; auto (None in Python) takes what the memory holds."""
     retry_dropped: bool = Execution(False)

@@ -1,7 +1,7 @@
 """The options of the commands that have few of them."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location
@@ -44,6 +44,19 @@ class ScoreConfig(DataConfig):
     """The preset whose CLIP is used."""
     out: Path | None = Location(None)
     """A new CSV file."""
+    device: str = Execution("auto")
+    """auto, cpu, cuda, cuda:N or mps."""
+
+
+class CalibrateConfig(DataConfig):
+    """How similar a model's images are to their source at each IP-Adapter scale."""
+
+    model: str = Content(DEFAULT_MODEL)
+    """A preset (docs/models.md), a diffusers folder or a Hub id."""
+    model_option: dict[str, Any] = Content(default_factory=dict)
+    """Any field of the preset, such as steps=12, as dalda augment will use it; repeat it for more."""
+    images: int = Content(16, ge=1)
+    """Real images that are measured, one synthetic image of each at each scale."""
     device: str = Execution("auto")
     """auto, cpu, cuda, cuda:N or mps."""
 

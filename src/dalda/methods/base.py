@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
+from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.plugins import load_plugin, plugins_of
 from dalda.seeding import generator_of, seed_of
 from dalda.terminal import did_you_mean
@@ -92,6 +93,8 @@ class Tools:
     """Asks for a training, and names its artefact; it is done before the first image, or was earlier."""
     model: str = ""
     """Digest of the model that is trained with, whatever the sampler."""
+    similarity_curve: Callable[[], SimilarityCurve] = lambda: load_curve("")
+    """What `dalda calibrate` measured of the generator; raises UserError where it did not."""
 
 
 @dataclass(frozen=True)

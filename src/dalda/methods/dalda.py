@@ -6,11 +6,12 @@ each image is drawn by adaptive guidance scaling (section 3.2), or by a baseline
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
 from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
-from dalda.methods.scale_policy import Sampling, policy_named
+from dalda.methods.scale_policy import Sampling, in_similarity, policy_named
 from dalda.types import Capability, FewShotSplit, GenerationRequest
 
 
@@ -21,6 +22,8 @@ class DaldaOptions(MethodOptions):
     """`adaptive`, `uniform`, or a number for all images."""
     scale_sampling: Sampling = "truncated"
     """How `adaptive` draws: from a truncated normal (the paper) or a clipped one."""
+    scale_unit: Literal["raw", "similarity"] = "raw"
+    """What is drawn: the scale itself, or a similarity, turned into one by `dalda calibrate`'s curve."""
     max_scale: float = Field(default=1.0, gt=0)
     """No scale is above it. The paper's bound for many shots, 0.4 + 0.1 sqrt(shots), exceeds 1 at 37."""
 
@@ -35,15 +38,17 @@ class Dalda(Method):
 
     def prepare(self, split: FewShotSplit, options: DaldaOptions, tools: Tools) -> Prepared:
         adaptive = options.ip_adapter_scale == "adaptive"
-        return Prepared(
-            tools.common, options, tools.clip_probabilities() if adaptive else tools.known_probabilities
-        )
+        curve = tools.similarity_curve() if options.scale_unit == "similarity" else None
+        probabilities = tools.clip_probabilities() if adaptive else tools.known_probabilities
+        return Prepared(tools.common, options, probabilities, curve)
 
     def requests(
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int
     ) -> Iterator[GenerationRequest]:
         options: DaldaOptions = prepared.options
         policy = policy_named(options.ip_adapter_scale, options.scale_sampling, options.max_scale)
+        if prepared.state is not None:
+            policy = in_similarity(policy, prepared.state)
         return requests_per_image(
             split,
             captions,

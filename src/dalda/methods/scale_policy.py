@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from dalda.errors import UserError
+from dalda.methods.similarity_curve import SimilarityCurve
 
 THRESHOLD = 0.3
 """CLIP class probability up to which the image is followed."""
@@ -26,6 +27,8 @@ class ScaleDraw(NamedTuple):
 
     ip_adapter_scale: float
     ip_adapter_scale_mean: float | None = None
+    drawn_similarity: float | None = None
+    """What was drawn, where that was a similarity (`in_similarity`)."""
 
 
 class ScaleDistribution(NamedTuple):
@@ -104,6 +107,17 @@ def fixed(ip_adapter_scale: float, max_scale: float = MAX_SCALE) -> Policy:
             f"a fixed IP-Adapter scale must lie between 0 and {max_scale:g}, not at {ip_adapter_scale}"
         )
     return lambda clip_probability, shots, generator: ScaleDraw(ip_adapter_scale)
+
+
+def in_similarity(policy: Policy, curve: SimilarityCurve) -> Policy:
+    """The same draws, taken as shares of the similarity that a model's scales reach."""
+
+    def draw(clip_probability: float | None, shots: int, generator: np.random.Generator) -> ScaleDraw:
+        share, mean, _ = policy(clip_probability, shots, generator)
+        scale_mean = None if mean is None else curve.scale_for(mean)
+        return ScaleDraw(curve.scale_for(share), scale_mean, share)
+
+    return draw
 
 
 def policy_named(policy: str, sampling: str = "truncated", max_scale: float = MAX_SCALE) -> Policy:

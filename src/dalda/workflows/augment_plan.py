@@ -15,6 +15,7 @@ from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incap
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
 from dalda.methods.fitting.recipe import FitJob
+from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.plugins import plugins_of
@@ -137,12 +138,22 @@ def plan_augment(
         jobs[job.key] = job
         return job.key
 
+    curves: list[SimilarityCurve] = []
+
+    def similarity_curve() -> SimilarityCurve:
+        curves.append(load_curve(digest))
+        return curves[0]
+
     model = digest_of(fingerprint or _of_weights(generator_fingerprint(preset, contents)))
-    tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model)
+    tools = Tools(
+        common, sources.probabilities, given, sources.clip_features, fit, model, similarity_curve
+    )
     prepared: Prepared = method.prepare(split, options, tools)
     requests = method.requests(split, texts, prepared, config.seed)
     plan = make_plan(only_of(config, split, requests), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
+    if curves:
+        contents |= {"similarity_curve": curves[0].digest}
     return AugmentPlan(
         split,
         preset,
@@ -246,4 +257,8 @@ def load_generator(config: AugmentConfig, preset: Preset) -> "ImageGenerator":
     device = device_named(config.device)
     # The text encoders of flow-matching models overflow in fp16.
     dtype = dtype_named(config.dtype, device, "bf16" if preset.scheduler == "flow-euler" else "fp16")
-    return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile).load()
+    if config.offload != "none" and not device.startswith("cuda"):
+        raise UserError(
+            f"--offload {config.offload} frees a GPU's memory, and '{device}' is none; leave it out"
+        )
+    return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile, config.offload).load()

@@ -10,6 +10,7 @@ from dalda.terminal import printable
 _LINES: dict[str, Callable[[Any], list[str]]] = {
     "AugmentDryRun": synthetic.augment_dry_run_lines,
     "AugmentReport": synthetic.augment_lines,
+    "CalibrateReport": synthetic.calibrate_lines,
     "CaptionReport": synthetic.captions_lines,
     "CompareReport": studies.compare_lines,
     "DatasetReport": data.dataset_lines,

@@ -8,6 +8,7 @@ from dalda.terminal import table
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
     from dalda.workflows.merge import MergeReport
+    from dalda.workflows.calibrate import CalibrateReport
     from dalda.workflows.models import ModelsReport
     from dalda.workflows.reports import (
         AugmentDryRun,
@@ -122,6 +123,18 @@ def captions_lines(report: "CaptionReport") -> list[str]:
 
 def _rejected(count: int) -> list[str]:
     return [f"{count} images were rejected in review and excluded"] if count else []
+
+
+def calibrate_lines(report: "CalibrateReport") -> list[str]:
+    """The curve, and where it is kept."""
+    rows = [
+        (f"{scale:.2f}", f"{value:.3f}")
+        for scale, value in zip(report.scales, report.similarities, strict=True)
+    ]
+    return [
+        *table([("IP-Adapter scale", "similarity to the source"), *rows]),
+        f"mean cosine of CLIP features of {report.images} images: {report.path}",
+    ]
 
 
 def models_lines(report: "ModelsReport") -> list[str]:

@@ -73,6 +73,8 @@ class GeneratorSpec:
     dtype: str = "fp32"
     channels_last: bool = False
     compile: bool = False
+    offload: str = "none"
+    """Which parts wait in the machine's memory until they are needed: none, model or sequential."""
 
     @property
     def fingerprint(self) -> Mapping[str, object]:

@@ -66,7 +66,7 @@ def assemble_flow(
             f"choose a multiple of {factor * patch} with --model-option size=..."
         )
     scheduler = scheduler_of(preset, pipeline.scheduler, timesteps(preset.steps))
-    to_device(pipeline, preset.model, spec.device)
+    to_device(pipeline, spec)
     has_adapter = references or getattr(pipeline, "image_encoder", None) is not None
     capabilities = {Capability.IMAGE_PROMPT} if has_adapter else set()
     if not references:
@@ -86,7 +86,7 @@ def assemble_flow(
     return DiffusionGenerator(
         RowConditioner(encoders, spec.device, pipeline.transformer.dtype, size, has_adapter, references),
         denoiser,
-        latent_space or AutoencoderLatentSpace(pipeline.vae, size, channels, factor),
+        latent_space or AutoencoderLatentSpace(pipeline.vae, size, channels, factor, spec.device),
         scheduler,
         size,
         frozenset(capabilities),

@@ -49,7 +49,7 @@ class KleinLatentSpace(AutoencoderLatentSpace):
     def reference(self, image: Image.Image) -> Tensor:
         """The tokens [1, tokens, channels] of a reference of the model's size."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        latents = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
+        latents = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
         tokens: Tensor = Flux2KleinPipeline._pack_latents(self._scaled(latents))
         return tokens
 
@@ -71,8 +71,7 @@ class KleinEncoders:
 
     def no_image(self) -> Tensor:
         channels, side, _ = self.latent_space.shape
-        vae = self.pipeline.vae
-        return torch.zeros(1, side * side, channels, device=vae.device, dtype=vae.dtype)
+        return torch.zeros(1, side * side, channels, device=self.device, dtype=self.pipeline.vae.dtype)
 
 
 @dataclass
@@ -136,7 +135,7 @@ def assemble_klein(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
     """A generator from a stock pipeline; distilled ones are not guided by a negative prompt."""
     size = spec.preset.size or pipeline.default_sample_size * pipeline.vae_scale_factor
     channels, factor = pipeline.transformer.config.in_channels, PATCH * pipeline.vae_scale_factor
-    latent_space = KleinLatentSpace(pipeline.vae, size, channels, factor)
+    latent_space = KleinLatentSpace(pipeline.vae, size, channels, factor, spec.device)
     tokens = (size // factor) ** 2
     return assemble_flow(
         pipeline,

@@ -109,7 +109,7 @@ def load_image_to_image(spec: GeneratorSpec) -> ImageToImageGenerator:
 
 def assemble_image_to_image(from_text: Any, from_image: Any, spec: GeneratorSpec) -> ImageToImageGenerator:
     """A generator from the two stock pipelines of a family."""
-    to_device(from_text, spec.preset.model, spec.device)
+    to_device(from_text, spec)
     for pipeline in (from_text, from_image):
         pipeline.set_progress_bar_config(disable=True)
     return ImageToImageGenerator(

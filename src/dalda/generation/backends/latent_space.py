@@ -26,6 +26,8 @@ class AutoencoderLatentSpace:
     channels: int
     factor: int
     """Pixels a side of each latent."""
+    device: str
+    """Where it computes; the autoencoder itself may wait elsewhere."""
     encoded: RecentTensors = field(default_factory=RecentTensors)
     decoded_together: int = field(init=False)
 
@@ -44,7 +46,7 @@ class AutoencoderLatentSpace:
         if found is None:
             square = image.resize((self.image_size, self.image_size), Image.Resampling.LANCZOS)
             pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 127.5 - 1
-            posterior = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype))
+            posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype))
             is_random = hasattr(posterior, "latent_dist")
             found = (posterior.latent_dist.parameters if is_random else posterior.latents,)
             self.encoded.put(key, found)

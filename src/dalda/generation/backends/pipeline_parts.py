@@ -8,6 +8,7 @@ import torch
 
 from dalda.device import is_out_of_memory
 from dalda.errors import UserError
+from dalda.generation.backends.base import GeneratorSpec
 from dalda.models.hub import loaded
 from dalda.models.weights import load_module, load_settings
 
@@ -61,14 +62,23 @@ def variant_in(name: str, part: str) -> str | None:
     return "fp16" if files and all(".fp16" in file for file in files) else None
 
 
-def to_device(pipeline: Any, model: str, device: str) -> None:
-    """Moves a pipeline. Raises UserError where it does not fit into the device's memory."""
+def to_device(pipeline: Any, spec: GeneratorSpec) -> None:
+    """Moves a pipeline, or has its parts moved when they are needed.
+
+    Raises UserError where it does not fit into the device's memory.
+    """
     try:
-        pipeline.to(device)
+        if spec.offload == "model":
+            pipeline.enable_model_cpu_offload(device=spec.device)
+        elif spec.offload == "sequential":
+            # Layer by layer; accelerate's own sequential offloading fails with torch 2.13.
+            pipeline.enable_group_offload(torch.device(spec.device), offload_type="leaf_level")
+        else:
+            pipeline.to(spec.device)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"the model '{model}' does not fit into the memory of '{device}'; free some, "
-            "choose --dtype fp16, a smaller --model or another --device"
+            f"the model '{spec.preset.model}' does not fit into the memory of '{spec.device}'; free some, "
+            "choose --dtype fp16, --offload model, a smaller --model or another --device"
         ) from error

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dalda.device import is_out_of_memory
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.attention import install
 from dalda.generation.backends.base import GeneratorSpec
@@ -16,6 +15,7 @@ from dalda.generation.backends.conditioning import StableDiffusionConditioner, U
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.loader import load_pipeline
+from dalda.generation.backends.pipeline_parts import to_device
 from dalda.generation.backends.schedulers import scheduler_of
 from dalda.models.adaptation import AppliedLora, ConceptReader, LoraLayers
 from dalda.types import Capability
@@ -76,15 +76,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
     Raises UserError if the model does not fit into the device's memory.
     """
     preset = spec.preset
-    try:
-        pipeline.to(spec.device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"the model '{preset.model}' does not fit into the memory of '{spec.device}'; free some, "
-            "choose --dtype fp16, a smaller --model or another --device"
-        ) from error
+    to_device(pipeline, spec)
     install(pipeline.unet, by_block=preset.adapter_blocks is not None)
     if spec.channels_last:
         for part in (pipeline.unet, pipeline.vae):
@@ -112,7 +104,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
     return DiffusionGenerator(
         StableDiffusionConditioner(pipeline, size, spec.device, concepts=concepts),
         UNetDenoiser(pipeline.unet, concepts),
-        AutoencoderLatentSpace(pipeline.vae, size, pipeline.unet.config.in_channels, factor),
+        AutoencoderLatentSpace(pipeline.vae, size, pipeline.unet.config.in_channels, factor, spec.device),
         scheduler_of(preset, pipeline.scheduler),
         size,
         frozenset(capabilities),
