@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from dalda.models.catalogue import PUBLISHED, files_of, parts_of
+from dalda.models.catalogue import PUBLISHED, files_of, parts_of, unwanted_of
 from dalda.models.presets import PRESETS, SHIPPED
 
 ARCHITECTURES: dict[str, dict[str, Any]] = json.loads(
@@ -56,7 +56,8 @@ def test_what_is_held_in_memory_by_hand() -> None:
     assert sd15.memory_gigabytes() == pytest.approx(1720.7 * 2 / 1000 + 1.5)
     assert sd15.memory_gigabytes("model") == pytest.approx(881.8 * 2 / 1000 + 1.5)
     assert sd15.memory_gigabytes("sequential") == pytest.approx(0.04 + 1.5)
-    assert sd15.download_gigabytes == pytest.approx(1720.7 * 2 / 1000 + 0.5984)
+    # Base model in single precision, adapter in half, ViT-H and CLIP in single.
+    assert sd15.download_gigabytes == pytest.approx(1066.3 * 4 / 1000 + 0.0446 + 2.53 + 0.5984)
     # 41 TFLOP an image, 30 steps with guidance, at 40 % of an H100's 790 TFLOP/s.
     assert sd15.images_per_second(PRESETS["sd15"], "NVIDIA H100 80GB HBM3") == pytest.approx(7.75, abs=0.01)
     assert sd15.images_per_second(PRESETS["sd15"], "cpu") is None
@@ -71,6 +72,8 @@ def test_what_is_downloaded_holds_every_part(name: str) -> None:
     assert all(".fp16" in pattern for pattern in files[preset.model] if "safetensors" in pattern) == (
         preset.variant == "fp16"
     )
+    for model, file, _ in parts_of(preset):
+        assert not any(fnmatch.fnmatch(file, pattern) for pattern in unwanted_of(preset)), (model, file)
     other = replace(preset, adapter=None, vae=None, lora=None)
     assert set(files_of(other)) == {preset.model, preset.clip}
 

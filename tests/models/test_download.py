@@ -17,7 +17,9 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, byt
     """A Hub that has the same files in every repository, by path; it gives each asked-for pattern's."""
     files = {"model_index.json": b"{}", "unet/model.safetensors": b"weights"}
 
-    def snapshot(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def snapshot(
+        name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> str:
         folder = tmp_path / name
         for file, content in files.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)

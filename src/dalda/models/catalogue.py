@@ -42,8 +42,14 @@ class Published:
     adapter: float = 0.0
     encoder: float = 0.0
     """The adapter's image encoder."""
+    encoder_gigabytes: float = 0.0
+    """Its file, which may hold more, or be in single precision."""
+    stored: int = HALF
+    """Bytes of a number in the base model's files."""
     clip: float = 149.6
     largest_layer: float = 60.0
+    guidance_built_in: bool = False
+    """Whether guidance costs no second pass."""
     mirrors: tuple[str, ...] = ()
     """Other repositories with the same weights: base models have left the Hub before."""
 
@@ -53,8 +59,10 @@ class Published:
 
     @property
     def download_gigabytes(self) -> float:
-        """Of all parts in half precision, CLIP in single."""
-        return (sum(self.parts) * HALF + self.clip * 2 * HALF) / 1000
+        """Of all files: the base model as it is stored, the adapter in half precision, CLIP in single."""
+        base = self.denoiser + sum(self.text) + self.vae
+        files = base * self.stored + self.adapter * HALF + self.clip * 2 * HALF
+        return files / 1000 + self.encoder_gigabytes
 
     def memory_gigabytes(self, offload: Offload = "none") -> float:
         """What generating one image at a time takes in half precision."""
@@ -67,10 +75,6 @@ class Published:
         passes = preset.steps * (2 if preset.guidance_scale > 1 and not self.guidance_built_in else 1)
         return None if peak is None else peak * UTILISATION / (passes * self.teraflops)
 
-    @property
-    def guidance_built_in(self) -> bool:
-        return self.licence.startswith("FLUX.1 dev")
-
 
 _CLIP_L, _CLIP_G, _T5_XXL, _QWEN3_4B = 123.1, 694.7, 4762.3, 4022.5
 _VIT_H, _VIT_L, _SIGLIP = 632.1, 304.0, 428.2
@@ -81,9 +85,19 @@ _SD15 = Published(
     0.68,
     adapter=22.3,
     encoder=_VIT_H,
+    encoder_gigabytes=2.53,
+    stored=2 * HALF,
     largest_layer=20.0,
 )
-_SDXL = Published("CreativeML OpenRAIL++-M", 2567.5, (_CLIP_L, _CLIP_G), 6.0, adapter=349.3, encoder=_VIT_H)
+_SDXL = Published(
+    "CreativeML OpenRAIL++-M",
+    2567.5,
+    (_CLIP_L, _CLIP_G),
+    6.0,
+    adapter=349.3,
+    encoder=_VIT_H,
+    encoder_gigabytes=2.53,
+)
 _FLUX = Published(
     "FLUX.1 dev non-commercial (the adapter too)",
     11901.4,
@@ -92,7 +106,9 @@ _FLUX = Published(
     vae=83.8,
     adapter=491.5,
     encoder=_VIT_L,
+    encoder_gigabytes=1.71,
     largest_layer=340.0,
+    guidance_built_in=True,
 )
 _ADAPTER = "; its adapter: FLUX.1 dev non-commercial"
 PUBLISHED = {
@@ -110,17 +126,33 @@ PUBLISHED = {
         teraflops=71.0,
         adapter=800.0,
         encoder=_SIGLIP,
+        encoder_gigabytes=3.51,
+        guidance_built_in=False,
         largest_layer=220.0,
     ),
     "flux-dev": _FLUX,
     "flux-schnell": replace(_FLUX, licence="Apache-2.0" + _ADAPTER, denoiser=11891.2),
     "chroma": replace(
-        _FLUX, licence="Apache-2.0" + _ADAPTER, denoiser=8900.0, text=(_T5_XXL,), teraflops=82.0
+        _FLUX,
+        licence="Apache-2.0" + _ADAPTER,
+        denoiser=8900.0,
+        text=(_T5_XXL,),
+        teraflops=82.0,
+        guidance_built_in=False,
     ),
     "klein": Published("Apache-2.0", 3875.5, (_QWEN3_4B,), 43.0, vae=84.0, largest_layer=400.0),
     "z-image": Published("Apache-2.0", 6154.9, (_QWEN3_4B,), 57.0, vae=83.8, largest_layer=400.0),
 }
 """Preset -> its published model. Shipped ones are not here."""
+
+
+UNWANTED = ("*.non_ema.*", "safety_checker/*", "*.bin.index*", "*/*.fp16.*", "*/*.fp16-*")
+"""Of a base model's files; the last two where the preset takes the plain ones."""
+
+
+def unwanted_of(preset: Preset) -> tuple[str, ...]:
+    """What is left out of a download, as patterns of file names."""
+    return UNWANTED if preset.variant is None else UNWANTED[:3]
 
 
 def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dalda.errors import UserError, first_line
-from dalda.models.catalogue import PUBLISHED, files_of
+from dalda.models.catalogue import PUBLISHED, files_of, unwanted_of
 from dalda.models.hub import PATIENCE, Place, ask_hub, place_of
 from dalda.models.presets import PRESETS
 from dalda.progress import say
@@ -24,9 +24,10 @@ def download_preset(name: str) -> list[str]:
     places = {
         place: files for place, files in files_of(PRESETS[name]).items() if not place_of(place).is_folder
     }
+    unwanted = unwanted_of(PRESETS[name])
     for place, patterns in places.items():
         try:
-            _download(place_of(place), patterns)
+            _download(place_of(place), patterns, unwanted)
         except UserError as error:
             mirrors = PUBLISHED[name].mirrors if place == PRESETS[name].model else ()
             if not mirrors:
@@ -38,13 +39,18 @@ def download_preset(name: str) -> list[str]:
     return list(places)
 
 
-def _download(place: Place, patterns: tuple[str, ...]) -> None:
+def _download(place: Place, patterns: tuple[str, ...], unwanted: tuple[str, ...]) -> None:
     from huggingface_hub import snapshot_download
 
     ask_hub(place, "--model")
     say(f"downloading {place.name}")
     try:
-        folder = snapshot_download(place.name, revision=place.revision, allow_patterns=list(patterns))
+        folder = snapshot_download(
+            place.name,
+            revision=place.revision,
+            allow_patterns=list(patterns),
+            ignore_patterns=list(unwanted),
+        )
     except Exception as error:  # no network has as many names as there are libraries for it
         raise UserError(
             f"the download of '{place.name}' was interrupted ({first_line(error)}); run the same command "

@@ -6,10 +6,11 @@ Hub ids and shipped models are known by their names.
 import hashlib
 import os
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from dalda.models.hub import place_of
-from dalda.models.presets import SHIPPED, Preset, split_file
+from dalda.models.presets import SHIPPED, Preset, encoder_place, split_file
 from dalda.storage import open_binary
 
 KINDS = frozenset({".json", ".txt", ".model", ".safetensors", ".bin"})
@@ -22,16 +23,21 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
     """A hash of what each local folder holds, by its setting (`model`, `preset.adapter`, ...)."""
     adapter = Path(preset.adapter or "")
     encoders = (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
+    place, folder = encoder_place(preset)
     lora, lora_file = split_file(preset.lora) if preset.lora else ("", None)
     named: dict[str, tuple[str | None, Iterable[Path]]] = {
         "model": (model, _under(Path(model))),
         "preset.model": (preset.model, _under(Path(preset.model))),
         "preset.adapter": (
             preset.adapter,
-            [
-                adapter / preset.adapter_folder / preset.adapter_file,
-                *(path for name in dict.fromkeys(encoders) for path in _under(adapter / name)),
-            ],
+            chain(
+                [adapter / preset.adapter_folder / preset.adapter_file],
+                (path for name in dict.fromkeys(encoders) for path in _under(adapter / name)),
+            ),
+        ),
+        "preset.image_encoder": (
+            place if ":" in preset.image_encoder else None,
+            _under(Path(place) / folder),
         ),
         "preset.vae": (preset.vae, _under(Path(preset.vae or ""))),
         "preset.lora": (lora, [Path(lora) / lora_file] if lora_file else _under(Path(lora))),

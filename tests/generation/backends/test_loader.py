@@ -84,6 +84,14 @@ def test_an_adapter_of_another_model_is_refused(preset: Preset, tmp_path: Path) 
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_with_half_precision_files_alone_is_read(preset: Preset, tmp_path: Path) -> None:
+    shutil.copytree(preset.model, tmp_path / "model")
+    for file in (tmp_path / "model").rglob("*.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    ours = latents_of(load(replace(preset, model=str(tmp_path / "model"))), [JOB], [SOURCE])
+    assert torch.equal(ours, latents_of(load(preset), [JOB], [SOURCE]))
+
+
 def test_a_lora_is_merged_as_stock_diffusers_applies_it(preset: Preset, tmp_path: Path) -> None:
     stock = DiffusionPipeline.from_pretrained(preset.model)
     torch.manual_seed(1)

@@ -179,3 +179,39 @@ def test_a_size_that_is_no_multiple_is_refused(preset: Preset) -> None:
 def test_a_scheduler_of_other_models_is_refused(preset: Preset) -> None:
     with pytest.raises(UserError, match="cannot be sampled with ddim; choose --scheduler flow-euler"):
         load(replace(preset, scheduler="ddim"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"lora": "somebody/lora"}, "which has no use for --lora; leave it out"),
+        ({"vae": "somebody/vae"}, "which has no use for --vae"),
+        ({"adapter_blocks": {"up": 1.0}}, "which has no use for --model-option adapter_blocks"),
+        ({"noise_schedule": {}}, "which has no use for --model-option noise_schedule"),
+    ],
+)
+def test_options_of_other_families_are_refused(
+    preset: Preset, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load(replace(preset, **changes))
+
+
+def test_weights_that_are_not_numbers_are_refused(preset: Preset) -> None:
+    file = Path(preset.model) / "transformer/diffusion_pytorch_model.safetensors"
+    kept, weights = file.read_bytes(), load_file(file)
+    weights["proj_out.weight"][0, 0] = float("nan")
+    try:
+        save_file(weights, file)
+        with pytest.raises(UserError, match=r"the transformer in .* has tensors with NaN"):
+            load(preset)
+    finally:
+        file.write_bytes(kept)
+
+
+def test_an_adapter_of_another_family_is_refused(
+    preset: Preset, family: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tiny_preset(tmp_path_factory.mktemp("other"), "flux" if family == "sd3" else "sd3")
+    with pytest.raises(UserError, match=r"the adapter in .* lacks tensors"):
+        load(replace(preset, adapter=other.adapter))

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from dalda.errors import UserError
-from dalda.generation.backends.families import FAMILIES
+from dalda.generation.backends.families import FAMILIES, OPTIONS
 from dalda.generation.plan import generator_fingerprint
 from dalda.models.fingerprint import contents_of
-from dalda.models.hub import loaded
-from dalda.models.presets import Preset
+from dalda.models.hub import loaded, place_of
+from dalda.models.presets import ROWS_OF_CLASSES, Preset
 from dalda.plugins import load_plugin, plugins_of
 from dalda.types import Capability, GenerationRequest
 
@@ -88,6 +88,7 @@ class GeneratorSpec:
             return _built(load_plugin(GROUP, name), self)
         family = pipeline_class(name)
         if family in FAMILIES:
+            _refuse_foreign_options(self.preset, family)
             module, _, loader = FAMILIES[family].loader.partition(":")
             return _built(getattr(import_module(module), loader), self)
         if family in plugins_of(GROUP):
@@ -96,6 +97,22 @@ class GeneratorSpec:
             f"the model '{name}' is a {family}; dalda generates with {', '.join(FAMILIES)}, choose one of "
             "these with --model"
         )
+
+
+def _refuse_foreign_options(preset: Preset, family: str) -> None:
+    """Raises UserError for a preset of another family, and for options that this one does not know."""
+    row = ROWS_OF_CLASSES.get(family)
+    if row is not None and preset.scheduler != "flow-euler" and not place_of(preset.model).is_folder:
+        raise UserError(
+            f"the model '{preset.model}' is a {family}; start from the preset of its family: --model {row} "
+            f"--model-option model={preset.model}"
+        )
+    for name in OPTIONS:
+        if getattr(preset, name) is not None and name not in FAMILIES[family].options:
+            option = f"--{name}" if name in ("adapter", "lora", "vae") else f"--model-option {name}"
+            raise UserError(
+                f"the model '{preset.model}' is a {family}, which has no use for {option}; leave it out"
+            )
 
 
 def pipeline_class(model: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dalda.errors import UserError, first_line
 from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
 from dalda.generation.backends.guidance import guidance_scales, guide
 from dalda.generation.backends.schedulers import (
@@ -82,9 +83,14 @@ class DiffusionGenerator:
             second = self._filled(second_images) if second_images else ()
             latents = self.denoise(self._filled(requests), self._filled(images), second)
             generated = self.latent_space.decode(latents[: len(requests)])
-        except Exception:
+        except Exception as error:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
             self.padded_to = 0
+            if self.compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                reason = first_line(getattr(error, "inner_exception", error))
+                raise UserError(
+                    f"this machine cannot compile the model ({reason}); leave --compile out"
+                ) from error
             raise
         return [
             shaped_like(source, image, request.size)

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 _BACKENDS = "dalda.generation.backends."
 
 
+OPTIONS = ("adapter", "adapter_blocks", "lora", "vae", "noise_schedule")
+"""Fields of a preset that not every family knows."""
+
+
 @dataclass(frozen=True)
 class Family:
     """What is declared of a model family; docs/generators.md shows this table."""
@@ -22,6 +26,8 @@ class Family:
     steps: str
     licence: str
     """Of the published weights; the adapter's where it is stricter."""
+    options: frozenset[str] = frozenset()
+    """Which of OPTIONS mean something to it; the others are refused."""
 
 
 _SD = Family(
@@ -32,6 +38,7 @@ _SD = Family(
     size=512,
     steps="30",
     licence="CreativeML OpenRAIL-M",
+    options=frozenset(OPTIONS),
 )
 _SDXL = Family(**{**_SD.__dict__, "size": 1024, "licence": "CreativeML OpenRAIL++-M"})
 _SD3 = Family(
@@ -42,6 +49,7 @@ _SD3 = Family(
     size=1024,
     steps="28 (large-turbo: 4)",
     licence="Stability Community (below $1 M of revenue)",
+    options=frozenset({"adapter"}),
 )
 _FLUX = Family(
     loader=_BACKENDS + "flux:load_flux",
@@ -51,6 +59,7 @@ _FLUX = Family(
     size=1024,
     steps="28 (schnell: 4)",
     licence="dev and the adapters: non-commercial; schnell: Apache-2.0",
+    options=frozenset({"adapter"}),
 )
 _CHROMA = Family(
     **{

@@ -55,11 +55,6 @@ def assemble_flow(
     `references` says that the model itself reads source images, in place of an adapter.
     """
     preset, factor = spec.preset, pipeline.vae_scale_factor
-    if preset.adapter_blocks is not None:
-        raise UserError(
-            f"the model '{preset.model}' has no UNet whose blocks --model-option adapter_blocks could "
-            "weigh; leave it out"
-        )
     if size < 1 or size % (factor * patch):
         raise UserError(
             f"the model '{preset.model}' cannot make images of {size} pixels; "

@@ -27,6 +27,7 @@ from transformers import (
 
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.autoencoders import AUTOENCODERS
+from dalda.generation.backends.pipeline_parts import variant_in
 from dalda.models.clip import SPECIAL_TOKENS
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, split_file
@@ -56,7 +57,8 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
         # As stock diffusers decodes: XL's own autoencoder overflows in half precision.
         exact = torch.float32 if half and kind is StableDiffusionXLPipeline else dtype
         if own is None:
-            vae = _vae(name, exact, subfolder="vae", variant=preset.variant, **options)
+            variant = preset.variant or variant_in(name, "vae")
+            vae = _vae(name, exact, subfolder="vae", variant=variant, **options)
         else:
             vae = own.to(exact if own.config.get("force_upcast") else dtype)
         parts = {
@@ -66,7 +68,7 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
                 f"the {part}",
                 subfolder=part,
                 dtype=dtype,
-                variant=preset.variant,
+                variant=preset.variant or variant_in(name, part),
                 **options,
             )
             for part, part_kind in _modules_of(kind).items()

@@ -75,6 +75,7 @@ class RowConditioner:
     """Whether the unconditional rows have the image prompt too."""
     texts: RecentTensors = field(default_factory=RecentTensors)
     images: RecentTensors = field(default_factory=RecentTensors)
+    text_names: tuple[str, ...] = ()
 
     def encode(self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> Rows:
         """Conditioning with 2n rows for n requests."""

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dalda.errors import UserError, first_line
 from dalda.generation.backends.attention import install
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.conditioning import StableDiffusionConditioner, UNetConditioning
@@ -33,22 +32,16 @@ class UNetDenoiser:
     concepts: ConceptReader | None = None
 
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: UNetConditioning) -> Tensor:
-        """Noise [rows, channels, side, side] in the latents. Raises UserError if it cannot be compiled."""
-        try:
-            with self._loras(conditioning, len(latents)):
-                prediction: Tensor = self.unet(
-                    latents,
-                    timestep,
-                    conditioning.text,
-                    added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
-                    cross_attention_kwargs={"ip_adapter_scale": conditioning.scale},
-                    return_dict=False,
-                )[0]
-        except torch._dynamo.exc.TorchDynamoException as error:
-            reason = first_line(getattr(error, "inner_exception", error))
-            raise UserError(
-                f"this machine cannot compile the model ({reason}); leave --compile out"
-            ) from error
+        """Noise [rows, channels, side, side] in the latents."""
+        with self._loras(conditioning, len(latents)):
+            prediction: Tensor = self.unet(
+                latents,
+                timestep,
+                conditioning.text,
+                added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
+                cross_attention_kwargs={"ip_adapter_scale": conditioning.scale},
+                return_dict=False,
+            )[0]
         return prediction
 
     def _loras(self, conditioning: UNetConditioning, rows: int) -> AbstractContextManager[None]:

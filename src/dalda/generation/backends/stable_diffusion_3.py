@@ -9,6 +9,7 @@ from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2
 from PIL import Image
 from torch import Tensor
 
+from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift
@@ -84,6 +85,12 @@ def assemble_sd3(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
     """A generator from a stock pipeline with or without an adapter."""
     config = pipeline.transformer.config
     size = spec.preset.size or config.sample_size * pipeline.vae_scale_factor
+    largest = config.pos_embed_max_size * config.patch_size * pipeline.vae_scale_factor
+    if size > largest:
+        raise UserError(
+            f"the model '{spec.preset.model}' makes images of at most {largest} pixels, not of {size}; "
+            "choose fewer with --model-option size=..."
+        )
     tokens = (size // pipeline.vae_scale_factor // config.patch_size) ** 2
     shift = dynamic_shift(pipeline.scheduler, tokens, max_shift=1.16)
     return assemble_flow(
