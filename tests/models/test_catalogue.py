@@ -38,11 +38,11 @@ def test_the_denoiser_has_as_many_parameters_as_its_configuration(name: str) -> 
 def test_the_other_parts_have_as_many_parameters_as_their_configurations() -> None:
     for part in ("text", "encoder", "vae", "clip"):
         counted = {round(millions(*row), 1) for row in ARCHITECTURES[part].values()}
-        told: set[float] = set()
+        listed: set[float] = set()
         for model in PUBLISHED.values():
             value = getattr(model, part)
-            told |= set(value) if isinstance(value, tuple) else {value}
-        assert told - {0.0} == counted
+            listed |= set(value) if isinstance(value, tuple) else {value}
+        assert listed - {0.0} == counted
 
 
 def test_every_preset_but_the_shipped_ones_is_published() -> None:

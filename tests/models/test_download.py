@@ -1,4 +1,4 @@
-"""`dalda models get`: what is downloaded, what is checked, and what is said where it cannot be."""
+"""`dalda models get`: what is downloaded, what is checked, and the message where it cannot be."""
 
 import hashlib
 from pathlib import Path

@@ -46,8 +46,13 @@ def calibrate(config: CalibrateConfig, generator: "ImageGenerator | None" = None
     """
     from dalda.models.clip import load_clip
 
-    chosen = config.model_dump(include={"dataset", "root", "model", "model_option", "device"})
-    asked = AugmentConfig(out=Path(), **chosen)
+    asked = AugmentConfig(
+        dataset=config.dataset,
+        out=Path(),
+        model=config.model,
+        model_option=config.model_option,
+        device=config.device,
+    )
     preset, split = preset_of(asked), _some_of(checked(split_of(config)), config)
     digest = digest_of(
         dict(generator.fingerprint)
