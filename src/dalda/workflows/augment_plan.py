@@ -145,9 +145,7 @@ def plan_augment(
         return curves[0]
 
     model = digest_of(fingerprint or _of_weights(generator_fingerprint(preset, contents)))
-    tools = Tools(
-        common, sources.probabilities, given, sources.clip_features, fit, model, similarity_curve
-    )
+    tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model, similarity_curve)
     prepared: Prepared = method.prepare(split, options, tools)
     requests = method.requests(split, texts, prepared, config.seed)
     plan = make_plan(only_of(config, split, requests), digest)

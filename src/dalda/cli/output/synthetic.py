@@ -7,8 +7,8 @@ from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
-    from dalda.workflows.merge import MergeReport
     from dalda.workflows.calibrate import CalibrateReport
+    from dalda.workflows.merge import MergeReport
     from dalda.workflows.models import ModelsReport
     from dalda.workflows.reports import (
         AugmentDryRun,
