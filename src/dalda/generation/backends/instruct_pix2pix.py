@@ -66,7 +66,7 @@ class InstructPix2PixConditioner:
             square = image.resize((self.size, self.size), Image.Resampling.LANCZOS)
             pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 127.5 - 1
             vae = self.pipeline.vae
-            found = (vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode(),)
+            found = (vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode(),)
             self.images.put(key, found)
         return found[0]
 
@@ -111,7 +111,7 @@ def load_instruct_pix2pix(spec: GeneratorSpec) -> InstructPix2PixGenerator:
 
 def assemble_instruct_pix2pix(pipeline: Any, spec: GeneratorSpec) -> InstructPix2PixGenerator:
     """A generator from a stock pipeline."""
-    to_device(pipeline, spec.preset.model, spec.device)
+    to_device(pipeline, spec)
     factor = pipeline.vae_scale_factor
     size = spec.preset.size or pipeline.unet.config.sample_size * factor
 
@@ -121,7 +121,9 @@ def assemble_instruct_pix2pix(pipeline: Any, spec: GeneratorSpec) -> InstructPix
     return InstructPix2PixGenerator(
         InstructPix2PixConditioner(pipeline, size, spec.device),
         InstructPix2PixDenoiser(pipeline.unet),
-        AutoencoderLatentSpace(pipeline.vae, size, pipeline.vae.config.latent_channels, factor),
+        AutoencoderLatentSpace(
+            pipeline.vae, size, pipeline.vae.config.latent_channels, factor, spec.device
+        ),
         scheduler_of(spec.preset, pipeline.scheduler),
         size,
         frozenset({Capability.EDIT}),
