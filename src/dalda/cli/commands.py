@@ -197,7 +197,7 @@ COMMANDS = {
         "Inspect",
         "List the models, what of them is on disk and fits this machine; get NAME downloads one.",
         "ModelsConfig",
-        "dalda.workflows.models:models",
+        "dalda.workflows.models:list_models",
         arguments=("words",),
         metavars=(("words", "[get NAME]"),),
     ),

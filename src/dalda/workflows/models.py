@@ -37,7 +37,7 @@ class ModelsReport:
     downloaded: tuple[str, ...] = ()
 
 
-def models(config: ModelsConfig) -> ModelsReport:
+def list_models(config: ModelsConfig) -> ModelsReport:
     """Lists the presets; `get NAME` downloads those first. Raises UserError for another word."""
     downloaded: list[str] = []
     if config.words:

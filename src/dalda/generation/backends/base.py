@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dalda.config import AugmentConfig
 from dalda.errors import UserError
 from dalda.generation.backends.families import FAMILIES, OPTIONS
 from dalda.generation.plan import generator_fingerprint
@@ -109,7 +110,7 @@ def _refuse_foreign_options(preset: Preset, family: str) -> None:
         )
     for name in OPTIONS:
         if getattr(preset, name) is not None and name not in FAMILIES[family].options:
-            option = f"--{name}" if name in ("adapter", "lora", "vae") else f"--model-option {name}"
+            option = f"--{name}" if name in AugmentConfig.model_fields else f"--model-option {name}"
             raise UserError(
                 f"the model '{preset.model}' is a {family}, which has no use for {option}; leave it out"
             )
