@@ -20,7 +20,7 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, even_sigmas
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.pipeline_parts import load_parts
-from dalda.generation.backends.rows import Rows
+from dalda.generation.backends.rows import RowConditioning
 from dalda.generation.backends.stable_diffusion import DTYPES
 
 PATCH = 2
@@ -80,7 +80,7 @@ class KleinDenoiser:
 
     transformer: Any
 
-    def predict(self, latents: Tensor, timestep: Tensor, rows: Rows) -> Tensor:
+    def predict(self, latents: Tensor, timestep: Tensor, rows: RowConditioning) -> Tensor:
         """Velocity [rows, channels, side, side]."""
         scale = rows.tensors["scale"]
         tokens = Flux2KleinPipeline._pack_latents(latents)
@@ -106,7 +106,7 @@ class KleinDenoiser:
         return velocity.transpose(1, 2).reshape(len(latents), channels, side, side)
 
     def _velocity(
-        self, tokens: Tensor, ids: Tensor, timestep: Tensor, rows: Rows, chosen: Tensor
+        self, tokens: Tensor, ids: Tensor, timestep: Tensor, rows: RowConditioning, chosen: Tensor
     ) -> Tensor:
         velocity: Tensor = self.transformer(
             hidden_states=tokens.to(self.transformer.dtype),

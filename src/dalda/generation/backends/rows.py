@@ -13,21 +13,21 @@ from dalda.types import GenerationRequest
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowConditioning:
     """Of n images: 2n rows, unconditional (negative prompts), then conditional; or n rows."""
 
     tensors: Mapping[str, Tensor]
     """Each [rows, ...]."""
     dtype: torch.dtype
 
-    def select(self, count: int, guided: bool) -> "Rows":
+    def select(self, count: int, guided: bool) -> "RowConditioning":
         """Of the first images; guided is both halves, otherwise the conditional one alone."""
         tensors = {}
         for name, tensor in self.tensors.items():
             total = len(tensor) // 2
             conditional = tensor[total : total + count]
             tensors[name] = torch.cat([tensor[:count], conditional]) if guided else conditional
-        return Rows(tensors, self.dtype)
+        return RowConditioning(tensors, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Encoders(Protocol):
     """What a family's pipeline encodes; each call gives tensors of one row, [1, ...]."""
 
     def text(self, prompt: str) -> dict[str, Tensor]:
-        """Embeddings of a prompt, by the names of `Rows.tensors`."""
+        """Embeddings of a prompt, by the names of `RowConditioning.tensors`."""
 
     def image(self, image: Image.Image) -> Tensor:
         """Features of an image prompt."""
@@ -77,7 +77,9 @@ class RowConditioner:
     images: RecentTensors = field(default_factory=RecentTensors)
     text_names: tuple[str, ...] = ()
 
-    def encode(self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]) -> Rows:
+    def encode(
+        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+    ) -> RowConditioning:
         """Conditioning with 2n rows for n requests."""
         prompts = [request.negative_prompt for request in requests]
         prompts += [request.prompt for request in requests]
@@ -95,7 +97,7 @@ class RowConditioner:
             tensors["image"] = torch.cat(unconditional + rows)
         for name, values in numbers.items():
             tensors[name] = torch.tensor(values * 2, device=self.device, dtype=self.dtype)
-        return Rows(tensors, self.dtype)
+        return RowConditioning(tensors, self.dtype)
 
     def _text(self, prompt: str) -> dict[str, Tensor]:
         found = self.texts.get(prompt)

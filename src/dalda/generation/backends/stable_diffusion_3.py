@@ -14,7 +14,7 @@ from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift
 from dalda.generation.backends.pipeline_parts import load_parts
-from dalda.generation.backends.rows import Rows, set_scale
+from dalda.generation.backends.rows import RowConditioning, set_scale
 from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.generation.backends.transformer_adapter import add_sd3_adapter
 
@@ -51,7 +51,7 @@ class StableDiffusion3Denoiser:
         processors = self.transformer.attn_processors.values()
         self.adapted = [one for one in processors if isinstance(one, SD3IPAdapterJointAttnProcessor2_0)]
 
-    def predict(self, latents: Tensor, timestep: Tensor, rows: Rows) -> Tensor:
+    def predict(self, latents: Tensor, timestep: Tensor, rows: RowConditioning) -> Tensor:
         """Velocity [rows, channels, side, side]."""
         more = {}
         if self.adapted:
