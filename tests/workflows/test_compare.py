@@ -22,6 +22,7 @@ def test_every_arm_has_equal_images_and_equal_optimiser_steps(tmp_path: Path) ->
     study = study_of(config_of(tmp_path, methods="all", shots="1,4", seeds=2, per_image=3))
     names = [arm.name for arm in study.arms]
     assert names == ["real", *arms_of_methods()]
+    assert study == study_of(config_of(tmp_path, shots="1,4", seeds=2, per_image=3)), "all is the default"
     assert {"dalda", "dalda-uniform", "dipsy-adaptive"} <= set(names)
     trials = trials_of(study)
     assert len(trials) == len(names) * 2 * 2

@@ -82,7 +82,7 @@ class CompareConfig(Strict):
             if name != "all" and name not in known:
                 near = did_you_mean(name, known) or f"; choose of {', '.join(known)}"
                 raise ValueError(f"there is no method '{name}'{near}")
-        return tuple(known) if "all" in value else value
+        return value
 
 
 def arms_of_methods() -> dict[str, tuple[str, Mapping[str, Any]]]:

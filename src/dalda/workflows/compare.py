@@ -130,7 +130,8 @@ def study_of(config: CompareConfig) -> Study:
     """
     known = arms_of_methods()
     arms: list[dict[str, Any]] = [{"name": REAL, "method": REAL}]
-    for name in config.methods:
+    methods = tuple(known) if "all" in config.methods else config.methods
+    for name in methods:
         method, settings = known[name]
         options = {**_options_for(name, config.method_option), **settings}
         if config.fit_steps is not None and "fit_steps" in method_named(method).Options.model_fields:
@@ -140,7 +141,7 @@ def study_of(config: CompareConfig) -> Study:
         scales = config.guidance_scales
         arms += [{**arm, "name": f"{name} @ {scale:g}", "guidance_scale": scale} for scale in scales]
         arms += [] if scales else [arm]
-    strange = {text.partition(".")[0] for text in config.method_option} - set(config.methods)
+    strange = {text.partition(".")[0] for text in config.method_option} - set(methods)
     if strange:
         raise UserError(
             f"--method-option is METHOD.NAME=VALUE with a method that is compared; '{min(strange)}' is none"
