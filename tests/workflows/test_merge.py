@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+import yaml
 from PIL import Image
 from tests.workflows.test_augment import Noise
 
@@ -17,6 +18,7 @@ from dalda.generation.source_probabilities import read_probabilities
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import Common, Prepared, method_named
 from dalda.models.presets import preset_named
+from dalda.review.log import ReviewLog
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader
@@ -105,10 +107,10 @@ def test_a_merged_set_is_that_of_one_run(tmp_path: Path) -> None:
     shards = tuple(tmp_path / f"out-{number}" for number in (1, 2, 3))
     for number, shard in enumerate(shards, 1):
         run(real, shard, f"{number}/3")
-    (shards[0] / "review.jsonl").write_text('{"request_id": "0"}\n')
+    decision = ReviewLog(shards[0]).append("0" * 8, "keep", "me")
     report = merge(MergeConfig(places=shards, out=joined))
     assert (report.sets, report.images, report.missing) == (3, COUNT, 0)
-    assert (joined / "review.jsonl").read_text() == '{"request_id": "0"}\n'
+    assert ReviewLog(joined).decisions() == [decision]
     # The plan's order is known to the next run, which has nothing to generate.
     assert run(real, joined).generated == 0
     for path in whole.rglob("*"):
@@ -171,3 +173,28 @@ def test_sets_of_other_settings_are_refused(tmp_path: Path) -> None:
     settings.write_text(settings.read_text().replace("format: png", "format: webp"))
     with pytest.raises(UserError, match="--format webp, now --format png"):
         merge(MergeConfig(places=(tmp_path / "one", tmp_path / "two"), out=tmp_path / "all"))
+
+
+def test_decisions_of_reviews_are_joined_in_the_order_of_their_time(tmp_path: Path) -> None:
+    parts = [tmp_path / f"part{number}" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        run(tmp_path / "real", part, f"{number}/2")
+        for verdict in ("keep", "reject") if number == 1 else ("undo",):
+            ReviewLog(part).append("0" * 8, verdict, "me")
+    (parts[1] / "review.jsonl").write_bytes((parts[1] / "review.jsonl").read_bytes().rstrip())
+    merge(MergeConfig(places=(parts[1], parts[0]), out=tmp_path / "out"))
+    decisions = [decision.decision for decision in ReviewLog(tmp_path / "out").decisions()]
+    assert decisions == ["keep", "reject", "undo"]
+    theirs = tmp_path / "theirs"
+    (parts[0] / "review.jsonl").rename(theirs)
+    (parts[0] / "review.jsonl").symlink_to(theirs)
+    with pytest.raises(UserError, match="link to another file"):
+        merge(MergeConfig(places=tuple(parts), out=tmp_path / "again"))
+
+
+@pytest.mark.parametrize("extent", ["{planned: x}", "[1]", "{planned: null}"])
+def test_a_damaged_extent_is_no_bug(tmp_path: Path, extent: str) -> None:
+    run(tmp_path / "real", tmp_path / "part")
+    settings = yaml.safe_load((tmp_path / "part/dalda.yaml").read_text())
+    (tmp_path / "part/dalda.yaml").write_text(yaml.safe_dump(settings | {"extent": yaml.safe_load(extent)}))
+    assert merge(MergeConfig(places=(tmp_path / "part",), out=tmp_path / "out")).missing == 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from dalda.generation.source_probabilities import (
 )
 from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, SyntheticDataset
 from dalda.progress import say
-from dalda.review.log import REVIEW
-from dalda.storage import exists, jsonl, link_or_copy, make_folder, read_bytes, whole_folder, write
+from dalda.review.log import REVIEW, ReviewLog
+from dalda.storage import exists, jsonl, link_or_copy, make_folder, whole_folder
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ def merge(config: MergeConfig) -> MergeReport:
     settings = read_settings(sets[0].folder)
     for dataset in sets[1:]:
         refuse_other(dataset.folder, read_settings(dataset.folder), settings)
-    planned = max(int(dataset.extent().get("planned") or 0) for dataset in sets)
+    extents = [dataset.extent() for dataset in sets]
+    numbers = [extent.get("planned") for extent in extents]
+    planned = max((number for number in numbers if isinstance(number, int)), default=0)
     with whole_folder(config.out) as out:
-        write_settings(out, {**settings, "extent": {**settings.get("extent", {}), "planned": planned}})
+        write_settings(out, {**settings, "extent": {**extents[0], "planned": planned}})
         make_folder(out / TRAIN)
         _join_probabilities(config.places, out)
         images = _join_images(sets, out)
@@ -54,9 +56,10 @@ def merge(config: MergeConfig) -> MergeReport:
         dropped = {name: line for name, line in dropped.items() if name not in images}
         if dropped:
             jsonl.append(out / DROPPED, dropped.values(), root=out)
-        reviews = [place / REVIEW for place in config.places if exists(place / REVIEW)]
-        if reviews:
-            write(out / REVIEW, b"".join(read_bytes(review, limit=None) for review in reviews))
+        decisions = [decision for place in config.places for decision in ReviewLog(place).decisions()]
+        if decisions:
+            decisions.sort(key=lambda decision: decision.time)  # the last one about an image holds
+            jsonl.append(out / REVIEW, map(asdict, decisions), root=out)
     missing = max(0, planned - len(images) - len(dropped))
     return MergeReport(config.out, len(sets), len(images), len(dropped), missing)
 
