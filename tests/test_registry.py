@@ -1,5 +1,8 @@
 """The tables that packages fill."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dalda.datasets.registry import DATASETS, made_for
@@ -24,3 +27,11 @@ def test_the_default_model_and_what_fits_it_are_registered() -> None:
     assert datasets
     assert all(DATASETS[dataset].backbone in ROWS for dataset in datasets)
     assert made_for("sd15") == []
+
+
+def test_reading_a_table_loads_nothing_heavy() -> None:
+    """Every command reads one: scipy.stats alone would add seconds to each."""
+    code = "import sys; from dalda.models.presets import PRESETS; list(PRESETS); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "diffusers", "transformers", "scipy.stats", "matplotlib", "openai", "datasets"}
+    assert not heavy & set(done.stdout.split())
