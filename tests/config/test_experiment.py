@@ -80,6 +80,7 @@ def test_the_reference_draws_clipped() -> None:
         ("epochs: 3", "batch_augment: mixup", "train.batch_augment: "),
         ("epochs: 3", "transforms: jitter", "train.transforms: "),
         ("epochs: 3", "head_init: random", "train.head_init: "),
+        ("epochs: 3", "head: lp++", "train.head: "),
         ("per_image: 2", "scale_sampling: truncated", "line 5: augment.scale_sampling: "),
         ("synthetic_probability: 0.3", "mixing: two-term-loss", "line 9: arms.1.mixing: "),
         ("synthetic_probability: 0.3", "clip_weighting: true", "line 9: arms.1.clip_weighting: "),

@@ -15,6 +15,7 @@ RULES = ProtocolRules(
         "mixing": ("per-image-replacement", "global-replacement", "concatenation", "synthetic-only"),
         "clip_weighting": (False,),
         "finetune": ("head",),
+        "head": ("auto", "linear"),
         "head_init": ("zero-shot",),
         "batch_augment": ("none",),
         "transforms": ("standard",),
