@@ -82,7 +82,7 @@ def measure_opening(requests: int, folder: Path) -> dict[str, float]:
     # A second plan: the requests of the first one cache their ids.
     plan = large_plan(requests)
     clock = Clock()
-    missing = SyntheticDataset.open(folder, {"requests": requests}).missing(plan.requests)
+    missing = SyntheticDataset.open(folder, {"format": "png"}).missing(plan.requests)
     spent = clock.spent()
     assert len(missing) == LOST
     return spent
@@ -101,7 +101,7 @@ def fill(folder: Path, plan: GenerationPlan) -> None:
 
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
     encoded = encode(image, FORMATS["png"])
-    store = SyntheticDataset.open(folder, {"requests": len(plan.requests)})
+    store = SyntheticDataset.open(folder, {"format": "png"})
     # What is measured is reading; bringing each of the files to the disk would take longer than all else.
     os.fsync = lambda handle: None
     for start in range(0, len(plan.requests), 1000):
@@ -158,9 +158,42 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def measure_shards(requests: int, folder: Path) -> dict[str, float]:
+    """Seconds to divide a plan into 1,000 shards, each by itself as its machine does: for one of them."""
+    from dalda.generation.sharding import Shard
+
+    plan = large_plan(requests)
+    ids = {request.id for request in plan.requests}
+    clock = Clock()
+    shard = Shard(1, 1000).requests(plan.requests)
+    spent = clock.spent()
+    assert {request.id for request in shard} <= ids
+    return {**spent, "in_the_shard": len(shard)}
+
+
+def measure_merge(requests: int, folder: Path) -> dict[str, float]:
+    """Seconds to join four shards, in a folder each, into one."""
+    from dalda.config import MergeConfig
+    from dalda.generation.sharding import Shard
+    from dalda.workflows.merge import merge
+
+    plan, places = large_plan(requests), []
+    for number in range(1, 5):
+        places.append(folder / f"shard-{number}")
+        fill(places[-1], GenerationPlan(Shard(number, 4).requests(plan.requests)))
+    before = begin_peak()
+    clock = Clock()
+    report = merge(MergeConfig(places=tuple(places), out=folder / "all"))
+    spent = clock.spent()
+    assert report.images == requests
+    return {**spent, "megabytes_before": round(before, 1)}
+
+
 PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     "plan": measure_plan,
+    "shards": measure_shards,
     "opening": measure_opening,
+    "merge": measure_merge,
     "generating": measure_generating,
 }
 
@@ -171,7 +204,7 @@ def in_its_own_process(part: str, requests: int) -> dict[str, float]:
         command = [
             sys.executable,
             __file__,
-            "--split",
+            "--part",
             part,
             "--requests",
             str(requests),
@@ -194,7 +227,9 @@ def measure(requests: int, generated: Sequence[int]) -> dict[str, object]:
     added = [one["peak_megabytes"] - one["megabytes_before"] for one in (few, many)]
     return {
         "plan": in_its_own_process("plan", requests),
+        "shards": in_its_own_process("shards", requests),
         "opening": in_its_own_process("opening", requests),
+        "merge": in_its_own_process("merge", requests),
         "generating": [few, many],
         "generating_peak_growth_megabytes": round(growth, 1),
         "generating_peak_growth_percent": round(100 * growth / few["peak_megabytes"], 2),
@@ -214,7 +249,7 @@ def main() -> None:
     parser.add_argument(
         "--generated", type=int, nargs=2, default=(1000, 4000), help="doodles, few and many"
     )
-    parser.add_argument("--split", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.requests < LOST or not 0 < options.generated[0] < options.generated[1]:

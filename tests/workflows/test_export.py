@@ -6,6 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
+import datasets
 import pytest
 from PIL import Image
 from tests.workflows.drawn_set import drawn_set
@@ -102,7 +103,7 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
 ) -> None:
     monkeypatch.setattr(export_forms, "SHARD_IMAGES", 12)
     target, done = exported(out, "webdataset", with_real=True)
-    assert done.files == ["train-000000.tar", "train-000001.tar", "classes.json"]
+    assert done.files == ["train-000000.tar", "train-000001.tar", "classes.json", "shards.json"]
     classes = json.loads((target / "classes.json").read_text())
     labels = []
     for shard in done.files[:2]:
@@ -120,6 +121,31 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
                 assert json.load(metadata)["label"] == labels[-1]
     assert len(labels) == 16
     assert labels != sorted(labels, key=classes.index)
+
+
+def test_parquet_is_read_as_images_with_labels(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_forms, "SHARD_IMAGES", 7)
+    target, done = exported(out, "parquet")
+    loaded = datasets.load_dataset(
+        "parquet", data_files=str(target / "*.parquet"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    shards = json.loads((target / "shards.json").read_text())
+    assert [shard["file"] for shard in shards] == done.files[: len(shards)]
+    assert sum(shard["images"] for shard in shards) == len(loaded) == done.synthetic
+    assert [shard["bytes"] for shard in shards] == [
+        (target / shard["file"]).stat().st_size for shard in shards
+    ]
+    images = {image.request_id: image for image in SyntheticDataset.existing(out).synthetic_images()}
+    names = loaded.features["label"].names
+    for row in loaded:
+        metadata = json.loads(row["metadata"])
+        image = images.pop(metadata["request_id"])
+        assert names[row["label"]] == image.label
+        with Image.open(image.path) as wanted:
+            assert row["image"].tobytes() == wanted.convert("RGB").tobytes()
+    assert not images
 
 
 def test_the_references_folder_has_its_names_and_its_table(out: Path) -> None:

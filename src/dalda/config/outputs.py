@@ -36,7 +36,7 @@ class ExportConfig(Strict):
     out: Path = Location()
     """A new folder; for csv and onnx, a new file."""
     to: str = Content("folder")
-    """The form of the export: folder, hf, webdataset, csv, original, or onnx (docs/report.md)."""
+    """The form of the export: folder, hf, webdataset, parquet, csv, original, or onnx (docs/report.md)."""
     with_real: bool = Content(False)
     """Exports the real images beside the synthetic ones."""
     ignore_review: bool = Content(False)

@@ -49,12 +49,13 @@ def changed_images(
     changed, doubtful = [], []
     for record in records:
         file = files.get(str(record.get("file_name")))
-        if file is None or "sha256" not in record:
+        if file is None or record.get("sha256") is None:
             continue
         state = file.stat()
-        if state.st_size != record.get("bytes", state.st_size):
+        size = record.get("bytes")
+        if size is not None and state.st_size != size:
             changed.append(str(record["file_name"]))
-        elif thorough or state.st_mtime_ns > written[part_of(record["file_name"])] or "bytes" not in record:
+        elif thorough or state.st_mtime_ns > written[part_of(record["file_name"])] or size is None:
             doubtful.append(record)
     with ThreadPoolExecutor(READERS) as pool:
         hashes = pool.map(sha256_of, [train / str(record["file_name"]) for record in doubtful])

@@ -26,6 +26,8 @@ from dalda.types import GenerationRequest, SyntheticImage, as_dict
 TRAIN = "train"
 METADATA = "metadata.jsonl"
 DROPPED = "dropped.jsonl"
+COMPARED = ("request_id", "label", "source_sha256", "seed", "retried_for", "file_name", "sha256", "bytes")
+"""What a record is compared by on resuming."""
 THOROUGH = 20_000
 """Images up to which all are read when a set is used; of more, those that were touched since."""
 
@@ -116,7 +118,10 @@ class SyntheticDataset:
         UserError for images that are not those of their records, and for ones that were generated for the
         same sources in another way.
         """
-        records = {str(line["request_id"]): line for line in self.lines()}
+        # Of a million records, only what is compared stays in memory.
+        records = {
+            str(line["request_id"]): {name: line.get(name) for name in COMPARED} for line in self.lines()
+        }
         files = files_in(self.folder / TRAIN)
         self._refuse_changed(list(records.values()), thorough=False)
         done = {name for name, line in records.items() if line.get("file_name") in files}
@@ -132,9 +137,10 @@ class SyntheticDataset:
     ) -> None:
         planned = {(request.label, request.source_sha256, request.seed): request for request in requests}
         for line in records.values():
-            request = planned.get((line["label"], line["source_sha256"], line.get("seed", -1)))
+            request = planned.get((line["label"], line["source_sha256"], line["seed"]))
             if request is None or request.id == line["request_id"] or line.get("retried_for"):
                 continue
+            line = next(full for full in self.lines() if full["request_id"] == line["request_id"])
             wanted = as_dict(request)
             name = next(
                 (name for name in wanted if line.get(name, wanted[name]) != wanted[name]), "settings"

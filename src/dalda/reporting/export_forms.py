@@ -1,4 +1,4 @@
-"""The forms in which a synthetic set is exported: class folders, Hugging Face, WebDataset, and a table.
+"""The forms in which a synthetic set is exported: class folders, Hugging Face, shards, and a table.
 
 `EXPORT_FORMS` is the registry; a form is a function that writes the images into an `ExportFolder`.
 """
@@ -7,10 +7,12 @@ import csv
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
@@ -21,7 +23,7 @@ from dalda.seeding import generator_of
 from dalda.storage import link_or_copy, open_new, read_bytes
 
 SHARD_IMAGES = 1000
-"""Images in one tar file of a WebDataset."""
+"""Images in one file of a WebDataset or of Parquet."""
 TABLE = "metadata.csv"
 FIRST_COLUMNS = (
     "file_name",
@@ -123,25 +125,82 @@ def _write_hugging_face(images: Sequence[ExportImage], folder: ExportFolder) -> 
     folder.add_file(f"{TRAIN}/{METADATA}", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
 
 
-def _write_webdataset(images: Sequence[ExportImage], folder: ExportFolder) -> None:
-    """Tar files in an order that mixes the classes, because they are read one after the other."""
-    classes = list(dict.fromkeys(image.label for image in images))
+@dataclass(frozen=True)
+class _Shard:
+    name: str
+    images: Sequence[ExportImage]
+
+    def summary(self, size: int) -> dict[str, Any]:
+        return {
+            "file": self.name,
+            "images": len(self.images),
+            "bytes": size,
+            "classes": dict(sorted(Counter(image.label for image in self.images).items())),
+        }
+
+
+def _shards(images: Sequence[ExportImage], suffix: str) -> Iterator[_Shard]:
+    """In an order that mixes the classes, because shards are read one after the other."""
     order = generator_of(0, "webdataset").permutation(len(images)).tolist()
     for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
-        shard = f"train-{number:06}.tar"
-        with (
-            open_new(folder.path / shard, root=folder.path) as file,
-            tarfile.open(fileobj=file, mode="w") as tar,
-        ):
-            for image in (images[number] for number in order[start : start + SHARD_IMAGES]):
-                stem = Path(image.name).stem
-                _add_member(tar, image.name, read_bytes(image.path))
-                _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())
-                _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
-                folder.copied += 1
-                folder.progress.advance()
-        folder.files.append(shard)
+        chunk = [images[place] for place in order[start : start + SHARD_IMAGES]]
+        yield _Shard(f"train-{number:06}{suffix}", chunk)
+
+
+def _write_shards(
+    images: Sequence[ExportImage],
+    folder: ExportFolder,
+    suffix: str,
+    write: Callable[[BinaryIO, _Shard, Sequence[str]], None],
+) -> None:
+    """Numbered files, the classes that their labels are places in, and a summary of each file."""
+    classes, summaries = list(dict.fromkeys(image.label for image in images)), []
+    for shard in _shards(images, suffix):
+        with open_new(folder.path / shard.name, root=folder.path) as file:
+            write(file, shard, classes)
+            summaries.append(shard.summary(file.tell()))
+        folder.copied += len(shard.images)
+        folder.progress.advance(len(shard.images))
+        folder.files.append(shard.name)
     folder.add_file("classes.json", json.dumps(classes))
+    folder.add_file("shards.json", json.dumps(summaries, ensure_ascii=False, indent=1))
+
+
+def _write_tar(file: BinaryIO, shard: _Shard, classes: Sequence[str]) -> None:
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for image in shard.images:
+            stem = Path(image.name).stem
+            _add_member(tar, image.name, read_bytes(image.path))
+            _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())
+            _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
+
+
+def _write_parquet(file: BinaryIO, shard: _Shard, classes: Sequence[str]) -> None:
+    """Columns image (bytes and file name), label and metadata (JSON), which `datasets` reads as such."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError("--to parquet needs pyarrow: pip install 'dalda[hf]'") from None
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"_type": "ClassLabel", "names": list(classes)},
+        "metadata": {"_type": "Value", "dtype": "string"},
+    }
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    schema = pyarrow.schema(
+        [("image", image), ("label", pyarrow.int64()), ("metadata", pyarrow.string())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    rows = [
+        {
+            "image": {"bytes": read_bytes(image.path), "path": image.name},
+            "label": classes.index(image.label),
+            "metadata": json.dumps(dict(image.metadata)),
+        }
+        for image in shard.images
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
 
 
 def _add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -155,7 +214,8 @@ EXPORT_FORMS: Registry[ExportForm] = Registry(
     {
         "folder": ExportForm(_write_folder),
         "hf": ExportForm(_write_hugging_face),
-        "webdataset": ExportForm(_write_webdataset),
+        "webdataset": ExportForm(partial(_write_shards, suffix=".tar", write=_write_tar)),
+        "parquet": ExportForm(partial(_write_shards, suffix=".parquet", write=_write_parquet)),
     }
 )
 """By the word of `--to`; a module that brings another form adds it here. `csv` is a single file."""
