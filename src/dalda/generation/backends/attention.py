@@ -17,6 +17,8 @@ from diffusers.models.attention_processor import (
 )
 from torch import Tensor, nn
 
+from dalda.errors import UserError, first_line
+
 
 def _attend(attn: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Multi-head attention of [batch, length, channels] tensors."""
@@ -85,6 +87,28 @@ class TextAndImageAttention(nn.Module):
             mixed = mixed + ip_adapter_scale[:, number : number + 1] * _attend(attn, query, key, value)
         out: Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return out
+
+
+def set_block_scales(pipeline: Any, blocks: dict[str, Any]) -> None:
+    """Scales of an adapter by block. Raises UserError for a block that this model has not."""
+    reason = ""
+    levels = {"down": pipeline.unet.down_blocks, "up": pipeline.unet.up_blocks, "mid": ()}
+    for side, scales in blocks.items():
+        known = [f"block_{n}" for n, one in enumerate(levels.get(side, ())) if hasattr(one, "attentions")]
+        unknown = sorted(set(scales) - set(known)) if isinstance(scales, dict) else []
+        if side not in levels or unknown:
+            reason = (
+                f"there is no {' '.join([side, *unknown[:1]])}; {side} has {', '.join(known) or 'none'}"
+            )
+    try:
+        pipeline.set_ip_adapter_scale(blocks)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = reason or first_line(error)
+    if reason:
+        raise UserError(
+            f"--model-option adapter_blocks cannot be used ({reason}); write scales of blocks as diffusers "
+            "does, such as {up: {block_0: [0.0, 1.0, 0.0]}}"
+        )
 
 
 def install(unet: Any, *, by_block: bool = False) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from dalda.errors import UserError, first_line
+from dalda.generation.backends.attention import set_block_scales
 from dalda.generation.backends.autoencoders import AUTOENCODERS
 from dalda.generation.backends.pipeline_parts import variant_in
 from dalda.models.clip import SPECIAL_TOKENS
@@ -221,29 +222,7 @@ def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
 
     loaded(str(preset.adapter), "--adapter", load)
     if preset.adapter_blocks is not None:
-        _set_block_scales(pipeline, preset.adapter_blocks)
-
-
-def _set_block_scales(pipeline: Any, blocks: dict[str, Any]) -> None:
-    """Scales of an adapter by block. Raises UserError for a block that this model has not."""
-    reason = ""
-    levels = {"down": pipeline.unet.down_blocks, "up": pipeline.unet.up_blocks, "mid": ()}
-    for side, scales in blocks.items():
-        known = [f"block_{n}" for n, one in enumerate(levels.get(side, ())) if hasattr(one, "attentions")]
-        unknown = sorted(set(scales) - set(known)) if isinstance(scales, dict) else []
-        if side not in levels or unknown:
-            reason = (
-                f"there is no {' '.join([side, *unknown[:1]])}; {side} has {', '.join(known) or 'none'}"
-            )
-    try:
-        pipeline.set_ip_adapter_scale(blocks)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        reason = reason or first_line(error)
-    if reason:
-        raise UserError(
-            f"--model-option adapter_blocks cannot be used ({reason}); write scales of blocks as diffusers "
-            "does, such as {up: {block_0: [0.0, 1.0, 0.0]}}"
-        )
+        set_block_scales(pipeline, preset.adapter_blocks)
 
 
 def _read_adapter(pipeline: Any, path: Path) -> None:
