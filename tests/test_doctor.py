@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dalda import doctor
 from dalda.cli import app
-from dalda.doctor import Check, devices, examine, keys, lines_of_checks, models, places, versions
+from dalda.doctor import Check, devices, examine, keys, lines_of_checks, model_checks, places, versions
 from dalda.models.catalogue import parts_of
 from dalda.models.presets import PRESETS
 
@@ -66,7 +66,7 @@ def test_an_unreadable_env_file_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_models_are_missing_until_all_their_parts_are_there(tmp_path: Path) -> None:
-    states = {check.name: check.state for check in models()}
+    states = {check.name: check.state for check in model_checks()}
     assert states.pop("doodle") == "ok"
     assert set(states.values()) == {"missing"}
     for name, file, weights in parts_of(PRESETS["sd15"]):
@@ -78,9 +78,9 @@ def test_models_are_missing_until_all_their_parts_are_there(tmp_path: Path) -> N
         if weights:
             (root / "snapshots/abc" / weights).mkdir(exist_ok=True)
             (root / "snapshots/abc" / weights / "model.safetensors").write_text("")
-    assert {check.name: check.state for check in models()}["sd15"] == "ok"
+    assert {check.name: check.state for check in model_checks()}["sd15"] == "ok"
     (tmp_path / "hub/models--openai--clip-vit-base-patch16/snapshots/abc/model.safetensors").unlink()
-    (missing,) = [check for check in models() if check.name == "sd15"]
+    (missing,) = [check for check in model_checks() if check.name == "sd15"]
     assert missing.found == "not on disk: openai/clip-vit-base-patch16"
 
 
@@ -146,7 +146,7 @@ def test_folders_that_cannot_be_looked_at_are_reported(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "stat", refuse)
     assert {check.state for check in places()} == {"missing"}
-    found = {check.name: check for check in models()}
+    found = {check.name: check for check in model_checks()}
     assert (found["doodle"].state, "Permission denied" in found["doodle"].found) == ("warn", True)
     assert all(check.do for check in found.values())
 

@@ -473,6 +473,7 @@ ACROSS_MODULES: set[str] = {
     "evaluation/test_memory.py",
     "evaluation/test_trials_doc.py",
     "generation/backends/test_speed.py",
+    "generation/backends/test_transformers.py",
     "golden",
     "models/test_models_page.py",
     "workflows/test_scored_once.py",

@@ -19,7 +19,18 @@ from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.seeding import generator_of
 
 CLASSES = ("car", "fish", "tree")
-SHORT = ("--backbone", "doodle", "--feature-views", 2, "--epochs", 2, "--iterations", 10, "--seeds", 2)
+SHORT: tuple[object, ...] = (
+    "--backbone",
+    "doodle",
+    "--feature-views",
+    2,
+    "--epochs",
+    2,
+    "--iterations",
+    10,
+    "--seeds",
+    2,
+)
 SHORT += ("--no-baselines",)
 
 
@@ -87,7 +98,8 @@ def test_the_accuracy_is_that_of_the_table_to_the_last_digit(world: Path, tmp_pa
 
 @pytest.mark.parametrize("head", ["auto", "tip-adapter", "lp++"])
 def test_every_head_predicts_as_it_was_measured(world: Path, tmp_path: Path, head: str) -> None:
-    words = ("--backbone", "doodle", "--feature-views", 2, "--seeds", 1, "--head", head)
+    words: tuple[object, ...] = ("--backbone", "doodle", "--feature-views", 2, "--seeds", 1)
+    words += ("--head", head)
     if head != "auto":
         words += ("--no-baselines",)
     assert run("train", world / "photos", *words, "-o", tmp_path / "run").exit_code == 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dalda.evaluation.gains import Estimate, Gains, gain_estimate
-from dalda.evaluation.verdict import Decision, decide
+from dalda.evaluation.verdict import Claimed, decide
 
 OF_SEEDS, OF_IMAGES, NOISE = 0.1, 0.2, 0.7
 """Standard deviations of an arm's liking for a seed and for an image, and of what is left."""
@@ -107,9 +107,9 @@ def _estimate(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estima
     return gain_estimate(Gains(gain.mean(1), parts))
 
 
-def _effect(decision: Decision) -> float:
+def _effect(decision: Claimed) -> float:
     assert decision.smallest_effect is not None
-    return decision.smallest_effect
+    return float(decision.smallest_effect)
 
 
 def main() -> None:

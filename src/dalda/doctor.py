@@ -47,7 +47,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Every check; none needs the network, and no key is ever part of one."""
-    return [*versions(), *devices(), *models(), *keys(), *places()]
+    return [*versions(), *devices(), *model_checks(), *keys(), *places()]
 
 
 def lines_of_checks(checks: list[Check]) -> list[str]:
@@ -131,7 +131,7 @@ def _memory() -> str:
     return f"{free:.1f} of {total:.1f} GB memory free"
 
 
-def models() -> list[Check]:
+def model_checks() -> list[Check]:
     """For each preset, which of its parts are on disk; nothing is asked of the network."""
     checks = []
     for name, preset in PRESETS.items():

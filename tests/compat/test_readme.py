@@ -37,7 +37,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_published_tree(tmp_path)
 
 
-def test_the_published_files_say_what_they_said(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_published_files_are_read_as_published(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name, (prompt, scaling) in PUBLISHED.items():
         caplog.clear()
         study = read_study(Path(name))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dalda.errors import UserError
 from dalda.evaluation.backbones.module import module_backbone
 from dalda.evaluation.heads import constrained, cross_validated, lpp, tip_adapter
-from dalda.evaluation.heads.base import Numbers, Rows, unit
+from dalda.evaluation.heads.base import FeatureRows, Numbers, unit
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 from dalda.evaluation.heads.table import HEADS, head_named
@@ -19,14 +19,14 @@ from dalda.evaluation.heads.table import HEADS, head_named
 CLASSES, WIDTH, SCALE = 4, 6, 15.0
 
 
-def make_rows(images: int = 3, views: int = 2, seed: int = 0) -> Rows:
+def make_rows(images: int = 3, views: int = 2, seed: int = 0) -> FeatureRows:
     """Classes around directions of their own, with texts near them; weights that differ."""
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(CLASSES, WIDTH))
     labels = np.repeat(np.arange(CLASSES), images * views)
     image = np.repeat(np.arange(CLASSES * images), views)
     weights = generator.uniform(0.5, 1.5, len(labels))
-    return Rows(
+    return FeatureRows(
         features=3 * (centres[labels] + generator.normal(size=(len(labels), WIDTH))),
         targets=np.eye(CLASSES)[labels],
         weights=weights / weights.sum(),
@@ -170,7 +170,7 @@ def test_cross_validation_leaves_an_image_out_with_all_that_was_made_from_it() -
     trained: list[set[int]] = []
     measured: list[int] = []
 
-    def fit(part: Rows) -> Callable[[Numbers], Sequence[Numbers]]:
+    def fit(part: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:
         trained.append(set(part.sources.ravel().tolist()))
 
         def predict(features: Numbers) -> list[Numbers]:

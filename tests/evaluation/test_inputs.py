@@ -12,7 +12,7 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.inputs import CachedViews, FreshViews, trainable_copy
-from dalda.evaluation.training import TrainingMethod, fit, prepare, run_trials
+from dalda.evaluation.training import TrainingMethod, fit_heads, prepare, run_trials
 from dalda.evaluation.transforms import cutmix, mixup
 from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import generator_of
@@ -99,7 +99,7 @@ def test_fresh_views_are_the_original_codes_loop_loss_by_loss(
     trial: Trial, store: FeatureStore, backbone: ClipBackbone
 ) -> None:
     heads, inputs = prepare([trial], store, SHORT, TrainingMethod(online=True))
-    found = [loss for _, _, loss in fit(heads, inputs, SHORT)]
+    found = [loss for _, _, loss in fit_heads(heads, inputs, SHORT)]
     assert found == pytest.approx(reference_losses(trial, backbone, 12, 4), rel=1e-4)
     assert found[0] != pytest.approx(found[-1], rel=1e-3)
 

@@ -51,7 +51,7 @@ def test_the_strongest_baseline_is_the_one_to_beat() -> None:
     assert "against the strongest baseline, 'real-linear' (95 % interval +" in verdict.sentence
 
 
-def test_harm_and_no_evidence_are_said_as_plainly() -> None:
+def test_harm_and_no_evidence_are_named_as_plainly() -> None:
     baselines = [*trials("real", 0.5), *trials("zero-shot", 0.8)]
     harmed = answer_of([*baselines, *trials("dalda", 0.6, synthetic=8)])
     assert harmed.verdicts["dalda"].sentence.startswith("'dalda' hurts: -")
@@ -105,7 +105,7 @@ def test_the_smallest_effect_has_the_promised_power() -> None:
         assert power == pytest.approx(0.8, abs=1e-3)
 
 
-def test_what_casts_doubt_on_all_is_said_first() -> None:
+def test_what_casts_doubt_on_all_comes_first() -> None:
     zero_shot, real = trials("zero-shot", 0.9), trials("real", 0.6)
     dalda = trials("dalda", 0.75, synthetic=8)
     answer = answer_of([*zero_shot, *real, *dalda])

@@ -49,8 +49,8 @@ def test_a_place_is_a_folder_or_an_id_with_a_revision(tmp_path: Path) -> None:
 
 def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> None:
     preset = preset_of(tmp_path / "made")
-    put(cache, "somebody/tiny", "v2", Path(preset.model))
-    put(cache, "somebody/adapter", "main", Path(preset.adapter))
+    put(cache, "somebody/tiny", "v2", Path(str(preset.model)))
+    put(cache, "somebody/adapter", "main", Path(str(preset.adapter)))
     cached = replace(preset, model="somebody/tiny@v2", adapter="somebody/adapter")
     (one,) = load(cached).generate([request_of(0, 0.5)], [source_of(0)])
     (other,) = load(preset).generate([request_of(0, 0.5)], [source_of(0)])
@@ -77,8 +77,8 @@ def test_a_model_that_is_nowhere_is_reported_at_once(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_in_the_cache_is_not_asked_for_again(cache: Path, tmp_path: Path) -> None:
     preset = preset_of(tmp_path / "made")
-    put(cache, "somebody/tiny", "main", Path(preset.model))
-    config = Path(preset.model) / "unet/config.json"
+    put(cache, "somebody/tiny", "main", Path(str(preset.model)))
+    config = Path(str(preset.model)) / "unet/config.json"
     config.write_text(config.read_text().replace('"norm_num_groups": 8', '"norm_num_groups": 7'))
     with pytest.raises(UserError, match=r"cannot be loaded .*--model"):
         load(replace(preset, model="somebody/tiny"))
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_in_the_cache_is_not_asked_for_again(cache: Path, tm
 def test_a_part_of_an_adapters_repository_is_enough(cache: Path, tmp_path: Path) -> None:
     """One that has the adapter and its own image encoder, but not the preset's."""
     preset = preset_of(tmp_path / "made")
-    folder = Path(preset.adapter)
+    folder = Path(str(preset.adapter))
     (folder / "models").rename(folder / "xl_models")
     put(cache, "somebody/adapter", "main", folder)
     load(with_adapter(preset, "somebody/adapter:xl_models/tiny.safetensors"))

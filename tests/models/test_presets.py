@@ -33,7 +33,7 @@ def test_the_papers_set_up_is_a_row() -> None:
 
 
 def test_an_adapter_is_a_folder_or_id_with_a_file(tmp_path: Path) -> None:
-    def parts(adapter: str) -> tuple[str, str, str]:
+    def parts(adapter: str) -> tuple[str | None, str, str]:
         row = with_adapter(SD, adapter)
         return row.adapter, row.adapter_folder, row.adapter_file
 

@@ -11,7 +11,7 @@ from dalda.config.experiment import trials_of
 from dalda.errors import UserError
 from dalda.evaluation.verdict import Answer
 from dalda.types import BASELINES, Interval
-from dalda.workflows.compare import ComparedArm, CompareReport, compare_methods, study_of
+from dalda.workflows.compare import ComparedArm, CompareReport, compare_methods, comparison_study
 
 
 def config_of(out: Path, **settings: object) -> CompareConfig:
@@ -19,10 +19,10 @@ def config_of(out: Path, **settings: object) -> CompareConfig:
 
 
 def test_every_arm_has_equal_images_and_equal_optimiser_steps(tmp_path: Path) -> None:
-    study = study_of(config_of(tmp_path, methods="all", shots="1,4", seeds=2, per_image=3))
+    study = comparison_study(config_of(tmp_path, methods="all", shots="1,4", seeds=2, per_image=3))
     names = [arm.name for arm in study.arms]
     assert names == ["real", *arms_of_methods()]
-    assert study == study_of(config_of(tmp_path, shots="1,4", seeds=2, per_image=3)), "all is the default"
+    assert study == comparison_study(config_of(tmp_path, shots="1,4", seeds=2, per_image=3))
     assert {"dalda", "dalda-uniform", "dipsy-adaptive"} <= set(names)
     trials = trials_of(study)
     assert len(trials) == len(names) * 2 * 2
@@ -35,7 +35,7 @@ def test_guidance_is_an_axis_and_options_reach_their_method(tmp_path: Path) -> N
     config = config_of(
         tmp_path, methods="text,real-guidance", guidance_scales="2,7.5", method_option=options, steps=4
     )
-    arms = {arm.name: arm for arm in study_of(config).arms}
+    arms = {arm.name: arm for arm in comparison_study(config).arms}
     assert list(arms) == ["real", "text @ 2", "text @ 7.5", "real-guidance @ 2", "real-guidance @ 7.5"]
     assert arms["real-guidance @ 2"].settings == {
         "method_option": {"strength": "0.3"},
@@ -44,7 +44,7 @@ def test_guidance_is_an_axis_and_options_reach_their_method(tmp_path: Path) -> N
 
 
 def test_fit_steps_reach_the_methods_that_learn_alone(tmp_path: Path) -> None:
-    study = study_of(config_of(tmp_path, methods="text,da-fusion,datadream", fit_steps=7))
+    study = comparison_study(config_of(tmp_path, methods="text,da-fusion,datadream", fit_steps=7))
     assert [arm.settings for arm in study.arms[1:]] == [
         {},
         {"method_option": {"fit_steps": 7}},
@@ -58,9 +58,9 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"METHOD\.NAME=VALUE with a method that is compared; 'dipsy' is none"
     ):
-        study_of(config_of(tmp_path, methods="text", method_option={"dipsy.steps": "3"}))
+        comparison_study(config_of(tmp_path, methods="text", method_option={"dipsy.steps": "3"}))
     with pytest.raises(UserError, match="text has no option 'strength'"):
-        study_of(config_of(tmp_path, methods="text", method_option={"text.strength": "3"}))
+        comparison_study(config_of(tmp_path, methods="text", method_option={"text.strength": "3"}))
 
 
 def test_the_table_is_in_markdown() -> None:

@@ -11,7 +11,7 @@ from dalda.captions.instructions import PromptTexts, domain_of, prompt_texts
 from dalda.captions.llm import LanguageModel, language_model
 from dalda.captions.quality import Summary, summary_of
 from dalda.captions.response_cache import ResponseCache
-from dalda.captions.resume import CaptionRun, Cost, begin, end
+from dalda.captions.resume import CaptionRun, Cost, begin_run, end
 from dalda.captions.stage import CaptionRequest, Chunk, Stage, all_captions, chunks_of
 from dalda.captions.templates import deal_captions
 from dalda.captions.token_budget import TokenBudget
@@ -115,7 +115,7 @@ def _from_model(
     """Resume, refuse a file with other captions, and only then ask."""
     cache = ResponseCache(path.with_suffix(".answers"))
     with cache.locked():
-        run = begin(request, path, cache, per_class)
+        run = begin_run(request, path, cache, per_class)
         chunks = chunks_of(request, run.stage)
         budget.answered_before = not cache.is_empty()
         questioner = Questioner(request, cache, budget)

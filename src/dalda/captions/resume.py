@@ -50,7 +50,7 @@ class CaptionRun:
     """Whether its captions are in their file."""
 
 
-def begin(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
+def begin_run(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     """The run to do, recorded in the cache. Raises UserError for a file with other captions."""
     run = _next(request, path, cache, per_class)
     cache.put_record(request.id, asdict(run))

@@ -19,7 +19,7 @@ from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.features import FeatureStore, ImageFile
 from dalda.evaluation.heads.linear import Heads, start_of
 from dalda.evaluation.inputs import FreshViews
-from dalda.evaluation.training import fit
+from dalda.evaluation.training import fit_heads
 from dalda.evaluation.trial import Schedule, Trial, check, image_file, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
@@ -90,7 +90,7 @@ def run_as_original(
         len(labels), size=(schedule.epochs, steps * schedule.batch)
     )
     with progress(f"training {trial.arm}", schedule.epochs) as bar:
-        for step, (batch, logits, _) in enumerate(fit(heads, views, schedule)):
+        for step, (batch, logits, _) in enumerate(fit_heads(heads, views, schedule)):
             training.add(step // steps, logits[0], batch.targets[0, :, 0])
             if (step + 1) % steps == 0:
                 drawn = chosen[step // steps]

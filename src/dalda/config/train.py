@@ -14,7 +14,20 @@ Mixing = Literal[
 """The ways to use synthetic images, named as in arXiv 2603.08364; docs/trials.md says what each is."""
 
 
-class ClassifierConfig(Strict):
+class ScheduleConfig(Strict):
+    """The schedule of the linear head; no other head has steps."""
+
+    head_init: Literal["zero-shot", "random"] = Content("zero-shot")
+    """The head's start: CLIP's zero-shot classifier, or random; without text features always random."""
+    epochs: int = Content(50, ge=1)
+    """Epochs of the linear head, of `iterations` steps each."""
+    iterations: int = Content(200, ge=1)
+    """Steps per epoch."""
+    batch_size: int = Content(32, ge=1)
+    """Images per step."""
+
+
+class ClassifierConfig(ScheduleConfig):
     """How a classifier is trained, the same for every arm."""
 
     backbone: str | None = Content(None, within="backbone")
@@ -26,8 +39,6 @@ class ClassifierConfig(Strict):
     names, cross-validated for others, and linear with an option of its schedule."""
     finetune: Literal["head", "full", "lora"] = Content("head")
     """What is trained: the head on frozen features, the full model, or a LoRA."""
-    head_init: Literal["zero-shot", "random"] = Content("zero-shot")
-    """The head's start: CLIP's zero-shot classifier, or random; without text features always random."""
     batch_augment: Literal["none", "mixup", "cutmix"] = Content("none")
     """Augmentation of pairs of images."""
     feature_views: Annotated[int, Field(ge=1, le=1000)] | Literal["online"] = Content(8)
@@ -35,20 +46,12 @@ class ClassifierConfig(Strict):
     transforms: Literal["standard", "jitter", "randaugment", "trivialaugment"] = Content("standard")
     """Transforms of a view: flip and rotation, then also colour jitter, RandAugment or
     TrivialAugment."""
-    epochs: int = Content(50, ge=1)
-    """Epochs of the linear head, of `iterations` steps each."""
-    iterations: int = Content(200, ge=1)
-    """Steps per epoch."""
-    batch_size: int = Content(32, ge=1)
-    """Images per step."""
 
     @property
     def stepwise(self) -> bool:
         """Whether an option asks for what only the linear head has."""
-        names = ("head_init", "epochs", "iterations", "batch_size")
-        return self.online or any(
-            getattr(self, name) != type(self).model_fields[name].default for name in names
-        )
+        schedule = ScheduleConfig.model_fields
+        return self.online or any(getattr(self, name) != schedule[name].default for name in schedule)
 
     @model_validator(mode="after")
     def _one_head(self) -> "ClassifierConfig":

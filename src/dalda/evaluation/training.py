@@ -26,7 +26,7 @@ from dalda.seeding import seed_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 
 
-def fit(heads: Heads, inputs: Inputs, schedule: Schedule) -> Iterator[tuple[Batch, Tensor, float]]:
+def fit_heads(heads: Heads, inputs: Inputs, schedule: Schedule) -> Iterator[tuple[Batch, Tensor, float]]:
     """The training loop: trains the heads in place; yields each step's batch, logits and loss."""
     for step in range(schedule.epochs * schedule.iterations):
         batch = inputs.batch(step)
@@ -146,7 +146,7 @@ def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: s
     with progress(label, schedule.epochs) as bar, torch.random.fork_rng():
         # Dropout draws from torch's own generator: seeded here, and given back as it was.
         torch.manual_seed(seed_of(seed, "dropout"))
-        for step, _ in enumerate(fit(heads, inputs, schedule), 1):
+        for step, _ in enumerate(fit_heads(heads, inputs, schedule), 1):
             if step % schedule.iterations == 0:
                 yield
                 bar.advance()

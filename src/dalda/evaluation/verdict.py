@@ -24,7 +24,7 @@ MISCALIBRATED = 0.2
 
 
 @dataclass(frozen=True)
-class Decision:
+class Claimed:
     """What may be claimed of an arm."""
 
     claim: Claim
@@ -40,7 +40,7 @@ class Decision:
 class ArmVerdict:
     """A decision with the comparison behind it."""
 
-    decision: Decision
+    decision: Claimed
     comparison: Comparison
     """With the strongest baseline."""
 
@@ -67,7 +67,7 @@ class Answer:
     verdicts: Mapping[str, ArmVerdict]
     """By arm with synthetic images."""
     warnings: tuple[str, ...]
-    """What casts doubt on the trials as a whole; to be said first."""
+    """What casts doubt on the trials as a whole; which comes first."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def baseline_arms(arms: Mapping[str, Sequence[TrialResult]]) -> list[str]:
 
 def decide(
     gains: Mapping[str, Mapping[str, Estimate]], accuracy: Mapping[str, float]
-) -> dict[str, Decision]:
+) -> dict[str, Claimed]:
     """What may be claimed of each arm from its gains on each baseline; `accuracy` is the baselines'.
 
     To help, an arm must gain on every baseline, so the largest chance counts; to hurt, it must lose to one,
@@ -132,7 +132,7 @@ def decide(
         if pair is not None and corrected[arm] < 1 - CONFIDENCE:
             claim = "helps" if pair[0] < pair[1] else "hurts"
         effect = smallest_effect(estimates[strongest], len(gains))
-        decisions[arm] = Decision(claim, corrected.get(arm), strongest, effect)
+        decisions[arm] = Claimed(claim, corrected.get(arm), strongest, effect)
     return decisions
 
 

@@ -29,7 +29,7 @@ def files_in(train: Path, prefix: str = "") -> dict[str, os.DirEntry[str]]:
     return found
 
 
-def part_of(file_name: object) -> str:
+def shard_of(file_name: object) -> str:
     """The part that a record is of, `part-1-of-4/` or nothing, by its file's name."""
     first = str(file_name).partition("/")[0]
     return f"{first}/" if PART.fullmatch(first) else ""
@@ -44,7 +44,7 @@ def changed_images(
     is written after them, are taken to be unchanged.
     """
     files = files_in(train)
-    parts = {part_of(record.get("file_name")) for record in records}
+    parts = {shard_of(record.get("file_name")) for record in records}
     written = {part: (train / part / metadata).stat().st_mtime_ns for part in parts}
     changed, doubtful = [], []
     for record in records:
@@ -55,7 +55,7 @@ def changed_images(
         size = record.get("bytes")
         if size is not None and state.st_size != size:
             changed.append(str(record["file_name"]))
-        elif thorough or state.st_mtime_ns > written[part_of(record["file_name"])] or size is None:
+        elif thorough or state.st_mtime_ns > written[shard_of(record["file_name"])] or size is None:
             doubtful.append(record)
     with ThreadPoolExecutor(READERS) as pool:
         hashes = pool.map(sha256_of, [train / str(record["file_name"]) for record in doubtful])

@@ -159,7 +159,9 @@ def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:
     """What a preset needs of each repository, as patterns of file names."""
     variant = f".{preset.variant}" if preset.variant else ""
     weights = (f"*/*{variant}.safetensors", f"*/*{variant}-*.safetensors")
-    files = {preset.model: ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", *weights)}
+    files: dict[str, tuple[str, ...]] = {
+        preset.model: ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", *weights)
+    }
     if preset.adapter is not None:
         files[preset.adapter] = (f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./"),)
         place, folder = encoder_place(preset)

@@ -95,7 +95,7 @@ def compare_methods(config: CompareConfig) -> CompareReport:
 
     Raises UserError for an option that a method does not have, and for a folder of other things.
     """
-    study = study_of(config)
+    study = comparison_study(config)
     report = run_experiment(study)
     run, tasks = run_of(study), tasks_of(study)
     arms = sorted((_row(arm, numbers, run, tasks) for arm, numbers in report.arms.items()), key=_by_gain)
@@ -120,10 +120,10 @@ def compare_methods(config: CompareConfig) -> CompareReport:
 
 def dry_run_compare(config: CompareConfig) -> StudyDryRun:
     """The size of the study, and how long it takes."""
-    return dry_run_experiment(study_of(config))
+    return dry_run_experiment(comparison_study(config))
 
 
-def study_of(config: CompareConfig) -> Study:
+def comparison_study(config: CompareConfig) -> Study:
     """Real images alone, then an arm for each method, and for each guidance scale if there are any.
 
     Raises UserError for an option that a method does not have.

@@ -200,9 +200,9 @@ def _run_settings(
 
 def _own_usage(config: TrainConfig, usage: Mapping[str, TrainConfig]) -> dict[str, Any]:
     """What the arms' methods use otherwise than the options say, by arm; nothing where none does."""
-    said = content_of(config)
+    own = content_of(config)
     own = {
-        arm: {name: value for name, value in content_of(of_arm).items() if said.get(name) != value}
+        arm: {name: value for name, value in content_of(of_arm).items() if own.get(name) != value}
         for arm, of_arm in usage.items()
     }
     return {"usage": {arm: values for arm, values in own.items() if values}} if any(own.values()) else {}

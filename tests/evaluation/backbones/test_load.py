@@ -27,7 +27,7 @@ from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.backbones.load import from_transformers, load_backbone
 from dalda.evaluation.backbones.table import ROWS, HeadRecipe, Row
 from dalda.evaluation.backbones.vision import VisionBackbone
-from dalda.evaluation.training import Heads
+from dalda.evaluation.heads.linear import Heads
 from dalda.evaluation.trial import Schedule
 
 

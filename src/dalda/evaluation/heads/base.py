@@ -14,7 +14,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class FeatureRows:
     """Features of augmented views, each a row, with all that a head may use."""
 
     features: Numbers
@@ -34,7 +34,7 @@ class Rows:
     logit_scale: float = 1.0
     """What multiplies a cosine to give CLIP's logit."""
 
-    def chosen(self, mask: NDArray[np.bool_]) -> "Rows":
+    def chosen(self, mask: NDArray[np.bool_]) -> "FeatureRows":
         """Some of the rows; their weights add up to one again."""
         weights = self.weights[mask]
         return replace(
@@ -52,9 +52,9 @@ class Rows:
 class HeadKind:
     """A way to train a head on cached features."""
 
-    fit: Callable[[Rows, int], Head]
+    fit: Callable[[FeatureRows, int], Head]
     """Trains on the rows, with a seed for what is drawn."""
-    candidates: Callable[[Rows], Callable[[Numbers], Sequence[Numbers]]]
+    candidates: Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]
     """Trains every variant that cross-validation may choose; gives the logits [n, classes] of each."""
     needs_text: bool = False
 
@@ -70,10 +70,12 @@ def unit(features: Numbers) -> Numbers:
     return np.asarray(features / np.maximum(lengths, np.finfo(np.float64).tiny))
 
 
-def alone(fit: Callable[[Rows, int], Head]) -> Callable[[Rows], Callable[[Numbers], Sequence[Numbers]]]:
+def alone(
+    fit: Callable[[FeatureRows, int], Head],
+) -> Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]:
     """The candidates of a head of which there is nothing to choose."""
 
-    def candidates(rows: Rows) -> Callable[[Numbers], Sequence[Numbers]]:
+    def candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:
         head = fit(rows, 0)
         return lambda features: [head(*tensors(features)).double().numpy()]
 

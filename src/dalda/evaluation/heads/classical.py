@@ -2,7 +2,7 @@
 
 from dalda.evaluation.backbones.base import Backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads.base import HeadKind, Rows
+from dalda.evaluation.heads.base import FeatureRows, HeadKind
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 from dalda.evaluation.heads.rows import feature_rows, mixed_rows, transformed_rows
 from dalda.evaluation.transforms import BATCH_AUGMENTS
@@ -14,7 +14,7 @@ UNCHOSEN = "trivialaugment"
 """With one image a class, where none can be left out: it has nothing to tune (arXiv 2103.10158)."""
 
 
-def augmented_rows(trial: Trial, store: FeatureStore, head: HeadKind) -> Rows:
+def augmented_rows(trial: Trial, store: FeatureStore, head: HeadKind) -> FeatureRows:
     """The rows of the augmentation under which left-out images are likeliest."""
     folds = folds_of(feature_rows(trial, store), trial.seed)
     if not folds:

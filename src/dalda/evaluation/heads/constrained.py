@@ -12,21 +12,21 @@ import numpy as np
 from scipy.special import softmax
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import HeadKind, Numbers, Rows, alone, tensors, unit
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, alone, tensors, unit
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 
 STRENGTH = 30.0
 """What multiplies the penalties, the same for every data set (docs/evaluation.md)."""
 
 
-def fit_constrained(rows: Rows, seed: int) -> Head:
+def fit_constrained(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
     scaled = replace(rows, features=rows.logit_scale * unit(rows.features))
     weight, _ = softmax_regression(scaled, STRENGTH * penalties(scaled, rows.text), rows.text, bias=False)
     return Head(*tensors(rows.logit_scale * weight, np.zeros(len(weight))), normalized=True)
 
 
-def penalties(rows: Rows, text: Numbers) -> Numbers:
+def penalties(rows: FeatureRows, text: Numbers) -> Numbers:
     """Mean zero-shot probability of each class on its own images, scaled to a mean of 1, [classes].
 
     It is CLAP's "corrected" constraint: without the scale, data that CLIP knows badly would hold no class.

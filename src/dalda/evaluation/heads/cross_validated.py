@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import HeadKind, Numbers, Rows, tensors
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, tensors
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 
@@ -22,7 +22,7 @@ UNCHOSEN = 0.01
 """The decay with one image a class, where none can be left out."""
 
 
-def fit_cross_validated(rows: Rows, seed: int) -> Head:
+def fit_cross_validated(rows: FeatureRows, seed: int) -> Head:
     folds = folds_of(rows, seed)
     decay = DECAYS[int(likelihoods(rows, folds, decay_candidates).argmax())] if folds else UNCHOSEN
     centre, scale = standard_of(rows)
@@ -31,7 +31,7 @@ def fit_cross_validated(rows: Rows, seed: int) -> Head:
     return Head(*tensors(weight, bias - weight @ centre))
 
 
-def decay_candidates(rows: Rows) -> Callable[[Numbers], Sequence[Numbers]]:
+def decay_candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:
     """The logits under each weight decay."""
     centre, scale = standard_of(rows)
     scaled = _scaled(rows, centre, scale)
@@ -42,14 +42,14 @@ def decay_candidates(rows: Rows) -> Callable[[Numbers], Sequence[Numbers]]:
     return lambda features: [(features - centre) / scale @ weight.T + bias for weight, bias in fits]
 
 
-def standard_of(rows: Rows) -> tuple[Numbers, float]:
+def standard_of(rows: FeatureRows) -> tuple[Numbers, float]:
     """Mean [d], and root mean square deviation over all dimensions, of the weighted rows."""
     centre = rows.weights @ rows.features
     variance = float((rows.weights @ (rows.features - centre) ** 2).mean())
     return centre, max(float(np.sqrt(variance)), np.finfo(np.float64).tiny)
 
 
-def _scaled(rows: Rows, centre: Numbers, scale: float) -> Rows:
+def _scaled(rows: FeatureRows, centre: Numbers, scale: float) -> FeatureRows:
     return replace(rows, features=(rows.features - centre) / scale)
 
 

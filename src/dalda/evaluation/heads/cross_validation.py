@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import log_softmax
 
-from dalda.evaluation.heads.base import Numbers, Rows
+from dalda.evaluation.heads.base import FeatureRows, Numbers
 from dalda.seeding import generator_of
 
 MAX_FOLDS = 5
 
 
-def folds_of(rows: Rows, seed: int) -> list[set[int]]:
+def folds_of(rows: FeatureRows, seed: int) -> list[set[int]]:
     """Real images by fold, drawn within each class; none where a class has one image only."""
     images = {int(source): int(target) for source, target in _real_images(rows)}
     by_class: dict[int, list[int]] = {}
@@ -28,13 +28,15 @@ def folds_of(rows: Rows, seed: int) -> list[set[int]]:
     return folds
 
 
-def _real_images(rows: Rows) -> Numbers:
+def _real_images(rows: FeatureRows) -> Numbers:
     labels = rows.targets.argmax(1)
     return np.stack([rows.sources[:, 0], labels], 1)[rows.real]
 
 
 def likelihoods(
-    rows: Rows, folds: Sequence[set[int]], fit: Callable[[Rows], Callable[[Numbers], Sequence[Numbers]]]
+    rows: FeatureRows,
+    folds: Sequence[set[int]],
+    fit: Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]],
 ) -> Numbers:
     """Mean log-likelihood of the images that are left out, for each of a fit's choices.
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import softmax
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import HeadKind, Rows, alone, tensors, unit
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, alone, tensors, unit
 
 STEPS = 300
 MOMENTUM = 0.9
@@ -20,7 +20,7 @@ BLEND_START = 250.0
 """The start of the blend, times the mean cosine of an image with its class's text."""
 
 
-def fit_lpp(rows: Rows, seed: int) -> Head:
+def fit_lpp(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
     features, targets, weights = unit(rows.features), rows.targets, rows.weights[:, None]
     cosines = features @ rows.text.T

@@ -8,7 +8,7 @@ from torch import nn
 
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.heads.base import Numbers, Rows
+from dalda.evaluation.heads.base import FeatureRows, Numbers
 from dalda.evaluation.transforms import augmented_views, mix_batch
 from dalda.evaluation.trial import Trial, class_wordings, image_file
 from dalda.seeding import generator_of
@@ -17,7 +17,7 @@ MAX_ROWS = 20_000
 """Of many images fewer views are used, so that a fit stays a matter of seconds."""
 
 
-def feature_rows(trial: Trial, store: FeatureStore) -> Rows:
+def feature_rows(trial: Trial, store: FeatureStore) -> FeatureRows:
     """Each image's views, drawn by the trial's seed from those that are cached."""
     items, real = trial.items, trial.pool.real
     table, places = store.viewed([image_file(item) for item in items])
@@ -32,7 +32,7 @@ def feature_rows(trial: Trial, store: FeatureStore) -> Rows:
         names = list(class_wordings(trial.split).values())
         text = nn.functional.normalize(backbone.text_features(names).double().cpu(), dim=1).numpy()
         scale = backbone.logit_scale
-    return Rows(
+    return FeatureRows(
         features=features,
         targets=_soft_targets(trial)[image],
         weights=trial.shares[image] / views,
@@ -52,14 +52,14 @@ def _soft_targets(trial: Trial) -> Numbers:
     return found
 
 
-def transformed_rows(trial: Trial, store: FeatureStore, transforms: str) -> Rows:
+def transformed_rows(trial: Trial, store: FeatureStore, transforms: str) -> FeatureRows:
     """The standard rows, and as many under other transforms, which are not measured on."""
     plain = feature_rows(trial, store)
     other = feature_rows(trial, store.with_transforms(transforms))
     return _joined(plain, other)
 
 
-def mixed_rows(trial: Trial, store: FeatureStore, batch_augment: str) -> Rows:
+def mixed_rows(trial: Trial, store: FeatureStore, batch_augment: str) -> FeatureRows:
     """The standard rows, and as many of pairs of real images; each belongs to both of its images."""
     plain, backbone = feature_rows(trial, store), store.backbone
     assert isinstance(backbone, Backbone)
@@ -96,7 +96,7 @@ def mixed_rows(trial: Trial, store: FeatureStore, batch_augment: str) -> Rows:
     return _joined(plain, mixed_part)
 
 
-def _joined(plain: Rows, other: Rows) -> Rows:
+def _joined(plain: FeatureRows, other: FeatureRows) -> FeatureRows:
     """Both with half of the weight; only the first are measured on."""
 
     def both(name: str) -> Numbers:

@@ -5,14 +5,14 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from dalda.evaluation.heads.base import Numbers, Rows
+from dalda.evaluation.heads.base import FeatureRows, Numbers
 
 STEPS, TOLERANCE = 500, 1e-6
 """Of L-BFGS: at most so many, until no slope is larger."""
 
 
 def softmax_regression(
-    rows: Rows,
+    rows: FeatureRows,
     pull: ArrayLike,
     centre: Numbers | None = None,
     *,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import HeadKind, Numbers, Rows, tensors, unit
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, tensors, unit
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 
 PUBLISHED = (5.5, 1.0)
@@ -19,7 +19,7 @@ SHARPNESS, SHARES = (1.0, 3.0, 5.5, 10.0, 20.0), (0.5, 1.0, 2.0, 4.0, 8.0)
 CHOICES = tuple((sharpness, share) for sharpness in SHARPNESS for share in SHARES)
 
 
-def fit_tip_adapter(rows: Rows, seed: int) -> Head:
+def fit_tip_adapter(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
     folds = folds_of(rows, seed)
     sharpness, share = (
@@ -32,7 +32,7 @@ def fit_tip_adapter(rows: Rows, seed: int) -> Head:
     return Head(weight, bias, normalized=True, keys=keys, values=values, sharpness=sharpness)
 
 
-def cache_of(rows: Rows) -> tuple[Numbers, Numbers]:
+def cache_of(rows: FeatureRows) -> tuple[Numbers, Numbers]:
     """An image's mean feature over its views at length one [images, d], and its class [images, classes].
 
     Classes are multiplied by the image's weight, scaled to a mean of one.
@@ -45,7 +45,7 @@ def cache_of(rows: Rows) -> tuple[Numbers, Numbers]:
     return unit(keys), values * count
 
 
-def cache_candidates(rows: Rows) -> Callable[[Numbers], Sequence[Numbers]]:
+def cache_candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:
     """The logits under each sharpness and share."""
     assert rows.text is not None
     keys, values = cache_of(rows)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import HeadKind, Rows, alone, tensors
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, alone, tensors
 
 
-def fit_zero_shot(rows: Rows, seed: int) -> Head:
+def fit_zero_shot(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
     return Head(*tensors(rows.logit_scale * rows.text, np.zeros(len(rows.text))), normalized=True)
 
