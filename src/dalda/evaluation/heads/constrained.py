@@ -15,7 +15,7 @@ from dalda.evaluation.classifier import Head
 from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, alone, tensors, unit
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 
-STRENGTH = 30.0
+STRENGTH = 100.0
 """What multiplies the penalties, the same for every data set (docs/evaluation.md)."""
 
 
