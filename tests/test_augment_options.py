@@ -3,12 +3,14 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from pydantic import ValidationError
 
 from dalda.cli import app
 from dalda.config import AugmentConfig
@@ -119,3 +121,10 @@ def test_named_options_stand_for_fields_of_the_preset() -> None:
     assert (row.lora, row.scheduler, row.steps) == ("latent-consistency/lcm-lora-sdxl", "lcm", 4)
     assert (row.vae, row.size, row.variant) == ("madebyollin/taesdxl", 768, None)
     assert row.model == PRESETS["sdxl"].model
+
+
+@pytest.mark.parametrize("field", ["out", "root", "captions"])
+def test_an_address_is_no_folder(field: str) -> None:
+    values: dict[str, Any] = {"dataset": "doodles", "out": "out", field: "s3://bucket/more"}
+    with pytest.raises(ValidationError, match="name a file or folder of a disk"):
+        AugmentConfig(**values)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Location
@@ -16,6 +16,16 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_address(cls, value: object, info: ValidationInfo) -> object:
+        """`s3://bucket` would be a folder called `s3:`."""
+        of_path = "Path" in str(cls.model_fields[str(info.field_name)].annotation)
+        values = value if isinstance(value, list | tuple) else [value]
+        if of_path and any(isinstance(item, str) and "://" in item for item in values):
+            raise ValueError("addresses cannot be used here; name a file or folder of a disk")
+        return value
 
 
 class DataConfig(Strict):
