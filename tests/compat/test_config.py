@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tests.compat.tiny_pets import CONFIGS, write_reference_config
 
-from dalda.config.experiment import Study, parse_study, read_study, study_as_yaml, trials_of
+from dalda.config.experiment import Study, trials_of
+from dalda.config.study_file import parse_study, read_study, study_as_yaml
 from dalda.errors import UserError
 
 LLM = "cfg_dalda_pets_llm_prompt_adaptive_scaling_clip"

@@ -12,7 +12,7 @@ from tests.captions.chat_server import running_server
 from tests.compat.tiny_pets import PUBLISHED, write_published_tree
 
 from dalda.cli import app
-from dalda.config.experiment import read_study
+from dalda.config.study_file import read_study
 
 PAGE = Path(__file__).parents[2] / "docs/compat.md"
 

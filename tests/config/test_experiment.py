@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalda.config.experiment import (
-    ArmConfig,
-    Study,
-    parse_study,
-    read_study,
-    study_as_yaml,
-    trials_of,
-    with_baselines,
-)
+from dalda.config.experiment import ArmConfig, Study, trials_of, with_baselines
+from dalda.config.study_file import parse_study, read_study, study_as_yaml
 from dalda.errors import UserError
 from dalda.workflows.experiment import resolved
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, create_model
 
 import dalda.config
 from dalda.config import AugmentConfig, TrainConfig, UsageConfig
-from dalda.config.experiment import Study, of_study, parse_study
+from dalda.config.experiment import Study, of_study
 from dalda.config.roles import (
     Content,
     Execution,
@@ -25,6 +25,7 @@ from dalda.config.roles import (
     names_of,
     role_of,
 )
+from dalda.config.study_file import parse_study
 from dalda.models.presets import PRESETS, Preset
 from dalda.workflows import augment as workflow
 from dalda.workflows import trials
@@ -151,8 +152,10 @@ def test_a_new_option_changes_no_id_and_an_old_folder_resumes(
         workflow, "SETTING_DEFAULTS", {**defaults_of(LaterAugment), "preset": defaults_of(later_preset)}
     )
     # A preset's new field, too.
-    monkeypatch.setattr(workflow, "preset_named", lambda name: later_preset(**vars(PRESETS[name])))
-    monkeypatch.setattr(workflow, "overridden", lambda preset, options: preset)
+    monkeypatch.setattr(
+        "dalda.workflows.augment_plan.preset_named", lambda name: later_preset(**vars(PRESETS[name]))
+    )
+    monkeypatch.setattr("dalda.workflows.augment_plan.overridden", lambda preset, options: preset)
     assert study_ids(tmp_path / "run") == before
     later = LaterAugment(**dict(config))
     assert workflow.augment(later).already_there == 12

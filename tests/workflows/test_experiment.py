@@ -13,7 +13,8 @@ from PIL import Image
 
 from dalda.cli import app
 from dalda.cli.output.lines import describe
-from dalda.config.experiment import parse_study, trials_of
+from dalda.config.experiment import trials_of
+from dalda.config.study_file import parse_study
 from dalda.errors import UserError
 from dalda.evaluation.results import planned_trials, read_result, read_results
 from dalda.models.presets import PRESETS, located

@@ -98,7 +98,7 @@ def _study_options(config: "configs.RunConfig") -> dict[str, Any]:
 
 
 def run_convert(config: "configs.ConvertConfig") -> Output:
-    from dalda.config.experiment import read_study, study_as_yaml
+    from dalda.config.study_file import read_study, study_as_yaml
 
     text = study_as_yaml(read_study(config.study))
     if config.out is None:

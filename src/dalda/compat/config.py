@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dalda.compat.literal import Assigned, Value, read_config
-from dalda.config.experiment import Study, StudyMistake, checked_study
+from dalda.config.experiment import Study
+from dalda.config.study_file import StudyMistake, checked_study
 from dalda.datasets.published import PUBLISHED, SHORT_NAMES
 from dalda.datasets.registry import DATASETS
 from dalda.errors import UserError

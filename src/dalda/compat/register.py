@@ -1,7 +1,8 @@
 """Adds the formats and the protocol of the original DALDA code to the tables."""
 
 from dalda.compat.splits import ORIGINAL
-from dalda.config.experiment import PROTOCOL_RULES, STUDY_READERS, ProtocolRules
+from dalda.config.experiment import PROTOCOL_RULES, ProtocolRules
+from dalda.config.study_file import STUDY_READERS
 from dalda.datasets.few_shot import SPLIT_STRATEGIES
 from dalda.registry import lazy
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportForm

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dalda.config import CompareConfig
 from dalda.config.compare import arms_of_methods
-from dalda.config.experiment import ArmConfig, Study, checked_study
+from dalda.config.experiment import ArmConfig, Study
+from dalda.config.study_file import checked_study
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.set_settings import SETTINGS

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from dalda.config import TrainConfig
-from dalda.config.experiment import Study, read_study, refused_by_protocol, study_as_yaml, with_baselines
+from dalda.config.experiment import Study, with_baselines
+from dalda.config.study_file import read_study, refused_by_protocol, study_as_yaml
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.folder_names import folder_name
