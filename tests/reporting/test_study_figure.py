@@ -84,3 +84,16 @@ def test_arms_differ_in_marker_and_rise_in_lightness() -> None:
         for style in ARM_STYLES
     ]
     assert all(after > before for before, after in pairwise(levels))
+
+
+def test_many_arms_stay_within_the_axes() -> None:
+    from dalda.reporting.plots import draw_shots, new_figure, styles_of
+
+    arms = {f"arm {number}": {"2": Interval(0.5, 0.4, 0.6)} for number in range(16)}
+    axes = new_figure(3.0).add_subplot()
+    draw_shots(axes, arms, "accuracy, %", styles_of(arms))
+    low, high = axes.get_xlim()
+    across = [float(line.get_xdata()[0]) for line in axes.get_lines()]  # type: ignore[index, arg-type]
+    assert len(set(across)) == 16
+    assert low < min(across)
+    assert max(across) < high

@@ -203,7 +203,8 @@ def draw_shots(axes: "Axes", arms: ArmIntervals, label: str, styles: Styles) -> 
     shots = sorted({key for arm in arms.values() for key in arm}, key=shots_order)
     for number, (name, arm) in enumerate(arms.items()):
         keys, style = sorted(arm, key=shots_order), styles[name]
-        shift = 0.06 * (number - (len(arms) - 1) / 2)
+        # Many arms stand closer, so that all stay between their own ticks.
+        shift = min(0.06, 0.7 / max(1, len(arms) - 1)) * (number - (len(arms) - 1) / 2)
         across = [shots.index(key) + shift for key in keys]
         axes.plot(across, [100 * arm[key].mean for key in keys], **style)
         for x, interval in zip(across, (arm[key] for key in keys), strict=True):
