@@ -1,11 +1,12 @@
 import csv
+import unicodedata
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dalda.compat.prompt_table import TABLE, images_in, read_table
+from dalda.compat.prompt_table import TABLE, closest, images_in, read_table
 from dalda.errors import UserError
 
 HEADER = [
@@ -120,3 +121,11 @@ def test_links_and_other_names_are_no_images(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "aug-0-2.png").symlink_to("/etc/hostname")
     assert images_in(tmp_path) == {"aug-0-0.png"}
+
+
+def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
+    """A Mac's disk gives the second form, a table written elsewhere the first, or the other way round."""
+    forms = [unicodedata.normalize(form, "café_1.png") for form in ("NFC", "NFD")]
+    for written, on_disk in (forms, forms[::-1]):
+        paths = [tmp_path / "dog" / on_disk, tmp_path / "cat" / on_disk, tmp_path / "dog/x.png"]
+        assert closest(("d", "dog", written), paths) == paths[:1]

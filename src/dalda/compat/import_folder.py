@@ -11,6 +11,7 @@ from typing import Any
 
 from dalda.compat.prompt_table import TABLE, PromptRow, closest, images_in, read_table
 from dalda.config import ImportConfig
+from dalda.datasets.class_names import same_name
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
@@ -76,10 +77,10 @@ def _sources(rows: Sequence[PromptRow], catalog: ImageDataset) -> dict[int, Real
     labels = {path: label for label, files in catalog.parts["train"].items() for path in files}
     named = defaultdict(list)
     for path in labels:
-        named[path.name].append(path)
+        named[same_name(path.name)].append(path)
     sources = {}
     for row in {row.index: row for row in rows}.values():
-        found = closest(row.source, named[row.source[-1]])
+        found = closest(row.source, named[same_name(row.source[-1])])
         if len(found) != 1:
             problem = "is not in" if not found else f"could be {len(found)} images of"
             raise UserError(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dalda.datasets.class_names import same_name
 from dalda.errors import UserError
 from dalda.storage import exists, read_csv
 
@@ -96,13 +97,17 @@ def images_in(folder: Path) -> set[str]:
 
 
 def closest(parts: Sequence[str], paths: Iterable[Path]) -> list[Path]:
-    """The files of that name whose paths end most like the table's, which was made on another machine."""
+    """The files of that name whose paths end most like the table's, which was made on another machine.
+
+    A Mac's disk gives letters decomposed that the table has composed, and both are one name.
+    """
+    wanted = [same_name(part) for part in reversed(parts)]
 
     def common(path: Path) -> int:
-        pairs = enumerate(zip(reversed(path.parts), reversed(parts), strict=False))
+        pairs = enumerate(zip(map(same_name, reversed(path.parts)), wanted, strict=False))
         return next((count for count, (one, other) in pairs if one != other), len(parts))
 
-    named = {path: common(path) for path in paths if path.name == parts[-1]}
+    named = {path: common(path) for path in paths if same_name(path.name) == wanted[0]}
     return [path for path, count in named.items() if count == max(named.values())]
 
 
