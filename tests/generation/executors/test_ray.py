@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import ray
 from tests.generation.executors.test_local import EXECUTOR
-from tests.generation.executors.test_processes import REQUESTS, Faulty, check, finish, images
+from tests.generation.executors.test_processes import Faulty, check, finish, images
 
-from dalda.errors import UserError
 from dalda.generation.executors.ray import RayExecutor
-from dalda.generation.executors.worker import DIED, Worker
+from dalda.generation.executors.worker import Worker
 
 pytestmark = pytest.mark.slow
 
@@ -38,21 +37,3 @@ def test_an_actor_that_dies_is_replaced(tmp_path: Path, whole: dict[str, bytes])
     assert (tmp_path / "die").exists()
     assert images(dataset) == whole
     assert not dataset.dropped()
-
-
-def test_a_batch_that_cannot_be_generated_is_dropped(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    generator = Faulty(tmp_path, raises_at=5, dies_at=13)
-    dataset = finish(tmp_path / "out", actors(generator), generator)
-    reasons = {line["request_id"]: line["reason"] for line in dataset.dropped()}
-    raised = {request.id: "ValueError: a strange prompt" for request in REQUESTS[4:8]}
-    assert reasons == raised | {request.id: DIED for request in REQUESTS[12:16]}
-    rest = {f"{request.id}.png" for request in (*REQUESTS[:4], *REQUESTS[8:12], *REQUESTS[16:])}
-    assert images(dataset) == {name: whole[name] for name in rest}
-
-
-def test_a_run_that_was_stopped_resumes(tmp_path: Path, whole: dict[str, bytes]) -> None:
-    generator = Faulty(tmp_path, refuses_at=18)
-    with pytest.raises(UserError, match="server is gone"):
-        finish(tmp_path / "out", actors(generator), generator)
-    fixed = Faulty(tmp_path)
-    assert images(finish(tmp_path / "out", actors(fixed), fixed)) == whole
