@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import pyarrow.json  # type: ignore[import-untyped]
+import pyarrow.json
 import pytest
 
 from dalda.config import AugmentConfig

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dalda.generation.image_encoding import EncodedImage
-from dalda.types import GenerationRequest, as_dict
+from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
 OF_THE_FILE = ("file_name", "sha256", "bytes", "retried_for", "reason")
 """What a record says beside its request and the generator's provenance."""
@@ -47,3 +48,22 @@ def record_of(finished: Finished | Dropped) -> dict[str, Any]:
         name: value for name, value in finished.provenance.items() if name not in {*record, *OF_THE_FILE}
     }
     return {**record, **provenance}
+
+
+def image_of(path: Path, record: Mapping[str, Any]) -> SyntheticImage:
+    """The image at a path, as its record describes it."""
+    return SyntheticImage(
+        path=path,
+        label=record["label"],
+        source=Path(record["source"]),
+        source_sha256=record["source_sha256"],
+        index=record["index"],
+        request_id=record["request_id"],
+        prompt=record["prompt"],
+        ip_adapter_scale=record["ip_adapter_scale"],
+        source_clip_probability=record["source_clip_probability"],
+        soft_label=tuple(
+            (str(part["label"]), float(part["share"])) for part in record.get("soft_label") or ()
+        ),
+        source_label=record.get("source_label", ""),
+    )

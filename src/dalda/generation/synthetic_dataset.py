@@ -16,7 +16,7 @@ from dalda.errors import UserError
 from dalda.generation import set_settings
 from dalda.generation.checks import changed_images, files_in
 from dalda.generation.folder_names import folder_name
-from dalda.generation.records import Dropped, Finished, record_of
+from dalda.generation.records import Dropped, Finished, image_of, record_of
 from dalda.generation.sharding import PART
 from dalda.progress import say
 from dalda.storage import exists, list_folder, lock, make_folder, write
@@ -95,7 +95,6 @@ class SyntheticDataset:
         """While images are added: no other process adds any, and torn last lines are repaired.
 
         The settings are those that the folder was opened with, whatever happened since.
-
         Raises UserError if another process is at work here, or the folder cannot be written.
         """
         train, busy = self.folder / TRAIN, _busy(self.folder)
@@ -188,24 +187,7 @@ class SyntheticDataset:
         Says so if fewer are there than were planned. Raises UserError for an image that is missing, changed
         or outside the folder.
         """
-        images = [
-            SyntheticImage(
-                path=self.path_of(line),
-                label=line["label"],
-                source=Path(line["source"]),
-                source_sha256=line["source_sha256"],
-                index=line["index"],
-                request_id=line["request_id"],
-                prompt=line["prompt"],
-                ip_adapter_scale=line["ip_adapter_scale"],
-                source_clip_probability=line["source_clip_probability"],
-                soft_label=tuple(
-                    (str(part["label"]), float(part["share"])) for part in line.get("soft_label") or ()
-                ),
-                source_label=line.get("source_label", ""),
-            )
-            for line in self.records().values()
-        ]
+        images = [image_of(self.path_of(line), line) for line in self.records().values()]
         self._say_incomplete(len(images))
         return images
 
@@ -215,8 +197,7 @@ class SyntheticDataset:
         Raises UserError as `synthetic_images` does.
         """
         records = {str(line["request_id"]): line for line in self.lines()}
-        paths = map(self.path_of, records.values())
-        lost = [path for path in paths if not path.is_file()]
+        lost = [path for path in map(self.path_of, records.values()) if not path.is_file()]
         if lost:
             raise UserError(
                 f"{len(lost)} of {len(records)} images that the metadata names are missing, such as "
