@@ -172,7 +172,7 @@ def test_importing_the_command_line_takes_no_time() -> None:
     [
         (["split", "doodels"], "doodles"),
         (["download", "flowers101", "--root", "x"], "flowers102"),
-        (["augment", "doodles", "-o", "x", "--model", "sd51"], "sd15"),
+        (["augment", "doodles", "-o", "x", "--model", "sd-15"], "sd15"),
         (["run", "study.yaml"], "seeds"),
         (["run", "arm.yaml"], "epochs"),
     ],

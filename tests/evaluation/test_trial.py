@@ -7,11 +7,12 @@ import pytest
 
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
+from dalda.evaluation import trial
 from dalda.evaluation.trial import Trial, image_file, result_of
 from dalda.types import FewShotSplit, SyntheticImage
 
 
-def test_a_image_is_hashed_once_until_it_changes(
+def test_an_image_is_hashed_once_until_it_changes(
     make_split: Callable[..., FewShotSplit],
     make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
     tmp_path: Path,
@@ -23,14 +24,13 @@ def test_a_image_is_hashed_once_until_it_changes(
     path.write_bytes(first.path.read_bytes())
     sample = replace(first, path=path)
     read: list[Path] = []
-    really = Path.read_bytes
 
-    def counting(self: Path) -> bytes:
-        read.append(self)
-        return really(self)
+    def counting(path: Path) -> str:
+        read.append(path)
+        return sha256_of(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", counting)
+        patch.setattr(trial, "sha256_of", counting)
         assert {image_file(sample).sha256 for _ in range(3)} == {sha256_of(first.path)}
     assert read == [path]
     path.write_bytes(second.path.read_bytes())

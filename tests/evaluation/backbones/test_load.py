@@ -175,7 +175,9 @@ def test_the_row_of_dinov2(tmp_path: Path) -> None:
 
 def test_the_row_of_clip(clip_folder: Path, backbone: ClipBackbone) -> None:
     found = from_transformers("clip", str(clip_folder), ROWS["clip"], "cpu")
-    assert ROWS["clip"] == Row("openai/clip-vit-base-patch16", HeadRecipe("adamw", 2e-4, 0.1))
+    assert ROWS["clip"] == Row(
+        "openai/clip-vit-base-patch16", HeadRecipe("adamw", 2e-4, 0.1), reads_text=True
+    )
     assert isinstance(found, Backbone)
     assert found.recipe == ROWS["clip"].recipe
     assert isinstance(found, ZeroShot)
