@@ -13,7 +13,7 @@ def test_the_whole_flow_in_five_lines(tmp_path: Path) -> None:
     made = dalda.augment("doodles", out=more, per_image=1, steps=1, shots=1, device="cpu")
     assert (made.generated, made.out) == (12, more)
     trained = dalda.train("doodles", synthetic=more, seeds=1, epochs=1, iterations=2, shots=1, device="cpu")
-    assert list(trained.gains) == ["more"]
+    assert "more" in trained.gains
     assert dalda.export(str(more), out=tmp_path / "set.csv", to="csv").synthetic == 12
     assert dalda.write_captions("doodles", out=tmp_path / "captions.json", per_class=1).captions
 

@@ -37,8 +37,20 @@ OTHERS = {
     "strength": 0.5,
     "concept": "hash",
     "soft_label": (("car", 0.8), ("tree", 0.2)),
+    "source_label": "tree",
+    "second_source_sha256": "other",
+    "image_guidance_scale": 1.5,
+    "second_image_guidance_scale": -1.5,
+    "size": 512,
+    "overlay": 0.2,
 }
-RECORDED = {"source": Path("b.png"), "ip_adapter_scale_mean": 0.5, "source_clip_probability": 0.5}
+RECORDED = {
+    "source": Path("b.png"),
+    "second_source": Path("c.png"),
+    "ip_adapter_scale_mean": 0.5,
+    "drawn_similarity": 0.5,
+    "source_clip_probability": 0.5,
+}
 
 
 def test_every_field_either_decides_the_id_or_is_recorded_alone() -> None:
@@ -101,7 +113,7 @@ def test_a_request_that_cannot_be_is_refused(change: dict[str, float]) -> None:
 
 def test_a_generator_that_lacks_what_a_method_needs_is_refused() -> None:
     needs = frozenset({Capability.IMAGE_PROMPT, Capability.CONCEPTS})
-    with pytest.raises(UserError, match="x needs concepts and image-prompt, which the model 'y'"):
+    with pytest.raises(UserError, match=r"x needs concepts \(.+\) and image-prompt, which the model 'y'"):
         refuse_incapable("x", needs, "y", frozenset({Capability.EDIT}))
     refuse_incapable("x", needs, "y", needs | {Capability.EDIT})
 
