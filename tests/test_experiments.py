@@ -69,7 +69,7 @@ def test_a_dry_run_of_the_papers_grid(
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
-    assert (answer["trials"], answer["synthetic_sets"]) == (75, 3 * (2 + 2 * 5))
+    assert (answer["trials"], answer["synthetic_sets"]) == (75 + 45, 3 * (2 + 2 * 5))
     assert answer["images"] == 3 * classes * 10 * (2 * 16 + 2 * 31)
     assert answer["generating_seconds"] is None
     assert "the time is unknown" in result.stderr

@@ -39,10 +39,10 @@ def test_too_little_memory_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Clip, "image_features", full)
-    Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
-    split = FewShotSplit(
-        "folder", tmp_path, "train", 0, None, ("car", "cat"), (RealImage(tmp_path / "0.png", "car", "0"),)
-    )
+    path = tmp_path / "0.png"
+    Image.new("RGB", (32, 32)).save(path)
+    image = RealImage(path, "car", hashlib.sha256(path.read_bytes()).hexdigest())
+    split = FewShotSplit("folder", tmp_path, "train", 0, None, ("car", "cat"), (image,))
     with pytest.raises(UserError, match="not enough memory for CLIP"):
         score_examples(split, Clip.load(located(preset_named("doodle").clip)))
 
