@@ -83,7 +83,7 @@ def test_a_dry_run_of_the_grid_on_doodles(tmp_path: Path, monkeypatch: pytest.Mo
     result = CliRunner().invoke(app, ["run", str(EXPERIMENTS / "doodles.yaml"), "--dry-run", "--json"])
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
-    assert (answer["trials"], answer["synthetic_sets"]) == (45, 3 * (2 + 2 * 3))
+    assert (answer["trials"], answer["synthetic_sets"]) == (45 + 18, 3 * (2 + 2 * 3))
     assert answer["images"] == 3 * 12 * 2 * (2 * 4 + 2 * 7)
     assert answer["generating_seconds"] > 0
     assert answer["training_seconds"] > 0
