@@ -50,7 +50,7 @@ arms:
   - {{name: real, method: real}}
   - {{name: adaptive}}
 """
-TIMES = re.compile(rb'("time": "[^"]*"|\bseconds: [\d.]+)')
+TIMES = re.compile(rb'("time": "[^"]*"|\bseconds: [\d.]+|"\w*seconds": [\d.e+-]+)')
 """What differs between any two runs."""
 
 
