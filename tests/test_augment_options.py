@@ -84,6 +84,8 @@ def test_what_changes_images_is_refused_and_what_only_rounds_is_not(folder: Path
         (["--model-option", "size=33"], "multiple of 2"),
         (["--guidance-interval", "0.8:0.2"], "from 0.8 to 0.2 of the steps"),
         (["--guidance-interval", "half"], "--guidance-interval cannot be"),
+        (["--size", "tiny"], "--size cannot be 'tiny'; write a number, model or source"),
+        (["--shots", "few"], "--shots cannot be 'few'; write a number or all"),
         (["--scheduler", "eule"], "--scheduler cannot be 'eule'"),
         (["--dtype", "int8"], "--dtype cannot be 'int8'"),
         (["--scheduler", "lcm", "--steps", "200"], "cannot take 200 steps"),

@@ -109,6 +109,9 @@ def _sentence(spec: CommandSpec, model: type[BaseModel], error: ValidationError)
     choices = choices_of(field.annotation)
     if choices:
         return f"{option} cannot be '{value}'; choose {_listed(choices)}{did_you_mean(str(value), choices)}"
+    words = [leaf for leaf in (*_leaves(field.annotation), _none_word(field)) if isinstance(leaf, str)]
+    if words and first["type"] in ("int_parsing", "float_parsing"):
+        return f"{option} cannot be '{value}'; write {_listed(('a number', *words))}"
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"{option} cannot be '{value}': {message[:1].lower()}{message[1:]}"
 

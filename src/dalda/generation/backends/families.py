@@ -1,6 +1,6 @@
 """The model families: which loader a checkpoint's own pipeline class has, and what its family can do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _BACKENDS = "dalda.generation.backends."
 
@@ -40,7 +40,7 @@ _SD = Family(
     licence="CreativeML OpenRAIL-M",
     options=frozenset(OPTIONS),
 )
-_SDXL = Family(**{**_SD.__dict__, "size": 1024, "licence": "CreativeML OpenRAIL++-M"})
+_SDXL = replace(_SD, size=1024, licence="CreativeML OpenRAIL++-M")
 _SD3 = Family(
     loader=_BACKENDS + "stable_diffusion_3:load_stable_diffusion_3",
     scale="IP-Adapter (InstantX' for 3.5 large)",
@@ -61,13 +61,11 @@ _FLUX = Family(
     licence="dev and the adapters: non-commercial; schnell: Apache-2.0",
     options=frozenset({"adapter"}),
 )
-_CHROMA = Family(
-    **{
-        **_FLUX.__dict__,
-        "loader": _BACKENDS + "flux:load_chroma",
-        "steps": "35",
-        "licence": "Apache-2.0; the adapters: non-commercial",
-    }
+_CHROMA = replace(
+    _FLUX,
+    loader=_BACKENDS + "flux:load_chroma",
+    steps="35",
+    licence="Apache-2.0; the adapters: non-commercial",
 )
 _KLEIN = Family(
     loader=_BACKENDS + "flux2_klein:load_klein",
@@ -90,24 +88,20 @@ _STRENGTH = Family(
 FAMILIES = {
     "StableDiffusionPipeline": _SD,
     "StableDiffusionXLPipeline": _SDXL,
-    "StableDiffusionInstructPix2PixPipeline": Family(
-        **{
-            **_SD.__dict__,
-            "loader": _BACKENDS + "instruct_pix2pix:load_instruct_pix2pix",
-            "scale": "none: edits by instruction",
-            "image_to_image": False,
-            "steps": "100",
-            "licence": "MIT",
-        }
+    "StableDiffusionInstructPix2PixPipeline": replace(
+        _SD,
+        loader=_BACKENDS + "instruct_pix2pix:load_instruct_pix2pix",
+        scale="none: edits by instruction",
+        image_to_image=False,
+        steps="100",
+        licence="MIT",
     ),
     "StableDiffusion3Pipeline": _SD3,
     "FluxPipeline": _FLUX,
     "ChromaPipeline": _CHROMA,
     "Flux2KleinPipeline": _KLEIN,
     "ZImagePipeline": _STRENGTH,
-    "QwenImagePipeline": Family(**{**_STRENGTH.__dict__, "steps": "50"}),
-    "SanaSprintPipeline": Family(
-        **{**_STRENGTH.__dict__, "steps": "2", "licence": "NVIDIA, non-commercial"}
-    ),
+    "QwenImagePipeline": replace(_STRENGTH, steps="50"),
+    "SanaSprintPipeline": replace(_STRENGTH, steps="2", licence="NVIDIA, non-commercial"),
 }
 """Pipeline class of a checkpoint -> its family."""
