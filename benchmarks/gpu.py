@@ -338,7 +338,7 @@ def parts(
             stack.enter_context(clock(getattr(pipeline, module), ("forward",), label, spent, device))
         stack.enter_context(clock(pipeline.vae, ("decode",), "vae", spent, device))
         total, _ = timed(lambda: images.extend(generate(generator, requests)), device)
-    encoding, _ = timed(lambda: [encode(image, FORMATS["png"]) for image in images], "cpu")
+    encoding, _ = timed(lambda: [encode(image, FORMATS["png"]) for image in images if image], "cpu")
     shown = {name: round(seconds, 3) for name, seconds in spent.items()}
     return {**shown, "idle": round(total - sum(spent.values()), 3), "encoding of files": round(encoding, 3)}
 
