@@ -26,6 +26,17 @@ def test_only_the_chosen_classes_get_images_and_these_are_the_same(tmp_path: Pat
         planned(tmp_path, only_classes=("carr",))
 
 
+def test_the_hardest_classes_get_images_and_these_are_the_same(tmp_path: Path) -> None:
+    every = {request.id: request for request in planned(tmp_path, shots=2)}
+    some = planned(tmp_path, shots=2, hardest=3)
+    hardest = {request.label for request in some}
+    assert (len(some), len(hardest)) == (12, 3)
+    assert all(every[request.id] == request for request in some)
+    assert hardest < {request.label for request in planned(tmp_path, shots=2, hardest=4)}
+    with pytest.raises(UserError, match="leave --only-classes out"):
+        planned(tmp_path, hardest=3, only_classes=("car",))
+
+
 def test_a_methods_own_guidance_and_steps_hold_unless_the_user_chose(tmp_path: Path) -> None:
     def sampling(**settings: Any) -> set[tuple[float, int]]:
         return {(request.guidance_scale, request.steps) for request in planned(tmp_path, **settings)}

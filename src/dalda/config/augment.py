@@ -60,6 +60,8 @@ class AugmentConfig(DataConfig):
     """How adaptive draws scales: from a truncated normal (the paper), or clipped (its experiments)."""
     only_classes: tuple[str, ...] = Content((), extent=True)
     """A class to generate for, by its label; repeat it for more. The others still count for CLIP."""
+    hardest: int | None = Content(None, ge=1, extent=True)
+    """Generates for so many classes: those that a classifier of the real images alone confuses most."""
     scale_unit: Literal["raw", "similarity"] = Content("raw")
     """What is drawn: the scale itself, or a similarity to the source (after dalda calibrate)."""
     per_image: int = Content(10, ge=1, extent=True)

@@ -19,6 +19,7 @@ from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
 from dalda.plugins import plugins_of
+from dalda.progress import say
 from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
 from dalda.workflows.captions import captions_for
@@ -148,7 +149,7 @@ def plan_augment(
     tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model, similarity_curve)
     prepared: Prepared = method.prepare(split, options, tools)
     requests = method.requests(split, texts, prepared, config.seed)
-    plan = make_plan(only_of(config, split, requests), digest)
+    plan = make_plan(only_of(chosen_classes(config, split, sources.clip_features), requests), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
     if curves:
         contents |= {"similarity_curve": curves[0].digest}
@@ -167,16 +168,29 @@ def plan_augment(
     )
 
 
-def only_of(
-    config: AugmentConfig, split: FewShotSplit, requests: Iterable[GenerationRequest]
-) -> Iterable[GenerationRequest]:
-    """The requests of source images of the chosen classes. Raises UserError for an unknown class."""
-    chosen = set(config.only_classes)
-    unknown = sorted(chosen - set(split.classes))
+def chosen_classes(
+    config: AugmentConfig, split: FewShotSplit, features: Callable[[], "NDArray[np.float32]"]
+) -> frozenset[str]:
+    """The classes to generate for. Raises UserError for an unknown class."""
+    unknown = sorted(set(config.only_classes) - set(split.classes))
     if unknown:
         near = did_you_mean(unknown[0], split.classes) or f"; it has {', '.join(split.classes[:9])}"
         raise UserError(f"--only-classes: the data set has no class '{unknown[0]}'{near}")
-    return (x for x in requests if not chosen or (x.source_label or x.label) in chosen)
+    if config.hardest is None:
+        return frozenset(config.only_classes or split.classes)
+    if config.only_classes:
+        raise UserError("--hardest chooses the classes itself; leave --only-classes out")
+    from dalda.evaluation.hardest_classes import hardest_classes
+
+    labels = [image.label for image in split.images]
+    hardest = hardest_classes(features(), labels, config.hardest, config.seed)
+    say(f"note: the hardest classes are {', '.join(hardest)}")
+    return frozenset(hardest)
+
+
+def only_of(classes: frozenset[str], requests: Iterable[GenerationRequest]) -> Iterable[GenerationRequest]:
+    """The requests of source images of these classes."""
+    return (x for x in requests if (x.source_label or x.label) in classes)
 
 
 def _of_weights(fingerprint: Mapping[str, object]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """What a study comes to on this data: its trials and synthetic sets, each with an id of its content."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,10 @@ def tasks_of(study: Study) -> list[Task]:
         config, base, set_id, sources = spec.synthetic, None, None, 0
         if config is not None:
             only = config.only_classes
-            sources = sum(not only or image.label in only for image in drawn(config).images)
+            counted = Counter(image.label for image in drawn(config).images)
+            # Which classes are the hardest is not known yet, only how many there are.
+            most = sorted(counted.values(), reverse=True)[: config.hardest]
+            sources = sum(counted[name] for name in only) if only else sum(most)
             policy_named(
                 config.ip_adapter_scale, config.scale_sampling
             )  # refuses what is none, before the work
