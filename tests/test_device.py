@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dalda import UserError
-from dalda.device import device_named, dtype_named, is_out_of_memory
+from dalda.device import device_named, dtype_named, is_out_of_memory, one_thread
 
 
 def test_auto_is_there() -> None:
@@ -32,3 +32,14 @@ def test_memory_that_ran_out_is_not_confused_with_other_errors() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError())
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(ValueError(words))
+
+
+def test_small_arithmetic_is_done_by_one_thread_and_the_rest_as_before() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with one_thread():
+            inside = torch.get_num_threads()
+        assert (inside, torch.get_num_threads()) == (1, 3)
+    finally:
+        torch.set_num_threads(before)

@@ -2,6 +2,8 @@
 
 import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dalda.errors import UserError
@@ -75,3 +77,15 @@ def quiet_libraries(*, diffusers: bool = False) -> None:
     for library in libraries:
         library.set_verbosity_error()
         library.disable_progress_bar()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Arithmetic of numpy and torch on one core, for products so small that sharing them costs more.
+
+    On cores that other programs use, each share waits its turn: a step of heads took thirty times as long.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield

@@ -5,6 +5,7 @@ itself be trained (`dalda.evaluation.inputs`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dalda.device import one_thread
 from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.classifier import Head, TrainedHead
 from dalda.evaluation.features import FeatureStore
@@ -138,12 +140,14 @@ def _fitted(trial: Trial, store: FeatureStore, name: str) -> Head:
     """A head that learns from cached features at once."""
     kind = head_named(name, store.backbone)
     rows = augmented_rows(trial, store, kind) if trial.classical else feature_rows(trial, store)
-    return kind.fit(rows, trial.seed)
+    with one_thread():
+        return kind.fit(rows, trial.seed)
 
 
 def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: str) -> Iterator[None]:
     """Trains the heads, and stops after each epoch."""
-    with progress(label, schedule.epochs) as bar, torch.random.fork_rng():
+    threads = one_thread() if isinstance(inputs, CachedViews) else nullcontext()
+    with progress(label, schedule.epochs) as bar, torch.random.fork_rng(), threads:
         # Dropout draws from torch's own generator: seeded here, and given back as it was.
         torch.manual_seed(seed_of(seed, "dropout"))
         for step, _ in enumerate(fit_heads(heads, inputs, schedule), 1):
