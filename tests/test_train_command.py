@@ -198,6 +198,16 @@ def test_replayed_real_images_are_no_synthetic_ones(photos: Path, made: Path) ->
     assert report["answer"]["verdicts"] == {}  # a baseline like any other
 
 
+def test_synthetic_copies_of_validation_images_are_reported(photos: Path, made: Path) -> None:
+    words = ("train", photos, "--synthetic", made, *ONCE)
+    assert "validation image, as" not in run(*words).stderr
+    copied = sorted((made / "train/car").glob("*.png"))[0]
+    copied.write_bytes((photos / "val/car/3.png").read_bytes())
+    assert "note: made: 1 of 12 synthetic images are nearly the same as a validation image, as" in " ".join(
+        run(*words).stderr.split()
+    )
+
+
 def test_a_head_without_epochs_refuses_them(photos: Path) -> None:
     result = run("train", photos, "--backbone", "doodle", "--head", "lp++", "--epochs", 3)
     assert result.exit_code == 2

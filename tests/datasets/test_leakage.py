@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from dalda.datasets.image_io import SIGNATURE_SIDE, check_image
-from dalda.datasets.leakage import leaks
+from dalda.datasets.leakage import leaks, validation_copies
 from dalda.types import RealImage
 
 
@@ -84,6 +84,22 @@ def test_a_copy_in_two_classes_is_reported(tmp_path: Path, kind: str) -> None:
     assert sentence.startswith("1 images are in two classes")
     assert copy[0].path.as_posix() in sentence
     assert train[1][0].path.as_posix() in sentence
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_synthetic_copy_of_a_validation_image_is_reported(tmp_path: Path, kind: str) -> None:
+    change, name, options = COPIES[kind]
+    val = [put(tmp_path / "val/dog", f"{number}.png", photo(number)) for number in range(4)]
+    synthetic = [put(tmp_path / "made/dog", f"{number}.png", photo(20 + number)) for number in range(4)]
+
+    def sentence() -> str:
+        (images, signatures), (others, more) = (zip(*part, strict=True) for part in (synthetic, val))
+        return validation_copies(images, signatures, others, more)
+
+    assert sentence() == ""
+    synthetic.append(put(tmp_path / "made/dog", name, change(photo(3)), **options))
+    assert sentence().startswith("1 of 5 synthetic images are nearly the same as a validation image")
+    assert f"as {synthetic[4][0].path} and {val[3][0].path}" in sentence()
 
 
 def test_images_that_show_nothing_are_compared_by_content_only(tmp_path: Path) -> None:

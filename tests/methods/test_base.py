@@ -73,6 +73,25 @@ def test_scales_follow_the_class_probabilities() -> None:
         assert request.ip_adapter_scale_mean is not None
 
 
+@pytest.mark.parametrize("name", ["dalda", "dipsy"])
+def test_shuffled_scales_are_the_adaptive_ones_of_other_images(name: str) -> None:
+    adaptive = requests_of(images_of(6), name, ip_adapter_scale="adaptive")
+    dealt = requests_of(images_of(6), name, ip_adapter_scale="shuffled")
+    drawn = ("ip_adapter_scale", "ip_adapter_scale_mean")
+    for index in range(3):
+        before, after = ([x for x in part if x.index == index] for part in (adaptive, dealt))
+        values = [[[getattr(x, field) for field in drawn] for x in part] for part in (before, after)]
+        assert sorted(values[0]) == sorted(values[1])
+        assert all(own != other for own, other in zip(*values, strict=True))
+    assert [replace(x, ip_adapter_scale=0, ip_adapter_scale_mean=0) for x in dealt] == [
+        replace(x, ip_adapter_scale=0, ip_adapter_scale_mean=0) for x in adaptive
+    ]
+    more = requests_of(images_of(6), name, ip_adapter_scale="shuffled", per_image=5)
+    assert [x for x in more if x.index < 3] == dealt
+    other_order = requests_of(images_of(6)[::-1], name, ip_adapter_scale="shuffled")
+    assert {x.id for x in other_order} == {x.id for x in dealt}
+
+
 def test_prompts_have_the_prefix_and_use_captions_without_replacement() -> None:
     requests = requests_of(images_of(1))
     assert sorted(request.prompt for request in requests) == sorted(

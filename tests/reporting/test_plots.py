@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dalda.errors import UserError
-from dalda.reporting.plots import accuracy_figure
+from dalda.reporting.plots import accuracy_figure, accuracy_rows
 from dalda.types import Interval
 
 REAL = (Interval(0.41, 0.30, 0.52), (0.41, 0.36, 0.46))
@@ -35,6 +35,17 @@ def test_the_axis_is_whole(tmp_path: Path) -> None:
     }
     text = text_of(accuracy_figure(close, tmp_path / "a.svg"))
     assert all(f" {tick} " in f" {text} " for tick in (0, 20, 40, 60, 80, 100))
+
+
+def test_zero_shot_is_a_line_through_all_arms(tmp_path: Path) -> None:
+    arms = {"zero-shot": Interval(0.73, 0.72, 0.74), "real": REAL[0], "dalda": DALDA[0]}
+    axes = accuracy_rows(arms, 0.1).axes[0]
+    (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0, 1])
+    assert list(line.get_xdata()) == [73.0, 73.0]
+    assert "dashed: zero-shot" in axes.get_xlabel()
+    without = accuracy_rows({"real": REAL[0]}, 0.1).axes[0]
+    assert "zero-shot" not in without.get_xlabel()
+    assert len(without.lines) == 4
 
 
 def test_a_single_seed_has_no_interval(tmp_path: Path) -> None:

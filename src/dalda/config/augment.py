@@ -30,6 +30,8 @@ METHOD_NAMES = (
 """The methods of this package; `dalda.methods.base` knows their classes."""
 
 
+BY_PROBABILITY = ("adaptive", "shuffled")
+"""Scale policies that draw from the CLIP class probabilities and the shots."""
 SLURM_NUMBERS = ("ID", "COUNT", "MIN")
 """SLURM_ARRAY_TASK_...: the number of a task, how many there are, and the first number."""
 
@@ -54,8 +56,8 @@ class AugmentConfig(DataConfig):
     captions: Path | None = Content(None, within="captions")
     """A caption file; without one, captions come from templates."""
     ip_adapter_scale: str = Content("adaptive")
-    """How strongly an image follows its source (lambda in the paper): adaptive, uniform, or a number
-    from 0 to 1."""
+    """How strongly an image follows its source (lambda in the paper): adaptive, uniform, shuffled (the
+    scales of adaptive, dealt to other images) or a number from 0 to 1."""
     scale_sampling: Literal["truncated", "clipped"] = Content("truncated")
     """How adaptive draws scales: from a truncated normal (the paper), or clipped (its experiments)."""
     only_classes: tuple[str, ...] = Content((), extent=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dalda.config.augment import AugmentConfig
+from dalda.config.augment import BY_PROBABILITY, AugmentConfig
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location, names_of
 from dalda.config.train import TrainConfig, UsageConfig
@@ -139,7 +139,7 @@ def synthetic_config(study: Study, arm: ArmConfig, seed: int, shots: int | None)
         settings["ip_adapter_scale"] = str(settings["ip_adapter_scale"])  # a number, in YAML
     config = AugmentConfig(**_examples(study, seed, shots), out=Path(), **settings)
     chosen = config.method_option.get("ip_adapter_scale", config.ip_adapter_scale)
-    if study.synthetic_dir is None and config.method == "dalda" and chosen != "adaptive":
+    if study.synthetic_dir is None and config.method == "dalda" and chosen not in BY_PROBABILITY:
         # Where no image depends on the shots, the set for most shots holds all the others.
         return config.model_copy(update={"shots": most(study.shots)})
     return config

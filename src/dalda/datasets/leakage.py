@@ -1,4 +1,4 @@
-"""Leakage: the same image, or nearly the same, in train and validation or in two classes."""
+"""Leakage: the same image, or nearly the same, in two parts or classes, or among synthetic images."""
 
 from collections.abc import Sequence
 
@@ -48,6 +48,24 @@ def leaks(
             f"{one.path} and {other.path}: take them out of the wrong class"
         )
     return found
+
+
+def validation_copies(
+    synthetic: Sequence[RealImage],
+    signatures: Sequence[Signature],
+    validation: Sequence[RealImage],
+    validation_signatures: Sequence[Signature],
+) -> str:
+    """A sentence on synthetic images that show the same as a validation image; empty where none does."""
+    found = _copies(validation, _features(validation_signatures), synthetic, _features(signatures))
+    if not found:
+        return ""
+    one, other = found[0]
+    return (
+        f"{len(found)} of {len(synthetic)} synthetic images are nearly the same as a validation image, as "
+        f"{other.path} and {one.path}: the model may have learned from the validation images, and what the "
+        "synthetic ones gain may be memory; validate on images that it cannot have seen"
+    )
 
 
 def _copies(

@@ -30,6 +30,8 @@ class DatasetRow:
     read: Callable[[], ImageDataset]
     backbone: str = "clip"
     """The backbone that is used unless another is named."""
+    clip: str = "clip"
+    """The backbone of class probabilities, where the other reads no class names."""
     vocabulary: str = "photos"
     """The word list of its captions."""
     models: frozenset[str] = frozenset()

@@ -29,7 +29,7 @@ def _row(name: str) -> DatasetRow:
         return read_folder(draw_dataset(default_root(name), name), name, halved=True)
 
     models = frozenset({"doodle", "doodle-vision"})
-    return DatasetRow(read, backbone="doodle", vocabulary="doodles", models=models)
+    return DatasetRow(read, backbone="doodle-vision", clip="doodle", vocabulary="doodles", models=models)
 
 
 def _autoencoder() -> Any:

@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from dalda.config.augment import BY_PROBABILITY
 from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
-from dalda.methods.scale_policy import Sampling, in_similarity, policy_named
+from dalda.methods.scale_policy import SHUFFLED, Sampling, in_similarity, policy_named, shuffled
 from dalda.types import Capability, FewShotSplit, GenerationRequest
 
 
@@ -19,7 +20,7 @@ class DaldaOptions(MethodOptions):
     """How the IP-Adapter scale (lambda in the paper) is chosen; a high scale follows the image."""
 
     ip_adapter_scale: str = "adaptive"
-    """`adaptive`, `uniform`, or a number for all images."""
+    """`adaptive`, `uniform`, `shuffled`, or a number for all images."""
     scale_sampling: Sampling = "truncated"
     """How `adaptive` draws: from a truncated normal (the paper) or a clipped one."""
     scale_unit: Literal["raw", "similarity"] = "raw"
@@ -37,7 +38,7 @@ class Dalda(Method):
     needs = frozenset({Capability.IMAGE_PROMPT})
 
     def prepare(self, split: FewShotSplit, options: DaldaOptions, tools: Tools) -> Prepared:
-        adaptive = options.ip_adapter_scale == "adaptive"
+        adaptive = options.ip_adapter_scale in BY_PROBABILITY
         curve = tools.similarity_curve() if options.scale_unit == "similarity" else None
         probabilities = tools.clip_probabilities() if adaptive else tools.known_probabilities
         return Prepared(tools.common, options, probabilities, curve)
@@ -49,10 +50,11 @@ class Dalda(Method):
         policy = policy_named(options.ip_adapter_scale, options.scale_sampling, options.max_scale)
         if prepared.state is not None:
             policy = in_similarity(policy, prepared.state)
-        return requests_per_image(
+        requests = requests_per_image(
             split,
             captions,
             prepared,
             seed,
             lambda source, generator: policy(source.clip_probability, source.shots, generator())._asdict(),
         )
+        return iter(shuffled(requests)) if options.ip_adapter_scale == SHUFFLED else requests

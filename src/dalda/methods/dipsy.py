@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from dalda.config.augment import BY_PROBABILITY
 from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
 from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
-from dalda.methods.scale_policy import policy_named
+from dalda.methods.scale_policy import SHUFFLED, policy_named, shuffled
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
 
 DIGITS = 4
@@ -32,7 +33,7 @@ class DipsyOptions(MethodOptions):
     negative_scale: float = -6.0
     """Guidance by an image of a similar class; below 0 it leads away."""
     ip_adapter_scale: str = "0.6"
-    """Of both image prompts: a number, `adaptive` or `uniform`."""
+    """Of both image prompts: a number, `adaptive`, `uniform` or `shuffled`."""
     temperature: float = Field(default=0.4, gt=0)
     """Of the choice of the similar class; a low one takes the most similar."""
 
@@ -75,7 +76,7 @@ class Dipsy(Method):
                 "the method dipsy leads away from a similar class and needs two classes with images; "
                 "choose another with --method"
             )
-        adaptive = options.ip_adapter_scale == "adaptive"
+        adaptive = options.ip_adapter_scale in BY_PROBABILITY
         probabilities = tools.clip_probabilities() if adaptive else tools.known_probabilities
         chances = negative_probabilities(tools.clip_features(), labels, classes, options.temperature)
         return Prepared(tools.common, options, probabilities, (classes, chances))
@@ -102,7 +103,8 @@ class Dipsy(Method):
                 "second_image_guidance_scale": options.negative_scale,
             }
 
-        return requests_per_image(split, None, prepared, seed, decide)
+        requests = requests_per_image(split, None, prepared, seed, decide)
+        return iter(shuffled(requests)) if options.ip_adapter_scale == SHUFFLED else requests
 
 
 def _negatives(

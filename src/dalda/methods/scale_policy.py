@@ -5,16 +5,20 @@ class gets a high scale and is followed closely; one that it recognises leaves m
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from dalda.config.augment import BY_PROBABILITY
 from dalda.errors import UserError
 from dalda.methods.similarity_curve import SimilarityCurve
+from dalda.types import GenerationRequest
 
 THRESHOLD = 0.3
 """CLIP class probability up to which the image is followed."""
+SHUFFLED = "shuffled"
 IMAGE_BOUNDS = (0.7, 0.9)
 TEXT_BOUNDS = (0.1, 0.4)
 MAX_SCALE = 1.0
@@ -120,9 +124,28 @@ def in_similarity(policy: Policy, curve: SimilarityCurve) -> Policy:
     return draw
 
 
+def shuffled(requests: Iterable[GenerationRequest]) -> list[GenerationRequest]:
+    """The same requests with the same scales, each dealt to another image: does it matter which gets which?
+
+    One round for each index, so that more images per source change none of the others. The order of the
+    seeds, which are random numbers of their own, decides who gets whose.
+    """
+    dealt = list(requests)
+    for index in {request.index for request in dealt}:
+        places = [place for place, request in enumerate(dealt) if request.index == index]
+        places.sort(key=lambda place: dealt[place].seed)
+        round_ = [dealt[place] for place in places]
+        for place, own, other in zip(places, round_, [*round_[1:], round_[0]], strict=True):
+            dealt[place] = replace(own, **{name: getattr(other, name) for name in ScaleDraw._fields})
+    return dealt
+
+
 def policy_named(policy: str, sampling: str = "truncated", max_scale: float = MAX_SCALE) -> Policy:
-    """`adaptive`, `uniform` or a number, as the user writes it. Raises UserError for anything else."""
-    if policy == "adaptive":
+    """`adaptive`, `uniform` or a number, as the user writes it; of `shuffled`, what is then shuffled.
+
+    Raises UserError for anything else.
+    """
+    if policy in BY_PROBABILITY:
         return adaptive(sampling, max_scale)
     if policy == "uniform":
         return uniform(max_scale)
@@ -130,7 +153,7 @@ def policy_named(policy: str, sampling: str = "truncated", max_scale: float = MA
         value = float(policy)
     except ValueError:
         raise UserError(
-            f"there is no IP-Adapter scale policy '{policy}'; write adaptive, uniform or a "
-            "number from 0 to 1"
+            f"there is no IP-Adapter scale policy '{policy}'; write adaptive, uniform, shuffled or "
+            "a number from 0 to 1"
         ) from None
     return fixed(value, max_scale)

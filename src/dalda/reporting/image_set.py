@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dalda.evaluation.generative_metrics import NEAR_DUPLICATE, ImageMeasures
-from dalda.methods.scale_policy import THRESHOLD, adaptive_distribution
+from dalda.methods.scale_policy import SHUFFLED, THRESHOLD, adaptive_distribution
 from dalda.reporting.plots import ScaleBounds, scales_figure
 from dalda.reporting.svg import inline_svg
 from dalda.reporting.thumbnails import Thumbnail, ThumbnailBudget
@@ -186,7 +186,9 @@ def scales_section(dataset: ReportedSet, chart: str) -> tuple[str, str]:
     shots = {len(sources) for sources in dataset.by_class().values() if sources}
     text = f"Each dot is one of {len(points)} images. "
     if policy != "adaptive":
-        how = "drawn uniformly" if policy == "uniform" else "the same for all"
+        how = {"uniform": "drawn uniformly", SHUFFLED: "drawn for another image"}.get(
+            str(policy), "the same for all"
+        )
         bounds = []
         text += f"The scale was {how}, whatever the CLIP class probability."
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from dalda.errors import UserError
 from dalda.reporting.text import harmless, shortened
 from dalda.storage import write_new
-from dalda.types import Interval
+from dalda.types import ZERO_SHOT, Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,12 +87,17 @@ def new_figure(height: float, columns: int = 1) -> "Figure":
 
 @styled
 def accuracy_rows(arms: Mapping[str, Interval], chance: float) -> "Figure":
-    """One row per arm; the axis runs from 0 to 100 %."""
+    """One row per arm, and a line through all at the accuracy of zero-shot; from 0 to 100 %."""
     figure = new_figure(0.62 + 0.62 * len(arms))
     axes = figure.add_subplot()
     draw_rows(axes, list(arms), {"": arms}, (0, 100), "", {"": ONE_ARM})
     axes.plot([100 * chance] * len(arms), range(len(arms)), linestyle="", marker=TICK_DOWN, color=SOFT)
-    axes.set_xlabel(f"accuracy, % (tick under each line: chance, {100 * chance:.0f} %)")
+    marks = f"tick under each line: chance, {100 * chance:.0f} %"
+    if ZERO_SHOT in arms:
+        # Below it, training was worse than none.
+        axes.axvline(100 * arms[ZERO_SHOT].mean, color=SOFT, linewidth=1, linestyle="--", zorder=0)
+        marks += "; dashed: zero-shot"
+    axes.set_xlabel(f"accuracy, % ({marks})")
     return figure
 
 

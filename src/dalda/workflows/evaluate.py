@@ -4,13 +4,13 @@ from dalda.config import EvaluateConfig
 from dalda.evaluation.features import load_features
 from dalda.workflows.real_images import checked, split_of
 from dalda.workflows.reports import EvaluateReport, NearDuplicate, OffClassImage
-from dalda.workflows.synthetic_sets import backbone_for, synthetic_set
+from dalda.workflows.synthetic_sets import backbone_for, clip_for, say_default, synthetic_set
 
 
 def evaluate(config: EvaluateConfig) -> EvaluateReport:
     """Fidelity, coverage, diversity, near-duplicates and off-class images, overall and class by class.
 
-    Class probabilities come from the backbone where it is a CLIP, else from `clip`.
+    Class probabilities come from the backbone where it is a CLIP, else from the one that fits the data.
     """
     from dalda.evaluation.backbones.base import ZeroShot
     from dalda.evaluation.generative_metrics import measure_set
@@ -18,8 +18,10 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     synthetic = synthetic_set(config.synthetic, ignore_review=config.ignore_review)
     split = checked(split_of(config, config.split))
     backbone = backbone_for(config, config.backbone)
+    if config.backbone is None:
+        say_default(config, backbone)
     store = load_features(backbone, config.device)
-    clip = store if isinstance(store.backbone, ZeroShot) else load_features("clip", config.device)
+    clip = store if isinstance(store.backbone, ZeroShot) else load_features(clip_for(config), config.device)
     measured = measure_set(split, synthetic.images, store, clip)
     return EvaluateReport(
         backbone=backbone,

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -14,7 +14,7 @@ from dalda.datasets.class_names import split_wordings
 from dalda.datasets.few_shot import held_out_count, sample_few_shot
 from dalda.datasets.image_folder import note
 from dalda.datasets.image_io import DECODERS, check_image, check_source, open_image
-from dalda.datasets.leakage import leaks
+from dalda.datasets.leakage import leaks, validation_copies
 from dalda.datasets.registry import ImageDataset, read_catalog
 from dalda.device import device_named
 from dalda.errors import UserError
@@ -69,6 +69,15 @@ def checked(split: FewShotSplit, validation: FewShotSplit | None = None) -> FewS
     for sentence in leaks(split.images, signatures[:count], others, signatures[count:]):
         note(sentence)
     return split
+
+
+def report_validation_copies(arm: str, synthetic: Sequence[RealImage], validation: FewShotSplit) -> None:
+    """Reports synthetic images of an arm that are nearly the same as a validation image."""
+    with ThreadPoolExecutor(DECODERS) as pool:
+        signatures = list(pool.map(_signature, (*synthetic, *validation.images)))
+    count = len(synthetic)
+    if found := validation_copies(synthetic, signatures[:count], validation.images, signatures[count:]):
+        note(f"{arm}: {found}")
 
 
 def usable(split: FewShotSplit, on_bad_image: str) -> tuple[FewShotSplit, tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Trials in a run folder: which images count, training, and results that are kept one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,11 +30,12 @@ from dalda.evaluation.training import (
     predict_probabilities,
     run_trials,
 )
-from dalda.evaluation.trial import Schedule, Trial, class_wordings, labels_of
+from dalda.evaluation.trial import Schedule, Trial, class_wordings, image_file, labels_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
-from dalda.types import REAL, FewShotSplit, SyntheticImage, TrialResult
-from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for
+from dalda.types import REAL, FewShotSplit, RealImage, SyntheticImage, TrialResult
+from dalda.workflows.real_images import report_validation_copies
+from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, clip_for, say_default
 
 if TYPE_CHECKING:
     from dalda.evaluation.features import FeatureStore
@@ -62,14 +63,16 @@ class TrialRunner:
         backbone = self.backbone
         if backbone is None:
             backbone = backbone_for(config, config.backbone)
+            if config.backbone is None:
+                say_default(config, backbone)
         return load_features(backbone, config.device, views=views, transforms=config.transforms)
 
     @cached_property
     def clip(self) -> "FeatureStore":
-        """The backbone itself where it is a CLIP, else `clip`."""
+        """The backbone itself where it is a CLIP, else the one that fits the data set."""
         if isinstance(self.store.backbone, ZeroShot):
             return self.store
-        return load_features("clip", self.config.device)
+        return load_features(clip_for(self.config), self.config.device)
 
     @cached_property
     def head(self) -> str:
@@ -154,6 +157,7 @@ class TrialRunner:
         """The results of trials by their ids; those that the run folder has are not trained again."""
         done = {name: self.run.read(name) for name in trials if self.run is not None and self.run.has(name)}
         missing = {name: trial for name, trial in trials.items() if name not in done}
+        self._report_copies(missing.values(), validation)
         names = {(trial.arm, trial.seed, trial.split.shots): name for name, trial in missing.items()}
 
         def on_trial_end(result: TrialResult, trained: TrainedHead) -> None:
@@ -167,6 +171,15 @@ class TrialRunner:
         method = replace(method_of(self.config), head=self.head)
         run_trials(list(missing.values()), validation, self.store, self.schedule, method, on_trial_end)
         return {name: done[name] for name in trials}
+
+    def _report_copies(self, trials: Iterable[Trial], validation: FewShotSplit) -> None:
+        """Reports near-duplicates of validation images among the synthetic ones, once for each set."""
+        sets = {(trial.arm, trial.synthetic): trial for trial in trials if trial.synthetic}
+        for trial in sets.values():
+            if trial.replayed:
+                continue  # real images, which were looked at before
+            images = [RealImage(x.path, x.label, image_file(x).sha256) for x in trial.synthetic]
+            report_validation_copies(trial.arm, images, validation)
 
     def _keep(self, run: Path, name: str, result: TrialResult, trained: TrainedHead) -> None:
         """Writes the classifier of a trial."""

@@ -42,6 +42,21 @@ def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
     )
 
 
+def clip_for(config: DataConfig) -> str:
+    """The backbone of class probabilities that fits the data set."""
+    return DATASETS.get(config.dataset, PHOTOS).clip
+
+
+def say_default(config: DataConfig, backbone: str) -> None:
+    """Says which backbone was chosen for a data set that has one of its own."""
+    row = DATASETS.get(config.dataset, PHOTOS)
+    if row.backbone != PHOTOS.backbone:
+        other = (
+            "" if row.clip == backbone else f"; '{row.clip}' reads them and gives zero-shot (--backbone)"
+        )
+        say(f"note: the backbone is '{backbone}', which never saw the classes of {config.dataset}{other}")
+
+
 def backbone_for(config: DataConfig, named: str | None) -> str:
     """The backbone that was named, or the one that fits the data set."""
     if named is None:
