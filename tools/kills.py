@@ -38,7 +38,7 @@ MODULES = (
     *("dalda.evaluation.generative_metrics", "dalda.generation.backends.stable_diffusion", "openai"),
     *("dalda.generation.executors.local", "dalda.captions.openai_api", "dalda.compat.import_folder"),
     *("dalda.evaluation.backbones.clip", "dalda.models.clip", "transformers", "matplotlib.figure"),
-    *("kornia.augmentation", "diffusers.guiders", "diffusers.schedulers"),
+    *("dalda.methods.fitting.trainer", "kornia.augmentation", "diffusers.guiders", "diffusers.schedulers"),
 )
 """Imported before the forks, since that takes longest."""
 STUDY = """dataset: {photos}
@@ -79,6 +79,10 @@ def run(words: list[str], out: Path, cache: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     printed = os.open(f"{out}.stdout", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(printed, 1)
+    from dalda.methods.fitting import trainer
+
+    # So that a training of seconds has states to resume from.
+    trainer.CHECKPOINT_SECONDS = 0.1
     if words[0] == "decide":
         decide(out)
     from dalda.cli import main
@@ -262,6 +266,8 @@ def prepared(folder: Path, url: str) -> dict[str, list[str]]:
     model = [*("--llm", "openai:tiny", "--base-url", url), *("--concurrency", "2", "--model", "doodle")]
     short = [*("--backbone", "doodle", "--feature-views", "2"), *("--epochs", "2", "--iterations", "5")]
     drawing = ["--steps", "1", "--per-image", "3", "--batch-size", "3"]
+    learning = ["augment", str(photos), "--shots", "1", "--steps", "1", "--per-image", "1", "-o", "OUT"]
+    steps = [*("--method-option", "scope=dataset"), *("--method-option", "fit_steps=16")]
     return {
         "review": ["decide"],
         "config convert": ["config", "convert", str(config), "-o", "OUT/study.yaml"],
@@ -280,6 +286,8 @@ def prepared(folder: Path, url: str) -> dict[str, list[str]]:
             *("--filter-by-classifier", "-o", "OUT"),
         ],
         "augment": ["augment", str(photos), *drawing, "-o", "OUT"],
+        "learn tokens": [*learning, "--method", "da-fusion", "--method-option", "fit_steps=6"],
+        "learn a LoRA": [*learning, "--method", "datadream", *steps],
         "run": ["run", f"{folder}/study.yaml", "-o", "OUT"],
     }
 

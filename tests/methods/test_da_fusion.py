@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 from tests.methods.test_base import images_of, requests_of
 
+from dalda.errors import UserError
+from dalda.methods.base import method_named, method_options
 from dalda.methods.da_fusion import RECIPES, DaFusionOptions
 from dalda.methods.diagen import Diagen, DiagenOptions, around_token
 from dalda.methods.fitting.recipe import OBJECT_TEMPLATES
@@ -68,3 +70,11 @@ def test_diagen_without_noise_has_the_tokens_of_da_fusion() -> None:
 def test_a_caption_without_the_class_gets_the_token_all_the_same() -> None:
     assert around_token("a red car at night", "car") == f"a red {PLACEHOLDER} at night"
     assert around_token("at night", "car") == f"a photo of a {PLACEHOLDER}, at night"
+
+
+def test_masks_are_one_sentence() -> None:
+    """The masked variant is left out, as the docstring of the method says."""
+    with pytest.raises(
+        UserError, match="the method da-fusion has no option 'masks'; its options are: preset"
+    ):
+        method_options(method_named("da-fusion"), {"masks": "masks"})

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pytest
 from tests.methods.test_base import images_of, requests_of
 
+from dalda.errors import UserError
 from dalda.methods.datadream import DataDream, DataDreamOptions, recipe_for
 from dalda.models.concepts import Concept
 
@@ -50,3 +52,12 @@ def test_two_loras_of_images_of_the_class_at_one_half_each() -> None:
     assert not jobs["car"] & jobs["tree"]
     assert {share for pairs in found.values() for loras in pairs for _, share in loras} == {0.5}
     assert all(first != second for pairs in found.values() for (first, _), (second, _) in pairs)
+
+
+def test_one_image_a_class_is_no_pair_and_one_sentence() -> None:
+    with pytest.raises(
+        UserError, match="LoRAs of two images of a class with scope=image, and 'car' has one"
+    ):
+        requests_of(images_of(2), "datadream", scope="image")
+    alone = requests_of(images_of(2), "datadream", scope="image", share=1.0)
+    assert {len(Concept.read(str(request.concept)).loras) for request in alone} == {1}

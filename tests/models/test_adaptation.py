@@ -1,5 +1,6 @@
 """Learned concepts in generation: LoRAs as diffusers applies them, each image with its own."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from dalda.errors import UserError
 from dalda.generation.backends.diffusion import DiffusionGenerator
-from dalda.models.adaptation import A, B
+from dalda.models.adaptation import A, B, embed_prompts
 from dalda.models.concepts import PLACEHOLDER, Concept, Token
 from dalda.types import GenerationRequest
 
@@ -100,6 +101,20 @@ def test_a_token_stands_in_the_prompt_with_its_noise(generator: DiffusionGenerat
     noisy = text_of(Token("one", 0, noise=0.025, noise_seed=3))
     assert 0 < (clean - noisy).abs().max() < (clean - text_of(Token("two", 0))).abs().max()
     assert torch.equal(noisy, text_of(Token("one", 0, noise=0.025, noise_seed=3)))
+
+
+def test_a_token_that_is_a_word_already_is_learned_all_the_same(generator: DiffusionGenerator) -> None:
+    """A learned token has no name among the words, so that none of them can be taken."""
+    pipeline = pipeline_of(generator)
+    token = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
+    prompt = f"a photo of a {PLACEHOLDER} on wet grass"
+    knows = copy.deepcopy(pipeline.tokenizer)
+    assert knows.add_tokens([PLACEHOLDER]) == 1
+    plain, knowing = (
+        embed_prompts(tokenizer, pipeline.text_encoder, [prompt], [token])
+        for tokenizer in (pipeline.tokenizer, knows)
+    )
+    assert torch.equal(plain, knowing)
 
 
 @pytest.mark.parametrize(

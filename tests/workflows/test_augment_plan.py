@@ -7,6 +7,7 @@ import pytest
 
 from dalda.config import AugmentConfig
 from dalda.errors import UserError
+from dalda.methods.fitting.recipe import MOST_STEPS
 from dalda.types import GenerationRequest
 from dalda.workflows.augment_plan import plan_augment
 
@@ -45,3 +46,14 @@ def test_a_methods_own_guidance_and_steps_hold_unless_the_user_chose(tmp_path: P
     assert sampling(method="datadream") == {(2.0, 50)}
     assert sampling(method="datadream", guidance_scale=7.5, steps=4) == {(7.5, 4)}
     assert sampling(method="datadream", method_option={"guidance_scale": 5}) == {(5.0, 50)}
+
+
+def test_trainings_on_doodles_are_short_unless_the_user_says_how_long(tmp_path: Path) -> None:
+    def steps(method: str, **options: Any) -> set[tuple[int, bool]]:
+        settings: Any = {"dataset": "doodles", "shots": 1, "per_image": 1, "method_option": options}
+        jobs = plan_augment(AugmentConfig(out=tmp_path / "out", method=method, **settings)).jobs
+        return {(job.recipe.steps, job.recipe.token_rate > 2e-3) for job in jobs}
+
+    assert steps("da-fusion") == {(MOST_STEPS["doodle"], True)}
+    assert steps("da-fusion", fit_steps=1000) == {(1000, False)}
+    assert steps("datadream", epochs=150) == {(150, False)}

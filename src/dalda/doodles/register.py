@@ -8,6 +8,7 @@ from dalda.datasets.registry import DATASETS, DatasetRow
 from dalda.doodles.vocabulary import BACKGROUNDS, COLOURS, FACINGS
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.backends.autoencoders import AUTOENCODERS
+from dalda.methods.fitting.recipe import MOST_STEPS
 from dalda.models.presets import PRESETS, SHIPPED, Preset
 
 WEIGHTS = SHIPPED + "doodles/weights/"
@@ -60,3 +61,4 @@ PRESETS.register(
         words="doodles",
     ),
 )
+MOST_STEPS.register("doodle", 100)

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from dalda.datasets.class_names import wordings_of
+from dalda.errors import UserError
 from dalda.methods.base import (
     Captions,
     Method,
@@ -92,6 +93,12 @@ class DataDream(Method):
         elif options.scope == "class":
             jobs = {name: [learned(images)] for name, images in of_class.items()}
         else:
+            alone = [name for name, images in of_class.items() if len(images) < 2]
+            if alone and options.share < 1:
+                raise UserError(
+                    f"the method datadream mixes the LoRAs of two images of a class with scope=image, and "
+                    f"'{alone[0]}' has one; use more --shots or another scope"
+                )
             jobs = {name: [learned([image]) for image in images] for name, images in of_class.items()}
         return Prepared(tools.common, options, tools.known_probabilities, jobs)
 

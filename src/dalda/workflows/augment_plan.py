@@ -14,7 +14,7 @@ from dalda.errors import UserError
 from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
-from dalda.methods.fitting.recipe import FitJob
+from dalda.methods.fitting.recipe import MOST_STEPS, FitJob, shortened
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from dalda.generation.backends.base import ImageGenerator
     from dalda.models.clip import Clip
+
+LENGTHS = frozenset({"fit_steps", "epochs"})
+"""Options of methods by which the user says how long a training is."""
 
 
 def preset_of(config: AugmentConfig) -> Preset:
@@ -135,7 +138,14 @@ def plan_augment(
     given = None if probabilities is None else sources.probabilities()
     jobs: dict[str, FitJob] = {}
 
+    most = (
+        None
+        if generator is not None or LENGTHS & options.model_fields_set
+        else MOST_STEPS.get(config.model)
+    )
+
     def fit(job: FitJob) -> str:
+        job = job if most is None else replace(job, recipe=shortened(job.recipe, most))
         jobs[job.key] = job
         return job.key
 

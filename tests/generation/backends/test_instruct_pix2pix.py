@@ -1,6 +1,7 @@
 """Edits by instruction: each image of a batch equals stock diffusers making it alone."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from dalda.generation.backends.instruct_pix2pix import (
 )
 from dalda.generation.plan import refuse_incapable
 from dalda.methods.base import method_named
-from dalda.models.presets import Preset
+from dalda.models.presets import Preset, preset_named
 from dalda.types import Capability, GenerationRequest
 
 
@@ -101,3 +102,18 @@ def test_it_edits_and_does_nothing_else(generator: InstructPix2PixGenerator) -> 
     )
     with pytest.raises(UserError, match="needs image-prompt, which the model 'it' does not have"):
         refuse_incapable("dalda", method_named("dalda").needs, "it", generator.capabilities)
+
+
+def test_a_model_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    """A folder that calls itself InstructPix2Pix, with the UNet of a plain Stable Diffusion."""
+    model, _ = save_tiny(tmp_path)
+    parts = DiffusionPipeline.from_pretrained(model).components
+    plain = {**parts, "safety_checker": None}
+    StableDiffusionInstructPix2PixPipeline(**plain, requires_safety_checker=False).save_pretrained(
+        tmp_path / "edit"
+    )
+    preset = replace(preset_named("sd15"), model=str(tmp_path / "edit"), adapter=None, vae=None, size=None)
+    with pytest.raises(
+        UserError, match="is no InstructPix2Pix model: its UNet reads 4 channels, and an edit"
+    ):
+        GeneratorSpec(preset).load()

@@ -14,6 +14,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 from torch import Tensor
 
+from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.conditioning import RecentTensors, UNetConditioning
 from dalda.generation.backends.diffusion import DiffusionGenerator
@@ -106,6 +107,12 @@ def load_instruct_pix2pix(spec: GeneratorSpec) -> InstructPix2PixGenerator:
     without = ("safety_checker", "feature_extractor", "image_encoder")
     kind = StableDiffusionInstructPix2PixPipeline
     pipeline = load_parts(spec.preset.model, kind, DTYPES[spec.dtype], without=without)
+    read, edited = pipeline.unet.config.in_channels, 2 * pipeline.vae.config.latent_channels
+    if read != edited:
+        raise UserError(
+            f"the model '{spec.preset.model}' is no InstructPix2Pix model: its UNet reads {read} channels, "
+            f"and an edit has {edited}; choose another with --model, such as timbrooks/instruct-pix2pix"
+        )
     return assemble_instruct_pix2pix(pipeline, spec)
 
 

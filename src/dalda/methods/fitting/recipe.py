@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from dalda.config.roles import digest_of
+from dalda.registry import Registry
 from dalda.types import RealImage
+
+MOST_STEPS: Registry[int] = Registry()
+"""Steps of a training at most, by model, where the user names none: for models that learn in fewer."""
 
 OBJECT_TEMPLATES = (
     "a photo of a {}",
@@ -73,6 +77,23 @@ class Recipe:
             return 1.0
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def shortened(recipe: Recipe, most: int) -> Recipe:
+    """At most so many steps, of which as large a share warms up.
+
+    Learning rates rise by the root of what the steps are divided by.
+    """
+    if recipe.steps <= most:
+        return recipe
+    factor = math.sqrt(recipe.steps / most)
+    return replace(
+        recipe,
+        steps=most,
+        warmup=round(recipe.warmup * most / recipe.steps),
+        token_rate=recipe.token_rate * factor,
+        lora_rate=recipe.lora_rate * factor,
+    )
 
 
 @dataclass(frozen=True)
