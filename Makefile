@@ -61,8 +61,9 @@ architecture: $(READY)  ## docs/images/data-flow.svg, the figure of docs/archite
 	$(BIN)/python tools/data_flow.py
 
 KILLS = 100
-kills: $(READY)  ## kills every command that writes, KILLS times in all, and compares the files
-	PYTHONPATH=. $(BIN)/python tools/kills.py --kills $(KILLS)
+kills: $(READY)  ## kills every command that writes, KILLS times in all, and compares the files; resumes
+	mkdir -p build
+	PYTHONPATH=. $(BIN)/python tools/kills.py --kills $(KILLS) --counts build/kills.json
 
 bench: $(READY)  ## every benchmark, one JSON object each
 	set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$benchmark --json; done

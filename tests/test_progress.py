@@ -41,6 +41,16 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 @pytest.mark.parametrize("terminal", [True, False])
+def test_names_in_a_label_are_plain_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    with progress("arm [/x]\x1b[2J", 1) as bar:
+        bar.advance()
+    assert r"arm [/x]\x1b[2J" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
 def test_nothing_is_written_when_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:

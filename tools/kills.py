@@ -1,7 +1,8 @@
 """Kills every command that writes, at random moments: `make kills KILLS=1000`.
 
 After some kills the same command runs to its end, and must leave the files of an unbroken run, byte for
-byte. Prints a line per command, and fails where anything differs. `tests/test_killed.py` runs a share.
+byte. Prints a line per command and a summary, and fails where anything differs. With `--counts FILE` a
+call that was stopped is continued by the next one. `tests/test_killed.py` runs a share.
 """
 
 import argparse
@@ -15,19 +16,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.captions.chat_server import running_server
 from tests.compat.tiny_pets import write_reference_config
+from tests.datasets.archives import pets_files, serving
 
 from drawn_set import drawn_set
 
 LIMIT = 300
-"""Seconds after which a run is taken to hang."""
+"""Seconds after which a run is taken to hang, and is ended."""
 MOST_KILLS = 8
 """Kills of one folder, before it is finished and compared."""
 DECISIONS = 40
@@ -39,6 +42,7 @@ MODULES = (
     *("dalda.generation.executors.local", "dalda.captions.openai_api", "dalda.compat.import_folder"),
     *("dalda.evaluation.backbones.clip", "dalda.models.clip", "transformers", "matplotlib.figure"),
     *("dalda.methods.fitting.trainer", "kornia.augmentation", "diffusers.guiders", "diffusers.schedulers"),
+    *("dalda.workflows.classifier", "dalda.workflows.compare", "dalda.workflows.merge", "pooch"),
 )
 """Imported before the forks, since that takes longest."""
 STUDY = """dataset: {photos}
@@ -83,8 +87,15 @@ def run(words: list[str], out: Path, cache: str) -> None:
 
     # So that a training of seconds has states to resume from.
     trainer.CHECKPOINT_SECONDS = 0.1
+    errors = os.open(f"{out}.stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(errors, 2)
     if words[0] == "decide":
         decide(out)
+    if words[0] == "download":
+        from dalda.datasets.download import download
+
+        download("pets", out, words[1], checked=False)  # as the command, but for the checksums
+        os._exit(0)
     from dalda.cli import main
 
     sys.argv = ["dalda", *words]
@@ -163,9 +174,9 @@ class Killing:
         self.finish(out)
         self.wanted = contents(out)
 
-    def kill(self, kills: int) -> None:
+    def kill(self, kills: int, compared: Callable[[], None] = lambda: None) -> None:
         """Kills runs into new folders until there were so many, and compares each folder at the end."""
-        if not self.wanted:
+        if not self.wanted and self.kills < kills:
             self.unbroken()
         while self.kills < kills:
             out = self.folder / self.name / f"broken{self.folders}"
@@ -184,6 +195,7 @@ class Killing:
             shutil.rmtree(out)
             shutil.rmtree(cache_of(out), ignore_errors=True)
             self.folders += 1
+            compared()
 
     def kill_once(self, out: Path) -> bool:
         """Kills a run after some time, or just after one of its writes; whether it was still alive."""
@@ -206,12 +218,15 @@ class Killing:
 
     def finish(self, out: Path) -> None:
         started = time.monotonic()
-        self.start(out)
+        hung = threading.Timer(LIMIT, os.kill, (self.start(out), signal.SIGKILL))
+        hung.start()
         code = self.runs.exit_code()
+        hung.cancel()
         # The quickest run: a kill that comes later than the end is none.
         self.seconds = min(self.seconds, time.monotonic() - started)
         if code != 0:
-            raise AssertionError(f"{self.name}: the last run in {out} ended with {code}")
+            error = out.with_name(f"{out.name}.stderr").read_text(errors="replace").strip()[-500:]
+            raise AssertionError(f"{self.name}: the last run in {out} ended with {code}: {error}")
 
     def start(self, out: Path) -> int:
         words = [word.replace("OUT", str(out)) for word in self.words]
@@ -248,8 +263,8 @@ def contents(out: Path) -> dict[str, bytes]:
     return found or {"stdout": TIMES.sub(b"", printed.read_bytes() if printed.exists() else b"")}
 
 
-def prepared(folder: Path, url: str) -> dict[str, list[str]]:
-    """Makes what the commands read; the commands by name."""
+def prepared(folder: Path, url: str, archives: str) -> dict[str, list[str]]:
+    """Makes what the commands read; the commands by name. `url` answers, `archives` are downloaded."""
     drawn_set(folder / "few", CLASSES, sources=2, copies=3)
     drawn_set(folder / "more", CLASSES, sources=6, copies=1)
     few, photos = folder / "few/out", folder / "photos"
@@ -261,6 +276,7 @@ def prepared(folder: Path, url: str) -> dict[str, list[str]]:
             shutil.copy(folder / "more/real" / name, photos / "val" / name)
     (folder / "study.yaml").write_text(STUDY.format(photos=photos))
     (folder / "names").write_text("\n".join(f"thing number {number}" for number in range(24)))
+    halves = [half_of(few, folder / f"half{number}", number) for number in range(2)]
     original = original_folder(folder / "original", folder / "few")
     config = write_reference_config(folder, "cfg_real")
     model = [*("--llm", "openai:tiny", "--base-url", url), *("--concurrency", "2", "--model", "doodle")]
@@ -268,17 +284,24 @@ def prepared(folder: Path, url: str) -> dict[str, list[str]]:
     drawing = ["--steps", "1", "--per-image", "3", "--batch-size", "3"]
     learning = ["augment", str(photos), "--shots", "1", "--steps", "1", "--per-image", "1", "-o", "OUT"]
     steps = [*("--method-option", "scope=dataset"), *("--method-option", "fit_steps=16")]
+    run = str(folder / "run")
     return {
         "review": ["decide"],
+        "download": ["download", archives],
         "config convert": ["config", "convert", str(config), "-o", "OUT/study.yaml"],
         "export": ["export", str(few), "-o", "OUT/set"],
         "export to hf": ["export", str(few), "--to", "hf", "--with-real", "-o", "OUT/set"],
+        "export to parquet": ["export", str(few), "--to", "parquet", "-o", "OUT/set"],
+        "export to webdataset": ["export", str(few), "--to", "webdataset", "-o", "OUT/set"],
+        "export to onnx": ["export", run, "--to", "onnx", "-o", "OUT/classifier.onnx"],
+        "merge": ["merge", *map(str, halves), "-o", "OUT/set"],
+        "predict": ["predict", run, f"{photos}/val", "-o", "OUT/predictions.csv"],
         "export to csv": ["export", str(few), "--to", "csv", "-o", "OUT/set.csv"],
         "templates": ["captions", str(photos), "--model", "doodle", "-o", "OUT/captions.json"],
         "score": ["score", str(photos), "--model", "doodle", "-o", "OUT/scores.csv"],
         "import": ["import", str(original), str(photos), "-o", "OUT"],
         "report": ["report", str(few), "-o", "OUT/report.html"],
-        "plot": ["plot", str(folder / "run"), "-o", "OUT/figure.png"],
+        "plot": ["plot", run, "-o", "OUT/figure.png"],
         "captions": ["captions", "--classes", f"{folder}/names", *model, "-o", "OUT/captions.json"],
         "evaluate": ["evaluate", str(few), "--against", str(photos), "--backbone", "doodle", "--json"],
         "train": [
@@ -288,8 +311,25 @@ def prepared(folder: Path, url: str) -> dict[str, list[str]]:
         "augment": ["augment", str(photos), *drawing, "-o", "OUT"],
         "learn tokens": [*learning, "--method", "da-fusion", "--method-option", "fit_steps=6"],
         "learn a LoRA": [*learning, "--method", "datadream", *steps],
+        "augment a shard": ["augment", str(photos), *drawing, "--shard", "1/2", "-o", "OUT"],
+        "calibrate": ["calibrate", str(photos), "--images", "1", "--model-option", "steps=1", "--json"],
         "run": ["run", f"{folder}/study.yaml", "-o", "OUT"],
+        "compare": [
+            *("compare", str(photos), "--methods", "text,dalda-fixed", "--shots", "1", "--seeds", "1"),
+            *("--per-image", "2", "--steps", "1", "--epochs", "1", "-o", "OUT"),
+        ],
     }
+
+
+def half_of(few: Path, folder: Path, number: int) -> Path:
+    """A set with every second image of another one."""
+    shutil.copytree(few, folder)
+    metadata = folder / "train/metadata.jsonl"
+    lines = metadata.read_text().splitlines(keepends=True)
+    metadata.write_text("".join(lines[number::2]))
+    for line in lines[1 - number :: 2]:
+        (metadata.parent / json.loads(line)["file_name"]).unlink()
+    return folder
 
 
 def original_folder(folder: Path, few: Path) -> Path:
@@ -311,11 +351,12 @@ def killings(folder: Path, seed: int, only: str = "") -> Iterator[list[Killing]]
     """Every command, or one, ready to be killed; `folder` holds all that is read and written."""
     runs = Runs()
     try:
-        with running_server() as server:
+        with running_server() as server, serving() as mirror:
             server.configure(latency=0.02, spoil=4)
-            commands = prepared(folder, server.url)
+            mirror.files = pets_files()
+            commands = prepared(folder, server.url, mirror.address)
             chosen = {name: words for name, words in commands.items() if only in ("", name)}
-            if "plot" in chosen:
+            if any(f"{folder}/run" in words for words in chosen.values()):
                 words = [*commands["train"], "--seeds", "1"]
                 Killing(runs, folder, "finished", words, random.Random()).finish(folder / "run")
             yield [
@@ -331,24 +372,40 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="of all commands together")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", default="", help="one command, such as 'export to hf'")
+    parser.add_argument("--counts", type=Path, help="a file that counts kills from call to call")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve()
-    failures, folder = 0, Path(tempfile.mkdtemp())
-    with killings(folder, options.seed, options.only) as commands:
-        for number, command in enumerate(commands):
-            try:
-                command.kill((options.kills + number) // len(commands))
-                print(f"{command.name}: {command.kills} kills, {command.folders} folders, the same files")
-            except AssertionError as error:
-                failures += 1
-                print(f"FAILED {error}")
-            sys.stdout.flush()
-    if not failures:
+    earlier = json.loads(options.counts.read_text()) if options.counts and options.counts.exists() else {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    failed, folder = set[str](), Path(tempfile.mkdtemp())
+    with killings(folder, options.seed + sum(earlier.values()), options.only) as commands:
+
+        def count() -> None:
+            if options.counts:
+                options.counts.write_text(json.dumps(earlier | {x.name: x.kills for x in commands}))
+
+        for command in commands:
+            command.kills = earlier.get(command.name, 0)
+        try:
+            for number, command in enumerate(commands):
+                try:
+                    command.kill((options.kills + number) // len(commands), count)
+                    print(
+                        f"{command.name}: {command.kills} kills, {command.folders} folders, the same files"
+                    )
+                except AssertionError as error:
+                    failed.add(command.name)
+                    print(f"FAILED {error}")
+                sys.stdout.flush()
+        finally:
+            each = ", ".join(f"{command.name} {command.kills}" for command in commands)
+            kills = sum(command.kills for command in commands)
+            print(f"{kills} kills ({each}); {len(failed)} commands differ")
+    if not failed:
         shutil.rmtree(folder)
-    print(f"{sum(command.kills for command in commands)} kills, {failures} commands differ")
-    raise SystemExit(bool(failures))
+    raise SystemExit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,13 @@ def test_the_captions_of_a_class_that_left_the_list_are_kept(
     assert json.loads(second.path.read_text())[CLASSES[0]] == first.captions[CLASSES[0]]
 
 
+def test_a_run_again_changes_no_byte(chat_server: ChatServer, tmp_path: Path) -> None:
+    write(chat_server, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert write(chat_server, tmp_path).questions == 0
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_fewer_captions_take_none_away(chat_server: ChatServer, tmp_path: Path) -> None:
     write(chat_server, tmp_path)
     before = (tmp_path / "captions.json").read_bytes()

@@ -4,12 +4,14 @@ import csv
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from tests.captions.chat_server import running_server
 from tests.compat.tiny_pets import PUBLISHED, write_published_tree
+from tests.datasets.archives import caltech_files, flowers_files, offer, packed, serving
 
 from dalda.cli import app
 from dalda.config.study_file import read_study
@@ -52,9 +54,35 @@ def test_the_published_files_are_read_as_published(tree: Path, caplog: pytest.Lo
         assert "device = 'cuda:0'" in caplog.text
 
 
+def test_downloads_are_found_where_the_published_files_expect_them(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets = tree / "datasets/oxford_pet"
+    wanted = {path.relative_to(pets): path.read_bytes() for path in pets.rglob("*") if path.is_file()}
+    archives = {
+        f"{name}.tar.gz": packed({str(path): wanted[path] for path in wanted if path.parts[0] == name})
+        for name in ("images", "annotations")
+    }
+    shutil.rmtree(pets)
+    offered = {"pets": archives, "flowers102": flowers_files(), "caltech101": caltech_files()}
+    downloads = commands()[:-3]
+    assert [words[:2] for words in downloads] == [["download", name] for name in offered]
+    with serving() as mirror:
+        for name, files in offered.items():
+            offer(mirror, monkeypatch, name, files)
+        for words in downloads:
+            dalda(words)
+    assert {
+        path.relative_to(pets): path.read_bytes() for path in pets.rglob("*") if path.is_file()
+    } == wanted
+    for name, images in (("pets", 37), ("flowers", 102), ("caltech", 101)):
+        split = json.loads(dalda(["split", name, "--shots", "1", "--json"]))
+        assert len(split["images"]) == images, name
+
+
 @pytest.mark.slow
 def test_the_four_published_files_from_nothing_to_the_figure(tree: Path) -> None:
-    captions, run, plot = commands()
+    captions, run, plot = commands()[-3:]
     with running_server() as server:
         (tree / ".env").write_text(
             f"AZURE_ENDPOINT=http://127.0.0.1:{server.port}\nAZURE_API_KEY=a-key\n"

@@ -60,6 +60,24 @@ def test_trials_of_the_original_tables_are_not_run_again_and_stay_in_the_new_one
     assert not any(map(protocol.done_elsewhere, tasks))
 
 
+def test_tables_and_a_begun_set_of_the_original_code_stay_as_they_are(tmp_path: Path) -> None:
+    """resume is all None: every trial is run, and its table goes beside the one that is there."""
+    make_tiny_pets(tmp_path / "pets", 4)
+    table(tmp_path / "run", 0, 1)
+    before = (tmp_path / "run/results_0_1.csv").read_bytes()
+    protocol = OriginalProtocol(study_in(tmp_path))
+    protocol.begin(tmp_path / "run")
+    assert protocol.leftovers(tmp_path / "run") == {"results_0_1.csv", "dalda"}
+    result = TrialResult("pets", "a", 0, 1, ("b", "c"), 0.5, (0.25, 0.75), 1.5, 2, 0, (True,))
+    protocol.results_written(tmp_path / "run", [(result, None)], 50)
+    assert (tmp_path / "run/results_0_1.csv").read_bytes() == before
+    assert b"0,0,1,49,1.5,Loss,Validation" in (tmp_path / "run/dalda/results_0_1.csv").read_bytes()
+    begun, new = tmp_path / "begun", tmp_path / "new"
+    begun.mkdir()
+    (begun / "source_image_prompt.csv").write_text("the line of an image that was never generated")
+    assert [protocol.set_folder(out, ()) for out in (begun, new)] == [begun / "dalda", new]
+
+
 def test_images_have_the_size_of_their_source(tmp_path: Path) -> None:
     for original, size in ((True, "source"), (False, "model")):
         (trial, *_) = trials_of(study_in(tmp_path, original=original))

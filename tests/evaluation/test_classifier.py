@@ -83,6 +83,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         (Head(numbers(2, width + 1), numbers(2)), INFO, "wrong shape"),
         (Head(numbers(2, width), torch.full((2,), torch.nan)), INFO, "NaN or infinity"),
         (head, replace(INFO, format=2), "format 2, newer"),
+        (head, replace(INFO, classes=("a", "a")), "no classifier of dalda train"),
+        (head, replace(INFO, size=10**9), "reads 1000000000 pixels"),
+        (
+            Head(numbers(2, width), numbers(2), keys=torch.ones(()), values=numbers(1, 2)),
+            INFO,
+            "wrong shape",
+        ),
     ]:
         write_classifier(path, TrainedHead(bad_head), info)
         with pytest.raises(UserError, match=sentence):

@@ -56,7 +56,11 @@ def test_a_curve_is_kept_for_its_generator(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"scales": [0], "similarities": [1, 2]}', '{"scales": [], "similarities": []}']
+    "content",
+    [
+        *("{", "[]", '{"scales": [0], "similarities": [1, 2]}', '{"scales": [], "similarities": []}'),
+        *('{"scales": [0, 50], "similarities": [0, 1]}', '{"scales": [1, 0], "similarities": [0, 1]}'),
+    ],
 )
 def test_a_damaged_curve_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str

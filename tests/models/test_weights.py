@@ -222,7 +222,10 @@ def test_pickled_files_are_read_as_weights_only(tmp_path: Path) -> None:
     assert set(read_tensors(tmp_path / "fine.bin", "the adapter")) == {"image_proj.a", "ip_adapter.b"}
     (tmp_path / "hostile.bin").write_bytes(pickle.dumps(Hostile()))
     torch.save({"a": Hostile()}, tmp_path / "nested.bin")
-    for name in ("hostile.bin", "nested.bin"):
+    endless: dict[str, Any] = {"b": torch.ones(1)}
+    endless["a"] = endless
+    torch.save(endless, tmp_path / "endless.bin")
+    for name in ("hostile.bin", "nested.bin", "endless.bin"):
         with pytest.raises(UserError, match="no readable file of weights"):
             read_tensors(tmp_path / name, "the adapter")
 

@@ -31,6 +31,6 @@ def test_the_command_and_its_mistakes() -> None:
     wrong = CliRunner().invoke(app, ["models", "fetch", "sd15"])
     assert wrong.exit_code == 2
     assert "write dalda models get NAME" in wrong.output
-    unknown = CliRunner().invoke(app, ["models", "get", "sd99"])
+    unknown = CliRunner().invoke(app, ["models", "get", "sd15", "sd99"])
     assert unknown.exit_code == 2
     assert "there is no preset 'sd99'" in unknown.output

@@ -47,19 +47,21 @@ class CaptionRun:
     stage: Stage
     before: Cost = Cost()
     done: bool = False
-    """Whether its captions are in their file."""
+    """Whether its captions were in their file when it began."""
 
 
 def begin_run(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
     """The run to do, recorded in the cache. Raises UserError for a file with other captions."""
     run = _next(request, path, cache, per_class)
-    cache.put_record(request.id, asdict(run))
+    if not run.done:
+        cache.put_record(request.id, asdict(run))
     return run
 
 
 def end(request: CaptionRequest, cache: ResponseCache, run: CaptionRun) -> None:
     """Record that the captions are in their file."""
-    cache.put_record(request.id, asdict(replace(run, done=True)))
+    if not run.done:
+        cache.put_record(request.id, asdict(replace(run, done=True)))
 
 
 def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: int) -> CaptionRun:
@@ -69,7 +71,9 @@ def _next(request: CaptionRequest, path: Path, cache: ResponseCache, per_class: 
         continued = _in_file(request, path)
         if continued is not None:
             existing, cost = continued
-            return CaptionRun(Stage(number, request.classes, per_class, existing), cost)
+            stage = Stage(number, request.classes, per_class, existing)
+            # A run without anything to ask leaves the record of the last one as it is.
+            return CaptionRun(stage, cost, done=not chunks_of(request, stage))
     if last is None:
         refuse_loss(path, {})
         return CaptionRun(Stage(number, request.classes, per_class, {}))

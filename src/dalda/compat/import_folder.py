@@ -12,6 +12,7 @@ from typing import Any
 from dalda.compat.prompt_table import TABLE, PromptRow, closest, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.class_names import same_name
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
 from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
@@ -50,7 +51,9 @@ def import_original(config: ImportConfig) -> ImportReport:
     used = [row for row in rows if row.name in files]
     if not used:
         raise UserError(f"'{config.folder}' holds none of the images that its {TABLE} names")
-    sources = _sources(used, load_dataset(config.dataset, config.root))
+    dataset = load_dataset(config.dataset, config.root)
+    refuse_output_inside(config.out, dataset)
+    sources = _sources(used, dataset)
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
     images = [

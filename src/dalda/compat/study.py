@@ -1,6 +1,6 @@
 """Studies of the original DALDA code: its training loop, its folders and its tables beside ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +9,11 @@ from dalda.compat.prompt_table import TABLE, closest, images_in, prompt_table, r
 from dalda.compat.results import COLUMNS, read_rows, tables_in, write_results
 from dalda.config.experiment import Study
 from dalda.errors import UserError
+from dalda.evaluation.results import SETTINGS as RUN_SETTINGS
 from dalda.generation.folder_names import folder_name
+from dalda.generation.set_settings import SETTINGS as SET_SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
-from dalda.storage import make_folder, write
+from dalda.storage import exists, make_folder, write
 from dalda.types import FewShotSplit, GenerationPlan, RealImage, SyntheticImage
 from dalda.workflows.protocols import StudyProtocol, Trained
 from dalda.workflows.trials import Task, filled
@@ -20,12 +22,22 @@ if TYPE_CHECKING:
     from dalda.evaluation.trial import Trial
     from dalda.workflows.runner import TrialRunner
 
+OURS = "dalda"
+"""The folder of our files beside those of the original DALDA code."""
+
 
 class OriginalProtocol(StudyProtocol):
     """`--original` changes training; `original_csv` and `resume` concern files alone."""
 
     def leftovers(self, folder: Path) -> set[str]:
-        return {path.name for path in tables_in(folder).values()}
+        tables = {path.name for path in tables_in(folder).values()}
+        return {*tables, OURS} if tables else set()
+
+    def begin(self, folder: Path) -> None:
+        """Tables that would be written over stay; ours then go into a folder beside them."""
+        later = _order(self.study)[_resumed(self.study) if self.study.resume else 0 :]
+        if not exists(folder / RUN_SETTINGS) and tables_in(folder).keys() & set(later):
+            make_folder(folder / OURS, root=folder)
 
     def done_elsewhere(self, task: Task) -> bool:
         """`resume` names a later trial, and the table of the trial before that one is there."""
@@ -59,6 +71,11 @@ class OriginalProtocol(StudyProtocol):
             _resumed(study)
         return found
 
+    def set_folder(self, out: Path, existing: Collection[int]) -> Path:
+        """Beside the original images, or a table that was begun; nothing is written among them."""
+        theirs = existing or (exists(out / TABLE) and not exists(out / SET_SETTINGS))
+        return out / OURS if theirs else out
+
     def train(self, trial: "Trial", validation: FewShotSplit, runner: "TrialRunner") -> Trained | None:
         if not self.study.original:
             return None
@@ -87,6 +104,7 @@ class OriginalProtocol(StudyProtocol):
         write(folder / TABLE, prompt_table(rows), sync=False)
 
     def results_written(self, folder: Path, trials: Sequence[Trained], epochs: int) -> None:
+        folder = folder / OURS if (folder / OURS).is_dir() else folder
         single = len(self.study.arms) == 1
         for arm in self.study.arms if self.study.original_csv else ():
             target = folder if single else folder / "original" / folder_name(arm.name)

@@ -132,6 +132,8 @@ class ImageClassifier(nn.Module):
         """Class probabilities of images of any size, float64 [n, classes] on the CPU."""
         features = self.backbone.extract(images).to(self.head.weight.device)
         found: Tensor = self.head(features).double().softmax(1).cpu()
+        if not found.isfinite().all():
+            raise UserError(f"{WHAT} of {self.info.arm!r} computes no numbers; train it again")
         return found
 
     def _torch_backbone(self) -> Backbone:
@@ -178,6 +180,8 @@ def read_classifier_info(path: Path) -> ClassifierInfo:
         raise UserError(problem) from None
     if info.format != FORMAT:
         raise UserError(f"'{path}' has the format {info.format}, newer than this dalda; update it")
+    if not info.classes or len(set(info.classes)) < len(info.classes):
+        raise UserError(problem)
     return info
 
 
@@ -195,11 +199,16 @@ def read_classifier(path: Path, backbone: FeatureExtractor) -> ImageClassifier:
     tensors, where = read_tensors(path, WHAT), f"{WHAT} in '{path}'"
     refuse_difference(tensors, info.tensors, where)
     parts = _part(tensors, HEAD)
-    classes, width, cached = len(info.classes), backbone.dimensions, len(parts.get("keys", ()))
+    classes, width = len(info.classes), backbone.dimensions
     shapes = {"weight": (classes, width), "bias": (classes,)}
-    if cached:
+    if "keys" in parts:
+        cached = parts["keys"].numel() // width
         shapes |= {"keys": (cached, width), "values": (cached, classes)}
     refuse_difference(parts, shapes, where)
+    if info.size != backbone.size:
+        raise UserError(
+            f"{where} reads {info.size} pixels, and its backbone {backbone.size}; train it again"
+        )
     misshapen = [name for name, shape in shapes.items() if tuple(parts[name].shape) != shape]
     if misshapen:
         raise UserError(f"{where} has tensors of the wrong shape ({', '.join(misshapen)}); train it again")

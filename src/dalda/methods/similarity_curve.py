@@ -6,6 +6,7 @@ scale policy draws in similarity instead, which means the same everywhere.
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def load_curve(generator: str) -> SimilarityCurve:
         raise UserError(
             f"the curve {path} cannot be read; remove it and run dalda calibrate again"
         ) from None
-    if len(scales) != len(similarities) or not np.isfinite([*scales, *similarities]).all() or not scales:
+    rising = all(0 <= low < high <= 1 for low, high in pairwise(scales))
+    if len(scales) != len(similarities) or len(scales) < 2 or not rising:
         raise UserError(f"the curve {path} cannot be read; remove it and run dalda calibrate again")
     return SimilarityCurve(scales, similarities)

@@ -2,7 +2,7 @@
 
 import fnmatch
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dalda.errors import UserError, first_line
@@ -19,8 +19,7 @@ def download_preset(name: str) -> list[str]:
     Raises UserError for an unknown preset, where the Hub cannot be reached or refuses, and for a file whose
     bytes are not those that the Hub says.
     """
-    if name not in PRESETS:
-        raise UserError(f"there is no preset '{name}'; `dalda models` lists them")
+    refuse_unknown([name])
     places = {
         place: files for place, files in files_of(PRESETS[name]).items() if not place_of(place).is_folder
     }
@@ -37,6 +36,13 @@ def download_preset(name: str) -> list[str]:
                 "--model-option model="
             ) from error
     return list(places)
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raises UserError for a name that is no preset's."""
+    for name in names:
+        if name not in PRESETS:
+            raise UserError(f"there is no preset '{name}'; `dalda models` lists them")
 
 
 def _download(place: Place, patterns: tuple[str, ...], unwanted: tuple[str, ...]) -> None:

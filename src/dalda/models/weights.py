@@ -76,9 +76,9 @@ def read_tensors(path: Path, part: str) -> dict[str, Any]:
             found: Any = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = dict(_flat(found))
     except Exception as error:  # a parser fed broken bytes raises anything
         raise WeightsError(f"{where} is no readable file of weights; replace it") from error
-    tensors = dict(_flat(found))
     if not tensors or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise WeightsError(f"{where} holds something other than tensors; replace it")
     refuse_wrapped(tensors, where)

@@ -9,6 +9,7 @@ from dalda.captions.templates import template_captions
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
 from dalda.datasets.class_names import wordings_of
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
@@ -36,6 +37,9 @@ def write_captions(config: CaptionConfig, llm: "LanguageModel | None" = None) ->
     preset = preset_named(config.model)
     dataset, (classes, names) = config.dataset or "", classes_in(config)
     is_template = llm is None and config.llm == TEMPLATES
+    if config.dataset is not None and not is_template:
+        # The folder of answers beside the captions would be a class.
+        refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     texts = prompt_texts(config.prompt_style, [read_text(path) for path in config.prompt_file])
     if is_template and texts != prompt_texts():
         raise UserError("templates ask no language model; name one with --llm, or leave --prompt-... out")

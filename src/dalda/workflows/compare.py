@@ -23,6 +23,8 @@ from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dalda.evaluation.comparison import ArmNumbers
     from dalda.evaluation.results import RunFolder
     from dalda.evaluation.verdict import Answer
@@ -203,7 +205,10 @@ def _figure(study: Study, run: "RunFolder", tasks: list[Task]) -> bytes:
 
 def _sheet(study: Study, tasks: list[Task]) -> bytes:
     """The same source images through every method: a row each, for the first seed and fewest shots."""
-    from dalda.reporting.contact_sheet import SheetRow, drawn_sheet
+    from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet
+
+    def small(path: Path) -> "Image":
+        return open_image(path, shorter=CELL)
 
     first = [task for task in tasks if task.spec.train.seed == tasks[0].spec.train.seed]
     few = min(first, key=lambda task: len(task.split.images)).split
@@ -216,8 +221,8 @@ def _sheet(study: Study, tasks: list[Task]) -> bytes:
     for name in few.classes[:MAX_SOURCES]:
         source = next(image for image in few.images if image.label == name)
         shown = [(arm, found[source.sha256]) for arm, found in sets.items() if source.sha256 in found]
-        cells = [(open_image(image.path), image.prompt, image.ip_adapter_scale) for _, image in shown]
-        rows.append(SheetRow(name, open_image(source.path), cells, [arm for arm, _ in shown]))
+        cells = [(small(image.path), image.prompt, image.ip_adapter_scale) for _, image in shown]
+        rows.append(SheetRow(name, small(source.path), cells, [arm for arm, _ in shown]))
     heading = "Each row: a source image, then its first synthetic image by each method"
     return drawn_sheet(rows, heading=heading)
 

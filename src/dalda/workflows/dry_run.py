@@ -17,7 +17,7 @@ from dalda.progress import say
 from dalda.types import GenerationRequest
 from dalda.workflows.augment import warn_of_model
 from dalda.workflows.augment_plan import AugmentPlan, plan_augment, preset_of
-from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of, set_folder
+from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of
 from dalda.workflows.protocols import protocol_of
 from dalda.workflows.reports import AugmentDryRun, StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
@@ -110,7 +110,7 @@ def _left(study: Study, task: Task) -> int:
     """Images of a set that are still to be generated."""
     assert task.synthetic is not None
     existing = protocol_of(study).existing_images(task)
-    folder = set_folder(task.synthetic.out, existing)
+    folder = protocol_of(study).set_folder(task.synthetic.out, existing)
     done = len(SyntheticDataset.existing(folder).finished()) if (folder / SETTINGS).exists() else 0
     return max(0, task.images - len(existing) - done)
 
@@ -153,11 +153,13 @@ def _training(study: Study, missing: Sequence[Task]) -> float | None:
         return 0.0
     task = min(missing, key=lambda task: len(task.split.images))
     config = task.spec.train
+    from dalda.evaluation.features import MARGIN
     from dalda.workflows.runner import TrialRunner
 
     runner = TrialRunner(config)
     try:
-        tried = [open_image(image.path) for image in task.split.images[:TRIED_IMAGES]]
+        side = MARGIN * runner.store.backbone.size
+        tried = [open_image(image.path, shorter=side) for image in task.split.images[:TRIED_IMAGES]]
         started = time.monotonic()
         runner.store.backbone.extract(tried)
         each = (time.monotonic() - started) / len(tried)

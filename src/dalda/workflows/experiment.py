@@ -14,6 +14,7 @@ import yaml
 from dalda.config import TrainConfig
 from dalda.config.experiment import Study, with_baselines
 from dalda.config.study_file import read_study, refused_by_protocol, study_as_yaml
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.folder_names import folder_name
@@ -23,7 +24,7 @@ from dalda.types import BASELINES, REAL, FewShotSplit, GenerationPlan, Synthetic
 from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.real_images import checked
+from dalda.workflows.real_images import checked, load_dataset
 from dalda.workflows.reports import AugmentReport, StudyReport
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, synthetic_set
 from dalda.workflows.train import arm_settings
@@ -56,6 +57,7 @@ def run_experiment(
     run.refuse_foreign(protocol_of(study).leftovers(run.folder))
     tasks = tasks_of(study)
     with run.held():
+        protocol_of(study).begin(run.folder)
         _begin(run, study, tasks)
         stages = _Stages(study, run)
         missing = [task for task in missing_tasks(study, run, tasks) if task.spec.arm in arms]
@@ -132,6 +134,7 @@ def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None,
     refused = refused_by_protocol(study)
     if refused is not None:
         raise UserError(f"{'.'.join(map(str, refused[0]))}: {refused[1]}")
+    refuse_output_inside(place, load_dataset(study.dataset, study.root))
     return study
 
 
@@ -154,11 +157,6 @@ def missing_tasks(study: Study, run: "RunFolder", tasks: Sequence[Task]) -> list
 def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
     """The results so far, in the order of the plan."""
     return [(run.read(task.id), task) for task in tasks if run.has(task.id)]
-
-
-def set_folder(out: Path, existing: Collection[int]) -> Path:
-    """The folder of a set: beside another program's images, among which nothing is written."""
-    return out / "dalda" if existing else out
 
 
 @dataclass
@@ -221,7 +219,8 @@ class _Stages:
         """Generates the task's synthetic set without the requests of the numbers in `existing`."""
         config = task.synthetic
         assert config is not None
-        config = config.model_copy(update={"out": set_folder(config.out, existing)})
+        folder = protocol_of(self.study).set_folder(config.out, existing)
+        config = config.model_copy(update={"out": folder})
         task.write_captions()
         decided = plan_augment(config)
         missing = tuple(x for number, x in enumerate(decided.plan.requests) if number not in existing)

@@ -1,21 +1,20 @@
 """Exports a synthetic set in a form that other programs read, with its real images if asked for."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dalda.config import ExportConfig
-from dalda.datasets.image_folder import refuse_output_among
 from dalda.datasets.image_io import IMAGE_SUFFIXES, check_image, sha256_of
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import progress
 from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
 from dalda.storage import whole_folder, write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
-from dalda.workflows.synthetic_sets import synthetic_set
+from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set
 
 CSV = "csv"
 
@@ -40,7 +39,7 @@ def export(config: ExportConfig) -> ExportReport:
         _synthetic_image(config.source, sample, records[sample.request_id], real)
         for sample in dataset.images
     ]
-    _refuse_inside(config.out, config.source, dataset.images)
+    refuse_output_beside(config.out, config.source, ((x.source, x.label) for x in dataset.images))
     images = [*real.values(), *synthetic]
     report = ExportReport(config.out, config.to, len(synthetic), len(real), len(dataset.rejected))
     if form is None:
@@ -52,14 +51,6 @@ def export(config: ExportConfig) -> ExportReport:
         form.write(images, folder)
     report.linked, report.copied, report.files = folder.linked, folder.copied, folder.files
     return report
-
-
-def _refuse_inside(out: Path, folder: Path, images: Sequence[SyntheticImage]) -> None:
-    """Raises UserError for a place where the export would become a part of the set, or of its data set."""
-    folders = {image.source.parent: (image.source, image.label) for image in images}
-    refuse_output_among(out, dict(folders.values()))
-    if out.expanduser().resolve().is_relative_to((folder / TRAIN).resolve()):
-        raise UserError(f"'{out}' lies among the images of '{folder}'; choose a place outside of it")
 
 
 def _sources(folder: Path) -> list[tuple[str, str]]:

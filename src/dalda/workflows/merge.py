@@ -21,6 +21,7 @@ from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, Synthet
 from dalda.progress import say
 from dalda.review.log import REVIEW, ReviewLog
 from dalda.storage import exists, jsonl, link_or_copy, make_folder, whole_folder
+from dalda.workflows.synthetic_sets import refuse_output_beside
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ def merge(config: MergeConfig) -> MergeReport:
     settings = read_settings(sets[0].folder)
     for dataset in sets[1:]:
         refuse_other(dataset.folder, read_settings(dataset.folder), settings)
+    for dataset in sets:
+        sources = ((Path(str(line["source"])), str(line["label"])) for line in dataset.lines())
+        refuse_output_beside(config.out, dataset.folder, sources)
     extents = [dataset.extent() for dataset in sets]
     numbers = [extent.get("planned") for extent in extents]
     planned = max((number for number in numbers if isinstance(number, int)), default=0)

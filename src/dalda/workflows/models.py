@@ -6,7 +6,7 @@ from dalda.config import ModelsConfig
 from dalda.device import memory_gigabytes
 from dalda.errors import UserError
 from dalda.models.catalogue import PUBLISHED, Offload, missing_parts
-from dalda.models.download import download_preset
+from dalda.models.download import download_preset, refuse_unknown
 from dalda.models.presets import PRESETS
 
 
@@ -46,6 +46,7 @@ def list_models(config: ModelsConfig) -> ModelsReport:
             raise UserError(
                 f"dalda models {' '.join(config.words)} is no command; write dalda models get NAME"
             )
+        refuse_unknown(names)
         for name in names:
             downloaded += download_preset(name)
     device, memory = memory_gigabytes()

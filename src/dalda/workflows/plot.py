@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dalda.datasets.image_folder import read_folder, refuse_output_inside
 from dalda.errors import UserError
-from dalda.evaluation.results import TABLE, planned_trials, read_results
+from dalda.evaluation.results import TABLE, planned_trials, read_results, read_run_settings
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.reporting.plots import save_figure
@@ -30,6 +31,8 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
         if value not in known:
             raise UserError(f"{option} cannot be '{value}'; choose one of {', '.join(known)}")
     folders = list({folder.resolve(): folder for folder in runs}.values())
+    for folder in folders:
+        _refuse_among_images(out, folder)
     names = dict(zip(folders, distinct_names(folders), strict=True))
     results = {names[folder]: run_results(folder, epoch) for folder in folders}
     scales = {names[folder]: read_scales(folder) for folder in folders}
@@ -49,6 +52,15 @@ def plot(runs: Sequence[Path], out: Path, *, panels: str = "all", epoch: str = "
         series_name(run, arm, scales): dots for run, arms in scales.items() for arm, dots in arms.items()
     }
     return save_figure(study_figure(drawn, points if panels in ("all", "scales") else {}), out)
+
+
+def _refuse_among_images(out: Path, run: Path) -> None:
+    """Raises UserError where the figure would become an image of the run's own data set."""
+    try:
+        data = read_folder(Path(str(read_run_settings(run).settings["dataset"])))
+    except (UserError, KeyError):
+        return  # not a folder, or no longer there
+    refuse_output_inside(out, data)
 
 
 def series_name(run: str, arm: str, arms: Mapping[str, Collection[str]]) -> str:

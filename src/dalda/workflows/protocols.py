@@ -1,6 +1,6 @@
 """Protocols of a study: what another protocol does differently in a run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,9 @@ class StudyProtocol:
         """Names of files in a new run folder that are left alone and do not keep a run from starting."""
         return set()
 
+    def begin(self, folder: Path) -> None:
+        """Called before the run folder is written to."""
+
     def done_elsewhere(self, task: "Task") -> bool:
         """Whether the trial was run by another program and is not run again."""
         return False
@@ -37,6 +40,10 @@ class StudyProtocol:
     def existing_images(self, task: "Task") -> Mapping[int, SyntheticImage]:
         """Images of the task's set that another program made, by the number of their request."""
         return {}
+
+    def set_folder(self, out: Path, existing: Collection[int]) -> Path:
+        """The folder of a set; `existing` are the numbers of the images that another program made."""
+        return out
 
     def train(self, trial: "Trial", validation: FewShotSplit, runner: "TrialRunner") -> Trained | None:
         """The trial in a training loop of its own; None for ours."""

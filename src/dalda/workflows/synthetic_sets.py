@@ -1,12 +1,14 @@
 """Reads synthetic sets back without the images that a person rejected, and reports how many those are."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.config import DataConfig
+from dalda.datasets.image_folder import refuse_output_among
 from dalda.datasets.registry import DATASETS, PHOTOS, made_for
 from dalda.errors import UserError
-from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import rejected
 from dalda.types import SyntheticImage
@@ -55,6 +57,17 @@ def say_default(config: DataConfig, backbone: str) -> None:
             "" if row.clip == backbone else f"; '{row.clip}' reads them and gives zero-shot (--backbone)"
         )
         say(f"note: the backbone is '{backbone}', which never saw the classes of {config.dataset}{other}")
+
+
+def refuse_output_beside(out: Path, folder: Path, sources: Iterable[tuple[Path, str]]) -> None:
+    """Raises UserError for a place where an output would become a part of a set, or of its data set.
+
+    `sources` are real images with their classes.
+    """
+    folders = {path.parent: (path, label) for path, label in sources}
+    refuse_output_among(out, dict(folders.values()))
+    if out.expanduser().resolve().is_relative_to((folder / TRAIN).resolve()):
+        raise UserError(f"'{out}' lies among the images of '{folder}'; choose a place outside of it")
 
 
 def backbone_for(config: DataConfig, named: str | None) -> str:
