@@ -14,7 +14,7 @@ from dalda.errors import UserError
 from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
-from dalda.methods.fitting.recipe import MOST_STEPS, FitJob, shortened
+from dalda.methods.fitting.recipe import MOST_STEPS, FitJob, with_fewer_steps
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, overridden, preset_named, with_adapter
@@ -145,7 +145,7 @@ def plan_augment(
     )
 
     def fit(job: FitJob) -> str:
-        job = job if most is None else replace(job, recipe=shortened(job.recipe, most))
+        job = job if most is None else replace(job, recipe=with_fewer_steps(job.recipe, most))
         jobs[job.key] = job
         return job.key
 

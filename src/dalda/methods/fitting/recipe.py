@@ -79,7 +79,7 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * done))
 
 
-def shortened(recipe: Recipe, most: int) -> Recipe:
+def with_fewer_steps(recipe: Recipe, most: int) -> Recipe:
     """At most so many steps, of which as large a share warms up.
 
     Learning rates rise by the root of what the steps are divided by.
