@@ -6,9 +6,11 @@
 Weights are seeded and random but of the real shapes: they cost the same as the real ones. Of Stable
 Diffusion 1.5 at 512 pixels it measures the original DALDA code's way (one image at a time through stock
 diffusers, its CLIP class probability computed again) and ours: at 30 steps with guidance in batches of 1 to
-64, at 8 steps with guidance on a part of them, at 4 steps without; fp16 and bf16, channels-last or not,
-compiled or not; the time by part and the peak of memory. Then Stable Diffusion XL at 1024 pixels and a
-reduced FLUX (its real width, fewer blocks). Cases for which no time is left are listed under `skipped`.
+64, at 8 steps with guidance on a part of them, at 4 steps without; the time by part and the peak of memory;
+then each variant alone: contiguous, cuDNN's own choice of algorithms, compiled blocks against the whole
+UNet, with and without CUDA graphs, each kind of attention, bf16. Then Stable Diffusion XL at 1024 pixels
+and a reduced FLUX (its real width, fewer blocks). What no time is left for, or what this card cannot do, is
+listed under `skipped`.
 
 `utilisation` is the denoiser's FLOPs, counted by torch, in the measured time against the card's dense peak
 in half precision (dalda.models.catalogue). `ratio` is against the original code's way in this run.
@@ -29,6 +31,7 @@ from typing import Any
 import torch
 from parts.random_models import benchmark_preset, random_flux, random_pipeline, random_scorer, random_sdxl
 from parts.sources import drawn_sources
+from parts.variants import forget, variants_of
 from render import Bench, clock, stock_copy, timed
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -36,8 +39,8 @@ from dalda.config import AugmentConfig
 from dalda.datasets.image_io import open_image
 from dalda.device import free_memory, is_out_of_memory
 from dalda.doodles.vocabulary import CLASSES
+from dalda.errors import first_line
 from dalda.generation.backends.base import GeneratorSpec
-from dalda.generation.backends.conditioning import RecentTensors
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flux import assemble_flux
 from dalda.generation.backends.schedulers import scheduler_of
@@ -50,6 +53,8 @@ from dalda.types import GenerationRequest
 from dalda.workflows.augment_plan import plan_augment
 from dalda.workflows.real_images import split_of
 
+OTHER_MODELS = 105
+"""Seconds that the variants leave for XL and FLUX."""
 SLACK = 1.3
 """A case is begun if this many times its expected seconds are left."""
 
@@ -185,17 +190,17 @@ def stable_diffusion(session: Session, folder: Path) -> None:
         generator.guidance_interval = row.guidance_interval
         sweep(session, name, generator, chosen, teraflops(generator, chosen[:1]), dtype, (best,))
         generator.scheduler, generator.guidance_interval = scheduler, preset.guidance_interval
-    variants = {
-        "sd15 contiguous": lambda: pipeline.unet.to(memory_format=torch.contiguous_format),
-        "sd15 bf16": lambda: into(generator, pipeline, torch.bfloat16),
-        "sd15 compiled": lambda: compiled(generator, pipeline, DTYPES[dtype]),
-    }
-    for name, change in variants.items():
-        if (toy and name != "sd15 contiguous") or not session.has(90 if "compiled" in name else 15, name):
+    for variant in variants_of(generator, pipeline, toy=toy):
+        name = f"sd15 {variant.name}"
+        if not session.has(0 if toy else variant.seconds + OTHER_MODELS, name):
             continue
-        change()
-        used = "bf16" if "bf16" in name else dtype
-        sweep(session, name, generator, requests, full, used, (best,), compiled="compiled" in name)
+        used = variant.dtype or dtype
+        try:
+            with variant.used():
+                sweep(session, name, generator, requests, full, used, (best,), compiled=variant.compiled)
+        except Exception as error:  # a card or a compiler that cannot do one of them costs that one alone
+            session.answer.skipped.append(f"{name}: {first_line(error)}")
+            free_memory()
 
 
 def toy_pipeline(preset: Preset) -> Any:
@@ -341,27 +346,6 @@ def parts(
     encoding, _ = timed(lambda: [encode(image, FORMATS["png"]) for image in images if image], "cpu")
     shown = {name: round(seconds, 3) for name, seconds in spent.items()}
     return {**shown, "idle": round(total - sum(spent.values()), 3), "encoding of files": round(encoding, 3)}
-
-
-def forget(generator: Any) -> None:
-    """Empties the caches of embeddings."""
-    generator.conditioner.texts, generator.conditioner.images = RecentTensors(), RecentTensors()
-    generator.conditioner.no_image = None
-    generator.latent_space.encoded = RecentTensors()
-
-
-def into(generator: DiffusionGenerator, pipeline: Any, dtype: torch.dtype) -> None:
-    """The same model in another precision."""
-    pipeline.to(dtype)
-    pipeline.unet.to(memory_format=torch.channels_last)
-    forget(generator)
-
-
-def compiled(generator: DiffusionGenerator, pipeline: Any, dtype: torch.dtype) -> None:
-    """The same model with compiled blocks."""
-    into(generator, pipeline, dtype)
-    pipeline.unet.compile_repeated_blocks(dynamic=False)
-    generator.compiled = True
 
 
 @contextmanager

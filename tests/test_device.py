@@ -25,6 +25,26 @@ def test_precision() -> None:
     assert dtype_named("bf16", "cpu") == "bf16"
 
 
+@pytest.mark.parametrize(
+    ("found", "noted"),
+    [
+        ({"architecture": "x86_64", "avx512_f": True, "avx512_bf16": False, "amx_tile": False}, True),
+        ({"architecture": "x86_64", "avx512_bf16": True, "amx_tile": False}, False),
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_tile": True}, False),
+    ],
+)
+def test_bf16_on_a_processor_that_does_not_compute_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: dict[str, object],
+    noted: bool,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    for dtype, device in (("fp32", "cpu"), ("auto", "cpu"), ("bf16", "cuda"), ("bf16", "cpu")):
+        dtype_named(dtype, device)
+    assert capsys.readouterr().err.count("does not compute in bf16") == noted
+
+
 def test_memory_that_ran_out_is_not_confused_with_other_errors() -> None:
     words = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
     assert is_out_of_memory(RuntimeError(words))

@@ -29,6 +29,13 @@ def test_the_gpu_script_runs_at_toy_sizes(tmp_path: Path) -> None:
         "sd15 interval",
         "sd15 lcm-like",
         "sd15 contiguous",
+        "sd15 cudnn benchmark",
+        "sd15 compiled blocks",
+        "sd15 compiled whole",
+        "sd15 compiled whole, CUDA graphs",
+        "sd15 attention flash",
+        "sd15 attention efficient",
+        "sd15 attention cudnn",
         "sdxl",
         "flux reduced",
     }

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dalda.errors import UserError
+from dalda.progress import say
 
 
 def device_named(device: str) -> str:
@@ -29,9 +30,19 @@ def device_named(device: str) -> str:
 
 def dtype_named(dtype: str, device: str, half: str = "fp16") -> str:
     """The precision of a name; `auto` is half precision on a GPU and single precision elsewhere."""
+    if dtype == "bf16" and device == "cpu" and not processor_computes_in_bf16():
+        say("note: this processor does not compute in bf16, which is many times slower than --dtype fp32")
     if dtype != "auto":
         return dtype
     return half if device.startswith("cuda") else "fp32"
+
+
+def processor_computes_in_bf16() -> bool:
+    """Whether it has instructions for it: AVX512-BF16, AMX, or those of ARM."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return any(there is True for name, there in found.items() if "bf16" in name or name == "amx_tile")
 
 
 def memory_gigabytes() -> tuple[str, float | None]:

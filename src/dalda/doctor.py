@@ -13,7 +13,8 @@ from dalda.cache import cache_folder
 from dalda.captions.providers import PROVIDERS, Settings
 from dalda.errors import UserError, first_line
 from dalda.models.catalogue import PUBLISHED, missing_parts
-from dalda.models.presets import PRESETS, SHIPPED
+from dalda.models.hub import revision_on_disk
+from dalda.models.presets import PRESETS
 from dalda.storage import read_text
 
 State = Literal["ok", "warn", "missing"]
@@ -148,9 +149,16 @@ def model_checks() -> list[Check]:
             )
             checks.append(Check("models", name, "missing", f"not on disk: {', '.join(missing)}", do))
         else:
-            shipped = preset.model.startswith(SHIPPED)
-            checks.append(Check("models", name, "ok", "shipped with dalda" if shipped else "on disk"))
+            checks.append(Check("models", name, "ok", _on_disk(name)))
     return checks
+
+
+def _on_disk(name: str) -> str:
+    known = PUBLISHED.get(name)
+    if known is None:
+        return "shipped with dalda"
+    revision = revision_on_disk(PRESETS[name].model)
+    return f"on disk, {known.licence}{f', revision {revision[:10]}' if revision else ''}"
 
 
 def keys() -> list[Check]:

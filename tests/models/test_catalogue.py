@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
+from diffusers.models.embeddings import ImageProjection, IPAdapterTimeImageProjection
+from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 
 from dalda.models.catalogue import PUBLISHED, files_of, parts_of, unwanted_of
 from dalda.models.presets import PRESETS, SHIPPED
@@ -43,6 +47,29 @@ def test_the_other_parts_have_as_many_parameters_as_their_configurations() -> No
             value = getattr(model, part)
             listed |= set(value) if isinstance(value, tuple) else {value}
         assert listed - {0.0} == counted
+
+
+@pytest.mark.slow
+def test_the_adapters_have_as_many_parameters_as_their_layers() -> None:
+    """Keys and values of each cross-attention, and the projection of the image's features."""
+    with torch.device("meta"):
+        for name in ("sd15", "sdxl"):
+            config = ARCHITECTURES["denoiser"][name][2]
+            unet, width = UNet2DConditionModel(**config), config["cross_attention_dim"]
+            widths = [x.to_q.in_features for key, x in unet.named_modules() if key.endswith(".attn2")]
+            count = 2 * width * sum(widths) + counted([ImageProjection(1024, width, 4)])
+            assert PUBLISHED[name].adapter == pytest.approx(count / 1e6, abs=0.1)
+        layers = [FluxIPAdapterAttnProcessor(3072, 4096, num_tokens=(4,)) for _ in range(19)]
+        flux = counted([ImageProjection(768, 4096, 4), *layers])
+        instant = [SD3IPAdapterJointAttnProcessor2_0(2432, 2432, 64, timesteps_emb_dim=1280)] * 38
+        projection = IPAdapterTimeImageProjection(1152, 2432, 1280, heads=20, num_queries=64)
+        sd35 = counted([projection, *instant])
+    assert PUBLISHED["flux-dev"].adapter == pytest.approx(flux / 1e6, abs=0.1)
+    assert PUBLISHED["sd35"].adapter == pytest.approx(sd35 / 1e6, abs=0.1)
+
+
+def counted(modules: list[Any]) -> int:
+    return sum(weight.numel() for module in modules for weight in module.parameters())
 
 
 def test_every_preset_but_the_shipped_ones_is_published() -> None:

@@ -10,17 +10,21 @@ import pytest
 from dalda.errors import UserError
 from dalda.models import download
 from dalda.models.download import download_preset
+from dalda.models.hub import place_of
+
+NEWEST = "a" * 40
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """A Hub that has the same files in every repository, by path; it gives each asked-for pattern's."""
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
     files = {"model_index.json": b"{}", "unet/model.safetensors": b"weights"}
 
     def snapshot(
         name: str, *, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]
     ) -> str:
-        folder = tmp_path / name
+        folder = tmp_path / name / (revision or NEWEST)
         for file, content in files.items():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).write_bytes(content)
@@ -44,6 +48,21 @@ def test_every_repository_of_a_preset_is_downloaded(repository: dict[str, bytes]
         "openai/clip-vit-base-patch16",
     ]
     assert download_preset("doodle") == []
+
+
+def test_what_was_downloaded_is_used_until_it_is_updated(
+    repository: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert place_of(name).revision is None
+    download_preset("sd15")
+    assert place_of(name).revision == place_of("h94/IP-Adapter").revision == NEWEST
+    assert place_of(f"{name}@v1").revision == "v1"
+    monkeypatch.setitem(globals(), "NEWEST", "b" * 40)
+    download_preset("sd15")
+    assert place_of(name).revision == "a" * 40
+    download_preset("sd15", newest=True)
+    assert place_of(name).revision == "b" * 40
 
 
 def test_other_bytes_than_the_hubs_are_refused(repository: dict[str, bytes]) -> None:

@@ -53,6 +53,19 @@ def test_another_content_is_another_model(preset: Preset, tmp_path: Path, file: 
     assert [name for name in before if before[name] != after[name]] == [setting]
 
 
+def test_one_file_is_known_by_its_content(preset: Preset, tmp_path: Path) -> None:
+    file = tmp_path / "one@home.safetensors"
+    file.write_bytes(b"weights")
+    one = replace(preset, model=str(file), config=preset.model)
+    before = contents_of(one.model, one)
+    assert set(before) == {"model", "preset.model", "preset.config", "preset.adapter"}
+    other = replace(one, model=str(file.rename(tmp_path / "other.safetensors")))
+    assert contents_of(other.model, other) == before
+    Path(other.model).write_bytes(b"weighty")
+    after = contents_of(other.model, other)
+    assert [name for name in before if before[name] != after[name]] == ["model", "preset.model"]
+
+
 def test_a_large_file_is_read_in_places(tmp_path: Path) -> None:
     """From its first byte to its last, as trained weights differ everywhere."""
     path = tmp_path / "lora.safetensors"

@@ -13,8 +13,9 @@ from tests.generation.stock import load, preset_of, request_of, source_of
 
 from dalda.errors import UserError
 from dalda.models import hub
+from dalda.models.catalogue import revisions_of
 from dalda.models.clip import load_clip
-from dalda.models.hub import Place, place_of
+from dalda.models.hub import Place, place_of, revision_on_disk
 from dalda.models.presets import preset_named, with_adapter
 
 
@@ -41,10 +42,10 @@ def test_a_place_is_a_folder_or_an_id_with_a_revision(tmp_path: Path) -> None:
     strange = tmp_path / "me@home"
     strange.mkdir()
     assert place_of(str(strange)) == Place(str(strange))
-    assert place_of(str(strange)).is_folder
+    assert place_of(str(strange)).is_local
     assert place_of("somebody/model") == Place("somebody/model", None)
     assert place_of("somebody/model@v2") == Place("somebody/model", "v2")
-    assert place_of("shipped:doodles/weights/model").is_folder
+    assert place_of("shipped:doodles/weights/model").is_local
 
 
 def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> None:
@@ -52,6 +53,11 @@ def test_what_is_in_the_cache_needs_no_network(cache: Path, tmp_path: Path) -> N
     put(cache, "somebody/tiny", "v2", Path(str(preset.model)))
     put(cache, "somebody/adapter", "main", Path(str(preset.adapter)))
     cached = replace(preset, model="somebody/tiny@v2", adapter="somebody/adapter")
+    assert revision_on_disk("somebody/tiny@v2") == revision_on_disk("somebody/adapter") == "a" * 40
+    assert revision_on_disk("somebody/tiny") is None
+    assert revision_on_disk(preset.model) is None
+    found = revisions_of(replace(cached, image_encoder=f"{preset.adapter}:models/image_encoder"))
+    assert found == {"somebody/tiny@v2": "a" * 40, "somebody/adapter": "a" * 40}
     (one,) = load(cached).generate([request_of(0, 0.5)], [source_of(0)])
     (other,) = load(preset).generate([request_of(0, 0.5)], [source_of(0)])
     assert one is not None

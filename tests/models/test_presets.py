@@ -1,7 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save, save_file
 
 from dalda.errors import UserError
 from dalda.models.presets import PRESETS, Preset, overridden, preset_named, split_file, with_adapter
@@ -88,14 +90,35 @@ def test_what_cannot_be_meant_is_one_sentence(fields: dict[str, object], sentenc
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["models/some.safetensors", "some.ckpt", "a/b.pt"])
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_checkpoint_in_one_file_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, exists: bool
+def test_a_checkpoint_in_one_file_starts_from_the_row_of_its_kind(tmp_path: Path) -> None:
+    unet = {"model.diffusion_model.input_blocks.0.0.weight": np.zeros(1, np.float32)}
+    for prefix, row in (
+        ("cond_stage_model.transformer.", "sd15"),
+        ("conditioner.embedders.1.model.", "sdxl"),
+    ):
+        path = tmp_path / f"my@{row}.safetensors"
+        save_file({**unet, f"{prefix}a": np.zeros(1, np.float32)}, path)
+        found = preset_named(str(path))
+        assert (found.model, found.variant, found.vae, found.size) == (str(path), None, None, None)
+        assert (found.adapter_file, found.steps) == (PRESETS[row].adapter_file, PRESETS[row].steps)
+        assert found.guidance_scale == PRESETS[row].guidance_scale
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("some.safetensors", None, "there is no file 'some.safetensors'"),
+        ("some.ckpt", b"weights", "a pickled checkpoint, which could run code"),
+        ("some.safetensors", b"weights", "is no readable safetensors file; replace it"),
+        ("some.safetensors", save({"lora_unet.alpha": np.zeros(1)}), "no whole checkpoint of Stable Diff"),
+    ],
+)
+def test_another_file_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes | None, sentence: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if exists:
-        Path(name).parent.mkdir(exist_ok=True)
-        Path(name).write_bytes(b"weights")
-    with pytest.raises(UserError, match=f"'{name}' is a single file; a model is a diffusers folder"):
+    if content is not None:
+        Path(name).write_bytes(content)
+    with pytest.raises(UserError, match=sentence) as refused:
         preset_named(name)
+    assert "\n" not in str(refused.value)

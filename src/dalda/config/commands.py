@@ -116,7 +116,8 @@ class ModelsConfig(Strict):
     """The models that `--model` names."""
 
     words: tuple[str, ...] = Location(())
-    """get and the names of presets, to download them; nothing, to list them all."""
+    """get and the names of presets, to download them and pin their revisions; update and names, for the
+    newest revisions; nothing, to list them all."""
 
 
 class DoctorConfig(Strict):

@@ -11,7 +11,9 @@ from dalda.storage import exists, list_folder, make_folder, read_yaml, to_yaml, 
 SETTINGS = "dalda.yaml"
 CONTENTS = "contents"
 """Settings that stand for others, by their dotted names: hashes of folders, which may be anywhere."""
-RECORDED_ONLY = frozenset({"versions", "execution", "extent", CONTENTS})
+REVISIONS = "revisions"
+"""The commit of each model of the Hub."""
+RECORDED_ONLY = frozenset({"versions", "execution", "extent", CONTENTS, REVISIONS})
 """Sections that are kept for the reader, and may differ from one run to the next."""
 
 
@@ -72,6 +74,18 @@ def refuse_other(
         raise UserError(
             f"the output folder '{folder}' was made with {found}; use those again, or another folder: -o"
         )
+
+
+def keep_revisions(folder: Path, revisions: Mapping[str, str]) -> None:
+    """Records the commits of a folder's models. Raises UserError where images are of another one."""
+    recorded = read_section(folder, REVISIONS)
+    for name, commit in revisions.items():
+        if recorded.get(name, commit) != commit:
+            raise UserError(
+                f"the output folder '{folder}' was begun with revision {recorded[name]} of '{name}', and "
+                f"{commit} is on this disk; choose another folder with -o"
+            )
+    remember(folder, REVISIONS, revisions)
 
 
 def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dalda.models.hub import place_of
+from dalda.models.hub import place_of, revision_on_disk
 from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
 
 HALF = 2
@@ -94,7 +94,7 @@ _SDXL = Published(
     2567.5,
     (_CLIP_L, _CLIP_G),
     6.0,
-    adapter=349.3,
+    adapter=349.2,
     encoder=_VIT_H,
     encoder_gigabytes=2.53,
 )
@@ -104,7 +104,7 @@ _FLUX = Published(
     (_CLIP_L, _T5_XXL),
     110.0,
     vae=83.8,
-    adapter=491.5,
+    adapter=490.9,
     encoder=_VIT_L,
     encoder_gigabytes=1.71,
     largest_layer=340.0,
@@ -188,6 +188,12 @@ def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
     return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
 
 
+def revisions_of(preset: Preset) -> dict[str, str]:
+    """The commit of each of a preset's models that is in the Hub's cache, by name."""
+    found = {place: revision_on_disk(place) for place in files_of(preset) if place}
+    return {place: commit for place, commit in found.items() if commit is not None}
+
+
 def missing_parts(preset: Preset) -> list[str]:
     """The models of a preset that are not on disk; nothing is asked of the network."""
     return list(dict.fromkeys(part[0] for part in parts_of(preset) if not _on_disk(*part)))
@@ -199,7 +205,7 @@ def _on_disk(model: str, file: str, weights: str) -> bool:
 
     place = place_of(model)
     path: Path | str | object = Path(place.name) / file
-    if not place.is_folder:
+    if not place.is_local:
         path = try_to_load_from_cache(place.name, file, revision=place.revision)
     if not isinstance(path, str | Path) or not Path(path).is_file():
         return False

@@ -8,23 +8,28 @@ from pathlib import Path
 from dalda.errors import UserError, first_line
 from dalda.models.catalogue import PUBLISHED, files_of, unwanted_of
 from dalda.models.hub import PATIENCE, Place, ask_hub, place_of
+from dalda.models.pins import COMMIT, pin, unpin
 from dalda.models.presets import PRESETS
 from dalda.progress import say
 from dalda.storage import open_binary
 
 
-def download_preset(name: str) -> list[str]:
-    """Brings all models of a preset into the Hub's cache; returns their names.
+def download_preset(name: str, *, newest: bool = False) -> list[str]:
+    """Brings all models of a preset into the Hub's cache and pins their revisions; returns their names.
+
+    A pinned one is downloaded at its revision, or at the newest if asked for.
 
     Raises UserError for an unknown preset, where the Hub cannot be reached or refuses, and for a file whose
     bytes are not those that the Hub says.
     """
     refuse_unknown([name])
     places = {
-        place: files for place, files in files_of(PRESETS[name]).items() if not place_of(place).is_folder
+        place: files for place, files in files_of(PRESETS[name]).items() if not place_of(place).is_local
     }
     unwanted = unwanted_of(PRESETS[name])
     for place, patterns in places.items():
+        if newest:
+            unpin(place)
         try:
             _download(place_of(place), patterns, unwanted)
         except UserError as error:
@@ -69,6 +74,8 @@ def _download(place: Place, patterns: tuple[str, ...], unwanted: tuple[str, ...]
                 f"the file {path.resolve()} is not what the Hub has; remove it and run the same command "
                 "again"
             )
+    if COMMIT.fullmatch(Path(folder).name):
+        pin(place.name, Path(folder).name)
 
 
 def _published_hashes(place: Place, patterns: tuple[str, ...]) -> Iterator[tuple[str, str]]:

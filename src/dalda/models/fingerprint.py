@@ -1,4 +1,4 @@
-"""What a model in a folder of the user's is: its content, wherever the folder lies.
+"""What a model in a folder or file of the user's is: its content, wherever that lies.
 
 Hub ids and shipped models are known by their names.
 """
@@ -42,22 +42,26 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
         "preset.vae": (preset.vae, _under(Path(preset.vae or ""))),
         "preset.lora": (lora, [Path(lora) / lora_file] if lora_file else _under(Path(lora))),
         "preset.clip": (preset.clip, _under(Path(preset.clip))),
+        "preset.config": (preset.config, _under(Path(preset.config or ""))),
     }
     return {
         setting: _hash(Path(folder), files)
         for setting, (folder, files) in named.items()
-        if folder and not folder.startswith(SHIPPED) and place_of(folder).is_folder
+        if folder and not folder.startswith(SHIPPED) and place_of(folder).is_local
     }
 
 
 def content_of_folder(folder_or_id: str) -> str | None:
     """A hash of what a model's local folder holds; None for a model that is known by its name."""
     place = place_of(folder_or_id)
-    return _hash(Path(place.name), _under(Path(place.name))) if place.is_folder else None
+    return _hash(Path(place.name), _under(Path(place.name))) if place.is_local else None
 
 
 def _under(folder: Path) -> Iterable[Path]:
-    """A folder's files that a model may be read from, but for hidden ones; of no folder none."""
+    """A file, or a folder's files that a model may be read from but for hidden ones; else none."""
+    if folder.is_file():
+        yield folder
+        return
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix in KINDS and not hidden:

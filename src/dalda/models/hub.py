@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dalda.device import is_out_of_memory
 from dalda.errors import UserError, first_line
+from dalda.models.pins import COMMIT, pinned
 from dalda.models.presets import located
 
 PATIENCE = 5.0
@@ -19,23 +21,26 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, or a Hub id with the revision that is wanted (None: the newest)."""
+    """A folder or file, or a Hub id with the revision that is wanted (None: the newest)."""
 
     name: str
     revision: str | None = None
 
     @property
-    def is_folder(self) -> bool:
-        return Path(self.name).is_dir()
+    def is_local(self) -> bool:
+        return Path(self.name).exists()
 
 
 def place_of(named: str) -> Place:
-    """A folder's path, or ID@REVISION; a folder whose name holds an @ is a folder anyway."""
+    """A path, or ID@REVISION; a folder or file whose name holds an @ is one anyway.
+
+    Without a revision that of `dalda models get` holds, if there is one.
+    """
     path = located(named)
-    if Path(path).is_dir():
+    if Path(path).exists():
         return Place(path)
     name, _, revision = path.partition("@")
-    return Place(name, revision or None)
+    return Place(name, revision or pinned(name))
 
 
 def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
@@ -57,7 +62,7 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
         raise
     except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
         # What is not there, or not yet whole, may be fetched; that fixes nothing that cannot be read.
-        if place.is_folder or not isinstance(error, (OSError, HFValidationError)):
+        if place.is_local or not isinstance(error, (OSError, HFValidationError)):
             raise _unreadable(named, option, error) from error
     ask_hub(place, option)
     try:
@@ -79,12 +84,18 @@ def folder_on_disk(named: str) -> str | None:
     from huggingface_hub.errors import HFValidationError
 
     place = place_of(named)
-    if place.is_folder:
+    if place.is_local:
         return place.name
     try:
         return snapshot_download(place.name, revision=place.revision, local_files_only=True)
     except (OSError, HFValidationError):
         return None
+
+
+def revision_on_disk(named: str) -> str | None:
+    """The commit that is loaded of a model in the Hub's cache; None for any other."""
+    folder = None if place_of(named).is_local else folder_on_disk(named)
+    return Path(folder).name if folder and COMMIT.fullmatch(Path(folder).name) else None
 
 
 def file_of(name: str, file: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
@@ -136,6 +147,11 @@ def ask_hub(place: Place, option: str) -> None:
 
 
 def _unreadable(named: str, option: str, error: Exception) -> UserError:
+    if is_out_of_memory(error):
+        return UserError(
+            f"'{named}' does not fit into this machine's memory; free some, choose --dtype bf16, or name a "
+            f"smaller one with {option}"
+        )
     return UserError(
         f"'{named}' cannot be loaded ({first_line(error)}); is it whole and of the right kind? "
         f"Name another with {option}"

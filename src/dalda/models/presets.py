@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dalda.errors import UserError
+from dalda.models.single_file import SINGLE_FILES, class_of_file
 from dalda.registry import Registry
 from dalda.storage import read_text
 from dalda.terminal import did_you_mean
 
 SHIPPED = "shipped:"
 """Marks a folder inside this package."""
-SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
-"""What checkpoints of a model in one file are called."""
 Sampler = Literal["ddim", "dpm-solver++", "unipc", "lcm", "euler", "heun", "euler-ancestral", "flow-euler"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
@@ -44,6 +43,9 @@ class Preset:
     """The CLIP model that scores the source images."""
     vae: str | None = None
     """An autoencoder in place of the model's own."""
+    config: str | None = None
+    """Of a model in one file: the diffusers folder or Hub id with its settings and tokenizer; None is
+    those of Stable Diffusion 1.5 or XL."""
     variant: str | None = None
     """Which of the model's weight files, such as fp16; None is the plain ones."""
     size: int | None = None
@@ -193,12 +195,14 @@ ROWS_OF_CLASSES = {
     "SanaSprintPipeline": "z-image",
 }
 """Pipeline class of a local folder -> the row whose settings it starts from."""
+ROWS_OF_FILES = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
+"""The same for a model in one file."""
 
 
 def preset_named(model: str) -> Preset:
-    """The row of that name, or a folder or Hub id with the adapter of Stable Diffusion 1.5.
+    """The row of that name, or a folder, file or Hub id with the adapter of Stable Diffusion 1.5.
 
-    A folder of another model family starts from that family's row.
+    A folder or file of another model family starts from that family's row.
     Raises UserError when it is neither a preset nor looks like a model.
     """
     if model in PRESETS:
@@ -210,10 +214,8 @@ def preset_named(model: str) -> Preset:
     if Path(model).is_dir() or (model.count("/") == 1 and not single_file):
         return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
     if single_file:
-        raise UserError(
-            f"'{model}' is a single file; a model is a diffusers folder or a Hub id: convert the file with "
-            "the script convert_original_stable_diffusion_to_diffusers.py of diffusers and name the folder"
-        )
+        row = PRESETS[ROWS_OF_FILES[class_of_file(Path(model))]]
+        return replace(row, model=model, variant=None, vae=None, size=None, noise_schedule=None)
     near = did_you_mean(model, PRESETS)
     choices = f"; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     raise UserError(f"there is no model '{model}'{near or choices}")

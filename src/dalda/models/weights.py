@@ -86,6 +86,27 @@ def read_tensors(path: Path, part: str) -> dict[str, Any]:
     return tensors
 
 
+def tensor_names(path: Path, part: str) -> frozenset[str]:
+    """The names of a safetensors file's tensors; raises WeightsError for another file."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return frozenset(file.keys())
+    except Exception as error:  # a parser fed broken bytes raises anything
+        raise WeightsError(f"{part} in '{path}' is no readable safetensors file; replace it") from error
+
+
+def fill(model: Any, tensors: Mapping[str, Any], where: str) -> None:
+    """Gives an empty model its tensors. Raises WeightsError for missing, other or misshapen ones."""
+    weights = {key: value for key, value in tensors.items() if not RECOMPUTED.search(f".{key}")}
+    wanted = model.state_dict()
+    refuse_difference(weights, wanted, where)
+    misshapen = (key for key, value in wanted.items() if value.shape != weights[key].shape)
+    _refuse(where, "has tensors of the wrong shape", misshapen)
+    model.load_state_dict(weights, assign=True)
+
+
 def refuse_difference(found: Collection[str], wanted: Collection[str], where: str) -> None:
     """Raises WeightsError unless a file holds exactly the tensors that its model needs."""
     _refuse(where, "lacks tensors", set(wanted) - set(found))
@@ -94,18 +115,22 @@ def refuse_difference(found: Collection[str], wanted: Collection[str], where: st
 
 def refuse_non_finite(tensors: Mapping[str, Any], where: str, *, may_lack: str = "") -> None:
     """Raises WeightsError for tensors that hold NaN or infinity, or were never filled."""
-    import torch
 
     unsound = (
         key
         for key, value in tensors.items()
-        if value.is_meta or (value.is_floating_point() and not torch.isfinite(value).all())
+        if value.is_meta or (value.is_floating_point() and not _is_finite(value))
     )
     _refuse(
         where,
         "has tensors with NaN or infinity",
         (key for key in unsound if not may_lack or may_lack not in key),
     )
+
+
+def _is_finite(tensor: Any) -> bool:
+    # Torch looks for NaN in no number of eight bits.
+    return bool((tensor.float() if tensor.itemsize == 1 else tensor).isfinite().all())
 
 
 def refuse_wrapped(names: Iterable[str], where: str) -> None:

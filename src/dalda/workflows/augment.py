@@ -10,9 +10,11 @@ from dalda.config import AugmentConfig
 from dalda.datasets.registry import made_for
 from dalda.device import device_named
 from dalda.generation.plan import refuse_incapable
+from dalda.generation.set_settings import keep_revisions
 from dalda.generation.sharding import Shard
 from dalda.generation.source_probabilities import write_probabilities
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
+from dalda.models.catalogue import revisions_of
 from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import progress, say
@@ -142,6 +144,7 @@ def _generate(
         generator = loader.load()
         check(generator)
         device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None
+    keep_revisions(dataset.folder, revisions_of(planned.preset))
     warn_of_cuts(planned.preset, missing)
     recorded = dataset.execution()
     earlier = recorded.get("batch_size") if recorded.get("device") == device else None

@@ -7,6 +7,7 @@ from dalda.device import memory_gigabytes
 from dalda.errors import UserError
 from dalda.models.catalogue import PUBLISHED, Offload, missing_parts
 from dalda.models.download import download_preset, refuse_unknown
+from dalda.models.hub import revision_on_disk
 from dalda.models.presets import PRESETS
 
 
@@ -25,6 +26,8 @@ class ModelRow:
     """The least offloading with which it fits this machine; None: it does not."""
     images_per_second: float | None
     """An estimate from the card's peak; None where that is not known, as on a CPU."""
+    revision: str | None = None
+    """The commit of the base model on this disk."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,18 @@ class ModelsReport:
 
 
 def list_models(config: ModelsConfig) -> ModelsReport:
-    """Lists the presets; `get NAME` downloads those first. Raises UserError for another word."""
+    """Lists the presets; `get NAME` or `update NAME` downloads first. Raises UserError for other words."""
     downloaded: list[str] = []
     if config.words:
         word, *names = config.words
-        if word != "get" or not names:
+        if word not in ("get", "update") or not names:
             raise UserError(
-                f"dalda models {' '.join(config.words)} is no command; write dalda models get NAME"
+                f"dalda models {' '.join(config.words)} is no command; write dalda models get NAME, or "
+                "dalda models update NAME for the newest revision"
             )
         refuse_unknown(names)
         for name in names:
-            downloaded += download_preset(name)
+            downloaded += download_preset(name, newest=word == "update")
     device, memory = memory_gigabytes()
     chosen = [name for name in PRESETS if not config.words or name in config.words]
     rows = [_row(name, device, memory) for name in chosen]
@@ -71,4 +75,5 @@ def _row(name: str, device: str, memory: float | None) -> ModelRow:
         round(known.memory_gigabytes(), 1),
         next(fitting, None),
         None if speed is None else round(speed, 2),
+        revision_on_disk(preset.model),
     )

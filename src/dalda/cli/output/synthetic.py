@@ -144,7 +144,7 @@ def models_lines(report: "ModelsReport") -> list[str]:
     rows = [
         (
             row.name,
-            "yes" if row.on_disk else "no",
+            (row.revision or "yes")[:10] if row.on_disk else "no",
             f"{row.download:.1f}",
             f"{row.memory:.1f}",
             fits[row.fits],

@@ -7,6 +7,7 @@ by its entry point in the group `dalda.generators`, or an object from Python by 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -20,6 +21,7 @@ from dalda.generation.plan import generator_fingerprint
 from dalda.models.fingerprint import contents_of
 from dalda.models.hub import loaded, place_of
 from dalda.models.presets import ROWS_OF_CLASSES, Preset
+from dalda.models.single_file import class_of_file
 from dalda.plugins import load_plugin, plugins_of
 from dalda.types import Capability, GenerationRequest
 
@@ -103,7 +105,7 @@ class GeneratorSpec:
 def _refuse_foreign_options(preset: Preset, family: str) -> None:
     """Raises UserError for a preset of another family, and for options that this one does not know."""
     row = ROWS_OF_CLASSES.get(family)
-    if row is not None and preset.scheduler != "flow-euler" and not place_of(preset.model).is_folder:
+    if row is not None and preset.scheduler != "flow-euler" and not place_of(preset.model).is_local:
         raise UserError(
             f"the model '{preset.model}' is a {family}; start from the preset of its family: --model {row} "
             f"--model-option model={preset.model}"
@@ -117,7 +119,9 @@ def _refuse_foreign_options(preset: Preset, family: str) -> None:
 
 
 def pipeline_class(model: str) -> str:
-    """The class that a checkpoint names as its own."""
+    """The class that a checkpoint names as its own; of one file, that of its tensors."""
+    if Path(model).is_file():
+        return class_of_file(Path(model))
     from diffusers import DiffusionPipeline
 
     settings = loaded(model, "--model", DiffusionPipeline.load_config)

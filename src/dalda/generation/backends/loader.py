@@ -1,6 +1,5 @@
 """Loading a preset's parts: the pipeline, its autoencoder, a LoRA, the image prompt adapter."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,16 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from dalda.errors import UserError, first_line
+from dalda.errors import UserError
 from dalda.generation.backends.attention import set_block_scales
 from dalda.generation.backends.autoencoders import AUTOENCODERS
+from dalda.generation.backends.lora import merge_lora
 from dalda.generation.backends.pipeline_parts import variant_in
+from dalda.generation.backends.single_file import parts_of_file
 from dalda.models.clip import SPECIAL_TOKENS
 from dalda.models.hub import file_of, loaded
-from dalda.models.presets import Preset, split_file
+from dalda.models.presets import Preset
+from dalda.models.single_file import class_of_file
 from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
 
 PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -44,8 +46,6 @@ PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
 """The kinds of model, and what each of them is loaded without."""
 PROJECTIONS = (ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection)
 """The kinds of adapter: plain (one embedding), full and plus (patches)."""
-LORA_FILE = "pytorch_lora_weights.safetensors"
-LORA_TENSOR = re.compile(r"lora_[AB]\b|lora[._](down|up)\b|lora_linear_layer\.(down|up)\b")
 
 
 def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
@@ -55,8 +55,7 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
 
     def load(name: str, **options: Any) -> Any:
         kind, without = _kind_of(name, options)
-        # As stock diffusers decodes: XL's own autoencoder overflows in half precision.
-        exact = torch.float32 if half and kind is StableDiffusionXLPipeline else dtype
+        exact = _decoding(kind, dtype)
         if own is None:
             variant = preset.variant or variant_in(name, "vae")
             vae = _vae(name, exact, subfolder="vae", variant=variant, **options)
@@ -87,12 +86,29 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
             **options,
         )
 
-    pipeline = loaded(preset.model, "--model", load)
+    if Path(preset.model).is_file():
+        pipeline = _of_file(preset, dtype, own)
+    else:
+        pipeline = loaded(preset.model, "--model", load)
     _check(pipeline, preset)
     if preset.lora is not None:
-        _merge_lora(pipeline, preset.lora, preset.lora_scale)
+        merge_lora(pipeline, preset.lora, preset.lora_scale)
     _add_adapter(pipeline, preset, dtype)
     return pipeline
+
+
+def _of_file(preset: Preset, dtype: torch.dtype, own: Any) -> Any:
+    """The pipeline of a checkpoint in one file, with another autoencoder where there is one."""
+    kind, without = PIPELINES[class_of_file(Path(preset.model))]
+    parts = {"vae": own, **parts_of_file(preset, dtype)}
+    exact = own is None or own.config.get("force_upcast")
+    parts["vae"].to(_decoding(kind, dtype) if exact else dtype)
+    return kind(**parts, feature_extractor=None, image_encoder=None, **without)
+
+
+def _decoding(kind: Any, dtype: torch.dtype) -> torch.dtype:
+    """As stock diffusers decodes: XL's own autoencoder overflows in half precision."""
+    return torch.float32 if dtype == torch.float16 and kind is StableDiffusionXLPipeline else dtype
 
 
 def _kind_of(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -155,42 +171,6 @@ def _check(pipeline: Any, preset: Preset) -> None:
             f"the model '{preset.model}' has its guidance built in, which leaves none to choose; "
             "take the plain model and a LoRA of the same kind with --lora and --scheduler lcm"
         )
-
-
-def _merge_lora(pipeline: Any, lora: str, scale: float) -> None:
-    """Adds a LoRA to the model's weights, so that it costs nothing at rendering."""
-    named, file = split_file(lora)
-
-    def load(name: str, **options: Any) -> None:
-        path = file_of(name, file or _lora_file(Path(name)), **options)
-        wanted = {key for key in read_tensors(path, "the LoRA") if LORA_TENSOR.search(key)}
-        if not wanted:
-            raise UserError(f"the file '{path}' holds no LoRA; name another with --lora")
-        try:
-            pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
-        except ValueError as error:
-            if "PEFT backend is required" in str(error):
-                raise UserError("--lora needs the package peft; run pip install 'dalda[lora]'") from None
-            raise UserError(f"the LoRA in '{path}' cannot be loaded ({first_line(error)})") from error
-        if not pipeline.get_active_adapters():
-            raise UserError(f"the LoRA '{lora}' has nothing for this model; name another with --lora")
-        parts = [getattr(pipeline, part) for part in _modules_of(type(pipeline))]
-        used = [key for part in parts for key in part.state_dict() if LORA_TENSOR.search(key)]
-        if len(used) != len(wanted):
-            raise WeightsError(
-                f"the LoRA in '{path}' has {len(wanted)} tensors and this model reads {len(used)} from it; "
-                "take one that was made for this model"
-            )
-
-    loaded(named, "--lora", load)
-    pipeline.fuse_lora(lora_scale=scale)
-    pipeline.unload_lora_weights()
-
-
-def _lora_file(folder: Path) -> str:
-    """The usual name, or that of the only safetensors file in a folder."""
-    found = [path.name for path in folder.glob("*.safetensors")]
-    return found[0] if len(found) == 1 else LORA_FILE
 
 
 def _add_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
