@@ -42,7 +42,7 @@ class AugmentConfig(DataConfig):
     out: Path = Location()
     """The folder of the synthetic set, new or to be resumed."""
     model: str = Content(DEFAULT_MODEL, within="preset")
-    """A preset (docs/models.md), a diffusers folder or a Hub id."""
+    """A preset (docs/models.md), a diffusers folder, a .safetensors file or a Hub id."""
     adapter: str | None = Content(None, within="preset")
     """An IP-Adapter folder or Hub id in place of the preset's; `:file` chooses one file of it."""
     method: str = Content("dalda")

@@ -52,7 +52,7 @@ class CalibrateConfig(DataConfig):
     """How similar a model's images are to their source at each IP-Adapter scale."""
 
     model: str = Content(DEFAULT_MODEL)
-    """A preset (docs/models.md), a diffusers folder or a Hub id."""
+    """A preset (docs/models.md), a diffusers folder, a .safetensors file or a Hub id."""
     model_option: dict[str, Any] = Content(default_factory=dict)
     """Any field of the preset, such as steps=12, as dalda augment will use it; repeat it for more."""
     images: int = Content(16, ge=1)

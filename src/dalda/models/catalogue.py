@@ -124,7 +124,7 @@ PUBLISHED = {
         denoiser=8056.6,
         text=(_CLIP_L, _CLIP_G, _T5_XXL),
         teraflops=71.0,
-        adapter=800.0,
+        adapter=797.9,
         encoder=_SIGLIP,
         encoder_gigabytes=3.51,
         guidance_built_in=False,
@@ -172,6 +172,8 @@ def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:
     if preset.lora is not None:
         name, _, file = preset.lora.partition(":")
         files[name] = (file or "*.safetensors",)
+    if preset.config is not None:
+        files[preset.config] = ("*/*.json", "*/*.txt")
     files[preset.clip] = (*files.get(preset.clip, ()), "*.json", "*.txt", "*.safetensors", "*model.bin")
     return files
 

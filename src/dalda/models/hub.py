@@ -131,7 +131,10 @@ def ask_hub(place: Place, option: str) -> None:
             f"accept them and run `hf auth login`, or name a local folder with {option}"
         ) from None
     except RevisionNotFoundError:
-        raise UserError(f"the model '{name}' has no revision '{place.revision}'; fix {option}") from None
+        raise UserError(
+            f"the model '{name}' has no revision '{place.revision}'; fix {option}, or pin the newest with "
+            "`dalda models update`"
+        ) from None
     except RepositoryNotFoundError:
         raise UserError(
             f"there is no folder '{name}', and no public model of that name on the Hub; name another "

@@ -12,6 +12,7 @@ from tests.generation.original_names import save_single_file, single_file_of
 from tests.generation.stock import latents_of, load, pipeline_of, preset_of, request_of, source_of
 
 from dalda.errors import UserError
+from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.single_file import _CONVERTERS, empty_models
 from dalda.models.presets import Preset, located
 from dalda.models.weights import fill
@@ -139,6 +140,13 @@ def test_the_shipped_settings_are_those_of_published_checkpoints(name: str) -> N
     for part, convert in _CONVERTERS.items():
         if part in models:
             fill(models[part], convert(tensors, models[part]), part)
+
+
+def test_a_folder_has_settings_of_its_own(pair: tuple[Preset, Preset]) -> None:
+    folder, file = pair
+    assert GeneratorSpec(file).load().image_size == 16
+    with pytest.raises(UserError, match=r"config= is for a model in one file, which .* is not"):
+        GeneratorSpec(replace(folder, config=folder.model)).load()
 
 
 def test_half_precision_decodes_as_the_folder_does(pair: tuple[Preset, Preset]) -> None:

@@ -89,6 +89,10 @@ class GeneratorSpec:
         name = self.preset.model
         if name in plugins_of(GROUP):
             return _built(load_plugin(GROUP, name), self)
+        if self.preset.config is not None and not Path(name).is_file():
+            raise UserError(
+                f"--model-option config= is for a model in one file, which '{name}' is not; leave it out"
+            )
         family = pipeline_class(name)
         if family in FAMILIES:
             _refuse_foreign_options(self.preset, family)
