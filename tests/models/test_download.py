@@ -61,8 +61,17 @@ def test_what_was_downloaded_is_used_until_it_is_updated(
     monkeypatch.setitem(globals(), "NEWEST", "b" * 40)
     download_preset("sd15")
     assert place_of(name).revision == "a" * 40
+    with monkeypatch.context() as offline:
+        offline.setattr(download, "ask_hub", unreachable)
+        with pytest.raises(UserError, match="cannot be reached"):
+            download_preset("sd15", newest=True)
+    assert place_of(name).revision == "a" * 40
     download_preset("sd15", newest=True)
     assert place_of(name).revision == "b" * 40
+
+
+def unreachable(*arguments: object) -> None:
+    raise UserError("the Hub cannot be reached")
 
 
 def test_other_bytes_than_the_hubs_are_refused(repository: dict[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dalda.errors import UserError, first_line
 from dalda.models.catalogue import PUBLISHED, files_of, unwanted_of
 from dalda.models.hub import PATIENCE, Place, ask_hub, place_of
-from dalda.models.pins import COMMIT, pin, unpin
+from dalda.models.pins import COMMIT, pin
 from dalda.models.presets import PRESETS
 from dalda.progress import say
 from dalda.storage import open_binary
@@ -28,10 +28,9 @@ def download_preset(name: str, *, newest: bool = False) -> list[str]:
     }
     unwanted = unwanted_of(PRESETS[name])
     for place, patterns in places.items():
-        if newest:
-            unpin(place)
+        at = place_of(place)
         try:
-            _download(place_of(place), patterns, unwanted)
+            _download(Place(at.name) if newest else at, patterns, unwanted)
         except UserError as error:
             mirrors = PUBLISHED[name].mirrors if place == PRESETS[name].model else ()
             if not mirrors:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dalda.cache import cache_folder
-from dalda.storage import exists, make_folder, read_text, remove, write
+from dalda.storage import exists, make_folder, read_text, write
 
 HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -22,11 +22,6 @@ def pin(name: str, commit: str) -> None:
     """Keeps a Hub id's commit for later runs."""
     make_folder(_file(name).parent)
     write(_file(name), f"{commit}\n", shared=True)
-
-
-def unpin(name: str) -> None:
-    if pinned(name) is not None:
-        remove(_file(name))
 
 
 def _file(name: str) -> Path:

@@ -214,8 +214,8 @@ def preset_named(model: str) -> Preset:
     if Path(model).is_dir() or (model.count("/") == 1 and not single_file):
         return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
     if single_file:
-        row = PRESETS[ROWS_OF_FILES[class_of_file(Path(model))]]
-        return replace(row, model=model, variant=None, vae=None, size=None, noise_schedule=None)
+        kind = PRESETS[ROWS_OF_FILES[class_of_file(Path(model))]]
+        return replace(kind, model=model, variant=None, vae=None, size=None, noise_schedule=None)
     near = did_you_mean(model, PRESETS)
     choices = f"; name a preset ({', '.join(PRESETS)}), a diffusers folder or a Hub id"
     raise UserError(f"there is no model '{model}'{near or choices}")
