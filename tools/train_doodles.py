@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
@@ -44,6 +45,9 @@ PARTS = {
     "image_encoder": [None, None],
 }
 """The model index of a diffusers folder."""
+OTHER_SHARE = "the share of image prompts that are another drawing of the same thing"
+ONLY_ADAPTER = "trains the shipped adapter and UNet on; CLIP and the image encoder are the shipped ones"
+SHIPPED_ADAPTER = SHIPPED / "ip_adapter/models/ip-adapter_doodle.safetensors"
 
 
 def export(work: Path, out: Path) -> None:
@@ -75,6 +79,19 @@ def export_vision(work: Path, out: Path) -> None:
     print(figures)
 
 
+def adopt_shipped(work: Path) -> None:
+    """Puts the shipped models in place of the stages before the adapter's."""
+    if not (work / "clip/tokenizer.json").exists():
+        CLIPModel.from_pretrained(SHIPPED / "clip").float().save_pretrained(work / "clip")
+        CLIPTokenizer.from_pretrained(SHIPPED / "clip").save_pretrained(work / "clip")
+    if not (work / "image_encoder").exists():
+        encoder = CLIPVisionModelWithProjection.from_pretrained(SHIPPED / "ip_adapter/models/image_encoder")
+        encoder.float().save_pretrained(work / "image_encoder")
+    if not (work / "denoiser/unet").exists():
+        unet = UNet2DConditionModel.from_pretrained(SHIPPED / "model/unet").float()
+        unet.save_pretrained(work / "denoiser/unet")
+
+
 def forget_origin(config: Path) -> None:
     """Takes the folder out in which a model was trained."""
     settings = json.loads(config.read_text())
@@ -91,6 +108,8 @@ def main() -> None:
     parser.add_argument("--encoder-samples", type=int, default=153_600)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
     parser.add_argument("--adapter-samples", type=int, default=96_000)
+    parser.add_argument("--other-share", type=float, default=0.0, help=OTHER_SHARE)
+    parser.add_argument("--only-adapter", action="store_true", help=ONLY_ADAPTER)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -99,7 +118,9 @@ def main() -> None:
     asked = parser.parse_args()
     work: Path = asked.work
     work.mkdir(parents=True, exist_ok=True)
-    if not (work / "vision/export/config.json").exists() and not asked.export_only:
+    if asked.only_adapter:
+        adopt_shipped(work)
+    elif not (work / "vision/export/config.json").exists() and not asked.export_only:
         train_vision(work / "vision", asked.processes, asked.seed)
     if asked.only_vision:
         export_vision(work, asked.out)
@@ -128,9 +149,20 @@ def main() -> None:
             train_denoiser(train, clip, cache, words)
             without_adapter(averaged(words.folder)).save_pretrained(unet)
         steps = asked.adapter_samples // asked.batch
-        images = Stage(work / "adapter", steps, rate=8e-4, image_share=0.75, start=unet, **shared)
+        images = Stage(
+            work / "adapter",
+            steps,
+            rate=8e-4,
+            image_share=0.75,
+            other_share=asked.other_share,
+            start=unet,
+            adapter=SHIPPED_ADAPTER if asked.only_adapter else None,
+            **shared,
+        )
         train_denoiser(train, clip, cache, images)
     export(work, asked.out)
+    if asked.only_adapter:
+        return
     export_vision(work, asked.out)
     metrics = measure_clip(clip, test)
     (work / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import dalda.doodles
 from dalda.doodles.dataset import SIZES, doodle_of, draw_dataset
@@ -13,11 +14,13 @@ from dalda.doodles.shapes import SHAPES
 from dalda.doodles.vocabulary import BACKGROUNDS, CLASSES, COLOURS, FAMILIAR, UNFAMILIAR, Doodle
 from doodle_training import vision
 from doodle_training.captions import VAGUE, caption, vocabulary
-from doodle_training.images import DRAWN
+from doodle_training.denoiser import Batches, Stage, adapter_file, add_adapter, load_adapter, new_unet
+from doodle_training.images import DRAWN, NAMELESS, NAMES
 from doodle_training.other_things import OTHER_THINGS
 from doodle_training.vision import measure_vision
 
 WEIGHTS = Path(dalda.doodles.__file__).parent / "weights"
+SHIPPED_ADAPTER = WEIGHTS / "ip_adapter/models/ip-adapter_doodle.safetensors"
 
 
 def test_eight_classes_are_known_and_four_are_not() -> None:
@@ -44,6 +47,47 @@ def test_outlines_stay_near_the_unit_square(name: str) -> None:
         corners = np.vstack([outline for _, outline in {**SHAPES, **OTHER_THINGS}[name](rng)])
         assert np.abs(corners).max() < 1.3
         assert np.ptp(corners, axis=0).min() > 0.55
+
+
+@pytest.fixture(scope="module")
+def training_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Thirty images of ten things; an image's number is its latent, its thing is in its embedding."""
+    folder = tmp_path_factory.mktemp("training")
+    things = np.repeat([*range(9), NAMES.index(NAMELESS)], 3)
+    np.savez(folder / "train.npz", labels=things[:, None], captions=np.full((30, 4), "a red car"))
+    numbers = torch.arange(30.0)
+    embeds = torch.stack([numbers, torch.from_numpy(things).float()], 1)
+    save_file({"latents": numbers[:, None].clone(), "embeds": embeds}, folder / "cache.safetensors")
+    return folder / "train.npz", folder / "cache.safetensors"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_image_prompt_may_be_another_drawing_of_the_same_thing(
+    training_images: tuple[Path, Path], tmp_path: Path, share: float
+) -> None:
+    stage = Stage(tmp_path, 9, 1e-3, 0.75, share, batch=400, processes=1)
+    drawn = Batches(training_images[0], WEIGHTS / "clip", training_images[1], stage, 0)(3)
+    prompt, thing = drawn["image"][drawn["image"].abs().sum(1) > 0].T  # others are zero, for guidance
+    image = drawn["latents"][drawn["image"].abs().sum(1) > 0, 0]
+    assert torch.equal(
+        thing, torch.from_numpy(np.repeat([*range(9), NAMES.index(NAMELESS)], 3))[image.int()]
+    )
+    named = thing != NAMES.index(NAMELESS)
+    assert torch.equal(prompt[~named], image[~named])
+    # Of three drawings one is the image itself.
+    assert float((prompt != image)[named].float().mean()) == pytest.approx(share * 2 / 3, abs=0.08)
+    again = Batches(training_images[0], WEIGHTS / "clip", training_images[1], stage, 0)(3)
+    assert all(torch.equal(value, again[name]) for name, value in drawn.items())
+
+
+def test_an_adapter_goes_on_from_its_file() -> None:
+    unets = [new_unet(), new_unet()]
+    for unet in unets:
+        add_adapter(unet)
+    weights = adapter_file(unets[0])
+    load_adapter(unets[1], weights)
+    assert weights.keys() == load_file(SHIPPED_ADAPTER).keys()
+    assert all(torch.equal(value, weights[name]) for name, value in adapter_file(unets[1]).items())
 
 
 def test_things_differ_from_their_background() -> None:

@@ -28,6 +28,7 @@ from dalda.doodles.patch_autoencoder import PatchAutoencoder
 from dalda.generation.backends.attention import install, restore
 from doodle_training.clip import PROJECTION, WIDTH
 from doodle_training.encoder import embed, even_chances
+from doodle_training.images import NAMELESS, NAMES
 
 TOKENS = 4
 NO_CAPTION = 0.10
@@ -45,8 +46,13 @@ class Stage:
     steps: int
     rate: float
     image_share: float
+    other_share: float = 0.0
+    """Of the samples with an image prompt, those whose prompt is another drawing of the same thing: so the
+    adapter learns to carry a shape into another place and colour."""
     start: Path | None = None
     """The folder of a UNet to go on from."""
+    adapter: Path | None = None
+    """The file of an adapter to go on from; without one it is untrained."""
     batch: int = 64
     seed: int = 0
     processes: int = 2
@@ -117,6 +123,18 @@ def adapter_file(unet: UNet2DConditionModel) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def load_adapter(unet: UNet2DConditionModel, weights: dict[str, Tensor]) -> None:
+    """Puts the weights of `adapter_file` into a UNet that has an adapter."""
+    for index, processor in enumerate(unet.attn_processors.values()):
+        if isinstance(processor, IPAdapterAttnProcessor2_0):
+            processor.to_k_ip[0].weight.copy_(weights[f"ip_adapter.{index}.to_k_ip.weight"])
+            processor.to_v_ip[0].weight.copy_(weights[f"ip_adapter.{index}.to_v_ip.weight"])
+    projection = unet.encoder_hid_proj.image_projection_layers[0]
+    for name, weight in projection.state_dict().items():
+        weight.copy_(weights["image_proj." + name.replace("image_embeds", "proj")])
+
+
+@torch.no_grad()
 def prepare(data: Path, encoder: Path, vae: Path, cache: Path) -> None:
     """Fits the autoencoder, and keeps the latents and image embeddings of all images."""
     images = np.load(data)["images"]
@@ -145,7 +163,12 @@ class Batches:
         archive, stored = np.load(data), load_file(cache)
         self.latents, self.embeds = stored["latents"], stored["embeds"]
         self.captions = archive["captions"]
-        self.chances = even_chances(archive["labels"][:, 0])
+        things = archive["labels"][:, 0]
+        self.chances = even_chances(things)
+        self.alike = {int(thing): np.flatnonzero(things == thing) for thing in np.unique(things)}
+        # No nameless shape is there twice.
+        self.alike.pop(NAMES.index(NAMELESS), None)
+        self.things = things
         self.tokenizer = CLIPTokenizer.from_pretrained(clip)
         self.text_encoder = CLIPTextModel.from_pretrained(clip).eval()
         self.stage, self.rank = stage, rank
@@ -164,7 +187,7 @@ class Batches:
         )
         spoken = self.captions[chosen, rng.integers(self.captions.shape[1], size=self.size)]
         spoken = np.where(rng.random(self.size) < NO_CAPTION, "", spoken)
-        embeds = self.embeds[chosen].clone()
+        embeds = self.embeds[self._prompts(chosen, step)].clone()
         embeds[torch.from_numpy(rng.random(self.size) < NO_IMAGE)] = 0
         latents = self.latents[chosen].float()
         return {
@@ -175,6 +198,20 @@ class Batches:
             "image": embeds,
             "scale": torch.from_numpy(prompted).float()[:, None, None],
         }
+
+    def _prompts(self, chosen: np.ndarray, step: int) -> np.ndarray:
+        """The image whose embedding each sample sees: itself, or another drawing of the same thing."""
+        # A generator of its own, so that a share of 0 draws as before.
+        rng = np.random.default_rng([self.stage.seed, step, self.rank, 1])
+        swapped = rng.random(len(chosen)) < self.stage.other_share
+        return np.array(
+            [
+                rng.choice(self.alike[int(self.things[image])])
+                if swap and int(self.things[image]) in self.alike
+                else image
+                for image, swap in zip(chosen, swapped, strict=True)
+            ]
+        )
 
     def texts(self, captions: list[str]) -> Tensor:
         distinct, place = np.unique(captions, return_inverse=True)
@@ -220,6 +257,8 @@ def _work(rank: int, data: Path, clip: Path, cache: Path, stage: Stage) -> None:
     torch.manual_seed(stage.seed)
     unet = new_unet() if stage.start is None else UNet2DConditionModel.from_pretrained(stage.start)
     add_adapter(unet.train())
+    if stage.adapter is not None:
+        load_adapter(unet, load_file(stage.adapter))
     install(unet)
     parameters = list(unet.parameters())
     average = [parameter.detach().clone() for parameter in parameters]
