@@ -100,7 +100,7 @@ def train_clip(data: Path, folder: Path, tokenizer: CLIPTokenizer, samples: int,
         contrast = contrastive_loss(logits, torch.from_numpy(caption_of))
         sketch = F.mse_loss(sketcher(embeds), F.avg_pool2d(seen, SIZE // SKETCH).flatten(1))
         optimizer.zero_grad()
-        (contrast + sketch).backward()
+        (contrast + sketch).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()

@@ -234,7 +234,7 @@ def loss_of(unet: UNet2DConditionModel, scheduler: DDIMScheduler, batch: dict[st
 
 
 def _share_gradients(parameters: list[nn.Parameter]) -> None:
-    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])  # type: ignore[union-attr]
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     start = 0
@@ -279,7 +279,7 @@ def _work(rank: int, data: Path, clip: Path, cache: Path, stage: Stage) -> None:
             group["lr"] = stage.rate_at(step)
         loss = loss_of(unet, scheduler, batches(step))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         _share_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -307,7 +307,7 @@ def train_denoiser(data: Path, clip: Path, cache: Path, stage: Stage) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
     (stage.folder / "rendezvous").unlink(missing_ok=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    mp.spawn(_work, (data, clip, cache, stage), nprocs=stage.processes)
+    mp.spawn(_work, (data, clip, cache, stage), nprocs=stage.processes)  # type: ignore[attr-defined,no-untyped-call]
 
 
 def averaged(folder: Path) -> UNet2DConditionModel:

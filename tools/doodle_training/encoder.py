@@ -70,7 +70,7 @@ def train_encoder(data: Path, folder: Path, samples: int, seed: int) -> None:
         sort = F.cross_entropy(sorter(embeds), torch.from_numpy(names[chosen]))
         sketch = F.mse_loss(sketcher(embeds), F.avg_pool2d(seen, SIZE // SKETCH).flatten(1))
         optimizer.zero_grad()
-        (sort + sketch).backward()
+        (sort + sketch).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
