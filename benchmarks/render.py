@@ -90,7 +90,7 @@ def compared(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dtype = asked.dtype or ("fp32" if cpu else "fp16")
     preset = benchmark_preset(asked.model, asked.device, asked.steps, asked.size)
     classes = CLASSES if small or not cpu else CLASSES[:2]
-    examples = asked.images or (2 if small or not cpu else 1)
+    examples = asked.examples or (2 if small or not cpu else 1)
     data = drawn_sources(folder / "data", classes, examples, 32 if small else 512)
     scorer = load_clip(preset.clip, asked.device) if small else random_scorer(asked.device)
     pipeline = load_pipeline(preset, DTYPES[dtype]) if small else random_pipeline(preset, DTYPES[dtype])

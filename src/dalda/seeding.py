@@ -13,5 +13,5 @@ def seed_of(root: int, *labels: str | int) -> int:
 
 
 def generator_of(root: int, *labels: str | int) -> np.random.Generator:
-    """A numpy generator seeded by `seed_of`."""
-    return np.random.default_rng(seed_of(root, *labels))
+    """A numpy generator seeded by `seed_of`, that of `np.random.default_rng`."""
+    return np.random.Generator(np.random.PCG64(seed_of(root, *labels)))

@@ -7,7 +7,8 @@ class gets a high scale and is followed closely; one that it recognises leaves m
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Literal, NamedTuple, get_args
+from functools import cache
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -70,12 +71,19 @@ def draw_clipped(distribution: ScaleDistribution, generator: np.random.Generator
 
 def draw_truncated(distribution: ScaleDistribution, generator: np.random.Generator) -> float:
     """The paper's draw: the normal truncated to the bounds, by inverting its distribution function."""
-    from scipy.special import ndtr, ndtri
-
+    ndtr, ndtri = _normal()
     low, high, mean, sigma = distribution
     below, above = ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
     quantile = ndtri(below + generator.random() * (above - below))
     return _within(distribution, mean + sigma * quantile)
+
+
+@cache
+def _normal() -> tuple[Any, Any]:
+    """The distribution function of the normal and its inverse; scipy is not imported for help texts."""
+    from scipy.special import ndtr, ndtri
+
+    return ndtr, ndtri
 
 
 def _within(distribution: ScaleDistribution, value: float) -> float:
