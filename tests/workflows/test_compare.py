@@ -11,6 +11,7 @@ from dalda.config.experiment import trials_of
 from dalda.errors import UserError
 from dalda.evaluation.verdict import Answer
 from dalda.types import BASELINES, Interval
+from dalda.workflows import dry_run
 from dalda.workflows.compare import ComparedArm, CompareReport, compare_methods, comparison_study
 
 
@@ -61,6 +62,30 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         comparison_study(config_of(tmp_path, methods="text", method_option={"dipsy.steps": "3"}))
     with pytest.raises(UserError, match="text has no option 'strength'"):
         comparison_study(config_of(tmp_path, methods="text", method_option={"text.strength": "3"}))
+
+
+def test_a_dry_run_counts_trainings_once_and_steps_by_strength(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Per step of an image and of a training one second; da-fusion and diagen share their tokens."""
+    monkeypatch.setattr(
+        dry_run, "_measured", lambda config, planned: (12.0 * len(planned.plan.requests), 32)
+    )
+    monkeypatch.setattr(dry_run, "seconds_per_step", lambda job, generator: 1.0)
+    monkeypatch.setattr(dry_run, "is_fitted", lambda job: False)
+    monkeypatch.setattr(dry_run, "_training", lambda study, missing: 0.0)
+
+    def seconds(methods: str, **options: object) -> tuple[float | None, float | None]:
+        config = config_of(
+            tmp_path / "out", methods=methods, seeds=1, per_image=1, steps=12, method_option=options
+        )
+        found = dry_run.dry_run_experiment(comparison_study(config))
+        return found.generating_seconds, found.fitting_seconds
+
+    assert seconds("text") == (12 * 12, 0)
+    assert seconds("real-guidance", **{"real-guidance.strength": 0.25}) == (12 * 3, 0)
+    short = {"da-fusion.fit_steps": 5, "diagen.fit_steps": 5}
+    assert seconds("da-fusion,diagen", **short)[1] == 12 * 5
 
 
 def test_the_table_is_in_markdown() -> None:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
@@ -12,13 +14,16 @@ from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.methods.fitting.recipe import Recipe
 from dalda.methods.scale_policy import THRESHOLD
 from dalda.progress import say
 from dalda.types import GenerationRequest
 from dalda.workflows.augment import warn_of_model
-from dalda.workflows.augment_plan import AugmentPlan, plan_augment, preset_of
+from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, plan_augment, preset_of
 from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of
+from dalda.workflows.fitting import is_fitted, seconds_per_step
 from dalda.workflows.protocols import protocol_of
+from dalda.workflows.real_images import split_of, usable
 from dalda.workflows.reports import AugmentDryRun, StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
@@ -64,8 +69,6 @@ def _measured(config: AugmentConfig, planned: AugmentPlan) -> tuple[float | None
 
 def scale_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
     """How a plan's IP-Adapter scales are distributed: minimum, quartiles and maximum."""
-    import numpy as np
-
     percentiles = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
     scales = [request.ip_adapter_scale for request in requests]
     return {name: round(float(np.percentile(scales, at)), 4) for name, at in percentiles.items()}
@@ -89,9 +92,11 @@ def dry_run_experiment(
     sets = {task.set_id: task for task in tasks if task.synthetic is not None}
     needed = {task.set_id for task in missing}
     left = {name: _left(study, task) for name, task in sets.items() if name in needed}
-    seconds, megabytes = _generating(
-        study, {name: sets[name] for name, count in left.items() if count}, left
-    )
+    estimate = _Estimate()
+    for name, count in left.items():
+        config = sets[name].synthetic
+        if count and config is not None:
+            estimate.add(config, count)
     return StudyDryRun(
         out=run.folder,
         arms=tuple(arm.name for arm in study.arms if arm.name in arms),
@@ -100,9 +105,10 @@ def dry_run_experiment(
         synthetic_sets=len(sets),
         images=sum(task.images for task in sets.values()),
         missing_images=sum(left.values()),
-        generating_seconds=seconds,
+        fitting_seconds=None if estimate.fitting is None else round(estimate.fitting, 1),
+        generating_seconds=None if estimate.generating is None else round(estimate.generating, 1),
         training_seconds=_training(study, missing),
-        megabytes=round(megabytes, 2),
+        megabytes=round(estimate.megabytes, 2),
     )
 
 
@@ -115,36 +121,66 @@ def _left(study: Study, task: Task) -> int:
     return max(0, task.images - len(existing) - done)
 
 
-def _generating(
-    study: Study, sets: dict[str | None, Task], left: dict[str | None, int]
-) -> tuple[float | None, float]:
-    """Seconds and megabytes for what is left of the sets, by a batch of each model."""
-    seconds: float | None = 0.0
-    megabytes = 0.0
-    paces: dict[str, tuple[float | None, float]] = {}
-    for name, task in sets.items():
-        config = task.synthetic
-        assert config is not None
+@dataclass
+class _Estimate:
+    """What is left of a study's sets: fitting and generating in seconds, None where that is unknown."""
+
+    generating: float | None = 0.0
+    fitting: float | None = 0.0
+    megabytes: float = 0.0
+    loaders: dict[str, GeneratorLoader] = field(default_factory=dict)
+    """By preset: each model is loaded once."""
+    paces: dict[str, tuple[float | None, float]] = field(default_factory=dict)
+    """Seconds per step of an image, and megabytes per image, by preset."""
+    steps: dict[Recipe, float] = field(default_factory=dict)
+    """Seconds per step of a training."""
+    jobs: set[str] = field(default_factory=set)
+
+    def add(self, config: AugmentConfig, count: int) -> None:
+        """Adds a set of which `count` images are missing."""
+        # A file of base captions is not written yet, and no caption costs more than another.
+        config = config.model_copy(update={"captions": None})
         key = repr(preset_of(config))
-        if key not in paces:
-            paces[key] = _pace(config)
-        pace, size = paces[key]
-        seconds = None if seconds is None or pace is None else seconds + pace * left[name]
-        megabytes += size * left[name]
-    return None if seconds is None else round(seconds, 1), megabytes
+        if key not in self.paces:
+            self.paces[key] = self._pace(config, key)
+        pace, size = self.paces[key]
+        self.megabytes += size * count
+        try:
+            split, _ = usable(split_of(config), config.on_bad_image)
+            # Which probability decides nothing that costs time.
+            planned = plan_augment(config, [0.5] * len(split.images))
+        except UserError as error:
+            say(f"note: the time is unknown, since {error}")
+            self.generating = self.fitting = None
+            return
+        each = np.mean([steps_of(request) for request in planned.plan.requests])
+        if self.generating is not None:
+            self.generating = None if pace is None else self.generating + pace * float(each) * count
+        for job in planned.jobs if pace is not None else ():
+            if job.key not in self.jobs and self.fitting is not None and not is_fitted(job):
+                if job.recipe not in self.steps:
+                    generator = self.loaders[key].load()
+                    self.steps[job.recipe] = seconds_per_step(job, generator)
+                self.fitting += self.steps[job.recipe] * job.recipe.steps
+                self.jobs.add(job.key)
+
+    def _pace(self, config: AugmentConfig, key: str) -> tuple[float | None, float]:
+        tried = config.model_copy(update={"method": "text", "method_option": {}})
+        try:
+            planned = plan_augment(tried)
+            self.loaders[key] = planned.loader
+            seconds, size = _measured(tried, planned)
+        except UserError as error:
+            say(f"note: the time is unknown, since {error}")
+            seconds, size = None, preset_of(config).size or 512
+        requests = planned.plan.requests if seconds is not None else ()
+        pace = None if seconds is None else seconds / sum(map(steps_of, requests))
+        return pace, 1.6 * size * size / 1e6
 
 
-def _pace(config: AugmentConfig) -> tuple[float | None, float]:
-    """Seconds and megabytes per image."""
-    tried = config.model_copy(update={"ip_adapter_scale": "0.5", "captions": None})
-    try:
-        trial = dry_run(tried)
-    except UserError as error:
-        say(f"note: the time is unknown, since {error}")
-        size = preset_of(config).size or 512
-        return None, 1.6 * size * size / 1e6
-    pace = None if trial.seconds is None else trial.seconds / trial.planned
-    return pace, trial.megabytes / trial.planned
+def steps_of(request: GenerationRequest) -> float:
+    """Denoising steps that an image costs, those with two image prompts twice."""
+    return request.steps * (request.strength or 1.0) * (1 if request.second_source is None else 2)
 
 
 def _training(study: Study, missing: Sequence[Task]) -> float | None:

@@ -44,18 +44,36 @@ def fit_concepts(jobs: Sequence[FitJob], generator: Any, out: Path) -> float:
     return sum(float(read_json(folder / f"{job.key}.json")["seconds"]) for job in jobs)
 
 
+def is_fitted(job: FitJob) -> bool:
+    """Whether the job's artefact is in the cache."""
+    return exists(cache_folder(CONCEPTS) / f"{job.key}.safetensors")
+
+
+def seconds_per_step(job: FitJob, generator: Any) -> float:
+    """Of the job's training, by its second step; nothing is written."""
+    from dalda.generation.backends.trainable import trainable_model
+    from dalda.methods.fitting.trainer import Training
+
+    training = Training.begin(job, trainable_model(generator))
+    for _ in range(2):
+        started = time.monotonic()
+        training.advance(_open)
+    return time.monotonic() - started
+
+
+def _open(image: RealImage) -> Any:
+    return open_source(image.path, image.sha256)
+
+
 def _fit(job: FitJob, generator: Any, cache: Path, bar: Any) -> None:
     from dalda.generation.backends.trainable import trainable_model
     from dalda.methods.fitting.trainer import fit
-
-    def open_image(image: RealImage) -> Any:
-        return open_source(image.path, image.sha256)
 
     started = time.monotonic()
     try:
         model = trainable_model(generator)
         state = cache / f"{job.key}.state.safetensors"
-        data = fit(job, model, open_image, state, lambda loss: bar.advance())
+        data = fit(job, model, _open, state, lambda loss: bar.advance())
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -180,6 +180,8 @@ class StudyDryRun:
     synthetic_sets: int
     images: int
     missing_images: int
+    fitting_seconds: float | None
+    """Of tokens and LoRAs that are not learned yet, by a step of each kind of training."""
     generating_seconds: float | None
     """Measured on one small batch of each model, extrapolated; None if a model could not be tried."""
     training_seconds: float | None

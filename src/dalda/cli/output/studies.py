@@ -54,6 +54,11 @@ def study_dry_run_lines(report: "StudyDryRun") -> list[str]:
         f"{in_seconds(report.training_seconds)}",
         f"{report.missing_images} of {report.images} images to generate, in {report.synthetic_sets} sets: "
         f"{in_seconds(report.generating_seconds)}, about {report.megabytes:.1f} MB",
+        *(
+            [f"tokens and LoRAs to learn: {in_seconds(report.fitting_seconds)}"]
+            if report.fitting_seconds != 0
+            else []
+        ),
         f"results would go to {report.out}; no trial was trained, no image generated",
     ]
 
