@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from dalda.errors import UserError
-from dalda.evaluation.filters import by_agreement, by_probability, weights_of
+from dalda.evaluation.filters import by_agreement, by_probability, weights_of, weights_within_sources
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -36,3 +36,13 @@ def test_weights_of_have_a_mean_of_one() -> None:
     assert weights_of([]) == ()
     with pytest.raises(UserError, match="probability of zero"):
         weights_of([0.0, 0.0])
+
+
+def test_weights_within_sources_have_a_mean_of_one_for_each_source(
+    synthetic: tuple[SyntheticImage, ...],
+) -> None:
+    first, second, third = synthetic[:3]
+    images = [first, first, second, third, third]
+    weights = weights_within_sources([0.2, 0.6, 0.1, 0.0, 0.0], images)
+    assert weights == pytest.approx((0.5, 1.5, 1.0, 1.0, 1.0))
+    assert weights_within_sources([], []) == ()

@@ -1,9 +1,12 @@
 """DiffuseMix: its published numbers, the seam, the share of the fractal."""
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests.methods.test_base import images_of, requests_of
 
+from dalda.errors import UserError
+from dalda.generation.plan import refuse_incapable
 from dalda.methods.diffusemix import PROMPT, STYLES, DiffuseMix, DiffuseMixOptions, mixed, seam_mask
 from dalda.types import Capability
 
@@ -55,6 +58,10 @@ def test_an_editing_model_is_needed_only_for_edits() -> None:
     method = DiffuseMix()
     assert method.needs_with(DiffuseMixOptions()) == {Capability.INIT_IMAGE}
     assert method.needs_with(DiffuseMixOptions(edit=True)) == {Capability.EDIT}
+    with pytest.raises(
+        UserError, match=r"needs edit \(an InstructPix2Pix model such as .*the model 'sd15' does"
+    ):
+        refuse_incapable("diffusemix", frozenset({Capability.EDIT}), "sd15", method.needs)
     edits = requests_of(images_of(2), "diffusemix", edit=True)
     assert {(request.strength, request.image_guidance_scale) for request in edits} == {(None, 1.5)}
     assert len({request.prompt for request in requests_of(images_of(1), "diffusemix", per_image=9)}) == 9

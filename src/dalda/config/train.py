@@ -86,8 +86,8 @@ class UsageConfig(Strict):
     clip_weighting: bool = Content(False)
     """Weights each synthetic image's loss by its CLIP class probability, scaled to a mean of 1."""
     classifier_weighting: bool = Content(False)
-    """Weights each synthetic image's loss by the real-only classifier's probability of its class: 1
-    from 0.5 on, twice the probability below, scaled to a mean of 1."""
+    """Weights each synthetic image's loss by the real-only classifier's calibrated probability of its
+    class: 1 from 0.5 on, twice the probability below, scaled to a mean of 1 among its source's images."""
     soft_labels: bool = Content(True)
     """Trains with the main class alone where an image's label is shared by two."""
     real_replay: bool = Content(False)

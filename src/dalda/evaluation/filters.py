@@ -78,6 +78,19 @@ def weights_of(probabilities: ArrayLike) -> tuple[float, ...]:
     return tuple((values / values.mean()).tolist())
 
 
+def weights_within_sources(probabilities: ArrayLike, images: Sequence[SyntheticImage]) -> tuple[float, ...]:
+    """Loss weights of synthetic images from probabilities, scaled to a mean of 1 among those of a source.
+
+    Images of a source that are all improbable count alike.
+    """
+    values = np.asarray(probabilities, float)
+    _, source = np.unique([image.source_sha256 for image in images], return_inverse=True)
+    means = np.bincount(source, values) / np.bincount(source) if len(values) else values
+    return tuple(
+        np.divide(values, means[source], out=np.ones_like(values), where=means[source] > 0).tolist()
+    )
+
+
 def _filter(images: Sequence[SyntheticImage], passes: ArrayLike, reason: Callable[[int], str]) -> Filtered:
     chosen = np.asarray(passes, bool)
     if len(chosen) != len(images):

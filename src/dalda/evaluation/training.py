@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dalda.device import one_thread
 from dalda.evaluation.backbones.table import HeadRecipe
+from dalda.evaluation.calibration import held_out_temperature
 from dalda.evaluation.classifier import Head, TrainedHead
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads.classical import augmented_rows
@@ -144,6 +145,12 @@ def _fitted(trial: Trial, store: FeatureStore, name: str) -> Head:
         return kind.fit(rows, trial.seed)
 
 
+def _temperature(trial: Trial, store: FeatureStore, name: str) -> float:
+    kind = head_named(name, store.backbone)
+    with one_thread():
+        return held_out_temperature(feature_rows(trial, store), kind.fit, trial.seed)
+
+
 def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: str) -> Iterator[None]:
     """Trains the heads, and stops after each epoch."""
     threads = one_thread() if isinstance(inputs, CachedViews) else nullcontext()
@@ -202,13 +209,20 @@ def predict_probabilities(
     store: FeatureStore,
     schedule: Schedule | None = None,
     head: str = LINEAR,
+    *,
+    calibrated: bool = False,
 ) -> NDArray[np.float64]:
-    """Its class probabilities of each image, [images, classes]."""
+    """Its class probabilities of each image, [images, classes].
+
+    Calibrated ones are those of a temperature that cross-validation finds, for heads on cached features.
+    """
     schedule = schedule or Schedule()
     check_classes(trial)
     features = torch.from_numpy(store.plain([image_file(image) for image in images]))
     if head != LINEAR:
-        found: NDArray[np.float64] = _fitted(trial, store, head)(features).double().softmax(1).numpy()
+        temperature = _temperature(trial, store, head) if calibrated else 1.0
+        logits = _fitted(trial, store, head)(features).double() / temperature
+        found: NDArray[np.float64] = logits.softmax(1).numpy()
         return found
     heads, inputs = prepare([trial], store, schedule, TrainingMethod())
     for _ in epochs(heads, inputs, schedule, trial.seed, "training"):

@@ -1,8 +1,8 @@
 """DIAGen: the tokens of DA-Fusion with noise on their embeddings, in the captions of a language model.
 
 Lingenberg et al., "DIAGen: Diverse Image Augmentation with Generative Models", arXiv 2408.14584. Images are
-weighted by a classifier of real images alone (`--classifier-weighting`). Left out: its calibration, which
-needs images that a few shots do not leave, and the choice by weights within each source image.
+weighted by a classifier of real images alone (`--classifier-weighting`), whose temperature cross-validation
+on them finds. Left out: its five augmented views of each synthetic image.
 """
 
 from collections.abc import Iterator

@@ -19,7 +19,13 @@ from dalda.methods.scale_policy import THRESHOLD
 from dalda.progress import say
 from dalda.types import GenerationRequest
 from dalda.workflows.augment import warn_of_model
-from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, plan_augment, preset_of
+from dalda.workflows.augment_plan import (
+    AugmentPlan,
+    GeneratorLoader,
+    plan_augment,
+    preset_of,
+    shared_options,
+)
 from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of
 from dalda.workflows.fitting import is_fitted, seconds_per_step
 from dalda.workflows.protocols import protocol_of
@@ -165,7 +171,8 @@ class _Estimate:
                 self.jobs.add(job.key)
 
     def _pace(self, config: AugmentConfig, key: str) -> tuple[float | None, float]:
-        tried = config.model_copy(update={"method": "text", "method_option": {}})
+        others = {name: AugmentConfig.model_fields[name].default for name in shared_options()}
+        tried = config.model_copy(update={**others, "method": "text", "method_option": {}})
         try:
             planned = plan_augment(tried)
             self.loaders[key] = planned.loader

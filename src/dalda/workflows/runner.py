@@ -20,6 +20,7 @@ from dalda.evaluation.filters import (
     by_probability,
     clip_probabilities,
     weights_of,
+    weights_within_sources,
 )
 from dalda.evaluation.heads.table import resolved_head
 from dalda.evaluation.mixing import pool_of
@@ -147,9 +148,11 @@ class TrialRunner:
             weights = weights_of(clip_probabilities(images, classes, self.clip))
         if config.classifier_weighting:
             real = Trial(REAL, trial.seed, trial.split)
-            chances = predict_probabilities(real, images, self.store, self.schedule, self.head)
+            chances = predict_probabilities(
+                real, images, self.store, self.schedule, self.head, calibrated=True
+            )
             confidence = chances[np.arange(len(images)), labels_of(images, trial.split.classes)]
-            own = weights_of(np.minimum(2 * confidence, 1))
+            own = weights_within_sources(np.minimum(2 * confidence, 1), images)
             weights = own if weights is None else tuple(np.multiply(weights, own).tolist())
         return replace(trial, synthetic=images, sample_weights=weights), excluded
 
