@@ -32,6 +32,7 @@ _PUBLIC = {
     "predict": "dalda.workflows.classifier",
     "MergeConfig": "dalda.config",
     "merge": "dalda.workflows.merge",
+    "push": "dalda.api",
     "plot": "dalda.workflows.plot",
     "describe": "dalda.cli.output.lines",
     "dry_run": "dalda.workflows.dry_run",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dalda.api import export as export
     from dalda.api import inspect as inspect
     from dalda.api import load as load
+    from dalda.api import push as push
     from dalda.api import report as report
     from dalda.api import train as train
     from dalda.api import write_captions as write_captions

@@ -15,6 +15,7 @@ from dalda.config import (
     EvaluateConfig,
     ExportConfig,
     InspectConfig,
+    PushConfig,
     ReportConfig,
     TrainConfig,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dalda.generation.executors.base import Executor
     from dalda.workflows.inspect_dataset import DatasetReport
     from dalda.workflows.loaded_set import LoadedSet
+    from dalda.workflows.push import PushReport
     from dalda.workflows.reports import AugmentReport, EvaluateReport, ExportReport, PageReport, TrainReport
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -110,6 +112,13 @@ def export(source: Place | ExportConfig, **options: Any) -> "ExportReport":
     from dalda.workflows.export import export as run
 
     return run(_config(ExportConfig, "source", source, options))
+
+
+def push(source: Place | PushConfig, name: str = "", **options: Any) -> "PushReport":
+    """Uploads a synthetic set to the Hugging Face Hub, as `dalda push` does; private unless confirmed."""
+    from dalda.workflows.push import push as run
+
+    return run(_config(PushConfig, "source", source, {**({"name": name} if name else {}), **options}))
 
 
 def load(synthetic: Place, *, ignore_review: bool = False) -> "LoadedSet":

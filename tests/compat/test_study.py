@@ -11,7 +11,7 @@ from dalda.compat.export_form import write_original
 from dalda.compat.results import COLUMNS
 from dalda.compat.study import OriginalProtocol
 from dalda.config.experiment import Study, trials_of
-from dalda.reporting.export_forms import ExportFolder, ExportImage
+from dalda.reporting.export_folder import ExportFolder, ExportImage
 from dalda.types import TrialResult
 from dalda.workflows.captions import captions_for
 from dalda.workflows.trials import base_book, tasks_of

@@ -3,11 +3,14 @@
 import csv
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
 import datasets
+import pyarrow.parquet
 import pytest
+import yaml
 from PIL import Image
 from tests.workflows.drawn_set import drawn_set
 
@@ -17,9 +20,13 @@ from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
-from dalda.reporting import export_forms
-from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder
+from dalda.reporting import export_shards
+from dalda.reporting.data_card import licence_of
+from dalda.reporting.export_folder import ExportFolder
+from dalda.reporting.export_forms import EXPORT_FORMS
+from dalda.reporting.export_names import ExportNames
 from dalda.review.log import ReviewLog
+from dalda.storage import exists
 from dalda.workflows.export import export
 from dalda.workflows.reports import ExportReport
 
@@ -101,9 +108,15 @@ def test_hugging_face_reads_its_form(out: Path, tmp_path: Path) -> None:
 def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_forms, "SHARD_IMAGES", 12)
+    monkeypatch.setattr(export_shards, "SHARD_IMAGES", 12)
     target, done = exported(out, "webdataset", with_real=True)
-    assert done.files == ["train-000000.tar", "train-000001.tar", "classes.json", "shards.json"]
+    assert done.files == [
+        "train-000000.tar",
+        "train-000001.tar",
+        "classes.json",
+        "shards.json",
+        "README.md",
+    ]
     classes = json.loads((target / "classes.json").read_text())
     labels = []
     for shard in done.files[:2]:
@@ -126,7 +139,7 @@ def test_a_webdataset_has_three_files_a_sample_in_a_mixed_order(
 def test_parquet_is_read_as_images_with_labels(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_forms, "SHARD_IMAGES", 7)
+    monkeypatch.setattr(export_shards, "SHARD_IMAGES", 7)
     target, done = exported(out, "parquet")
     loaded = datasets.load_dataset(
         "parquet", data_files=str(target / "*.parquet"), split="train", cache_dir=str(tmp_path / "cache")
@@ -293,3 +306,99 @@ def test_an_image_that_was_edited_is_refused(out: Path, to: str) -> None:
 def test_an_unknown_form_is_refused_with_the_known_ones(out: Path) -> None:
     with pytest.raises(UserError, match="--to cannot be 'zip'; choose one of folder, hf, webdataset"):
         exported(out, "zip")
+
+
+def test_fiftyone_finds_each_label_by_the_file_without_suffix(out: Path) -> None:
+    target, done = exported(out, "fiftyone", with_real=True)
+    assert done.files == ["data", "labels.json"]
+    content = json.loads((target / "labels.json").read_text(encoding="utf-8"))
+    images = {path.rpartition(".")[0].removeprefix("data/") for path in files_of(target) - {"labels.json"}}
+    assert set(content["labels"]) == images
+    assert len(images) == 16
+    lines = {line["request_id"]: line for line in SyntheticDataset.existing(out).lines()}
+    for name, entry in content["labels"].items():
+        if entry["attributes"]["origin"] == "synthetic":
+            line = lines.pop(name.rpartition("/")[2])
+            assert content["classes"][entry["label"]] == line["label"]
+            assert entry["attributes"]["prompt"] == line["prompt"]
+    assert not lines
+
+
+def test_coco_has_a_box_of_the_whole_image_for_each(out: Path) -> None:
+    target, _ = exported(out, "coco")
+    content = json.loads((target / "labels.json").read_text(encoding="utf-8"))
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    assert list(names) == [1, 2, 3]
+    annotations = {row["image_id"]: row for row in content["annotations"]}
+    assert len(content["images"]) == len(annotations) == 10
+    for image in content["images"]:
+        with Image.open(target / "data" / image["file_name"]) as opened:
+            assert opened.size == (image["width"], image["height"])
+        found = annotations[image["id"]]
+        assert found["bbox"] == [0, 0, image["width"], image["height"]]
+        assert names[found["category_id"]] == image["dalda"]["label"]
+
+
+@pytest.mark.parametrize("to", ["folder", "hf", "webdataset", "parquet", "fiftyone", "coco"])
+def test_readable_names_are_unique_and_say_the_source(out: Path, to: str) -> None:
+    target, done = exported(out, to, with_real=True, readable_names=True)
+    if to == "webdataset":
+        with tarfile.open(target / "train-000000.tar") as tar:
+            names = [name for name in tar.getnames() if name.endswith(".png")]
+    elif to == "parquet":
+        names = [
+            row["path"]
+            for row in pyarrow.parquet.read_table(target / "train-000000.parquet")["image"].to_pylist()
+        ]
+    else:
+        names = [Path(name).name for name in files_of(target) if name.endswith(".png")]
+    assert len({name.casefold() for name in names}) == len(names) == done.synthetic + done.real
+    assert {"boat_0.png", "boat_1.png", "boat_0__dalda_00.png", "boat_1__dalda_01.png"} <= set(names)
+    assert all(re.fullmatch(r"[\w-]+\.png", name) for name in names)
+
+
+def test_readable_names_of_like_sources_differ() -> None:
+    names = ExportNames(readable=True)
+    record = {
+        "label": "a b",
+        "source": "x/boat.v2.jpg",
+        "method": "dalda",
+        "index": 3,
+        "request_id": "0" * 20,
+    }
+    assert names.real("boat", Path("boat_0011.JPG"), "f" * 64) == "boat_0011.jpg"
+    assert names.real("Boat", Path("0011.jpg"), "e" * 64) == "Boat_0011-eeeeeeee.jpg"
+    assert names.synthetic(record, ".png") == "a-b_boat-v2__dalda_03.png"
+    assert (
+        names.synthetic({**record, "request_id": "1" * 20}, ".png") == "a-b_boat-v2__dalda_03-11111111.png"
+    )
+    assert names.real("../../etc", Path("a/...png"), "d" * 64) == "etc_image.png"
+
+
+@pytest.mark.parametrize("to", ["csv", "original"])
+def test_a_form_with_names_of_its_own_takes_no_others(out: Path, to: str) -> None:
+    with pytest.raises(UserError, match="leave --readable-names out"):
+        exported(out, to, readable_names=True)
+
+
+@pytest.mark.parametrize("to", ["hf", "webdataset", "parquet"])
+def test_the_data_card_says_what_the_set_is(out: Path, to: str) -> None:
+    target, _ = exported(out, to, with_real=True)
+    head, _, body = (
+        (target / "README.md").read_text(encoding="utf-8").removeprefix("---\n").partition("\n---\n")
+    )
+    header = yaml.safe_load(head)
+    assert header["task_categories"] == ["image-classification"]
+    assert (header["license"], header["license_name"]) == ("other", "apache-2.0")
+    assert header["size_categories"] == ["n<1K"]
+    assert "10 synthetic images, generated from 5 real images" in body
+    assert "beside 6 real images" in body
+    assert "| boat | 4 | 2 |" in body
+    assert "<script>" not in body
+    assert str(out.parent) not in head + body
+    assert not exists(exported(out, "coco")[0] / "README.md")
+
+
+def test_the_card_names_the_licence_of_the_model() -> None:
+    assert licence_of({"model": "sd15", "preset": {"model": "x/y"}}) == "CreativeML OpenRAIL-M"
+    assert "own page" in licence_of({"model": "x/y", "preset": {"model": "x/y"}})

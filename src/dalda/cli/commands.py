@@ -221,4 +221,13 @@ COMMANDS = {
         arguments=("source",),
         metavars=(("source", "OUT"),),
     ),
+    "push": CommandSpec(
+        "Share",
+        "Upload a synthetic set to the Hugging Face Hub, with a data card; private without --public.",
+        "PushConfig",
+        "dalda.workflows.push:push",
+        'use it anywhere: datasets.load_dataset("{name}")',
+        arguments=("source", "name"),
+        metavars=(("source", "OUT"), ("name", "USER/NAME")),
+    ),
 }

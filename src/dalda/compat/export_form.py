@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dalda.compat.prompt_table import TABLE, prompt_table
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
-from dalda.reporting.export_forms import ExportFolder, ExportImage
+from dalda.reporting.export_folder import ExportFolder, ExportImage
 
 
 def write_original(images: Sequence[ExportImage], folder: ExportFolder) -> None:

@@ -28,7 +28,8 @@ RULES = ProtocolRules(
 STUDY_READERS.register(".py", lazy("dalda.compat.config:read_original_config"))
 PROTOCOL_RULES.register("original", RULES)
 EXPORT_FORMS.register(
-    "original", ExportForm(lazy("dalda.compat.export_form:write_original"), holds_real_images=False)
+    "original",
+    ExportForm(lazy("dalda.compat.export_form:write_original"), holds_real_images=False, names_files=False),
 )
 RUN_READERS.register("original", lazy("dalda.compat.results:read_run"))
 PROTOCOLS.register("original", lazy("dalda.compat.study:OriginalProtocol"))

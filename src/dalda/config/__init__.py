@@ -20,6 +20,7 @@ from dalda.config.data import Strict as Strict
 from dalda.config.import_original import ImportConfig as ImportConfig
 from dalda.config.outputs import ExportConfig as ExportConfig
 from dalda.config.outputs import MergeConfig as MergeConfig
+from dalda.config.outputs import PushConfig as PushConfig
 from dalda.config.outputs import ReportConfig as ReportConfig
 from dalda.config.train import ClassifierConfig as ClassifierConfig
 from dalda.config.train import EvaluateConfig as EvaluateConfig

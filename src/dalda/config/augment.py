@@ -113,6 +113,8 @@ class AugmentConfig(DataConfig):
     from the array job (docs/scale.md)."""
     format: Literal["png", "webp", "jpeg"] = Content("png")
     """The image format: png is lossless, the others are smaller."""
+    preview_every: int = Execution(100, ge=0)
+    """Images after which OUT/preview.jpg, a contact sheet, is redrawn; 0 draws none."""
     on_bad_image: Literal["skip", "stop"] = Content("stop", within="split")
     """What happens at a real image that cannot be used."""
     device: str = Execution("auto")

@@ -1,7 +1,7 @@
 """What becomes of images: valid ones are written, invalid ones generated once more and then dropped."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,7 +13,7 @@ from dalda.generation.plan import with_next_seed
 from dalda.generation.records import Dropped, Finished
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
-from dalda.types import GenerationRequest
+from dalda.types import GenerationRequest, SyntheticImage
 
 MAX_CONSECUTIVE_FAILURES = 16
 """Dropped images in a row, of more than one batch, after which a model is taken to be broken."""
@@ -45,6 +45,8 @@ class DatasetSink:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What each record says of the generator, beside its request."""
     attempts: int = ATTEMPTS
+    on_written: Callable[[Sequence[SyntheticImage]], None] | None = None
+    """Called with the images that are on disk and in the metadata, in the thread that writes."""
     batch_size: int = field(default=0, init=False)
     _failed_batches: int = field(default=0, init=False)
     """In a row, without a single valid image."""
@@ -121,7 +123,7 @@ class DatasetSink:
         self.progress.advance(len(settled))
         self._some_valid = self._some_valid or bool(finished)
         if self._some_valid:
-            self._writes.append(self._writer.submit(self.dataset.add, finished, tuple(self._failures)))
+            self._writes.append(self._writer.submit(self._write, finished, tuple(self._failures)))
             self._failures.clear()
             self._failed_batches = 0
         elif dropped:
@@ -130,6 +132,11 @@ class DatasetSink:
                 raise self._broken()
         while len(self._writes) > MAX_WAITING_WRITES:
             self._writes.popleft().result()
+
+    def _write(self, finished: Sequence[Finished], dropped: Sequence[Dropped]) -> None:
+        images = self.dataset.add(finished, dropped)
+        if self.on_written is not None:
+            self.on_written(images)
 
     def _broken(self) -> UserError:
         return UserError(

@@ -97,7 +97,8 @@ class SyntheticDataset:
         The settings are those that the folder was opened with, whatever happened since.
         Raises UserError if another process is at work here, or the folder cannot be written.
         """
-        train, busy = self.folder / TRAIN, _busy(self.folder)
+        train = self.folder / TRAIN
+        busy = f"another process is adding to '{self.folder}'; wait for it, or choose another with -o"
         own = lock(train / self.part, busy) if self.part else nullcontext()
         with lock(self.folder, busy, shared=bool(self.part)), own:
             for path in self._records():
@@ -244,7 +245,7 @@ class SyntheticDataset:
     def _drops(self, part: str) -> Path:
         return self.folder / (f"dropped.{part}.jsonl" if part else DROPPED)
 
-    def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> None:
+    def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> list[SyntheticImage]:
         """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
         records = []
         for image in images:
@@ -261,6 +262,8 @@ class SyntheticDataset:
             lines.append(metadata, records, root=self.folder)
         if dropped:
             lines.append(drops, [{**record_of(record), "reason": record.reason} for record in dropped])
+        train = self.folder / TRAIN / self.part
+        return [image_of(train / record["file_name"], record) for record in records]
 
     def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""
@@ -294,7 +297,3 @@ class SyntheticDataset:
     def remember(self, section: str, values: Mapping[str, Any]) -> None:
         """Records values in a section of the settings that may differ from one run to the next."""
         set_settings.remember(self.folder, section, values)
-
-
-def _busy(folder: Path) -> str:
-    return f"another process is adding to '{folder}'; wait for it, or choose another with -o"

@@ -1,9 +1,11 @@
 """The presets' published models: licence, size, mirrors, and how much memory and time they take."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from dalda.device import memory_gigabytes
 from dalda.models.hub import place_of, revision_on_disk
 from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
 
@@ -71,9 +73,36 @@ class Published:
 
     def images_per_second(self, preset: Preset, card: str) -> float | None:
         """An estimate, from the card's peak; None for a card that is not in the table."""
-        peak = next((value for name, value in PEAK_TERAFLOPS.items() if name in card), None)
+        peak = peak_teraflops(card)
+        return None if peak is None else 1 / self.seconds_per_image(preset, peak)
+
+    def seconds_per_image(self, preset: Preset, teraflops: float) -> float:
+        """An estimate, from the TFLOP/s of a device."""
         passes = preset.steps * (2 if preset.guidance_scale > 1 and not self.guidance_built_in else 1)
-        return None if peak is None else peak * UTILISATION / (passes * self.teraflops)
+        return passes * self.teraflops / (teraflops * UTILISATION)
+
+
+def peak_teraflops(card: str) -> float | None:
+    """By a card's name; None for one that is not in the table."""
+    return next((value for name, value in PEAK_TERAFLOPS.items() if name in card), None)
+
+
+def machine_teraflops() -> tuple[str, float]:
+    """The name of this machine's device and its TFLOP/s: the card's peak, else of a product of matrices."""
+    import torch
+
+    name, _ = memory_gigabytes()
+    known = peak_teraflops(name)
+    if known is not None:
+        return name, known
+    device, dtype, side = ("cpu", torch.float32, 1024) if name == "cpu" else ("cuda", torch.half, 8192)
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _turn in range(4):  # the first one warms up
+        started = time.perf_counter()
+        float((matrix @ matrix)[0, 0])
+        best = min(best, time.perf_counter() - started)
+    return name, 2 * side**3 / best / 1e12
 
 
 _CLIP_L, _CLIP_G, _T5_XXL, _QWEN3_4B = 123.1, 694.7, 4762.3, 4022.5

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from os.path import commonpath
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 JOINERS = "\u200c\u200d"
 """They shape letters and emoji, and change nothing else."""
@@ -19,6 +19,11 @@ def harmless(text: str) -> str:
         return text
     signs = re.sub(r"\s+", " ", text)
     return "".join(sign if sign.isprintable() or sign in JOINERS else "\ufffd" for sign in signs).strip()
+
+
+def is_path(text: str) -> bool:
+    """Whether a text is a place on a disk, which tells of its owner: absolute, or by `..` or `~`."""
+    return Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text[:1] in ("~", ".")
 
 
 def shortened(text: str, length: int) -> str:

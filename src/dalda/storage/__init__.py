@@ -17,6 +17,7 @@ from dalda.storage.folders import move as move
 from dalda.storage.folders import open_append as open_append
 from dalda.storage.folders import open_new as open_new
 from dalda.storage.folders import private_folder as private_folder
+from dalda.storage.folders import scratch_folder as scratch_folder
 from dalda.storage.folders import whole_folder as whole_folder
 from dalda.storage.lock import lock as lock
 from dalda.storage.readers import parse_json as parse_json

@@ -88,6 +88,14 @@ def move(source: Path, target: Path, *, root: Path | None = None) -> None:
         os.replace(source, target)
 
 
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder that only this user can read, below `parent`; it is removed at the end of the block."""
+    make_folder(parent)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
+
+
 @cache
 def private_folder(name: str) -> Path:
     """This user's folder among the temporary files; a new one where somebody else has taken its name."""

@@ -1,7 +1,7 @@
 """Generates a synthetic set, or what is missing of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import progress, say
 from dalda.storage import lock
-from dalda.types import Capability, GenerationRequest
+from dalda.types import Capability, GenerationRequest, SyntheticImage
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
 from dalda.workflows.augment_settings import (
     SETTING_DEFAULTS,
@@ -28,6 +28,7 @@ from dalda.workflows.augment_settings import (
     provenance_of,
 )
 from dalda.workflows.fitting import CONCEPTS, fit_concepts
+from dalda.workflows.preview import Preview
 from dalda.workflows.reports import AugmentReport
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def generate_plan(
                     config, planned, requests, missing, dataset, loader or planned.loader, executor
                 )
             dataset.settle(requests)
+    if config.preview_every and not config.shard:
+        Preview(dataset, config.preview_every).finish()
     retried, reasons = dataset.reasons()
     without = {str(line["request_id"]) for line in dataset.dropped()}
     dropped_now = sum(request.id in without for request in missing)
@@ -155,10 +158,20 @@ def _generate(
     started = time.monotonic()
     with (
         progress("generate", len(missing)) as bar,
-        DatasetSink(dataset, wanted, bar, provenance_of(config, planned), attempts) as sink,
+        DatasetSink(
+            dataset, wanted, bar, provenance_of(config, planned), attempts, _preview(config, dataset)
+        ) as sink,
     ):
         (executor or local).run(loader, Batches(requests, wanted, size), sink)
     return fitting, time.monotonic() - started
+
+
+def _preview(
+    config: AugmentConfig, dataset: SyntheticDataset
+) -> Callable[[Sequence[SyntheticImage]], None] | None:
+    """What draws the running contact sheet; shards draw none, since they are one set together."""
+    on = config.preview_every and not config.shard
+    return Preview(dataset, config.preview_every).add if on else None
 
 
 def _workers(config: AugmentConfig, worker: "Worker") -> "Executor":

@@ -16,6 +16,8 @@ from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.fitting.recipe import Recipe
 from dalda.methods.scale_policy import THRESHOLD
+from dalda.models.catalogue import PUBLISHED, machine_teraflops, missing_parts
+from dalda.plugins import plugins_of
 from dalda.progress import say
 from dalda.types import GenerationRequest
 from dalda.workflows.augment import warn_of_model
@@ -41,8 +43,15 @@ TRIED_IMAGES = 16
 
 
 def dry_run(config: AugmentConfig) -> AugmentDryRun:
-    """The plan's size and spread; time is measured on one batch, nothing is written."""
+    """The plan's size and spread; nothing is written, and nothing is downloaded.
+
+    Time is measured on one batch where the model is on disk, and else computed from its published numbers
+    and this machine's; what CLIP decides is then unknown.
+    """
     warn_of_model(config)
+    missing = config.model not in plugins_of("dalda.generators") and missing_parts(preset_of(config))
+    if missing:
+        return _without_model(config, missing)
     planned = plan_augment(config)
     requests = planned.plan.requests
     probabilities = [request.source_clip_probability for request in requests]
@@ -56,6 +65,36 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
         seconds=seconds,
         megabytes=round(len(requests) * 1.6 * size * size / 1e6, 2),
         skipped=planned.skipped,
+    )
+
+
+def _without_model(config: AugmentConfig, missing: Sequence[str]) -> AugmentDryRun:
+    """What is known before a model is downloaded."""
+    split, skipped = usable(split_of(config), config.on_bad_image)
+    preset, known = preset_of(config), PUBLISHED.get(config.model)
+    chosen = config.only_classes
+    sources = [image for image in split.images if not chosen or image.label in chosen]
+    count, seconds = len(sources) * config.per_image, None
+    if known is not None:
+        device, teraflops = machine_teraflops()
+        seconds = round(count * known.seconds_per_image(preset, teraflops), 1)
+        say(
+            f"note: '{config.model}' is not on disk; the time is computed, from {known.teraflops:g} TFLOP "
+            f"a pass and {teraflops:.2g} TFLOP/s of {device}"
+        )
+    else:
+        say(f"note: the time is unknown, since the model '{missing[0]}' is not on disk")
+    size = preset.size or 512
+    return AugmentDryRun(
+        planned=count,
+        classes=len(split.classes),
+        images=len(sources),
+        ip_adapter_scale={},
+        low_clip_probability=None,
+        seconds=seconds,
+        megabytes=round(count * 1.6 * size * size / 1e6, 2),
+        skipped=skipped,
+        download_gigabytes=None if known is None else round(known.download_gigabytes, 1),
     )
 
 

@@ -2,15 +2,21 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dalda.config import ExportConfig
 from dalda.datasets.image_io import IMAGE_SUFFIXES, check_image, sha256_of
 from dalda.errors import UserError
+from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import progress
-from dalda.reporting.export_forms import EXPORT_FORMS, ExportFolder, ExportImage, table_of
+from dalda.reporting.data_card import CARD, data_card
+from dalda.reporting.export_folder import ExportFolder, ExportImage
+from dalda.reporting.export_forms import EXPORT_FORMS, table_of
+from dalda.reporting.export_names import ExportNames
+from dalda.reporting.text import is_path
 from dalda.storage import whole_folder, write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
@@ -19,8 +25,10 @@ from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set
 CSV = "csv"
 
 
-def export(config: ExportConfig) -> ExportReport:
+def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport:
     """Writes the set `config.source` in the form `config.to` at `config.out`, complete or not at all.
+
+    With `without_paths` the metadata have the names of files and folders of this disk alone.
 
     Raises UserError for an unknown form, an output that exists, an image that is not the one its metadata
     describes, and real images where the form has no place for them.
@@ -31,16 +39,22 @@ def export(config: ExportConfig) -> ExportReport:
         raise UserError(f"--to cannot be '{config.to}'; choose one of {forms}")
     if form is not None and config.with_real and not form.holds_real_images:
         raise UserError(f"the form '{config.to}' holds no real images; leave --with-real out")
+    if config.readable_names and (form is None or not form.names_files):
+        raise UserError(f"the form '{config.to}' has names of its own; leave --readable-names out")
     _refuse_existing(config.out)
+    settings = read_settings(config.source)
     dataset = synthetic_set(config.source, ignore_review=config.ignore_review)
     records = {str(line["request_id"]): line for line in SyntheticDataset.existing(config.source).lines()}
-    real = _real_images(config.source) if config.with_real else {}
+    names = ExportNames(config.readable_names)
+    real = _real_images(config.source, names) if config.with_real else {}
     synthetic = [
-        _synthetic_image(config.source, sample, records[sample.request_id], real)
+        _synthetic_image(config.source, sample, records[sample.request_id], real, names)
         for sample in dataset.images
     ]
     refuse_output_beside(config.out, config.source, ((x.source, x.label) for x in dataset.images))
     images = [*real.values(), *synthetic]
+    if without_paths:
+        images = [replace(image, metadata=_without_paths(image.metadata)) for image in images]
     report = ExportReport(config.out, config.to, len(synthetic), len(real), len(dataset.rejected))
     if form is None:
         table = table_of(images, lambda image: str(image.path.resolve()))
@@ -49,8 +63,18 @@ def export(config: ExportConfig) -> ExportReport:
     with whole_folder(config.out) as path, progress("export", len(images)) as bar:
         folder = ExportFolder(path, bar, _sources(config.source))
         form.write(images, folder)
+        if form.card:
+            folder.add_file(CARD, data_card(config.source.resolve().name, settings, images))
     report.linked, report.copied, report.files = folder.linked, folder.copied, folder.files
     return report
+
+
+def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the last part of every path in place of it."""
+    return {
+        key: Path(value).name if isinstance(value, str) and (key == "source" or is_path(value)) else value
+        for key, value in metadata.items()
+    }
 
 
 def _sources(folder: Path) -> list[tuple[str, str]]:
@@ -74,6 +98,7 @@ def _synthetic_image(
     sample: SyntheticImage,
     record: Mapping[str, Any],
     real: Mapping[tuple[str, str], ExportImage],
+    names: ExportNames,
 ) -> ExportImage:
     """An image of the set; refused unless its name is harmless and its file is the one that was generated.
 
@@ -96,10 +121,10 @@ def _synthetic_image(
     source = real.get((sample.label, sample.source_sha256))
     if source is not None:
         metadata["source"] = source.relative_path
-    return ExportImage(sample.path, sample.label, sample.request_id + suffix, metadata)
+    return ExportImage(sample.path, sample.label, names.synthetic(record, suffix), metadata)
 
 
-def _real_images(folder: Path) -> dict[tuple[str, str], ExportImage]:
+def _real_images(folder: Path, names: ExportNames) -> dict[tuple[str, str], ExportImage]:
     """Each source image of the set once, by class and hash; also those whose images were all dropped.
 
     Raises UserError for one that is missing or has changed.
@@ -118,5 +143,5 @@ def _real_images(folder: Path) -> dict[tuple[str, str], ExportImage]:
             )
         check_image(path)
         metadata = {"label": label, "origin": "real", "source": path.as_posix(), "source_sha256": sha256}
-        images[label, sha256] = ExportImage(path, label, f"real-{sha256[:20]}{suffix}", metadata)
+        images[label, sha256] = ExportImage(path, label, names.real(label, path, sha256), metadata)
     return images

@@ -48,14 +48,16 @@ class AugmentDryRun:
     classes: int
     images: int
     ip_adapter_scale: Mapping[str, float]
-    """Minimum, quartiles and maximum."""
-    low_clip_probability: int
-    """Requests whose real image has a CLIP class probability of at most 0.3."""
+    """Minimum, quartiles and maximum; empty where CLIP, which decides them, is not on disk."""
+    low_clip_probability: int | None
+    """Requests whose real image has a CLIP class probability of at most 0.3; None without the model."""
     seconds: float | None
-    """Measured on one small batch, extrapolated; None if the model could not be tried."""
+    """Measured on one small batch, or computed where the model is not on disk; None if neither can be."""
     megabytes: float
     skipped: tuple[str, ...] = ()
     """A sentence on each real image that cannot be used."""
+    download_gigabytes: float | None = 0.0
+    """What is not on disk; None if that is not known."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "ModelsReport": synthetic.models_lines,
     "PageReport": synthetic.page_lines,
     "PredictReport": evaluation.predict_lines,
+    "PushReport": synthetic.push_lines,
     "ReviewReport": synthetic.review_lines,
     "StudyDryRun": studies.study_dry_run_lines,
     "StudyReport": studies.study_lines,

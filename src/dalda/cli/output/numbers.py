@@ -18,4 +18,9 @@ def excluded_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def in_seconds(seconds: float | None) -> str:
-    return "unknown time" if seconds is None else f"about {seconds:.0f} s"
+    """In seconds, minutes or hours, whichever has few digits."""
+    if seconds is None:
+        return "unknown time"
+    parts = ((1, "s"), (60, "min"), (3600, "h"))
+    size, unit = next(((size, unit) for size, unit in parts if seconds < 180 * size), parts[-1])
+    return f"about {seconds / size:.{int(0 < seconds / size < 10 and size > 1)}f} {unit}"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dalda.workflows.calibrate import CalibrateReport
     from dalda.workflows.merge import MergeReport
     from dalda.workflows.models import ModelsReport
+    from dalda.workflows.push import PushReport
     from dalda.workflows.reports import (
         AugmentDryRun,
         AugmentReport,
@@ -35,11 +36,20 @@ def augment_lines(report: "AugmentReport") -> list[str]:
 
 def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
     quartiles = ", ".join(f"{name} {value:.2f}" for name, value in report.ip_adapter_scale.items())
-    return [
-        f"{report.planned} images from {report.images} real images of {report.classes} classes",
+    lines = [
         f"IP-Adapter scale: {quartiles}",
         f"{report.low_clip_probability} of them follow the image more than the caption: CLIP gives their "
         "real image a class probability of at most 0.3",
+    ]
+    if report.low_clip_probability is None:
+        size = f"{report.download_gigabytes:g} GB" if report.download_gigabytes else "unknown size"
+        lines = [
+            f"download: {size}, by dalda models get NAME or with the first image; until then CLIP's part "
+            "in the IP-Adapter scales is unknown"
+        ]
+    return [
+        f"{report.planned} images from {report.images} real images of {report.classes} classes",
+        *lines,
         f"time: {in_seconds(report.seconds)}; disk: about {report.megabytes:.1f} MB; nothing was generated",
         *(f"skipped: {sentence}" for sentence in report.skipped),
     ]
@@ -88,6 +98,15 @@ def export_lines(report: "ExportReport") -> list[str]:
             f"{report.linked} are hard links to the existing files, which need no space; a program that "
             "edits one in place edits both"
         )
+    return lines + _rejected(report.rejected)
+
+
+def push_lines(report: "PushReport") -> list[str]:
+    visible = "you alone, and whom you let, can" if report.private else "everybody can"
+    lines = [
+        f"{report.synthetic} synthetic and {report.real} real images: {report.address}",
+        f"{visible} see it",
+    ]
     return lines + _rejected(report.rejected)
 
 
