@@ -11,7 +11,7 @@ TESTS ?= -m "not llm"
 AXE_CORE := 4.14.1
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo -n)
 
-.PHONY: help browser screenshots demo test llm lint format docs docs-site architecture bench kills constraints clean
+.PHONY: help browser screenshots demo test llm lint format docs docs-site dist architecture bench kills constraints clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
@@ -56,6 +56,10 @@ docs: $(READY)  ## docs/command-line.md, written from the command line itself
 docs-site: $(READY)  ## the docs as a site with search, in build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
+
+dist: $(READY)  ## wheel and sdist in dist/, checked, and tried in an empty environment
+	test -x build/twine/bin/twine || { $(PYTHON) -m venv build/twine && build/twine/bin/python -m pip install --quiet twine; }
+	$(BIN)/python tools/check_release.py --twine build/twine/bin/twine
 
 architecture: $(READY)  ## docs/images/data-flow.svg, the figure of docs/architecture.md
 	$(BIN)/python tools/data_flow.py

@@ -10,7 +10,10 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+import answers_table
+import dalda
 from dalda.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +69,46 @@ def test_the_python_of_a_page_runs(tmp_path: Path, page: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(".png ") == 12 or done.stdout.startswith("12 ")
+
+
+def test_a_table_of_labels_becomes_class_folders(tmp_path: Path) -> None:
+    (body,) = blocks(ROOT / "docs/own-photographs.md", "python")
+    (tmp_path / "images").mkdir()
+    names = {"a.png": "heron", "b.png": "heron", "c.png": "egret"}
+    for number, name in enumerate(names):
+        Image.new("RGB", (16, 16), (50 * number, 9, 9)).save(tmp_path / "images" / name)
+    lines = "".join(f"{name},{label}\n" for name, label in names.items())
+    (tmp_path / "labels.csv").write_text("file,label\n" + lines)
+    subprocess.run([sys.executable, "-c", body], cwd=tmp_path, check=True)
+    report = dalda.inspect(tmp_path / "photos")
+    assert sorted(report.classes) == ["egret", "heron"]
+
+
+def test_the_readme_says_what_a_preset_takes() -> None:
+    """`python tools/answers_table.py` makes the table."""
+    assert "\n".join(answers_table.table()) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_one_small_image_and_starts_with_the_quickstart() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r'<img src="([^"]+)" width="(\d+)"', text)
+    with Image.open(ROOT / shown[0]) as image:
+        assert image.height * int(shown[1]) / image.width <= 600
+    assert "![" not in text
+    assert text.splitlines().index("```sh") <= 10
+
+
+COUNTS = re.compile(r"\d+\.\d+ ?(?:s|GB|MB|%|points|times|images/s)\b")
+COMMANDS = re.compile(r"`?(?:python (?:-m )?(?:benchmarks|tools|tests)/?|make |dalda |tests/)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_with_measured_numbers_names_a_command(page: Path) -> None:
+    """Every section with a measured figure names what makes it: a command, a benchmark or a test."""
+    text = page.read_text(encoding="utf-8")
+    for section in re.split(r"^#+ ", text, flags=re.MULTILINE):
+        if COUNTS.search(section):
+            assert COMMANDS.search(section), f"{page.name}: {section[:60]!r}"
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dalda.config import AugmentConfig, DataConfig
+from dalda.config import AugmentConfig, DataConfig, ReportConfig
 from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.evaluation.features import load_features
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
+from dalda.storage import remove
 from dalda.types import ZERO_SHOT, FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import augment
 from dalda.workflows.real_images import split_of
+from dalda.workflows.report import report as write_report
 from dalda.workflows.reports import DemoReport
 
 DATASET, BACKBONE, CLIP = "doodles", "doodle-vision", "doodle"
@@ -30,7 +32,8 @@ ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 CLIP_HEAD = "real-clip"
 """Real images alone on the CLIP, with the head that stays near its zero-shot classifier."""
 GROUPS = {"known": FAMILIAR, "unknown": UNFAMILIAR}
-FILES = {"accuracy.png", "sheet.png", "results", "results.csv", "run.yaml"}
+REPORT = "report.html"
+FILES = {REPORT, "accuracy.png", "sheet.png", "results", "results.csv", "run.yaml"}
 PROBLEM = (
     f"The task: {SHOTS} images a class, each class seen in one place and in two colours only; "
     "the validation set shows all places and colours."
@@ -66,7 +69,9 @@ def run_demo(out: Path) -> DemoReport:
     RunFolder(out, "dalda demo").save(results, {"dataset": DATASET})
     arms = by_arm(results)
     report = _report(arms, _figure(out, arms), _sheet(out, splits[0], images["dalda", 0]))
-    return replace(report, images=generated, seconds=round(time.monotonic() - started, 1))
+    remove(out / REPORT)  # of an earlier run with fewer results
+    page = write_report(ReportConfig(places=(out,), out=out / REPORT, device="cpu")).path
+    return replace(report, report=page, images=generated, seconds=round(time.monotonic() - started, 1))
 
 
 def _refuse_other_files(out: Path) -> None:

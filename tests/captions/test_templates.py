@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import doodle_training.captions
 from dalda.captions.templates import article, base_caption, deal_captions, template_captions
 from dalda.captions.validation import Rules
-from dalda.captions.vocabulary import Vocabulary, photos
+from dalda.captions.vocabulary import Vocabulary, photos, photos_in_nature
 from dalda.doodles import vocabulary as doodle_words
 from dalda.doodles.register import VOCABULARY as DOODLES
 from dalda.errors import UserError
@@ -112,6 +112,14 @@ def test_no_caption_stands_under_the_wrong_class() -> None:
     assert {entry["label"] for entry in rejected} == set(classes)
     assert template_captions(classes, 40, 0) == book
     assert not deal_captions(Rules(["pug"]), 40, 0, photos())[1]
+
+
+def test_places_suit_the_kind_of_thing() -> None:
+    captions = template_captions(["computer mouse", "pug"], 24, seed=0)
+    wild = {phrase for phrase in photos_in_nature().backgrounds if phrase not in photos().backgrounds}
+    assert "on a stone path" in wild
+    assert not [text for text in captions["computer mouse"] if any(place in text for place in wild)]
+    assert any(place in text for text in captions["pug"] for place in wild)
 
 
 def test_words_that_cannot_do_are_a_clear_sentence() -> None:

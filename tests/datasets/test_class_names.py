@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dalda.config import AugmentConfig
-from dalda.datasets.class_names import split_wordings, unclear_names, wordings_of
+from dalda.datasets.class_names import say_unclear, split_wordings, unclear_names, wordings_of
 from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_folder import read_folder
 from dalda.errors import UserError
@@ -93,3 +93,18 @@ def test_names_that_say_nothing_are_unclear(name: str) -> None:
 @pytest.mark.parametrize("name", ["owl", "boeing 747", "class act", "ox", "\u732b", "nandu", "okapi"])
 def test_names_of_things_are_clear(name: str) -> None:
     assert unclear_names([name]) == []
+
+
+def test_augment_says_which_names_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("0", "ok", "n02112018", "n99999999", "heron"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32), (len(name) * 20, 20, 200)).save(tmp_path / name / "0.png")
+    split = sample_few_shot(read_folder(tmp_path))
+    assert split_wordings(split) == ["0", "heron", "Pomeranian", "n99999999", "ok"]
+    say_unclear(split)
+    note = capsys.readouterr().err
+    assert "3 class names do not say what the images show ('0', 'n99999999', 'ok')" in note
+    assert str(tmp_path / "class_names.csv") in note
+    (tmp_path / "class_names.csv").write_text("0,egret\nok,stork\nn99999999,crane\n")
+    say_unclear(sample_few_shot(read_folder(tmp_path)))
+    assert capsys.readouterr().err == ""

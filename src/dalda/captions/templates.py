@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 
 from dalda.captions.validation import Rejection, Rules
-from dalda.captions.vocabulary import Vocabulary, photos
+from dalda.captions.vocabulary import Vocabulary, photos, photos_in_nature
+from dalda.datasets.wordnet import lives_in_nature
 from dalda.errors import UserError
 from dalda.seeding import generator_of
 
@@ -64,9 +65,12 @@ def _captions_of(
 ) -> list[str]:
     captions: dict[str, None] = {}
     in_vain = 0
+    name = rules.wording.get(label, label)
+    if words == photos() and lives_in_nature(name):
+        words = photos_in_nature()
     for index in itertools.count():
         phrases = {field.name: _deal(words, field.name, label, index, seed) for field in fields(words)}
-        caption = _sentence(rules.wording.get(label, label), **phrases)
+        caption = _sentence(name, **phrases)
         reason = rules.reason_against(caption, label, ())
         if reason is not None:
             rejected.append({"label": label, "caption": caption, "reason": reason})

@@ -115,7 +115,7 @@ COMMANDS = {
         "Run everything on the embedded world: do synthetic images help a few-shot classifier?",
         "DemoConfig",
         f"{ACTIONS}:start_demo",
-        "dalda report {out} -o report.html",
+        "open {out}/report.html in a browser",
     ),
     "train": CommandSpec(
         "Train",

@@ -18,6 +18,8 @@ class ReportConfig(Strict):
     """A new .html file."""
     ignore_review: bool = Content(False)
     """Shows images that were rejected in dalda review, too."""
+    open: bool = Execution(False)
+    """Opens the page in a browser."""
     device: str = Execution("auto")
     """auto, cpu, cuda, cuda:N or mps."""
 

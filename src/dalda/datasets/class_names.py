@@ -11,13 +11,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from dalda.datasets.wordnet import wordnet_name
 from dalda.errors import UserError
+from dalda.progress import say
 from dalda.storage import read_text
 from dalda.types import FewShotSplit
 
 WORDINGS_FILE = "class_names.csv"
 """In a data set's folder: a line FOLDER,WORDING for each class that is called otherwise."""
 
+MOST_NAMED = 5
 UNCLEAR = re.compile(
     r"[\W\d_]*|[a-z]|n\d{8}|(class|label|category|cls)[ _]?\d*|ok|ng|yes|no|true|false|pos|neg", re.I
 )
@@ -66,14 +69,25 @@ def split_wordings(split: FewShotSplit) -> list[str]:
 
 
 def wording_of(dataset: str, label: str) -> str:
-    """The wording of one class, in one line and with spaces for underscores."""
+    """The wording of one class: published, by WordNet's id, or the label with spaces for underscores."""
     published = _published().get(dataset, {}).get("names_for_captions", {})
-    return published.get(label) or " ".join(label.replace("_", " ").split()) or label
+    return published.get(label) or wordnet_name(label) or " ".join(label.replace("_", " ").split()) or label
 
 
 def unclear_names(wordings: Iterable[str]) -> list[str]:
     """The wordings from which neither CLIP nor a language model can tell what an image shows."""
     return [name for name in wordings if UNCLEAR.fullmatch(name.strip())]
+
+
+def say_unclear(split: FewShotSplit) -> None:
+    """Says which class names nobody can generate by, and how to give them a wording."""
+    unclear = unclear_names(split_wordings(split))
+    if unclear:
+        names = ", ".join(f"'{name}'" for name in unclear[:MOST_NAMED])
+        say(
+            f"note: {len(unclear)} class names do not say what the images show ({names}); write lines of "
+            f"FOLDER,WORDING into {split.root / WORDINGS_FILE}"
+        )
 
 
 def _read(path: Path, labels: list[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ SHARD_IMAGES = 1000
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class ImageShard:
     name: str
     images: Sequence[ExportImage]
 
@@ -32,19 +32,19 @@ class ImageFile:
         }
 
 
-def _shards(images: Sequence[ExportImage], suffix: str) -> Iterator[ImageFile]:
+def _shards(images: Sequence[ExportImage], suffix: str) -> Iterator[ImageShard]:
     """In an order that mixes the classes, because shards are read one after the other."""
     order = generator_of(0, "webdataset").permutation(len(images)).tolist()
     for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
         chunk = [images[place] for place in order[start : start + SHARD_IMAGES]]
-        yield ImageFile(f"train-{number:06}{suffix}", chunk)
+        yield ImageShard(f"train-{number:06}{suffix}", chunk)
 
 
 def write_shards(
     images: Sequence[ExportImage],
     folder: ExportFolder,
     suffix: str,
-    write: Callable[[BinaryIO, ImageFile, Sequence[str]], None],
+    write: Callable[[BinaryIO, ImageShard, Sequence[str]], None],
 ) -> None:
     """Numbered files, the classes that their labels are places in, and a summary of each file."""
     classes, summaries = list(dict.fromkeys(image.label for image in images)), []
@@ -59,7 +59,7 @@ def write_shards(
     folder.add_file("shards.json", json.dumps(summaries, ensure_ascii=False, indent=1))
 
 
-def write_tar(file: BinaryIO, shard: ImageFile, classes: Sequence[str]) -> None:
+def write_tar(file: BinaryIO, shard: ImageShard, classes: Sequence[str]) -> None:
     with tarfile.open(fileobj=file, mode="w") as tar:
         for image in shard.images:
             stem = Path(image.name).stem
@@ -68,7 +68,7 @@ def write_tar(file: BinaryIO, shard: ImageFile, classes: Sequence[str]) -> None:
             _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
 
 
-def write_parquet(file: BinaryIO, shard: ImageFile, classes: Sequence[str]) -> None:
+def write_parquet(file: BinaryIO, shard: ImageShard, classes: Sequence[str]) -> None:
     """Columns image (bytes and file name), label and metadata (JSON), which `datasets` reads as such."""
     try:
         import pyarrow

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import AugmentConfig
+from dalda.datasets.class_names import say_unclear
 from dalda.datasets.registry import made_for
 from dalda.device import device_named
 from dalda.generation.plan import refuse_incapable
@@ -51,6 +52,7 @@ def augment(
     if generator is None:
         warn_of_model(config)
     planned = plan_augment(config, generator=generator, captions=captions)
+    say_unclear(planned.split)
     return generate_plan(config, planned, open_dataset(config, planned), executor=executor)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
+from dalda.datasets.class_names import say_unclear
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.set_settings import SETTINGS
@@ -53,6 +54,7 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
     if missing:
         return _without_model(config, missing)
     planned = plan_augment(config)
+    say_unclear(planned.split)
     requests = planned.plan.requests
     probabilities = [request.source_clip_probability for request in requests]
     seconds, size = _measured(config, planned)
@@ -71,6 +73,7 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
 def _without_model(config: AugmentConfig, missing: Sequence[str]) -> AugmentDryRun:
     """What is known before a model is downloaded."""
     split, skipped = usable(split_of(config), config.on_bad_image)
+    say_unclear(split)
     preset, known = preset_of(config), PUBLISHED.get(config.model)
     chosen = config.only_classes
     sources = [image for image in split.images if not chosen or image.label in chosen]

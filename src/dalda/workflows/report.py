@@ -2,6 +2,7 @@
 
 import re
 import time
+import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,8 @@ def report(config: ReportConfig) -> PageReport:
     page = page_of(config, inputs, sets, sections)
     html = report_page(page).encode("utf-8", "replace")
     write_new(config.out, html)
+    if config.open:
+        webbrowser.open(config.out.resolve().as_uri())
     return PageReport(
         path=config.out,
         headline=page.headline,

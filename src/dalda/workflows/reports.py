@@ -205,6 +205,7 @@ class DemoReport:
     problem: str
     figure: Path
     sheet: Path
+    report: Path | None = None
     images: int = 0
     """Images that this run generated."""
     seconds: float = 0.0
