@@ -48,6 +48,10 @@ class Capability(StrEnum):
     CONCEPTS = "concepts"
     """A learned concept, such as a textual inversion or a LoRA, per image."""
     SECOND_IMAGE_PROMPT = "second-image-prompt"
+    SEVERAL_IMAGE_PROMPTS = "several-image-prompts"
+    """More than one real image as image prompts of one image, all their tokens together."""
+    AVERAGED_IMAGE_PROMPTS = "averaged-image-prompts"
+    """The mean of the tokens of several image prompts."""
     EDIT = "edit"
     """Editing of the source image by instruction."""
 
@@ -96,6 +100,11 @@ class GenerationRequest:
     second_source: Path | None = field(default=None, metadata=_SELDOM | _NOT_IN_ID)
     """Another real image, for a second image prompt or to mix with."""
     second_source_sha256: str = field(default="", metadata=_SELDOM)
+    more_sources: tuple[Path, ...] = field(default=(), metadata=_SELDOM | _NOT_IN_ID)
+    """Further real images that are image prompts beside the source, under its scale."""
+    more_source_sha256s: tuple[str, ...] = field(default=(), metadata=_SELDOM)
+    image_prompt_merging: str = field(default="tokens", metadata=_SELDOM)
+    """Of several image prompts: all their `tokens`, or the `mean` of them."""
     image_guidance_scale: float | None = field(default=None, metadata=_SELDOM)
     """Guidance of the image prompt, or of the image that is edited, beside that of the prompt."""
     second_image_guidance_scale: float | None = field(default=None, metadata=_SELDOM)
@@ -115,6 +124,13 @@ class GenerationRequest:
         values = self.__dict__
         content = {name: values[name] for name, default in _ID_FIELDS if values[name] != default}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
+
+    @property
+    def source_files(self) -> list[tuple[Path, str]]:
+        """Path and hash of the source image, the second one where there is one, and all further ones."""
+        second = [(self.second_source, self.second_source_sha256)] if self.second_source else []
+        more = zip(self.more_sources, self.more_source_sha256s, strict=True)
+        return [(self.source, self.source_sha256), *second, *more]
 
 
 _ID_FIELDS = sorted(

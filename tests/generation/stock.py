@@ -72,10 +72,8 @@ def pipeline_of(generator: DiffusionGenerator) -> Any:
     return conditioner.pipeline
 
 
-def stock_latents(
-    pipeline: Any, request: GenerationRequest, source: Image.Image | None, **more: Any
-) -> torch.Tensor:
-    """One image as stock diffusers makes it; without a source from the text alone."""
+def stock_latents(pipeline: Any, request: GenerationRequest, source: Any, **more: Any) -> torch.Tensor:
+    """One image as stock diffusers makes it; `source` is an image prompt, [[several]] or None."""
     pipeline.set_progress_bar_config(disable=True)
     if source is not None:
         pipeline.set_ip_adapter_scale(request.ip_adapter_scale)

@@ -39,6 +39,8 @@ OTHERS = {
     "soft_label": (("car", 0.8), ("tree", 0.2)),
     "source_label": "tree",
     "second_source_sha256": "other",
+    "more_source_sha256s": ("other",),
+    "image_prompt_merging": "mean",
     "image_guidance_scale": 1.5,
     "second_image_guidance_scale": -1.5,
     "size": 512,
@@ -47,6 +49,7 @@ OTHERS = {
 RECORDED = {
     "source": Path("b.png"),
     "second_source": Path("c.png"),
+    "more_sources": (Path("d.png"),),
     "ip_adapter_scale_mean": 0.5,
     "drawn_similarity": 0.5,
     "source_clip_probability": 0.5,

@@ -101,6 +101,35 @@ def test_prompts_have_the_prefix_and_use_captions_without_replacement() -> None:
     assert draw_captions(["a"], 3, generator_of(0, "x")) == ["a"] * 3
 
 
+def test_several_image_prompts_are_real_images_of_the_class() -> None:
+    usual = requests_of(images_of(7))
+    several = requests_of(images_of(7), image_prompts=3, image_prompt_merging="mean")
+    for one, request in zip(usual, several, strict=True):
+        assert (request.ip_adapter_scale, request.prompt, request.seed) == (
+            one.ip_adapter_scale,
+            one.prompt,
+            one.seed,
+        )
+        assert request.id != one.id
+        assert request.image_prompt_merging == "mean"
+        prompts = {sha256 for _, sha256 in request.source_files}
+        assert len(prompts) == 3
+        assert prompts <= {image.sha256 for image in images_of(7) if image.label == request.label}
+    assert len({request.more_source_sha256s for request in several if request.label == "car"}) > 3
+
+
+def test_a_class_with_few_images_repeats_them_as_image_prompts() -> None:
+    requests = requests_of(images_of(3), image_prompts=4)
+    assert {request.more_source_sha256s for request in requests if request.label == "tree"} == {
+        ("hash1",) * 3
+    }
+    assert {request.more_source_sha256s for request in requests if request.source_sha256 == "hash0"} == {
+        ("hash2", "hash0", "hash2")
+    }
+    with pytest.raises(UserError, match="image_prompts=2 needs several real images of a class"):
+        requests_of(images_of(2), image_prompts=2)
+
+
 def test_text_has_no_image_prompt_and_image_variation_no_caption() -> None:
     assert {request.ip_adapter_scale for request in requests_of(images_of(4), "text")} == {0.0}
     variations = requests_of(images_of(4), "image-variation")

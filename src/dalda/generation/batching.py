@@ -47,7 +47,7 @@ def probed_batch_size(
     try:
         # Without `torch.compile`, which would compile once more for a batch of one.
         with torch.compiler.set_stance("force_eager"):
-            sources = [image] * (2 if request.second_source else 1)
+            sources = [image] * len(request.source_files)
             generate_from(generator, [replace(request, steps=2)], [sources])
     except Exception as error:
         if not is_out_of_memory(error):

@@ -10,12 +10,12 @@ from diffusers import (
     ChromaImg2ImgPipeline,
     DiffusionPipeline,
     FluxImg2ImgPipeline,
-    FluxPipeline,
     StableDiffusion3Img2ImgPipeline,
 )
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.generation.stock import request_of, source_of
+from tests.generation.stock_flow import pipeline_of, stock_latents
 from tests.generation.tiny_transformers import SIZE, tiny_preset
 
 from dalda.errors import UserError
@@ -54,40 +54,11 @@ def load(preset: Preset) -> DiffusionGenerator:
     return loaded
 
 
-def pipeline_of(generator: DiffusionGenerator) -> Any:
-    conditioner: Any = generator.conditioner
-    return conditioner.encoders.pipeline
-
-
 def latents_of(
     generator: DiffusionGenerator, requests: list[GenerationRequest], sources: list[Image.Image]
 ) -> torch.Tensor:
     with torch.no_grad():
         return generator.denoise(requests, sources)
-
-
-def stock_latents(
-    pipeline: Any, request: GenerationRequest, source: Image.Image | None, **more: Any
-) -> torch.Tensor:
-    """One image as stock diffusers makes it, [1, channels, side, side]."""
-    pipeline.set_progress_bar_config(disable=True)
-    if source is not None:
-        pipeline.set_ip_adapter_scale(request.ip_adapter_scale)
-        more["ip_adapter_image"] = source
-    if "Flux" not in type(pipeline).__name__:
-        more["negative_prompt"] = request.negative_prompt
-    with torch.no_grad():
-        made: torch.Tensor = pipeline(
-            prompt=request.prompt,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            generator=torch.Generator().manual_seed(request.seed),
-            output_type="latent",
-            height=SIZE,
-            width=SIZE,
-            **more,
-        ).images
-    return made if made.ndim == 4 else FluxPipeline._unpack_latents(made, SIZE, SIZE, 2)
 
 
 def test_a_mixed_batch_equals_each_image_made_alone(generator: DiffusionGenerator) -> None:

@@ -38,7 +38,9 @@ def latents_of(generator: DiffusionGenerator, requests: list[GenerationRequest])
 
 
 def stock_latents(
-    generator: DiffusionGenerator, request: GenerationRequest, image: Image.Image | None
+    generator: DiffusionGenerator,
+    request: GenerationRequest,
+    image: Image.Image | list[Image.Image] | None,
 ) -> torch.Tensor:
     """Normalised latents in patches, as ours are; the stock pipeline returns its autoencoder's."""
     conditioner: Any = generator.conditioner
@@ -62,7 +64,7 @@ def stock_latents(
 def test_a_mixed_batch_equals_the_stock_pipeline_with_and_without_references(
     generator: DiffusionGenerator,
 ) -> None:
-    assert generator.capabilities == {Capability.IMAGE_PROMPT}
+    assert generator.capabilities == {Capability.IMAGE_PROMPT, Capability.SEVERAL_IMAGE_PROMPTS}
     requests = [request_of(number, scale) for number, scale in enumerate((0.0, 1.0, 0.4, 1.0))]
     ours = latents_of(generator, requests)
     for number in (0, 1, 3):
@@ -72,6 +74,24 @@ def test_a_mixed_batch_equals_the_stock_pipeline_with_and_without_references(
     alone = torch.cat([latents_of(generator, [request]) for request in requests])
     assert (ours - alone).abs().max() < 1e-4
     assert (ours[1] - ours[3]).abs().max() > 1e-2
+
+
+def test_several_references_equal_the_stock_pipeline(generator: DiffusionGenerator) -> None:
+    requests = [
+        replace(request_of(number, scale, f"a{number}"), more_source_sha256s=(f"b{number}", f"c{number}"))
+        for number, scale in enumerate((1.0, 0.0, 1.0))
+    ]
+    images = [[source_of(10 * number + place) for place in range(3)] for number in range(3)]
+    with torch.no_grad():
+        ours = generator.denoise(
+            requests, [first for first, *_ in images], more_images=[rest for _, *rest in images]
+        )
+    for number, request in enumerate(requests):
+        stock = stock_latents(generator, request, images[number] if request.ip_adapter_scale else None)
+        assert (ours[number] - stock[0]).abs().max() < 1e-4
+    with pytest.raises(ValueError, match="shorter"):
+        latents_of(generator, requests)
+    assert Capability.AVERAGED_IMAGE_PROMPTS not in generator.capabilities
 
 
 def test_the_scale_is_image_guidance(generator: DiffusionGenerator) -> None:

@@ -64,7 +64,7 @@ def first_step(
     generator.scheduler.step = step
     try:
         with torch.no_grad():
-            generator.denoise([request], [source_of(5)], [source_of(6)])
+            generator.denoise([request], [source_of(5)], second_images=[source_of(6)])
     finally:
         generator.scheduler.step = stock
     noise = torch.randn(
@@ -97,6 +97,8 @@ def test_other_rows_do_not_change_an_image(generator: DiffusionGenerator) -> Non
     requests = [replace(request_for(n, 6.0, -6.0), strength=(None, 0.5)[n]) for n in (0, 1)]
     sources, seconds = [source_of(0), source_of(1)], [source_of(6), source_of(6)]
     with torch.no_grad():
-        together = generator.denoise(requests, sources, seconds)
-        alone = torch.cat([generator.denoise([requests[n]], [sources[n]], [seconds[n]]) for n in (0, 1)])
+        together = generator.denoise(requests, sources, second_images=seconds)
+        alone = torch.cat(
+            [generator.denoise([requests[n]], [sources[n]], second_images=[seconds[n]]) for n in (0, 1)]
+        )
     assert (together - alone).abs().max() < 1e-4

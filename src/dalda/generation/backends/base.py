@@ -47,8 +47,9 @@ class ImageGenerator(Protocol):
     ) -> list[Image.Image | None]:
         """One image per request, given its source image; None for one with values that are not numbers.
 
-        A generator with the capability SECOND_IMAGE_PROMPT takes a third argument `second_images`, for
-        requests with a second source.
+        A generator with the capability SECOND_IMAGE_PROMPT takes an argument `second_images`, for
+        requests with a second source; with SEVERAL_IMAGE_PROMPTS `more_images`, for each request a
+        sequence of its further image prompts, as many as the others have.
         """
 
 
@@ -164,9 +165,13 @@ class Denoiser(Protocol):
 def generate_from(
     generator: Any, requests: Sequence[GenerationRequest], sources: Sequence[Sequence[Image.Image]]
 ) -> list[Image.Image | None]:
-    """A batch from each request's source image, and from its second one where it has one."""
-    second = [images[1] for images in sources if len(images) > 1]
-    more = {"second_images": second} if second else {}
+    """A batch from the images of each request's `source_files`."""
+    rest = [list(images[1:]) for images in sources]
+    more: dict[str, Any] = {}
+    if any(request.second_source for request in requests):
+        more["second_images"] = [images.pop(0) for images in rest]
+    if any(rest):
+        more["more_images"] = rest
     generated: list[Image.Image | None] = generator.generate(
         requests, [images[0] for images in sources], **more
     )

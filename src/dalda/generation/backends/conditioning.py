@@ -1,7 +1,7 @@
 """What the UNet is conditioned on: prompts, image prompts and their scales, each encoded once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -52,7 +52,8 @@ class UNetConditioning:
     text: Tensor
     """[rows, tokens, width]"""
     image: Tensor
-    """[rows, references, width], or [rows, references, patches, width]"""
+    """[rows, references, width], or [rows, references, patches, width]; several images of one reference
+    lie beside each other."""
     scale: Tensor
     """IP-Adapter scale, [rows, references, 1]"""
     added: dict[str, Tensor]
@@ -60,6 +61,8 @@ class UNetConditioning:
     branches: int = 2
     loras: tuple[Concept, ...] = ()
     """Of each image, where there are any."""
+    averaged: bool = False
+    """Whether several image prompts are the mean of their tokens, in place of all of them."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -78,8 +81,13 @@ class UNetConditioning:
 
         added = {name: rows(value) for name, value in self.added.items()}
         loras = self.loras[:count]
-        return UNetConditioning(
-            rows(self.text), rows(self.image), rows(self.scale), added, self.branches, loras
+        return replace(
+            self,
+            text=rows(self.text),
+            image=rows(self.image),
+            scale=rows(self.scale),
+            added=added,
+            loras=loras,
         )
 
 
@@ -101,28 +109,39 @@ class StableDiffusionConditioner:
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
         second_images: Sequence[Image.Image] = (),
+        more_images: Sequence[Sequence[Image.Image]] = (),
     ) -> UNetConditioning:
-        """Conditioning with 2n rows for n requests, 4n if they have second image prompts."""
+        """Conditioning with 2n rows for n requests, 4n if they have second image prompts.
+
+        `more_images` are further image prompts of each request, as many for all, under the same scale.
+        """
+        if second_images and more_images:
+            raise ValueError("a request has either a second image prompt or several that are merged")
         branches = 4 if second_images else 2
         prompts = [(request.negative_prompt, request.concept) for request in requests]
         prompts += [(request.prompt, request.concept) for request in requests] * (branches - 1)
         texts = [self.text(*prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
         image = torch.cat(
-            [self.image(request, source) for request, source in zip(requests, images, strict=True)]
+            [
+                self.image(request, [source, *others])
+                for request, source, others in zip(
+                    requests, images, more_images or [()] * len(requests), strict=True
+                )
+            ]
         )
-        without = self.without_image().expand_as(image)
+        without = self.without_image()[:, None].expand_as(image)
         scales = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
         scale = scales.to(text.dtype)
         if second_images:
             second = torch.cat(
                 [
-                    self.encoded(request.second_source_sha256, source)
+                    self.encoded(request.second_source_sha256, source)[:, None]
                     for request, source in zip(requests, second_images, strict=True)
                 ]
             )
             none = torch.zeros_like(scale)
-            image = torch.stack(
+            image = torch.cat(
                 [
                     torch.cat([without, without, image, image]),
                     torch.cat([without, without, second, second]),
@@ -132,7 +151,7 @@ class StableDiffusionConditioner:
             scale = torch.stack([torch.cat([none, none, scale, scale]), torch.cat([none] * 3 + [scale])], 1)
             scale = scale[..., None]
         else:
-            image = torch.cat([without, image])[:, None]
+            image = torch.cat([without, image])
             scale = scale.repeat(2)[:, None, None]
         added = {}
         if len(texts[0]) == 2:
@@ -142,7 +161,8 @@ class StableDiffusionConditioner:
             added["time_ids"] = times.to(self.device, text.dtype).repeat(len(text), 1)
         learned = [Concept.read(request.concept) if request.concept else Concept() for request in requests]
         loras = tuple(learned) if any(concept.loras for concept in learned) else ()
-        return UNetConditioning(text, image, scale, added, branches, loras)
+        (merging,) = {request.image_prompt_merging for request in requests}
+        return UNetConditioning(text, image, scale, added, branches, loras, merging == "mean")
 
     def text(self, prompt: str, concept: str | None = None) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
@@ -171,11 +191,12 @@ class StableDiffusionConditioner:
             tokens = [reader.token(concept)]
             return embed_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, [prompt], tokens)
 
-    def image(self, request: GenerationRequest, source: Image.Image) -> Tensor:
-        """Embedding of a source image; without an image prompt the scale is 0 and it has no effect."""
+    def image(self, request: GenerationRequest, images: Sequence[Image.Image]) -> Tensor:
+        """Embeddings [1, images, ...] of image prompts; at a scale of 0 they have no effect."""
         if request.ip_adapter_scale == 0:
-            return self.without_image()
-        return self.encoded(request.source_sha256, source)
+            return torch.stack([self.without_image()] * len(images), 1)
+        keys = (request.source_sha256, *request.more_source_sha256s)
+        return torch.stack([self.encoded(*item) for item in zip(keys, images, strict=True)], 1)
 
     def encoded(self, key: str, source: Image.Image) -> Tensor:
         """Embedding of an image, which is squeezed to a square first, as in the paper."""

@@ -73,6 +73,7 @@ class DiffusionGenerator:
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
         second_images: Sequence[Image.Image] = (),
+        more_images: Sequence[Sequence[Image.Image]] = (),
     ) -> list[Image.Image | None]:
         """One image per request, with the aspect ratio of its source and the size that the request says.
 
@@ -80,8 +81,12 @@ class DiffusionGenerator:
         source images are their own. An image whose values are not numbers is None.
         """
         try:
-            second = self._filled(second_images) if second_images else ()
-            latents = self.denoise(self._filled(requests), self._filled(images), second)
+            prompts: dict[str, Sequence[Any]] = {
+                "second_images": second_images,
+                "more_images": more_images,
+            }
+            more = {name: self._filled(items) for name, items in prompts.items() if items}
+            latents = self.denoise(self._filled(requests), self._filled(images), **more)
             generated = self.latent_space.decode(latents[: len(requests)])
         except Exception as error:
             # Memory may have run out: the next batches are then smaller, and must be allowed to be.
@@ -108,9 +113,9 @@ class DiffusionGenerator:
         self,
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
-        second_images: Sequence[Image.Image] = (),
+        **more: Sequence[Any],
     ) -> Tensor:
-        """Latents [requests, channels, side, side] after the last step.
+        """Latents [requests, channels, side, side] after the last step; `more` are other image prompts.
 
         Rows that start later, from their source images, join the batch when their first step comes.
         """
@@ -119,9 +124,9 @@ class DiffusionGenerator:
         flow, order = is_flow(self.scheduler), getattr(self.scheduler, "order", 1)
         starts = [order * first_step(request.strength, steps, flow=flow) for request in requests]
         rows = sorted(range(len(requests)), key=starts.__getitem__)
-        more = [[second_images[n] for n in rows]] if second_images else []
+        prompts = {name: [items[n] for n in rows] for name, items in more.items()}
         conditioning = self.conditioner.encode(
-            [requests[n] for n in rows], [images[n] for n in rows], *more
+            [requests[n] for n in rows], [images[n] for n in rows], **prompts
         )
         self.scheduler.set_timesteps(steps, device=self.device, **self.timesteps(steps))
         cohorts = [

@@ -26,10 +26,13 @@ class Family:
     steps: str
     licence: str
     """Of the published weights; the adapter's where it is stricter."""
+    image_prompts: str = "one"
+    """How many real images at once, and how they are merged."""
     options: frozenset[str] = frozenset()
     """Which of OPTIONS mean something to it; the others are refused."""
 
 
+_MERGED = "several: tokens or mean"
 _SD = Family(
     loader=_BACKENDS + "stable_diffusion:load_stable_diffusion",
     scale="IP-Adapter",
@@ -38,6 +41,7 @@ _SD = Family(
     size=512,
     steps="30",
     licence="CreativeML OpenRAIL-M",
+    image_prompts=_MERGED,
     options=frozenset(OPTIONS),
 )
 _SDXL = replace(_SD, size=1024, licence="CreativeML OpenRAIL++-M")
@@ -59,6 +63,7 @@ _FLUX = Family(
     size=1024,
     steps="28 (schnell: 4)",
     licence="dev and the adapters: non-commercial; schnell: Apache-2.0",
+    image_prompts=_MERGED,
     options=frozenset({"adapter"}),
 )
 _CHROMA = replace(
@@ -75,6 +80,7 @@ _KLEIN = Family(
     size=1024,
     steps="4 (base: 50)",
     licence="4B: Apache-2.0; 9B: non-commercial",
+    image_prompts="several: tokens",
 )
 _STRENGTH = Family(
     loader=_BACKENDS + "image_to_image:load_image_to_image",
@@ -84,6 +90,7 @@ _STRENGTH = Family(
     size=1024,
     steps="8",
     licence="Apache-2.0",
+    image_prompts="none",
 )
 FAMILIES = {
     "StableDiffusionPipeline": _SD,
@@ -95,6 +102,7 @@ FAMILIES = {
         image_to_image=False,
         steps="100",
         licence="MIT",
+        image_prompts="none",
     ),
     "StableDiffusion3Pipeline": _SD3,
     "FluxPipeline": _FLUX,

@@ -49,10 +49,12 @@ def assemble_flow(
     guidance: bool = True,
     latent_space: AutoencoderLatentSpace | None = None,
     references: bool = False,
+    several: frozenset[Capability] = frozenset(),
 ) -> DiffusionGenerator:
     """A generator of a flow-matching model. Raises UserError for an image size that it cannot make.
 
-    `references` says that the model itself reads source images, in place of an adapter.
+    `references` says that the model itself reads source images, in place of an adapter; `several` which
+    ways of merging image prompts there are.
     """
     preset, factor = spec.preset, pipeline.vae_scale_factor
     if size < 1 or size % (factor * patch):
@@ -63,7 +65,7 @@ def assemble_flow(
     scheduler = scheduler_of(preset, pipeline.scheduler, timesteps(preset.steps))
     to_device(pipeline, spec)
     has_adapter = references or getattr(pipeline, "image_encoder", None) is not None
-    capabilities = {Capability.IMAGE_PROMPT} if has_adapter else set()
+    capabilities = {Capability.IMAGE_PROMPT, *several} if has_adapter else set()
     if not references:
         capabilities.add(Capability.INIT_IMAGE)
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift, even_sigmas
+from dalda.generation.backends.image_prompts import merged_image_prompts
 from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning, set_scale
 from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.generation.backends.transformer_adapter import add_flux_adapter
+from dalda.types import Capability
 
 PATCH = 2
 """Latents a side of each token."""
@@ -71,17 +73,18 @@ class FluxDenoiser:
             more["pooled_projections"] = rows.tensors["pooled"]
         if self.transformer.config.get("guidance_embeds"):
             more["guidance"] = rows.tensors["guidance"].float()
-        velocity: Tensor = self.transformer(
-            hidden_states=FluxPipeline._pack_latents(latents, count, channels, side, side),
-            timestep=timestep.expand(count).to(latents.dtype) / 1000,
-            encoder_hidden_states=text,
-            txt_ids=torch.zeros(text.shape[1], 3, device=text.device, dtype=text.dtype),
-            img_ids=FluxPipeline._prepare_latent_image_ids(
-                count, side // PATCH, side // PATCH, latents.device, latents.dtype
-            ),
-            return_dict=False,
-            **more,
-        )[0]
+        with merged_image_prompts(self.transformer, averaged=bool(self.adapted) and rows.averaged):
+            velocity: Tensor = self.transformer(
+                hidden_states=FluxPipeline._pack_latents(latents, count, channels, side, side),
+                timestep=timestep.expand(count).to(latents.dtype) / 1000,
+                encoder_hidden_states=text,
+                txt_ids=torch.zeros(text.shape[1], 3, device=text.device, dtype=text.dtype),
+                img_ids=FluxPipeline._prepare_latent_image_ids(
+                    count, side // PATCH, side // PATCH, latents.device, latents.dtype
+                ),
+                return_dict=False,
+                **more,
+            )[0]
         unpacked: Tensor = FluxPipeline._unpack_latents(velocity, side, side, 1)
         return unpacked
 
@@ -122,4 +125,5 @@ def assemble_flux(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         channels=pipeline.transformer.config.in_channels // PATCH**2,
         timesteps=lambda steps: {"sigmas": even_sigmas(steps), **shift},
         guidance=isinstance(pipeline, ChromaPipeline),
+        several=frozenset({Capability.SEVERAL_IMAGE_PROMPTS, Capability.AVERAGED_IMAGE_PROMPTS}),
     )

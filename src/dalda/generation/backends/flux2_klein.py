@@ -22,6 +22,7 @@ from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning
 from dalda.generation.backends.stable_diffusion import DTYPES
+from dalda.types import Capability
 
 PATCH = 2
 """Latents a side of each token."""
@@ -91,7 +92,8 @@ class KleinDenoiser:
             velocity[without] = self._velocity(tokens[without], ids[without], timestep, rows, without)
         if len(with_reference):
             reference = rows.tensors["image"][with_reference].to(tokens.dtype)
-            places = self._reference_ids(latents, len(with_reference))
+            images = reference.shape[1] // tokens.shape[1]
+            places = self._reference_ids(latents, images).expand(len(with_reference), -1, -1)
             found = self._velocity(
                 torch.cat([tokens[with_reference], reference], dim=1),
                 torch.cat([ids[with_reference], places], dim=1),
@@ -120,9 +122,9 @@ class KleinDenoiser:
         return velocity
 
     @staticmethod
-    def _reference_ids(latents: Tensor, count: int) -> Tensor:
-        ids: Tensor = Flux2KleinPipeline._prepare_image_ids([latents[:1]])
-        return ids.to(latents.device).expand(count, -1, -1)
+    def _reference_ids(latents: Tensor, images: int) -> Tensor:
+        ids: Tensor = Flux2KleinPipeline._prepare_image_ids([latents[:1]] * images)
+        return ids.to(latents.device)
 
 
 def load_klein(spec: GeneratorSpec) -> DiffusionGenerator:
@@ -152,4 +154,5 @@ def assemble_klein(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         guidance=not pipeline.config.is_distilled,
         latent_space=latent_space,
         references=True,
+        several=frozenset({Capability.SEVERAL_IMAGE_PROMPTS}),
     )

@@ -93,7 +93,7 @@ class InstructPix2PixGenerator(DiffusionGenerator):
         self,
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
-        second_images: Sequence[Image.Image] = (),
+        **more: Sequence[Any],
     ) -> Tensor:
         edits = [
             replace(x, image_guidance_scale=IMAGE_GUIDANCE) if x.image_guidance_scale is None else x

@@ -19,6 +19,8 @@ class RowConditioning:
     tensors: Mapping[str, Tensor]
     """Each [rows, ...]."""
     dtype: torch.dtype
+    averaged: bool = False
+    """Whether several image prompts are the mean of their tokens, in place of all of them."""
 
     def select(self, count: int, guided: bool) -> "RowConditioning":
         """Of the first images; guided is both halves, otherwise the conditional one alone."""
@@ -27,7 +29,7 @@ class RowConditioning:
             total = len(tensor) // 2
             conditional = tensor[total : total + count]
             tensors[name] = torch.cat([tensor[:count], conditional]) if guided else conditional
-        return RowConditioning(tensors, self.dtype)
+        return RowConditioning(tensors, self.dtype, self.averaged)
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,12 @@ class RowConditioner:
     text_names: tuple[str, ...] = ()
 
     def encode(
-        self, requests: Sequence[GenerationRequest], images: Sequence[Image.Image]
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Sequence[Image.Image],
+        more_images: Sequence[Sequence[Image.Image]] = (),
     ) -> RowConditioning:
-        """Conditioning with 2n rows for n requests."""
+        """Conditioning with 2n rows for n requests; `more_images` are further image prompts of each."""
         prompts = [request.negative_prompt for request in requests]
         prompts += [request.prompt for request in requests]
         texts = [self._text(prompt) for prompt in prompts]
@@ -88,16 +93,26 @@ class RowConditioner:
         numbers = {"guidance": [request.guidance_scale for request in requests]}
         if self.has_adapter:
             numbers["scale"] = [request.ip_adapter_scale for request in requests]
-            without = self._image("", None)
+            without = torch.cat(
+                [self._image("", None)] * (1 + len(more_images[0] if more_images else ())), 1
+            )
             rows = [
-                self._image(request.source_sha256, image) if request.ip_adapter_scale else without
-                for request, image in zip(requests, images, strict=True)
+                self._prompts(request, [image, *others]) if request.ip_adapter_scale else without
+                for request, image, others in zip(
+                    requests, images, more_images or [()] * len(requests), strict=True
+                )
             ]
             unconditional = rows if self.image_in_all_rows else [without] * len(rows)
             tensors["image"] = torch.cat(unconditional + rows)
         for name, values in numbers.items():
             tensors[name] = torch.tensor(values * 2, device=self.device, dtype=self.dtype)
-        return RowConditioning(tensors, self.dtype)
+        (merging,) = {request.image_prompt_merging for request in requests}
+        return RowConditioning(tensors, self.dtype, merging == "mean")
+
+    def _prompts(self, request: GenerationRequest, images: Sequence[Image.Image]) -> Tensor:
+        """Features of a request's image prompts beside each other."""
+        keys = (request.source_sha256, *request.more_source_sha256s)
+        return torch.cat([self._image(*item) for item in zip(keys, images, strict=True)], 1)
 
     def _text(self, prompt: str) -> dict[str, Tensor]:
         found = self.texts.get(prompt)

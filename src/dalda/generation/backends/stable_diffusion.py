@@ -12,6 +12,7 @@ from dalda.generation.backends.attention import install
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.conditioning import StableDiffusionConditioner, UNetConditioning
 from dalda.generation.backends.diffusion import DiffusionGenerator
+from dalda.generation.backends.image_prompts import merged_image_prompts
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.loader import load_pipeline
 from dalda.generation.backends.pipeline_parts import to_device
@@ -33,7 +34,8 @@ class UNetDenoiser:
 
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: UNetConditioning) -> Tensor:
         """Noise [rows, channels, side, side] in the latents."""
-        with self._loras(conditioning, len(latents)):
+        averaged = merged_image_prompts(self.unet, averaged=conditioning.averaged)
+        with self._loras(conditioning, len(latents)), averaged:
             prediction: Tensor = self.unet(
                 latents,
                 timestep,
@@ -89,7 +91,13 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
             "tiled": bool(getattr(pipeline.vae, "use_tiling", False)),
         }
 
-    capabilities = {Capability.IMAGE_PROMPT, Capability.INIT_IMAGE, Capability.SECOND_IMAGE_PROMPT}
+    capabilities = {
+        Capability.IMAGE_PROMPT,
+        Capability.INIT_IMAGE,
+        Capability.SECOND_IMAGE_PROMPT,
+        Capability.SEVERAL_IMAGE_PROMPTS,
+        Capability.AVERAGED_IMAGE_PROMPTS,
+    }
     concepts = None
     if getattr(pipeline, "text_encoder_2", None) is None:
         concepts = ConceptReader(LoraLayers.of(pipeline.unet, pipeline.text_encoder), spec.device)

@@ -141,12 +141,8 @@ class _Pipeline:
 def read_sources(
     batch: Sequence[GenerationRequest], open_image: Callable[[Path, str], Image.Image]
 ) -> list[list[Image.Image]]:
-    """Each request's source image, and its second one; one that serves several requests is opened once."""
-    files = [
-        [(request.source, request.source_sha256)]
-        + ([(request.second_source, request.second_source_sha256)] if request.second_source else [])
-        for request in batch
-    ]
+    """The images of each request's `source_files`; one that serves several requests is opened once."""
+    files = [request.source_files for request in batch]
     opened = {file: open_image(*file) for row in files for file in row}
     return [[opened[file] for file in row] for row in files]
 
