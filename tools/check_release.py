@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TRIED = (
     ("dalda", "--version"),
-    ("dalda", "inspect", "doodles"),
+    ("dalda", "doctor"),
     *[
         ("dalda", *words.split())
         for words in (

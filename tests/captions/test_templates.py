@@ -104,13 +104,13 @@ def test_no_caption_stands_under_the_wrong_class() -> None:
     """The word lists name forests, lakes and people, which are classes to some."""
     classes = ["River", "Forest", "lake", "person"]
     rules = Rules(classes)
-    book, rejected = deal_captions(rules, 40, 0, photos())
+    book, rejected = deal_captions(rules, 40, 0, photos_in_nature())
     assert [len(set(captions)) for captions in book.values()] == [40] * 4
     for name, captions in book.items():
         assert not any(rules.reason_against(caption, name, ()) for caption in captions)
     assert "names another class: Forest" in {entry["reason"] for entry in rejected}
     assert {entry["label"] for entry in rejected} == set(classes)
-    assert template_captions(classes, 40, 0) == book
+    assert template_captions(classes, 40, 0, words=photos_in_nature()) == book
     assert not deal_captions(Rules(["pug"]), 40, 0, photos())[1]
 
 

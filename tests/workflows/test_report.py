@@ -83,7 +83,7 @@ def test_the_answer_comes_from_trials_where_there_are_any(tmp_path: Path) -> Non
     html, done = written(run, drawn_set(tmp_path))
     assert done.trials == 6
     assert done.headline.startswith("'dalda' helps: +30.0 points")
-    assert html.index("+30.0 points") < html.index("What was run") < html.index("real image of boat")
+    assert html.index("+30.0 points") < html.index("real image of boat") < html.index("What was run")
 
 
 @pytest.mark.usefixtures("blind")
@@ -110,7 +110,7 @@ def test_the_page_says_how_it_was_trained(tmp_path: Path) -> None:
     }
     change(study, settings={"dataset": "pets"}, arms=arms)
     facts = _training_facts(run)
-    assert facts["Classifier"] == "doodle, finetune head, 7 epochs of 11 steps, batch size 32"
+    assert facts["Classifier"] == "doodle-vision, finetune head, 7 epochs of 11 steps, batch size 32"
     assert (facts["Versions"], facts["Time"]) == ("torch 9.9", "1 min 15 s, on cpu")
     html, _ = written(run, study)
     assert "study: resnet50, finetune head, 50 epochs of 200 steps, batch size 64" in html
