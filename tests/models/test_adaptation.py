@@ -126,6 +126,23 @@ def test_what_is_missing_is_one_sentence(generator: DiffusionGenerator, token: T
         latents_of(generator, requests_of(Concept(token)), [source_of(0)])
 
 
+def test_every_missing_or_misshapen_tensor_of_a_learned_lora_is_refused(
+    generator: DiffusionGenerator,
+) -> None:
+    layers = generator.conditioner.concepts.layers  # type: ignore[attr-defined]
+    tensors = {**generator.conditioner.concepts.read("one")}  # type: ignore[attr-defined]
+    unet = {name: value for name, value in tensors.items() if not name.startswith("text_encoder.")}
+    for accepted in (tensors, unet, {"token.0": tensors["token.0"]}):
+        layers.check(accepted, "it")
+    for name in tensors.keys() - {"token.0"}:
+        with pytest.raises(UserError, match="it lacks tensors"):
+            layers.check({other: value for other, value in tensors.items() if other != name}, "it")
+        with pytest.raises(UserError, match="wrong shape"):
+            layers.check({**tensors, name: torch.zeros(3, 3)}, "it")
+    with pytest.raises(UserError, match="does not use"):
+        layers.check({**tensors, "unet.other.lora_A.weight": torch.zeros(1)}, "it")
+
+
 def test_a_concept_is_written_and_read() -> None:
     both: list[Callable[[], Concept]] = [
         lambda: Concept(Token("a", 3, 0.01, 7), (("b", 0.5), ("c", 0.5))),

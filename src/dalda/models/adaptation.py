@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dalda.errors import UserError
 from dalda.models.concepts import PLACEHOLDER, Concept
-from dalda.models.weights import read_tensors
+from dalda.models.weights import read_tensors, refuse_difference
 from dalda.seeding import seed_of
 
 UNET_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -92,10 +92,23 @@ class LoraLayers:
             }
         )
 
+    def check(self, tensors: Tensors, where: str) -> None:
+        """Raises UserError unless these are tokens, and LoRAs of every layer, or of every UNet layer."""
+        loras = {name: value for name, value in tensors.items() if not name.startswith("token.")}
+        in_text = any(name.startswith("text_encoder.") for name in loras)
+        layers = {x: layer for x, layer in self.layers.items() if in_text or x.startswith("unet.")}
+        refuse_difference(
+            loras, [name + part for name in layers for part in (A, B)] if loras else [], where
+        )
+        for name, layer in layers.items() if loras else ():
+            down, up = loras[name + A], loras[name + B]
+            if down.shape[1:] != (layer.in_features,) or up.shape != (layer.out_features, len(down)):
+                raise UserError(f"{where} has tensors of the wrong shape ({name}); remove it and run again")
+
     def _adder(self, name: str) -> Callable[..., Tensor]:
         def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             for rows, tensors, share in self.active:
-                if name + A not in tensors:
+                if name + A not in tensors:  # it is for the UNet alone, or for tokens
                     continue
                 down, up = tensors[name + A], tensors[name + B]
                 states = inputs[0] if rows is None else inputs[0][rows]
@@ -131,6 +144,7 @@ class ConceptReader:
             if not path.is_file():
                 raise UserError(f"the learned concept '{path}' is missing; run dalda augment again")
             found = read_tensors(path, "the learned concept")
+            self.layers.check(found, f"the learned concept in '{path}'")
             self.tensors[artefact] = {name: value.to(self.device) for name, value in found.items()}
         return self.tensors[artefact]
 

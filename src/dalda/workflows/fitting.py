@@ -28,8 +28,8 @@ def fit_concepts(jobs: Sequence[FitJob], generator: Any, out: Path) -> float:
     if not jobs:
         return 0.0
     cache, folder = cache_folder(CONCEPTS), out / CONCEPTS
-    for place in (cache, folder):
-        make_folder(place)
+    make_folder(cache)
+    make_folder(folder, root=out)
     missing = [job for job in jobs if not exists(folder / f"{job.key}.safetensors")]
     steps = sum(job.recipe.steps for job in missing if not exists(cache / f"{job.key}.safetensors"))
     with progress("fit", steps) as bar:
@@ -39,9 +39,17 @@ def fit_concepts(jobs: Sequence[FitJob], generator: Any, out: Path) -> float:
                     _fit(job, generator, cache, bar)
             for suffix in (".json", ".safetensors"):
                 name = f"{job.key}{suffix}"
-                write(folder / name, read_bytes(cache / name))
+                write(folder / name, read_bytes(cache / name, limit=None), root=out)
     generator.conditioner.concepts.folder = folder
-    return sum(float(read_json(folder / f"{job.key}.json")["seconds"]) for job in jobs)
+    return sum(_seconds(folder / f"{job.key}.json") for job in jobs)
+
+
+def _seconds(path: Path) -> float:
+    """How long a training took. Raises UserError for a file that does not say so."""
+    try:
+        return float(read_json(path)["seconds"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"'{path}' does not say how long a training took; restore it") from None
 
 
 def is_fitted(job: FitJob) -> bool:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save_file
 from tests.generation.stock import load as load_generator
 from tests.generation.stock import pipeline_of, preset_of, source_of
 
+from dalda.errors import UserError
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.trainable import trainable_model
 from dalda.methods.fitting import trainer
@@ -143,6 +144,41 @@ def test_the_artefact_has_a_token_a_class_and_loras_under_the_usual_names(
     assert all(name.endswith((".lora_A.weight", ".lora_B.weight")) for name in loras)
     assert not [name for name in tensors if name.startswith("text_encoder.")]
     assert PLACEHOLDER not in "".join(tensors)
+
+
+def test_a_state_of_another_training_is_one_sentence(
+    generator: DiffusionGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, state = (
+        Training.begin(job_of(TOKEN), trainable_model(generator)),
+        tmp_path / "state.safetensors",
+    )
+    whole = {
+        "step": torch.tensor([3]),
+        **{f"value.{k}": v.detach() for k, v in training.parameters.items()},
+    }
+    misshapen = {**whole, "value.token.0": torch.zeros(2, 3)}
+    for tensors in ({"other": torch.zeros(1)}, {k: v for k, v in whole.items() if k != "step"}, misshapen):
+        save_file(tensors, state)
+        with pytest.raises(UserError, match=r"state\.safetensors' does not fit; remove it"):
+            training.read_state(state)
+    save_file(whole, state)
+    training.read_state(state)
+    assert training.step == 3
+
+
+def test_few_pixels_of_sources_stay_open(
+    generator: DiffusionGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, whole = (Training.begin(job_of(TOKEN), trainable_model(generator)) for _ in range(2))
+    size = source_of(0).width * source_of(0).height
+    monkeypatch.setattr(trainer, "MAX_PIXELS", 2 * size)
+    losses = []
+    for _ in range(6):
+        losses.append(training.advance(source))  # type: ignore[arg-type]
+        assert len(training.images) <= 2
+    monkeypatch.setattr(trainer, "MAX_PIXELS", 100 * size)
+    assert losses == [whole.advance(source) for _ in range(6)]  # type: ignore[arg-type]
 
 
 def test_the_rate_warms_up_and_falls_by_a_cosine() -> None:

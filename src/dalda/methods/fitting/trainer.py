@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
 from dalda.models.adaptation import UNET_LAYERS, A, B, TrainableModel, embed_prompts
 from dalda.models.concepts import PLACEHOLDER
@@ -29,6 +30,8 @@ CHECKPOINT_SECONDS = 10.0
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 """State of AdamW."""
 OpenImage = Callable[[RealImage], Image.Image]
+MAX_PIXELS = 300_000_000
+"""Of all images that stay open, at three bytes each."""
 
 
 @dataclass
@@ -120,6 +123,9 @@ class Training:
         key = f"{image.sha256}{' mirrored' if mirrored else ''}"
         if key not in self.images:
             opened = open_image(image)
+            held = sum(found.width * found.height for found in self.images.values())
+            if held + opened.width * opened.height > MAX_PIXELS:
+                self.images.clear()  # they are opened again when they are needed
             self.images[key] = ImageOps.mirror(opened) if mirrored else opened
         with torch.no_grad():
             latents = self.model.encode_image(key, self.images[key], noise).float()
@@ -145,8 +151,14 @@ class Training:
         write(path, save({name: value.cpu().contiguous() for name, value in state.items()}), sync=False)
 
     def read_state(self, path: Path) -> None:
-        """Goes to the step that a state was written at."""
+        """Goes to the step that a state was written at. Raises UserError for another state."""
         state = read_tensors(path, "the state of a training")
+        fits = all(
+            name in state and state[name].shape == value.shape
+            for name, value in {f"value.{name}": value for name, value in self.parameters.items()}.items()
+        )
+        if not fits or state.get("step", torch.empty(0)).numel() != 1:
+            raise UserError(f"the state of a training '{path}' does not fit; remove it and run again")
         self.step = int(state["step"])
         with torch.no_grad():
             for name, value in self.parameters.items():
