@@ -1,12 +1,14 @@
 """The documents' images of the report and of the review page, from a new doodle run.
 
-    python tools/screenshots.py [--to docs/images]
+    python tools/screenshots.py [--to docs/images] [--demo FOLDER]
 
 Generates a set, trains with it and opens both pages in a headless Chromium: light, dark, and at the width
-of a telephone; and the report's images further down. Some minutes on two cores.
+of a telephone; and the report's images further down. Some minutes on two cores; less with the results of
+`dalda demo`, which are read and not changed.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,13 +91,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     images = Path(__file__).parents[1] / "docs/images"
     parser.add_argument("--to", type=Path, default=images, help="where the images go")
+    parser.add_argument("--demo", type=Path, help="results of dalda demo, in place of a new run")
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         made, run, report = (Path(folder) / name for name in ("with-copies", "run", "report.html"))
-        dalda("augment", "doodles", "--shots", "2", "--per-image", "6", "-o", str(made))
-        dalda("train", "doodles", "--shots", "2", "--seeds", "3", "--synthetic", str(made), "-o", str(run))
-        dalda("report", str(run), str(made), "-o", str(report))
+        if options.demo:
+            shutil.copytree(options.demo / "dalda-seed0", made)
+            dalda("report", str(options.demo), "-o", str(report))
+        else:
+            words = ("doodles", "--shots", "2")
+            dalda("augment", *words, "--per-image", "6", "-o", str(made))
+            dalda("train", *words, "--seeds", "3", "--synthetic", str(made), "-o", str(run))
+            dalda("report", str(run), str(made), "-o", str(report))
         taken(browser, report.as_uri(), "report", options.to, lambda page: None)
         capture_sections(browser, report.as_uri(), options.to)
         served = serve(made, Path(folder) / "cache")

@@ -5,7 +5,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -83,11 +83,17 @@ def say_unclear(split: FewShotSplit) -> None:
     """Says which class names nobody can generate by, and how to give them a wording."""
     unclear = unclear_names(split_wordings(split))
     if unclear:
-        names = ", ".join(f"'{name}'" for name in unclear[:MOST_NAMED])
-        say(
-            f"note: {len(unclear)} class names do not say what the images show ({names}); write lines of "
-            f"FOLDER,WORDING into {split.root / WORDINGS_FILE}"
-        )
+        say(f"note: {unclear_sentence(unclear, split.root)}")
+
+
+def unclear_sentence(unclear: Sequence[str], root: Path) -> str:
+    """Which names say nothing, and how to give them a wording."""
+    names = ", ".join(f"'{name}'" for name in unclear[:MOST_NAMED])
+    many = f"{len(unclear)} class names do" if len(unclear) > 1 else "1 class name does"
+    return (
+        f"{many} not say what the images show ({names}): write lines of FOLDER,WORDING into "
+        f"{root / WORDINGS_FILE}"
+    )
 
 
 def _read(path: Path, labels: list[str]) -> dict[str, str]:

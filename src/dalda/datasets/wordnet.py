@@ -24,7 +24,7 @@ def lives_in_nature(wording: str) -> bool:
 
 @cache
 def _names() -> dict[str, str]:
-    return dict(line.split(" ", 1) for line in _lines("wordnet-ids"))  # type: ignore[misc]  # pairs
+    return dict(line.split(" ", 1) for line in _lines("wordnet-ids"))
 
 
 @cache

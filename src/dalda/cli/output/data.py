@@ -23,7 +23,10 @@ def dataset_lines(report: "DatasetReport") -> list[str]:
     if report.shorter_side:
         sides = ", ".join(f"{name} {side}" for name, side in report.shorter_side.items())
         lines.append(f"shorter side in pixels: {sides}")
-    lines.append(f"the largest class has {report.imbalance:g} times the training images of the smallest")
+    if report.imbalance > 1:
+        lines.append(
+            f"the largest class has {report.imbalance:g} times the training images of the smallest"
+        )
     return [*lines, *_findings(report)]
 
 
@@ -35,9 +38,7 @@ def _findings(report: "DatasetReport") -> list[str]:
         lines.append(f"{report.duplicates} images are copies of another one of the same part")
     lines += report.leakage
     if report.unclear:
-        names = ", ".join(f"'{name}'" for name in report.unclear[:EXAMPLES])
-        lines.append(
-            f"{len(report.unclear)} class names do not say what the images show ({names}): write lines of "
-            f"FOLDER,WORDING into {report.root / 'class_names.csv'}"
-        )
+        from dalda.datasets.class_names import unclear_sentence
+
+        lines.append(unclear_sentence(report.unclear, report.root))
     return lines or ["nothing suspicious was found"]
