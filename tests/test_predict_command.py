@@ -137,9 +137,12 @@ def test_it_loads_as_one_module_of_torch(world: Path) -> None:
     torch.testing.assert_close(logits.double().softmax(1), classifier.probabilities(images))
 
 
-def test_the_onnx_file_agrees_with_torch(world: Path, tmp_path: Path) -> None:
+def test_the_onnx_file_agrees_with_torch(
+    world: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     out = tmp_path / "classifier.onnx"
     report = answer("export", world / "run", "--to", "onnx", "-o", out)
+    assert not recwarn.list
     assert report["largest_difference"] <= 1e-4
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     classifier = dalda.load_classifier(world / "run")

@@ -1,6 +1,7 @@
 """A trained classifier as one ONNX file that needs neither torch nor dalda."""
 
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import ExportConfig
@@ -60,15 +61,17 @@ def onnx_bytes(classifier: "ImageClassifier") -> bytes:
             return logits.softmax(1)
 
     size, info = classifier.info.size, classifier.info
-    program: Any = torch.onnx.export(
-        Probabilities().eval(),
-        (torch.zeros(2, 3, size, size),),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("images")},),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own parts
+        program: Any = torch.onnx.export(
+            Probabilities().eval(),
+            (torch.zeros(2, 3, size, size),),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+            dynamo=True,
+            verbose=False,
+        )
     model = program.model_proto
     properties = {
         "classes": info.classes,
