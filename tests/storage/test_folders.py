@@ -15,6 +15,7 @@ from dalda.storage import (
     StorageError,
     link_or_copy,
     list_folder,
+    make_folder,
     move,
     open_append,
     open_new,
@@ -50,11 +51,21 @@ def test_a_failure_leaves_nothing_and_an_empty_folder_may_be_there(tmp_path: Pat
     assert list_folder(tmp_path / "out") == ["a"]
 
 
-def test_a_folder_that_holds_something_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/mine").write_text("mine")
-    with pytest.raises(StorageError, match="there already"), whole_folder(tmp_path / "out") as folder:
-        (folder / "a").write_text("x")
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_place_that_holds_something_is_refused_before_the_work(tmp_path: Path, is_file: bool) -> None:
+    out = tmp_path / "out"
+    mine = out if is_file else out / "mine"
+    make_folder(mine.parent)
+    mine.write_text("mine")
+    with pytest.raises(StorageError, match="there already"), whole_folder(out):
+        pytest.fail("begun")
+    assert mine.read_text() == "mine"
+    assert list_folder(tmp_path) == ["out"]
+
+
+def test_what_another_process_put_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there already"), whole_folder(tmp_path / "out"):
+        write_new(tmp_path / "out/mine", "mine")
     assert list_folder(tmp_path / "out") == ["mine"]
     assert list_folder(tmp_path) == ["out"]
 

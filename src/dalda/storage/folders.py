@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from dalda.storage.failures import explained, linked
-from dalda.storage.files import APPEND, NEW, READ, make_folder, refuse_links, unfinished
+from dalda.storage.failures import already_there, explained, linked
+from dalda.storage.files import APPEND, NEW, READ, list_folder, make_folder, refuse_links, unfinished
 from dalda.storage.lock import lock
 
 
@@ -26,6 +26,8 @@ def whole_folder(out: Path) -> Iterator[Path]:
     for path in (partial, out):
         if path.is_symlink():
             raise linked(path)
+    if out.exists() and (out.is_file() or list_folder(out)):  # at once, and not after the work
+        raise already_there(out)
     make_folder(partial)
     with lock(partial, f"another process is writing '{out}'; wait for it, or choose another place"):
         try:
