@@ -93,7 +93,9 @@ def test_a_download_killed_just_before_its_end_needs_no_byte_more(
     offer(mirror, monkeypatch, "pets", pets_files())
     (tmp_path / ".download").mkdir()
     (tmp_path / ".download" / "images.tar.gz.part").write_bytes(mirror.files["images.tar.gz"])
+    (tmp_path / ".download/tmp5nhu9cli").write_bytes(b"begun by pooch")
     assert len(download("pets", tmp_path, mirror.address).classes) == 37
+    assert not (tmp_path / ".download").exists()
 
 
 def test_an_unpacking_killed_half_way_goes_on_and_touches_nothing(

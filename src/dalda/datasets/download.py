@@ -15,6 +15,7 @@ from dalda.errors import UserError
 from dalda.progress import progress, say
 from dalda.storage import (
     explained,
+    list_folder,
     make_folder,
     move,
     open_append,
@@ -100,8 +101,10 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
             archive = _fetch(source, root, mirror, checked)
         _unpack(archive, source, root)
     catalog = read_published(dataset, root)
-    for source in SOURCES[dataset]:
-        remove(root / FETCHED / source.name)
+    for name in list_folder(root / FETCHED):
+        # Beside the archives lie files that pooch had begun when it was killed.
+        if name.startswith("tmp") or name in {source.name for source in SOURCES[dataset]}:
+            remove(root / FETCHED / name)
     remove_empty(root / FETCHED)
     return catalog
 
