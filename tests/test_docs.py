@@ -74,7 +74,7 @@ def test_the_python_of_a_page_runs(tmp_path: Path, page: str) -> None:
 def test_a_table_of_labels_becomes_class_folders(tmp_path: Path) -> None:
     (body,) = blocks(ROOT / "docs/own-photographs.md", "python")
     (tmp_path / "images").mkdir()
-    names = {"a.png": "heron", "b.png": "heron", "c.png": "egret"}
+    names = {"a.png": "heron", "b.png": "heron", "c.png": "egret", "d.png": "egret"}
     for number, name in enumerate(names):
         Image.new("RGB", (16, 16), (50 * number, 9, 9)).save(tmp_path / "images" / name)
     lines = "".join(f"{name},{label}\n" for name, label in names.items())

@@ -56,7 +56,7 @@ def capture_sections(browser: Browser, address: str, folder: Path) -> None:
     page.set_viewport_size({"width": 1280, "height": height})  # images are drawn once they are visible
     headings = page.locator("#images h3")
     starts = headings.evaluate_all("all => all.map((one) => one.getBoundingClientRect().top)")
-    places = {name: number for number, name in enumerate(headings.all_inner_texts())}
+    places = {name: number for number, name in reversed([*enumerate(headings.all_inner_texts())])}
     ranges = {
         "images": (0, 3),
         "doubts": (places["IP-Adapter scale and CLIP class probability"], places["Excluded images"]),
@@ -95,7 +95,7 @@ def main() -> None:
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        made, run, report = (Path(folder) / name for name in ("with-copies", "run", "report.html"))
+        made, run, report = (Path(folder) / name for name in ("more", "run", "report.html"))
         if options.demo:
             shutil.copytree(options.demo / "dalda-seed0", made)
             dalda("report", str(options.demo), "-o", str(report))

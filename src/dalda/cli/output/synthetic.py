@@ -44,8 +44,8 @@ def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
     if report.low_clip_probability is None:
         size = f"{report.download_gigabytes:g} GB" if report.download_gigabytes else "unknown size"
         lines = [
-            f"download: {size}, by dalda models get NAME or with the first image; until then CLIP's part "
-            "in the IP-Adapter scales is unknown"
+            f"download: {size}, with the first run or by dalda models get",
+            "IP-Adapter scales: known once CLIP is on disk, since it decides them",
         ]
     return [
         f"{report.planned} images from {report.images} real images of {report.classes} classes",
