@@ -68,6 +68,17 @@ def test_augment_draws_it_unless_it_is_turned_off(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sheet_that_cannot_be_written_is_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = drawn_set(tmp_path)
+    (tmp_path / "mine.jpg").write_text("precious")
+    (out / PREVIEW).symlink_to(tmp_path / "mine.jpg")
+    Preview(SyntheticDataset.existing(out), 1).finish()
+    assert "was not drawn" in capsys.readouterr().err
+    assert (tmp_path / "mine.jpg").read_text() == "precious"
+
+
 def test_a_source_that_is_gone_stops_nothing(tmp_path: Path) -> None:
     out = drawn_set(tmp_path)
     for image in (tmp_path / "real").rglob("*.png"):

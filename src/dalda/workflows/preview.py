@@ -4,12 +4,15 @@ import io
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from PIL import Image
 
 from dalda.datasets.image_io import open_image
-from dalda.errors import UserError
+from dalda.errors import UserError, first_line
+from dalda.generation.records import image_of
 from dalda.generation.synthetic_dataset import SyntheticDataset
+from dalda.progress import say
 from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet
 from dalda.storage import read_bytes, write
 from dalda.types import SyntheticImage
@@ -18,6 +21,8 @@ PREVIEW = "preview.jpg"
 ROWS, COLUMNS = 8, 6
 """Source images, and synthetic ones of each."""
 QUALITY = 85
+MOST_RECORDS = 5000
+"""Of which the last sheet chooses: the first of the plan."""
 
 
 @dataclass
@@ -39,11 +44,20 @@ class Preview:
 
     def finish(self) -> None:
         """Draws the first images of the first classes: the same sheet for the same set."""
-        draw(self.dataset, self.dataset.synthetic_images())
+        records = islice(self.dataset.lines(), MOST_RECORDS)
+        draw(self.dataset, (image_of(self.dataset.path_of(line), line) for line in records))
 
 
 def draw(dataset: SyntheticDataset, images: Iterable[SyntheticImage]) -> None:
-    """Writes the sheet of some of the images, one source of every class before the second of any."""
+    """Writes the sheet of some of the images; says so where it cannot, for no image depends on it."""
+    try:
+        _write(dataset, images)
+    except (UserError, OSError) as error:
+        say(f"note: {dataset.folder / PREVIEW} was not drawn ({first_line(error)})")
+
+
+def _write(dataset: SyntheticDataset, images: Iterable[SyntheticImage]) -> None:
+    """One source of every class comes before the second of any."""
     sources: dict[tuple[str, str], list[SyntheticImage]] = {}
     for image in images:
         sources.setdefault((image.label, image.source_sha256), []).append(image)
