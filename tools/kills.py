@@ -316,7 +316,8 @@ def prepared(folder: Path, url: str, archives: str) -> dict[str, list[str]]:
         "run": ["run", f"{folder}/study.yaml", "-o", "OUT"],
         "compare": [
             *("compare", str(photos), "--methods", "text,dalda-fixed", "--shots", "1", "--seeds", "1"),
-            *("--per-image", "2", "--steps", "1", "--epochs", "1", "-o", "OUT"),
+            *("--per-image", "2", "--steps", "1", "--backbone", "doodle", "--epochs", "1"),
+            *("-o", "OUT"),
         ],
     }
 
