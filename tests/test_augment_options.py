@@ -126,7 +126,8 @@ def test_named_options_stand_for_fields_of_the_preset() -> None:
 
 
 @pytest.mark.parametrize("field", ["out", "root", "captions"])
-def test_an_address_is_no_folder(field: str) -> None:
+def test_an_address_is_a_place_in_a_store(field: str) -> None:
     values: dict[str, Any] = {"dataset": "doodles", "out": "out", field: "s3://bucket/more"}
-    with pytest.raises(ValidationError, match="name a file or folder of a disk"):
-        AugmentConfig(**values)
+    assert str(getattr(AugmentConfig(**values), field)) == "s3://bucket/more"
+    with pytest.raises(ValidationError, match="the address 'ftp://a/b' cannot be used"):
+        AugmentConfig(**{**values, field: "ftp://a/b"})

@@ -20,6 +20,7 @@ from dalda.config import (
     TrainConfig,
 )
 from dalda.errors import UserError
+from dalda.storage import path_of
 from dalda.terminal import did_you_mean
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def load(synthetic: Place, *, ignore_review: bool = False) -> "LoadedSet":
     from dalda.workflows.loaded_set import LoadedSet
     from dalda.workflows.synthetic_sets import synthetic_set
 
-    return LoadedSet(synthetic_set(Path(synthetic), ignore_review=ignore_review).images)
+    return LoadedSet(synthetic_set(path_of(synthetic), ignore_review=ignore_review).images)
 
 
 def _config(model: type[Config], first: str, given: object, options: dict[str, Any]) -> Config:

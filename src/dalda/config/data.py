@@ -7,6 +7,17 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Location
+from dalda.errors import UserError
+from dalda.storage import path_of
+
+
+def _path_of(value: object) -> object:
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    try:
+        return path_of(value)
+    except UserError as error:
+        raise ValueError(str(error)) from None
 
 
 class Strict(BaseModel):
@@ -19,13 +30,11 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_address(cls, value: object, info: ValidationInfo) -> object:
-        """`s3://bucket` would be a folder called `s3:`."""
-        of_path = "Path" in str(cls.model_fields[str(info.field_name)].annotation)
-        values = value if isinstance(value, list | tuple) else [value]
-        if of_path and any(isinstance(item, str) and "://" in item for item in values):
-            raise ValueError("addresses cannot be used here; name a file or folder of a disk")
-        return value
+    def _address(cls, value: object, info: ValidationInfo) -> object:
+        """`s3://bucket` as a plain path would be a folder called `s3:`."""
+        if "Path" not in str(cls.model_fields[str(info.field_name)].annotation):
+            return value
+        return tuple(map(_path_of, value)) if isinstance(value, list | tuple) else _path_of(value)
 
 
 class DataConfig(Strict):

@@ -9,6 +9,7 @@ from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.published import PUBLISHED, SHORT_NAMES, USUAL_FOLDERS, read_published
 from dalda.errors import UserError
 from dalda.registry import Registry
+from dalda.storage import path_of
 from dalda.terminal import did_you_mean
 
 __all__ = [
@@ -78,6 +79,6 @@ def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
     if near and not os.path.lexists(dataset):
         raise UserError(f"there is no data set or folder '{dataset}'{near}")
     try:
-        return read_folder(Path(dataset).expanduser())
+        return read_folder(path_of(dataset).expanduser())
     except RuntimeError:
         raise UserError(f"there is no folder {dataset}: name a folder of class folders") from None

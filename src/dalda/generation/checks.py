@@ -8,13 +8,16 @@ from typing import Any
 
 from dalda.datasets.image_io import sha256_of
 from dalda.generation.sharding import PART
+from dalda.storage import Address
 
 READERS = 4
 
 
-def files_in(train: Path, prefix: str = "") -> dict[str, os.DirEntry[str]]:
+def files_in(train: Path, prefix: str = "") -> Mapping[str, os.DirEntry[str] | Address]:
     """The files in the class folders, by the names that the records have for them."""
-    found: dict[str, os.DirEntry[str]] = {}
+    if isinstance(train, Address):
+        return {name: file for name, file in train.files() if "/" in name and name[0] != "."}
+    found: dict[str, os.DirEntry[str] | Address] = {}
     if not train.is_dir():
         return found
     with os.scandir(train) as folders:
@@ -41,11 +44,12 @@ def changed_images(
     """Names of images that are there, but with other bytes than their records say.
 
     `thorough` reads all of them; otherwise those of the right size that are older than the metadata, which
-    is written after them, are taken to be unchanged.
+    is written after them, are taken to be unchanged. Those of an object store are judged by their size.
     """
     files = files_in(train)
     parts = {shard_of(record.get("file_name")) for record in records}
-    written = {part: (train / part / metadata).stat().st_mtime_ns for part in parts}
+    stored = isinstance(train, Address)  # where nothing says that an image was touched, but its size
+    written = {part: 0 if stored else (train / part / metadata).stat().st_mtime_ns for part in parts}
     changed, doubtful = [], []
     for record in records:
         file = files.get(str(record.get("file_name")))
@@ -55,7 +59,11 @@ def changed_images(
         size = record.get("bytes")
         if size is not None and state.st_size != size:
             changed.append(str(record["file_name"]))
-        elif thorough or state.st_mtime_ns > written[shard_of(record["file_name"])] or size is None:
+        elif (
+            (thorough and not stored)
+            or state.st_mtime_ns > written[shard_of(record["file_name"])]
+            or size is None
+        ):
             doubtful.append(record)
     with ThreadPoolExecutor(READERS) as pool:
         hashes = pool.map(sha256_of, [train / str(record["file_name"]) for record in doubtful])

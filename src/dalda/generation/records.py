@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.generation.image_encoding import EncodedImage
+from dalda.storage import path_of
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
 OF_THE_FILE = ("file_name", "sha256", "bytes", "retried_for", "reason")
@@ -55,7 +56,7 @@ def image_of(path: Path, record: Mapping[str, Any]) -> SyntheticImage:
     return SyntheticImage(
         path=path,
         label=record["label"],
-        source=Path(record["source"]),
+        source=path_of(record["source"]),
         source_sha256=record["source_sha256"],
         index=record["index"],
         request_id=record["request_id"],

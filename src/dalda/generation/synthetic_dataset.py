@@ -19,8 +19,8 @@ from dalda.generation.folder_names import folder_name
 from dalda.generation.records import Dropped, Finished, image_of, record_of
 from dalda.generation.sharding import PART
 from dalda.progress import say
-from dalda.storage import exists, list_folder, lock, make_folder, write
 from dalda.storage import jsonl as lines
+from dalda.storage import list_folder, lock, make_folder, write_all
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
 TRAIN = "train"
@@ -198,7 +198,9 @@ class SyntheticDataset:
         Raises UserError as `synthetic_images` does.
         """
         records = {str(line["request_id"]): line for line in self.lines()}
-        lost = [path for path in map(self.path_of, records.values()) if not path.is_file()]
+        files = files_in(self.folder / TRAIN)
+        paths = {str(line.get("file_name")): self.path_of(line) for line in records.values()}
+        lost = [path for name, path in paths.items() if name not in files and not path.is_file()]
         if lost:
             raise UserError(
                 f"{len(lost)} of {len(records)} images that the metadata names are missing, such as "
@@ -247,16 +249,15 @@ class SyntheticDataset:
 
     def add(self, images: Sequence[Finished], dropped: Sequence[Dropped] = ()) -> list[SyntheticImage]:
         """Images first, each whole or not at all; then their lines, flushed; then those of the dropped."""
-        records = []
+        records, files = [], {}
         for image in images:
             name = f"{folder_name(image.request.label)}/{image.request.id}{image.image.suffix}"
-            path = self.folder / TRAIN / self.part / name
-            make_folder(path.parent, root=self.folder)
-            write(path, image.image.data, root=self.folder)
+            files[self.folder / TRAIN / self.part / name] = image.image.data
             content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}
             records.append(
                 {"file_name": name, **record_of(image), **content, "retried_for": image.retried_for}
             )
+        write_all(files, root=self.folder)
         metadata, drops = self._records()
         if records:
             lines.append(metadata, records, root=self.folder)
@@ -282,7 +283,7 @@ class SyntheticDataset:
 
     def _generated(self) -> set[str]:
         """Ids of dropped requests that have an image after all."""
-        if not exists(self._records()[1]):
+        if next(lines.read(self._records()[1]), None) is None:
             return set()
         return {str(line["request_id"]) for line in self.lines()}
 

@@ -1,5 +1,7 @@
 """Files and folders of the product: every read, write, list and lock goes through here."""
 
+from dalda.storage.address import Address as Address
+from dalda.storage.address import path_of as path_of
 from dalda.storage.failures import StorageError as StorageError
 from dalda.storage.failures import explained as explained
 from dalda.storage.files import append_lines as append_lines
@@ -11,6 +13,7 @@ from dalda.storage.files import remove as remove
 from dalda.storage.files import remove_empty as remove_empty
 from dalda.storage.files import unfinished as unfinished
 from dalda.storage.files import write as write
+from dalda.storage.files import write_all as write_all
 from dalda.storage.files import write_new as write_new
 from dalda.storage.folders import link_or_copy as link_or_copy
 from dalda.storage.folders import move as move

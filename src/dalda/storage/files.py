@@ -11,17 +11,26 @@ import os
 import platform
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from dalda.storage.address import Address, path_of
 from dalda.storage.failures import Place, StorageError, already_there, explained, failure, linked
-from dalda.storage.remote import remote
+from dalda.storage.lease import refuse_lost
+from dalda.storage.object_cache import open_object
+from dalda.storage.object_store import StoredObject, object_at
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def stored_object(place: Place) -> StoredObject | None:
+    """What an address names; None of a path of a disk. Raises UserError for an unknown store."""
+    path = path_of(place)
+    return object_at(path) if isinstance(path, Address) else None
 
 
 def unfinished(path: Path) -> Path:
@@ -51,12 +60,11 @@ def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> N
     if exists(place):
         with suppress(StorageError), open_binary(place) as file:
             if file.read(len(content) + 1) == content:
-                if remote(place) is None:
+                if stored_object(place) is None:
                     _unfinished_of_mine(Path(place))  # a stop may have come just after the renaming
                 return
         raise already_there(place)
-    if remote(place) is None:
-        make_folder(Path(place).parent, root=root)
+    make_folder(path_of(place).parent, root=root)
     _put(place, content, sync=True, shared=True, root=root, replace=False)
 
 
@@ -80,8 +88,9 @@ def _put(
     place: Place, data: bytes | str, *, sync: bool, shared: bool, root: Path | None, replace: bool
 ) -> None:
     content = data.encode() if isinstance(data, str) else data
-    store = remote(place)
+    store = stored_object(place)
     if store is not None:
+        refuse_lost(path_of(place))
         with explained(place, "written"):
             store.write(content)  # an object is whole or not there
         return
@@ -102,6 +111,19 @@ def _put(
             with suppress(OSError):
                 partial.unlink()
             raise
+
+
+def write_all(files: Mapping[Path, bytes], *, root: Path) -> None:
+    """Writes several files below `root` with their folders, each whole or not there; to a store at once."""
+    store = stored_object(root)
+    if store is not None:
+        refuse_lost(root)
+        with explained(root, "written"):
+            store.write_all({object_at(path).path: data for path, data in files.items()})
+        return
+    for path, data in files.items():
+        make_folder(path.parent, root=root)
+        write(path, data, root=root)
 
 
 def _clear(partial: Path) -> None:
@@ -146,7 +168,7 @@ def refuse_links(folder: Path, root: Path | None) -> None:
 
 def make_folder(place: Place, *, root: Path | None = None) -> None:
     """Makes a folder with its parents, unless it is there. Links are refused below `root`."""
-    if remote(place) is not None:
+    if stored_object(place) is not None:
         return
     refuse_links(Path(place), root)
     with explained(place, "made"):
@@ -156,10 +178,11 @@ def make_folder(place: Place, *, root: Path | None = None) -> None:
 def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None) -> None:
     """Adds lines, on the disk when this returns; adds nothing where it raises StorageError."""
     data = "".join(line + "\n" for line in lines).encode()
-    store = remote(place)
-    if store is not None:
+    store = stored_object(place)
+    if store is not None:  # for files of few lines; see pieces.py
         with explained(place, "written"):
-            store.write((store.read() if store.exists() else b"") + data)
+            before = store.read() if store.entry() else b""
+        write(place, before + data)
         return
     refuse_links(Path(place).parent, root)
     with explained(place, "written"), open(os.open(place, APPEND, 0o666), "ab", buffering=0) as file:
@@ -167,8 +190,8 @@ def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None
         if not stat.S_ISREG(state.st_mode):
             raise failure(place, "written", OSError(errno.EISDIR, "no plain file"))
         if state.st_nlink > 1:  # another name of the same file, in a backup or elsewhere, stays as it is
-            with open_binary(place) as before:
-                write(place, before.read() + data)
+            with open_binary(place) as linked_file:
+                write(place, linked_file.read() + data)
             return
         try:
             written = 0
@@ -184,10 +207,10 @@ def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None
 
 def open_binary(place: Place) -> BinaryIO:
     """A plain file to read; a pipe or a device is refused, not waited for."""
-    store = remote(place)
+    path = path_of(place)
     with explained(place, "read"):
-        if store is not None:
-            return store.open()
+        if isinstance(path, Address):
+            return open_object(path)
         handle = os.open(place, READ)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
@@ -198,16 +221,16 @@ def open_binary(place: Place) -> BinaryIO:
 
 def exists(place: Place) -> bool:
     """Whether something, a broken link too, has that name."""
-    store = remote(place)
-    return store.exists() if store is not None else os.path.lexists(place)
+    path = path_of(place)
+    return path.exists() if isinstance(path, Address) else os.path.lexists(path)
 
 
 def list_folder(place: Place) -> list[str]:
     """The names in a folder, sorted; of no folder none."""
-    store = remote(place)
+    store = stored_object(place)
     with explained(place, "read"):
         if store is not None:
-            return store.names()
+            return [entry.name for entry in store.entries()]
         try:
             return sorted(os.listdir(place))
         except FileNotFoundError:
@@ -222,5 +245,6 @@ def remove_empty(folder: Path) -> None:
 
 def remove(place: Place) -> None:
     """Removes a file of dalda's own, if it is there; of a link the link alone."""
+    store = stored_object(place)
     with explained(place, "removed"), suppress(FileNotFoundError):
-        os.unlink(place)
+        os.unlink(place) if store is None else store.remove()

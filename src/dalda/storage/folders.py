@@ -10,9 +10,20 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from dalda.storage.address import Address
 from dalda.storage.failures import already_there, explained, linked
-from dalda.storage.files import APPEND, NEW, READ, list_folder, make_folder, refuse_links, unfinished
+from dalda.storage.files import (
+    APPEND,
+    NEW,
+    READ,
+    list_folder,
+    make_folder,
+    refuse_links,
+    unfinished,
+    write_new,
+)
 from dalda.storage.lock import lock
+from dalda.storage.readers import read_bytes
 
 
 @contextmanager
@@ -21,6 +32,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
     What an earlier stop left of it is removed first. Raises StorageError where `out` holds something.
     """
+    os.fspath(out)  # an address is refused: a store renames nothing
     partial = unfinished(out)
     make_folder(out.parent)
     for path in (partial, out):
@@ -52,6 +64,9 @@ def _empty(folder: Path) -> None:
 def link_or_copy(source: Path, target: Path, *, root: Path) -> bool:
     """Puts a file at a new name below `root`: a hard link (True) where the disk allows it, else a copy."""
     make_folder(target.parent, root=root)
+    if isinstance(source, Address):
+        write_new(target, read_bytes(source, limit=None), root=root)
+        return False
     with explained(target, "written"):
         try:
             os.link(source.resolve(), target)

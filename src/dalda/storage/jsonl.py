@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
+from dalda.storage import pieces
+from dalda.storage.address import Address
 from dalda.storage.failures import explained
 from dalda.storage.files import append_lines, exists, open_binary, unfinished, write
 from dalda.storage.readers import parse_json
@@ -39,12 +41,16 @@ NEEDED: Mapping[str, Callable[[object], bool]] = {
 
 def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | None = None) -> None:
     """Adds a line per record, on the disk when this returns; adds nothing where it raises StorageError."""
-    append_lines(path, (json.dumps(record, ensure_ascii=False) for record in records), root=root)
+    added = [json.dumps(record, ensure_ascii=False) for record in records]
+    if isinstance(path, Address):
+        pieces.add(path, "".join(line + "\n" for line in added).encode())
+    else:
+        append_lines(path, added, root=root)
 
 
 def fix(path: Path, is_whole: Callable[[bytes], bool] | None = None) -> None:
     """Cuts off a last line that a stop has torn; ends one that lacks only its newline (`is_whole`)."""
-    if not exists(path):
+    if isinstance(path, Address) or not exists(path):  # an object is never torn
         return
     with open_binary(path) as file, explained(path, "read"):
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
@@ -66,7 +72,7 @@ def put_in_order(path: Path, place: Mapping[str, int], without: Collection[str] 
     in `without`; nothing else changes."""
     text = _reordered(path, place, without)
     if text is not None:
-        write(path, text)
+        pieces.join(path, text) if isinstance(path, Address) else write(path, text)
 
 
 def are_in_order(path: Path, place: Mapping[str, int], without: Collection[str] = ()) -> bool:
@@ -76,7 +82,8 @@ def are_in_order(path: Path, place: Mapping[str, int], without: Collection[str] 
 
 def _reordered(path: Path, place: Mapping[str, int], without: Collection[str]) -> str | None:
     """The lines in their requests' order; None if they are in it."""
-    if not exists(path):
+    files = _files(path)
+    if not files:
         return None
     count, last = 0, dict[str, str]()
     for record, text in _numbered(path):
@@ -85,7 +92,7 @@ def _reordered(path: Path, place: Mapping[str, int], without: Collection[str]) -
             last[str(record["request_id"])] = text
     placed = iter(sorted(place.keys() & last.keys(), key=place.__getitem__))
     ordered = [next(placed) if request_id in place else request_id for request_id in last]
-    if count != len(last) or ordered != list(last) or exists(unfinished(path)):
+    if count != len(last) or ordered != list(last) or files != [path] or exists(unfinished(path)):
         return "".join(last[request_id] for request_id in ordered)
     return None
 
@@ -101,18 +108,23 @@ def _is_valid(record: object) -> bool:
 
 def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     """Records with their lines; a torn last line is no record."""
-    if not exists(path):
-        return
-    with open_binary(path) as file:
-        number = 0
-        while line := file.readline(MAX_LINE):
-            number += 1
-            record = _record(line)
-            if record is None and not line.endswith(b"\n") and len(line) < MAX_LINE:
-                return
-            if record is None:
-                raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
-            yield record, line.decode().rstrip("\n") + "\n"
+    for part in _files(path):
+        with open_binary(part) as file:
+            number = 0
+            while line := file.readline(MAX_LINE):
+                number += 1
+                record = _record(line)
+                if record is None and not line.endswith(b"\n") and len(line) < MAX_LINE:
+                    break
+                if record is None:
+                    raise UserError(f"line {number} of '{part}' is damaged; take it out and run again")
+                yield record, line.decode().rstrip("\n") + "\n"
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, if it is there, and the pieces that were added to it in an object store."""
+    added = pieces.pieces_of(path) if isinstance(path, Address) else []
+    return ([path] if exists(path) else []) + added
 
 
 def _is_record(line: bytes) -> bool:

@@ -6,30 +6,34 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.storage.failures import Place, explained
-from dalda.storage.remote import remote
+from dalda.storage.address import Address
+from dalda.storage.failures import explained
+from dalda.storage.lease import lease
 
 PAUSE = 0.05
 
 
 @contextmanager
-def lock(folder: Place, busy: str, *, seconds: float = 0, shared: bool = False) -> Iterator[None]:
+def lock(folder: Path, busy: str, *, seconds: float = 0, shared: bool = False) -> Iterator[None]:
     """A lock on a folder (or a file) itself: no lock file may lie in it, for it may be a data set.
 
     Several processes may have a `shared` one together. Raises UserError with the sentence `busy` where
     another process has it for longer than `seconds`.
     """
-    if remote(folder) is not None:
-        raise UserError(f"'{folder}' cannot be locked against other processes; name a local folder with -o")
+    if isinstance(folder, Address):
+        # Shards of a store exclude each other by the leases of their own parts.
+        with nullcontext() if shared else lease(folder, busy, seconds=seconds):
+            yield
+        return
     try:
         import fcntl
     except ImportError:
         # A file lock is never shared: there, shards are for folders of their own.
-        with _locked_by_file(Path(folder), busy, seconds):
+        with _locked_by_file(folder, busy, seconds):
             yield
         return
     with explained(folder, "used"):

@@ -16,7 +16,7 @@ from dalda.datasets.image_io import DECODERS, open_image
 from dalda.device import device_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.progress import progress, say
-from dalda.storage import write_new
+from dalda.storage import path_of, write_new
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,7 +70,7 @@ def load_classifier(
     from dalda.evaluation.backbones.load import load_backbone
     from dalda.evaluation.classifier import read_classifier, read_classifier_info
 
-    path = classifier_in(Path(place))
+    path = classifier_in(path_of(place))
     named = read_classifier_info(path).backbone if backbone is None else backbone
     return read_classifier(path, load_backbone(named, device_named(device)))
 

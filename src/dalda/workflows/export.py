@@ -17,7 +17,7 @@ from dalda.reporting.export_folder import ExportFolder, ExportImage
 from dalda.reporting.export_forms import EXPORT_FORMS, table_of
 from dalda.reporting.export_names import ExportNames
 from dalda.reporting.text import is_path
-from dalda.storage import whole_folder, write_new
+from dalda.storage import path_of, whole_folder, write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set
@@ -135,7 +135,7 @@ def _real_images(folder: Path, names: ExportNames) -> dict[tuple[str, str], Expo
         label, sha256 = str(line["label"]), str(line["source_sha256"])
         if (label, sha256) in images:
             continue
-        path = Path(str(line["source"]))
+        path = path_of(str(line["source"]))
         suffix = path.suffix.lower()
         if suffix not in IMAGE_SUFFIXES or not path.is_file() or sha256_of(path) != sha256:
             raise UserError(

@@ -20,7 +20,8 @@ from dalda.generation.source_probabilities import (
 from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import REVIEW, ReviewLog
-from dalda.storage import exists, jsonl, link_or_copy, make_folder, whole_folder
+from dalda.storage import exists, jsonl, link_or_copy, list_folder, make_folder, whole_folder
+from dalda.workflows.fitting import CONCEPTS
 from dalda.workflows.synthetic_sets import refuse_output_beside
 
 
@@ -55,6 +56,7 @@ def merge(config: MergeConfig) -> MergeReport:
         write_settings(out, {**settings, "extent": {**extents[0], "planned": planned}})
         make_folder(out / TRAIN)
         _join_probabilities(config.places, out)
+        _join_concepts(config.places, out)
         images = _join_images(sets, out)
         dropped = {str(line["request_id"]): line for dataset in sets for line in dataset.dropped()}
         dropped = {name: line for name, line in dropped.items() if name not in images}
@@ -119,6 +121,15 @@ def _suffix(dataset: SyntheticDataset, name: str, path: Path) -> str:
             "did not write; take that line out"
         )
     return path.suffix.lower()
+
+
+def _join_concepts(places: Sequence[Path], out: Path) -> None:
+    """Tokens and LoRAs that were learned for the images; those of one name are of one training."""
+    for place in places:
+        for name in list_folder(place / CONCEPTS):
+            target = out / CONCEPTS / name
+            if re.fullmatch(r"[0-9a-f]{8,64}\.(json|safetensors)", name) and not exists(target):
+                link_or_copy(place / CONCEPTS / name, target, root=out)
 
 
 def _join_probabilities(places: Sequence[Path], out: Path) -> None:

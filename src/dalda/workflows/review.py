@@ -13,6 +13,7 @@ from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import current_decisions
+from dalda.storage import path_of
 from dalda.types import SyntheticImage
 from dalda.workflows.clip_of_set import classes_of, load_set_clip
 from dalda.workflows.reports import ReviewReport
@@ -76,7 +77,7 @@ def clip_probabilities_of(out: Path, images: Sequence[SyntheticImage]) -> list[f
         raise UserError("there is one class only, so CLIP has nothing to choose from")
     settings = read_settings(out)
     dataset = str(settings.get("dataset"))
-    folder = Path(dataset)
+    folder = path_of(dataset)
     words = wordings_of(dataset, classes, folder if folder.is_dir() else None)
     values = clip_probabilities(images, words, load_set_clip(settings, "auto"))
     return [round(float(value), 5) for value in values]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dalda.datasets.image_io import open_image
 from dalda.evaluation.torch_dataset import MixedImageDataset
+from dalda.storage import path_of
 from dalda.types import FewShotSplit, SyntheticImage
 from dalda.workflows.synthetic_sets import synthetic_set
 
@@ -30,7 +31,9 @@ class MixedDataset(MixedImageDataset):
         *,
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
-        images = synthetic_set(Path(synthetic)).images if isinstance(synthetic, str | Path) else synthetic
+        images = (
+            synthetic_set(path_of(synthetic)).images if isinstance(synthetic, str | Path) else synthetic
+        )
         super().__init__(
             real, images, synthetic_probability, seed, open_image=open_image, transform=transform
         )

@@ -16,6 +16,7 @@ from dalda.generation.folder_names import folder_name
 from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
+from dalda.storage import path_of
 from dalda.types import BASELINES, REAL, FewShotSplit
 from dalda.workflows.augment_plan import options_of, preset_of
 from dalda.workflows.captions import captions_for
@@ -122,7 +123,7 @@ def _settled(
         base = base_book(study, split)
         file = out / "captions" / f"base-{digest_of(base)[:8]}.json"
     elif spec.captions != "templates":
-        file = Path(spec.captions)
+        file = path_of(spec.captions)
         if study.original:
             words = wordings_of(split.dataset, split.classes, split.root)
             base = read_captions(file, split.classes, words, underscores=True)
@@ -134,7 +135,7 @@ def _settled(
     set_id = digest_of([split.dataset, chosen, _examples(split), captions])
     folder = out / "synthetic" / set_id
     if study.synthetic_dir is not None:
-        folder = Path(filled(study.synthetic_dir, spec))
+        folder = path_of(filled(study.synthetic_dir, spec))
     return config.model_copy(update={"out": folder, "captions": file}), base, set_id
 
 

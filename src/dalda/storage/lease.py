@@ -1,0 +1,130 @@
+"""One process at a time in a folder of an object store: a lease, taken by a put that creates or fails.
+
+A lease is an object with a number. Its holder writes it again every few seconds; one that stays the same
+for longer is that of a process that is no more, and whoever creates the next number has it then.
+"""
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dalda.errors import UserError
+from dalda.progress import say
+from dalda.storage.failures import explained
+from dalda.storage.object_store import READ_ONLY, StoredObject, object_at
+
+PREFIX = ".dalda-lease-"
+BEAT = 5.0
+"""Seconds from one writing of a lease to the next."""
+STALE = 20.0
+"""Seconds after which a lease that stays the same is nobody's."""
+PAUSE = 1.0
+_lost: set[Path] = set()
+"""Folders of this process that another one took over, as after a long sleep of this machine."""
+
+
+@contextmanager
+def lease(folder: Path, busy: str, *, seconds: float = 0) -> Iterator[None]:
+    """Raises UserError with the sentence `busy` where another process has the folder for longer."""
+    if object_at(folder).scheme == READ_ONLY:
+        raise UserError(f"'{folder}' is read-only here; name a folder, or s3://, gs:// or az:// with -o")
+    with explained(folder, "written"):
+        held = _Held(folder, _take(folder, busy, seconds))
+    thread = threading.Thread(target=held.renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        held.ended.set()
+        thread.join()
+        with suppress(OSError):
+            held.release()
+
+
+def refuse_lost(path: Path) -> None:
+    """Raises UserError where another process has taken over the folder meanwhile."""
+    if any(path.is_relative_to(folder) for folder in _lost):
+        raise UserError(
+            f"another process has taken over '{path.parent}', as this one did not answer; what is finished "
+            "is kept, run the same command again when it has ended"
+        )
+
+
+def _take(folder: Path, busy: str, seconds: float) -> int:
+    """The number of the lease that is ours now."""
+    started = time.monotonic()
+    since, before = started, (0, b"")
+    while True:
+        number, content = _latest(folder)
+        now = time.monotonic()
+        if (number, content) != before:
+            if before[0] and now - started >= seconds:
+                raise UserError(busy)
+            since, before = now, (number, content)
+        if not number or _ended(content) or now - since >= STALE:
+            if object_at(folder / f"{PREFIX}{number + 1:06d}").create(_content()):
+                if number:
+                    with suppress(OSError):
+                        object_at(folder / f"{PREFIX}{number:06d}").remove()
+                return number + 1
+            continue
+        if now - started < PAUSE:
+            say(f"note: looking whether another process is at work in '{folder}'; up to {STALE:.0f} s")
+        time.sleep(PAUSE)
+
+
+def _latest(folder: Path) -> tuple[int, bytes]:
+    """The highest number, 0 if there is no lease, and what it says."""
+    names = [entry.name for entry in object_at(folder).entries() if entry.name.startswith(PREFIX)]
+    if not names:
+        return 0, b""
+    try:
+        return int(names[-1].removeprefix(PREFIX)), object_at(folder / names[-1]).read()
+    except (FileNotFoundError, ValueError):  # released just now
+        return 0, b""
+
+
+def _content() -> bytes:
+    return f"{platform.node()} {os.getpid()} {time.time_ns()}".encode()
+
+
+def _ended(content: bytes) -> bool:
+    """Whether it is of a process of this machine that is no more."""
+    node, process = [*content.decode(errors="replace").split(" "), "", ""][:2]
+    if node != platform.node() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+class _Held:
+    """A lease of this process, renewed by a thread of its own."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number, self.ended = folder, number, threading.Event()
+
+    def renew(self) -> None:
+        while not self.ended.wait(BEAT):
+            with suppress(OSError):  # a store that does not answer now may do so at the next beat
+                if _latest(self.folder)[0] != self.number:
+                    _lost.add(self.folder)
+                    return
+                self._object().write(_content())
+
+    def release(self) -> None:
+        if self.folder in _lost:
+            _lost.remove(self.folder)
+        else:
+            self._object().remove()
+
+    def _object(self) -> StoredObject:
+        return object_at(self.folder / f"{PREFIX}{self.number:06d}")

@@ -1,0 +1,121 @@
+"""Synthetic sets, data sets and runs in a real S3 bucket, whatever the network does."""
+
+import multiprocessing
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.generation.executors.test_local import EXECUTOR
+from tests.generation.executors.test_processes import REQUESTS, Faulty, finish
+from tests.storage.s3_server import KEY, SECRET, FaultyProxy, s3_server
+
+from dalda.errors import UserError
+from dalda.storage import Address, StorageError, list_folder, lock, object_store, path_of, read_bytes, write
+from dalda.storage.object_store import object_at
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as port:
+        yield port
+
+
+@pytest.fixture
+def bucket(port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A new folder of a bucket, which the server makes at the first write."""
+    use(monkeypatch, port)
+    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    begin = path_of("s3://bucket/begin")
+    for _ in range(60):
+        try:
+            write(begin, "1")
+            break
+        except StorageError:  # its volumes are not there yet
+            time.sleep(0.5)
+    yield path_of(f"s3://bucket/{uuid.uuid4().hex}")
+    object_store._store.cache_clear()
+
+
+def use(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    object_store._store.cache_clear()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = list(folder.rglob("*")) if not isinstance(folder, Address) else []
+    names = (
+        [name for name, _ in folder.files()]
+        if isinstance(folder, Address)
+        else [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    )
+    return {name: read_bytes(folder / name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    finish(folder / "out", EXECUTOR, Faulty(folder))
+    return files(folder / "out")
+
+
+def test_a_set_in_a_bucket_is_that_of_a_disk(bucket: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    dataset = finish(bucket / "out", EXECUTOR, Faulty(tmp_path))
+    assert files(bucket / "out") == whole
+    assert dataset.missing(REQUESTS) == []
+    assert [image.request_id for image in dataset.synthetic_images()] == [one.id for one in REQUESTS]
+
+
+def test_a_killed_run_is_resumed_by_listing(bucket: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    generator = Faulty(tmp_path, hangs_once_at=len(REQUESTS) - 2)
+    process = multiprocessing.get_context("spawn").Process(
+        target=finish, args=(bucket / "out", EXECUTOR, generator)
+    )
+    process.start()
+    while not any("/.metadata.jsonl.pieces/" in name for name in files(bucket / "out")):
+        assert process.is_alive()
+        time.sleep(0.2)
+    process.kill()
+    process.join()
+    assert any(name.startswith(".dalda-lease-") for name in files(bucket / "out"))
+    finish(bucket / "out", EXECUTOR, generator)
+    assert files(bucket / "out") == whole
+
+
+def test_errors_slow_answers_and_lost_connections_change_nothing(
+    bucket: Path, port: int, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = FaultyProxy(port)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        use(monkeypatch, proxy.server_port)
+        finish(bucket / "out", EXECUTOR, Faulty(tmp_path))
+        assert files(bucket / "out") == whole
+        assert min(proxy.faults.values()) >= 2
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def test_a_server_that_is_gone_is_one_sentence(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "RETRIES", {**object_store.RETRIES, "max_retries": 1})
+    use(monkeypatch, 9)
+    with pytest.raises(StorageError, match=r"'s3://bucket/.*' cannot be read: .*; fix this and run"):
+        list_folder(bucket)
+
+
+def test_one_process_at_a_time_by_a_put_that_creates_or_fails(bucket: Path) -> None:
+    with lock(bucket, "busy"), pytest.raises(UserError, match="busy"), lock(bucket, "busy"):
+        pass
+    assert list_folder(bucket) == []
+    stored = object_at(bucket / "one")
+    assert stored.create(b"a")
+    assert not stored.create(b"b")
+    assert stored.read() == b"a"
