@@ -33,6 +33,8 @@ class FewShotSplit:
 
 
 ZERO_SHOT, REAL, REAL_LINEAR, REAL_AUGMENTED = "zero-shot", "real", "real-linear", "real-augmented"
+SCRATCH = "scratch"
+"""The backbone that is trained from nothing."""
 BASELINES = (ZERO_SHOT, REAL, REAL_LINEAR, REAL_AUGMENTED)
 """The arms without synthetic images: class names alone; real images with the head of all arms, with the
 paper's linear head, and under the best classical augmentation."""

@@ -12,7 +12,7 @@ from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location, names_of
 from dalda.config.train import TrainConfig, UsageConfig
 from dalda.registry import Registry
-from dalda.types import BASELINES, REAL_LINEAR, ZERO_SHOT
+from dalda.types import BASELINES, REAL_AUGMENTED, REAL_LINEAR, SCRATCH, ZERO_SHOT
 
 Shots = Annotated[int, Field(ge=1)] | None
 
@@ -165,6 +165,8 @@ def with_baselines(study: Study, *, reads_text: bool) -> Study:
         there.add(REAL_LINEAR)
     if not reads_text:
         there.add(ZERO_SHOT)
+    if train.backbone == SCRATCH:
+        there.add(REAL_AUGMENTED)  # there are no features to add views to
     added = tuple(ArmConfig(name=name, method=name) for name in BASELINES if name not in there)
     return study.model_copy(update={"arms": (*added, *study.arms)})
 

@@ -1,17 +1,27 @@
 """The training and evaluation of classifiers."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location
+from dalda.types import SCRATCH
 
 Mixing = Literal[
     "per-image-replacement", "global-replacement", "concatenation", "synthetic-only", "two-term-loss"
 ]
 """The ways to use synthetic images, named as in arXiv 2603.08364; docs/trials.md says what each is."""
+
+
+SCRATCH_SCHEDULE: Mapping[str, Any] = {"finetune": "full", "epochs": 10, "iterations": 50}
+"""How `scratch` is trained unless another schedule is asked for."""
+
+
+FEATURES_NEEDED = ("filter_by_classifier", "classifier_weighting")
+"""Options that look at images through a backbone before it has learned."""
 
 
 class ScheduleConfig(Strict):
@@ -31,7 +41,8 @@ class ClassifierConfig(ScheduleConfig):
     """How a classifier is trained, the same for every arm."""
 
     backbone: str | None = Content(None, within="backbone")
-    """A backbone (docs/trials.md), a folder or a Hub id; by default the one that fits the data set."""
+    """A backbone (docs/trials.md), a folder or a Hub id; by default the one that fits the data set. scratch
+    is a small network that is trained from nothing."""
     head: Literal["auto", "linear", "constrained", "cross-validated", "tip-adapter", "lp++"] = Content(
         "auto", within="head"
     )
@@ -52,6 +63,23 @@ class ClassifierConfig(ScheduleConfig):
         """Whether an option asks for what only the linear head has."""
         schedule = ScheduleConfig.model_fields
         return self.online or any(getattr(self, name) != schedule[name].default for name in schedule)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_scratch(cls, values: object) -> object:
+        if isinstance(values, Mapping) and values.get("backbone") == SCRATCH:
+            return {**SCRATCH_SCHEDULE, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _has_features(self) -> "ClassifierConfig":
+        asked = [name for name in FEATURES_NEEDED if getattr(self, name, False)]
+        if self.backbone == SCRATCH and (asked or self.finetune != "full"):
+            option = asked[0] if asked else f"finetune {self.finetune}"
+            raise ValueError(
+                f"the backbone scratch has no features yet, which {option} needs; leave that out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_head(self) -> "ClassifierConfig":

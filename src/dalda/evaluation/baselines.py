@@ -5,11 +5,13 @@ from dataclasses import replace
 from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
 from dalda.evaluation.heads.table import LINEAR, default_head
 from dalda.evaluation.trial import Trial
-from dalda.types import REAL, REAL_AUGMENTED, REAL_LINEAR, ZERO_SHOT
+from dalda.types import REAL, REAL_AUGMENTED, REAL_LINEAR, SCRATCH, ZERO_SHOT
 
 
 def baselines_of(real: Trial, head: str, backbone: FeatureExtractor) -> list[Trial]:
     """All baselines beside the trial of real images alone, which `head` trains."""
+    if backbone.name == SCRATCH:
+        return [real]  # there are no features for another head
     names = [REAL, REAL_AUGMENTED] if head == LINEAR else [REAL, REAL_LINEAR, REAL_AUGMENTED]
     if isinstance(backbone, ZeroShot):
         names.insert(0, ZERO_SHOT)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, FeatureExtractor
+from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.feature_cache import release
 from dalda.evaluation.features import FeatureStore, ImageFile, batches_of
 from dalda.evaluation.transforms import change_colours, flip_and_rotate, mix_batch, shrink
@@ -132,7 +133,8 @@ class FreshViews:
         self.device = self.backbone.device if isinstance(self.backbone, Backbone) else torch.device("cpu")
         weights = model.parameters() if model else ()
         self.moving: Sequence[nn.Parameter] = [weight for weight in weights if weight.requires_grad]
-        self.rate = BACKBONE_RATES.get(finetune, 0.0)
+        recipe = getattr(self.backbone, "recipe", HeadRecipe())
+        self.rate = recipe.backbone_rate or BACKBONE_RATES.get(finetune, 0.0)
         self._items, self._seed = trial.items, trial.seed
         self._draws = trial.draws(schedule)
         self._targets, self._label_shares = map(torch.from_numpy, trial.targets)

@@ -1,7 +1,9 @@
 """From a synthetic set to measures that need no training."""
 
 from dalda.config import EvaluateConfig
+from dalda.errors import UserError
 from dalda.evaluation.features import load_features
+from dalda.types import SCRATCH
 from dalda.workflows.real_images import checked, split_of
 from dalda.workflows.reports import EvaluateReport, NearDuplicate, OffClassImage
 from dalda.workflows.synthetic_sets import backbone_for, clip_for, say_default, synthetic_set
@@ -20,6 +22,10 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
     backbone = backbone_for(config, config.backbone)
     if config.backbone is None:
         say_default(config, backbone)
+    if backbone == SCRATCH:
+        raise UserError(
+            "the backbone scratch has no features to measure with; name another with --backbone"
+        )
     store = load_features(backbone, config.device)
     clip = store if isinstance(store.backbone, ZeroShot) else load_features(clip_for(config), config.device)
     measured = measure_set(split, synthetic.images, store, clip)

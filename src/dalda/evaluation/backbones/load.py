@@ -12,6 +12,7 @@ from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.models.hub import loaded
 from dalda.models.weights import load_settings
 from dalda.plugins import load_plugin
+from dalda.types import SCRATCH
 
 ENTRY_POINTS = "dalda.backbones"
 """Group in which other packages name a function `(device) -> nn.Module or FeatureExtractor`."""
@@ -25,6 +26,10 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
     """
     if not isinstance(backbone, str):
         return as_backbone(backbone, device)
+    if backbone == SCRATCH:
+        from dalda.evaluation.backbones.scratch import scratch_backbone
+
+        return scratch_backbone(device)
     if backbone not in ROWS:
         make = load_plugin(ENTRY_POINTS, backbone)
         if make is not None:

@@ -13,6 +13,8 @@ class HeadRecipe:
     optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 2e-4
     weight_decay: float = 0.1
+    backbone_rate: float | None = None
+    """Learning rate of the backbone's own weights where they learn; None is that of finetuning."""
 
 
 @dataclass(frozen=True)
