@@ -72,7 +72,7 @@ def test_augment_makes_a_documented_folder(folder: Path, tmp_path: Path) -> None
 def test_the_plan_and_the_images_are_the_same_in_another_folder(folder: Path, tmp_path: Path) -> None:
     assert generate(folder, tmp_path / "one").exit_code == 0
     assert generate(folder, tmp_path / "two").exit_code == 0
-    assert len(contents(tmp_path / "one")) == 12 + 3
+    assert len(contents(tmp_path / "one")) == 12 + 4  # metadata, settings, probabilities, preview
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
