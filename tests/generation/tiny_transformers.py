@@ -23,6 +23,7 @@ from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2
 from diffusers.models.embeddings import ImageProjection, IPAdapterTimeImageProjection
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 from safetensors.torch import save_file
+from tests.generation.tiny_image_to_image import letter_tokenizer, save_qwen_image, save_sana_sprint
 from torch import Tensor
 from transformers import (
     CLIPTextConfig,
@@ -210,9 +211,7 @@ def save_sd3(folder: Path) -> None:
 
 def qwen() -> tuple[Qwen3ForCausalLM, Qwen2Tokenizer]:
     """With as many layers as FLUX.2 klein reads."""
-    letters = [chr(code) for code in range(33, 127)] + ["\u0120", "\u010a"]
-    tokenizer = Qwen2Tokenizer(vocab={"<|endoftext|>": 0} | {one: n + 1 for n, one in enumerate(letters)})
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer = letter_tokenizer()
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=8,
@@ -267,7 +266,7 @@ def save_z_image(folder: Path) -> None:
         n_kv_heads=2,
         cap_feat_dim=8,
         axes_dims=[4, 4, 8],
-        axes_lens=[256, 32, 32],
+        axes_lens=[1536, 32, 32],
     )
     ZImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
@@ -291,6 +290,8 @@ SAVERS = {
     "chroma": save_chroma,
     "klein": save_klein,
     "z-image": save_z_image,
+    "qwen-image": save_qwen_image,
+    "sana-sprint": save_sana_sprint,
 }
 
 

@@ -66,6 +66,19 @@ def test_one_file_is_known_by_its_content(preset: Preset, tmp_path: Path) -> Non
     assert [name for name in before if before[name] != after[name]] == ["model", "preset.model"]
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_without_an_adapter_the_working_folder_is_not_read(
+    preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str | None
+) -> None:
+    """An empty path is the working folder to Python."""
+    shutil.copytree(tmp_path / "here/adapter", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = contents_of(preset.model, replace(preset, adapter=nothing))
+    assert set(found) == {"model", "preset.model"}
+    monkeypatch.chdir(tmp_path)
+    assert contents_of(preset.model, replace(preset, adapter=nothing)) == found
+
+
 def test_a_large_file_is_read_in_places(tmp_path: Path) -> None:
     """From its first byte to its last, as trained weights differ everywhere."""
     path = tmp_path / "lora.safetensors"

@@ -24,12 +24,13 @@ from dalda.errors import UserError
 from dalda.generation.backends.attention import install, restore
 from dalda.generation.backends.diffusion import DiffusionGenerator
 
-LAMBDAS = (0.0, 0.15, 0.5, 0.9, 1.0)
+LAMBDAS = (0.0, 0.15, 0.5, 0.9, 1.7)
 MODELS = {
     "sd plain": ("plain", False),
     "sd full": ("full", False),
     "sd plus": ("plus", False),
     "xl plain": ("plain", True),
+    "xl full": ("full", True),
     "xl plus": ("plus", True),
 }
 
@@ -120,9 +121,12 @@ def test_an_adapter_for_faces_is_refused(tmp_path: Path) -> None:
         load(preset_of(tmp_path, "face"))
 
 
-def test_scales_by_block_times_the_scale_of_each_image_equal_stock_diffusers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("xl", [False, True], ids=["sd", "xl"])
+def test_scales_by_block_times_the_scale_of_each_image_equal_stock_diffusers(
+    tmp_path: Path, xl: bool
+) -> None:
     """InstantStyle: the first down block alone follows the image, here at 0.7 of the scale."""
-    preset = preset_of(tmp_path)
+    preset = preset_of(tmp_path, xl=xl)
     blocks = {"down": {"block_0": [0.7]}, "up": {"block_1": [0.0, 0.0]}}
     generator = load(replace(preset, adapter_blocks=blocks))
     requests = [request_of(number, scale) for number, scale in enumerate((0.0, 0.5, 1.0))]
