@@ -18,7 +18,7 @@ COMMANDS = (
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[str]]]:
     folder = tmp_path_factory.mktemp("inputs")
-    return folder, prepared(folder, "http://127.0.0.1:9/v1")
+    return folder, prepared(folder, "http://127.0.0.1:9/v1", "http://127.0.0.1:9")
 
 
 def outcome(words: list[str], out: Path) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -40,8 +41,8 @@ def test_the_axis_is_whole(tmp_path: Path) -> None:
 def test_zero_shot_is_a_line_through_all_arms(tmp_path: Path) -> None:
     arms = {"zero-shot": Interval(0.73, 0.72, 0.74), "real": REAL[0], "dalda": DALDA[0]}
     axes = accuracy_rows(arms, 0.1).axes[0]
-    (line,) = (line for line in axes.lines if list(line.get_ydata()) == [0, 1])
-    assert list(line.get_xdata()) == [73.0, 73.0]
+    (line,) = (line for line in axes.lines if np.asarray(line.get_ydata()).tolist() == [0, 1])
+    assert np.asarray(line.get_xdata()).tolist() == [73.0, 73.0]
     assert "dashed: zero-shot" in axes.get_xlabel()
     without = accuracy_rows({"real": REAL[0]}, 0.1).axes[0]
     assert "zero-shot" not in without.get_xlabel()
