@@ -64,6 +64,15 @@ def test_harm_and_no_evidence_are_named_as_plainly() -> None:
     assert one.sentences[0].startswith("One seed gives no verdict on 'dalda': +")
 
 
+def test_an_interval_without_zero_that_is_no_evidence_is_explained() -> None:
+    results = [*trials("real", 0.5), *trials("dalda", 0.85, synthetic=8)]
+    (verdict,) = answer_of(results).verdicts.values()
+    assert "corrected" not in verdict.sentence
+    weak = replace(verdict, decision=replace(verdict.decision, claim="no evidence", p_value=0.314))
+    assert verdict.comparison.gain.excludes_zero
+    assert weak.sentence.endswith("of this comparison alone; corrected for all that were made, p is 0.31.")
+
+
 def test_results_without_a_baseline_have_no_verdict() -> None:
     assert answer_of(trials("dalda", 0.8, synthetic=8)).verdicts == {}
 

@@ -54,9 +54,15 @@ class ArmVerdict:
         claim = f"'{arm}' {self.decision.claim}"
         if self.decision.claim == "no evidence":
             claim = f"No evidence that '{arm}' helps or hurts"
+        alone = ""
+        if self.decision.claim == "no evidence" and gain.excludes_zero:
+            alone = (
+                " The interval is of this comparison alone; corrected for all that were made, "
+                f"p is {self.decision.p_value:.2f}."
+            )
         return (
             f"{claim}: {points} {against} (95 % interval {gain.low * 100:+.1f} to {gain.high * 100:+.1f}; "
-            f"an effect of {effect * 100:.1f} would have been found)."
+            f"an effect of {effect * 100:.1f} would have been found).{alone}"
         )
 
 
