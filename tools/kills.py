@@ -260,7 +260,8 @@ def contents(out: Path) -> dict[str, bytes]:
     found = {name: TIMES.sub(b"", path.read_bytes().replace(place, b"OUT")) for name, path in files.items()}
     printed = out.with_name(f"{out.name}.stdout")
     # Other commands say how much there was left to do.
-    return found or {"stdout": TIMES.sub(b"", printed.read_bytes() if printed.exists() else b"")}
+    shown = printed.read_bytes().replace(place, b"OUT") if printed.exists() else b""
+    return found or {"stdout": TIMES.sub(b"", shown)}
 
 
 def prepared(folder: Path, url: str, archives: str) -> dict[str, list[str]]:

@@ -338,11 +338,11 @@ def test_lists_that_cannot_be_are_clear_sentences(tmp_path: Path) -> None:
 
 
 def test_the_templates_metadata_tell_what_was_passed_over(tmp_path: Path) -> None:
-    report = generate_captions(["River", "Forest"], tmp_path / "captions.json", per_class=30)
+    report = generate_captions(["Wolf", "Forest"], tmp_path / "captions.json", per_class=30)
     assert report.summary.rejected["names another class"] > 0
     rejected = json.loads(meta_path(report.path).read_text())["rejected"]
     assert len(rejected) == sum(report.summary.rejected.values())
-    assert "forest" in next(one["caption"] for one in rejected if one["label"] == "River")
+    assert "forest" in next(one["caption"] for one in rejected if one["label"] == "Wolf")
 
 
 @pytest.mark.parametrize("llm", ["templates", "openai:gpt"])

@@ -306,6 +306,6 @@ def tiny_preset(folder: Path, family: str) -> Preset:
         adapter_file="tiny.safetensors",
         image_encoder="image_encoder",
         clip="",
-        size=SIZE,
+        size=32 if family == "sana-sprint" else SIZE,
         scheduler="flow-euler",
     )

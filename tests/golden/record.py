@@ -101,6 +101,7 @@ def trained(out: Path, mixing: int, *, exact: bool = False) -> dict[str, Any]:
             "shots": 2,
             "synthetic": (out,),
             "mixing": MIXING[mixing],
+            "backbone": "doodle",
             "device": "cpu",
             **(short if exact else {"epochs": 2, "iterations": 60, "seeds": 2, "feature_views": 2}),
         }

@@ -186,7 +186,7 @@ def _backbone(fields: _Fields, model: str) -> str:
     name = fields.text("classifier_backbone")
     own = next((row for row in DATASETS.values() if model in row.models), None)
     if own is not None and name == "clip":
-        return own.backbone
+        return own.clip
     if name not in ROWS:
         raise fields.mistake("classifier_backbone", f"write one of {', '.join(ROWS)}")
     return name

@@ -133,7 +133,7 @@ class RayExecutor:
         try:
             if self.address is None:
                 cores = max(self.workers, os.cpu_count() or 1)
-                ray.init(num_cpus=cores, log_to_driver=False, include_dashboard=False)
+                ray.init("local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
             else:
                 ray.init(address=self.address, log_to_driver=False)
         except (ConnectionError, ValueError) as error:
