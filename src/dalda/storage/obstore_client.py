@@ -26,6 +26,7 @@ def client(scheme: Literal["s3", "gs", "az"]) -> FsspecStore:
     """Keys and addresses come from the environment, as the provider's own programs read them."""
     plain = any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS)
     options: dict[str, Any] = {"client_options": {**CLIENT, "allow_http": plain}, "retry_config": RETRIES}
+    kind: Any = _Store  # its types list every provider's settings, and none of fsspec's
     # fsspec would give a client of an earlier environment.
-    store: FsspecStore = _Store(scheme, skip_instance_cache=True, **options)
+    store: FsspecStore = kind(scheme, skip_instance_cache=True, **options)
     return store
