@@ -1,24 +1,37 @@
 """A real Ray cluster of two actors gives the folder of one process, whatever becomes of them."""
 
+import multiprocessing
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from ray.cluster_utils import Cluster
 from tests.generation.executors.test_local import EXECUTOR
-from tests.generation.executors.test_processes import Faulty, check, finish, images
+from tests.generation.executors.test_processes import REQUESTS, Faulty, check, finish, images
 
+from dalda.errors import UserError
 from dalda.generation.executors.ray import RayExecutor
 from dalda.generation.executors.worker import Worker
+from dalda.generation.synthetic_dataset import SyntheticDataset
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
-    yield
+def cluster() -> Iterator[Cluster]:
+    """A head without cores for actors, and a node of two."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
+    )
+    cluster.add_node(num_cpus=2, num_gpus=0)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
     ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +40,60 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
 
 
-def actors(generator: Faulty) -> RayExecutor:
-    return RayExecutor(Worker(generator, EXECUTOR, check), workers=2)
+def actors(generator: Faulty, patience: float = 600) -> RayExecutor:
+    return RayExecutor(Worker(generator, EXECUTOR, check), workers=2, patience=patience)
 
 
 def test_an_actor_that_dies_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
     generator = Faulty(tmp_path, dies_once_at=9)
     dataset = finish(tmp_path / "out", actors(generator), generator)
     assert (tmp_path / "die").exists()
+    assert images(dataset) == whole
+    assert not dataset.dropped()
+
+
+def test_a_batch_that_cannot_be_generated_is_dropped_and_the_rest_goes_on(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    generator = Faulty(tmp_path, raises_at=5)
+    dataset = finish(tmp_path / "out", actors(generator), generator)
+    reasons = {line["request_id"]: line["reason"] for line in dataset.dropped()}
+    assert reasons == {request.id: "ValueError: a strange prompt" for request in REQUESTS[4:8]}
+    rest = {f"{request.id}.png" for request in (*REQUESTS[:4], *REQUESTS[8:])}
+    assert images(dataset) == {name: whole[name] for name in rest}
+
+
+def test_an_actor_that_hangs_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, hangs_once_at=9)
+    dataset = finish(tmp_path / "out", actors(generator, patience=10), generator)
+    assert (tmp_path / "hang").exists()
+    assert images(dataset) == whole
+    assert not dataset.dropped()
+
+
+def test_a_model_that_breaks_in_the_middle_stops_the_run(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, raises_from=4)
+    with pytest.raises(UserError, match=r"16 images in a row are invalid, .* ValueError: a strange prompt"):
+        finish(tmp_path / "out", actors(generator), generator)
+    dataset = SyntheticDataset.existing(tmp_path / "out")
+    assert not dataset.dropped()
+    assert images(dataset) == {f"{x.id}.png": whole[f"{x.id}.png"] for x in REQUESTS[:4]}
+
+
+def test_a_driver_that_was_killed_is_started_again(
+    tmp_path: Path, whole: dict[str, bytes], cluster: Cluster
+) -> None:
+    generator = Faulty(tmp_path, hangs_once_at=9)
+    executor = RayExecutor(Worker(generator, EXECUTOR, check), workers=2, address=cluster.address)
+    driver = multiprocessing.get_context("spawn").Process(
+        target=finish, args=(tmp_path / "out", executor, generator)
+    )
+    driver.start()
+    while not (tmp_path / "hang").exists():
+        assert driver.is_alive()
+        time.sleep(0.1)
+    os.kill(driver.pid or 0, signal.SIGKILL)
+    driver.join()
+    dataset = finish(tmp_path / "out", actors(generator), generator)
     assert images(dataset) == whole
     assert not dataset.dropped()

@@ -12,13 +12,11 @@ from multiprocessing.sharedctypes import Synchronized
 
 from dalda.errors import UserError
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
-from dalda.generation.executors.worker import DIED, Outcome, Worker, failed
+from dalda.generation.executors.worker import DIED, PATIENCE, Outcome, Worker, failed
 from dalda.progress import say
 
 BATCHES_PER_WORKER = 2
 """So that no worker waits while the first of the batches is written."""
-PATIENCE = 1800.0
-"""Seconds that a batch may take, the loading of the model included."""
 HUNG = "its worker process did not answer"
 _MINE: dict[str, Worker] = {}
 """In a worker process: its worker."""

@@ -5,8 +5,9 @@ come back to this process, whose sink writes them, in the plan's order.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from dalda.errors import UserError, first_line
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
-from dalda.generation.executors.worker import DIED, Outcome, Worker, failed
+from dalda.generation.executors.worker import DIED, PATIENCE, Outcome, Worker, failed
 
 RETRIES = 2
 """Actors that a batch is given to after the first one died."""
@@ -24,13 +25,28 @@ RETRIES = 2
 class _Actor:
     """A worker in an actor, for `map_batches`: a block is one batch of requests."""
 
-    def __init__(self, worker: Worker, size: int) -> None:
-        self.worker, self.size = replace(worker), size
+    def __init__(self, worker: Worker, size: int, patience: float) -> None:
+        self.worker, self.size, self.patience = replace(worker), size, patience
+        with _at_most(max(patience, PATIENCE)), suppress(Exception):  # generating says what it is
+            self.worker.load()
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         outcomes = np.empty(len(block["item"]), dtype=object)
-        outcomes[:] = [self.worker.generate(item.batch, self.size) for item in block["item"]]
+        with _at_most(self.patience):
+            outcomes[:] = [self.worker.generate(item.batch, self.size) for item in block["item"]]
         return {"number": block["number"], "outcome": outcomes}
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Ends this actor, which Ray then replaces, if the block takes longer: it hangs."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _batch_size(worker: Worker, batch: Batch) -> int | str:
@@ -57,10 +73,12 @@ class RayExecutor:
     gpus: float | None = None
     """Of each actor; without it 1 if the cluster has any."""
     address: str | None = None
+    patience: float = PATIENCE
+    """Seconds that a batch may take; an actor that takes longer is ended and replaced."""
 
     def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
         """Generates all batches. Raises UserError if one does not fit into memory."""
-        with self._connected() as ray:
+        with connected(self.address, self.workers) as ray:
             try:
                 self._run(ray, batches, sink)
             except ray.exceptions.RayError as error:
@@ -104,7 +122,7 @@ class RayExecutor:
         )
         done = items.map_batches(
             _Actor,
-            fn_constructor_args=(self.worker, size),
+            fn_constructor_args=(self.worker, size, self.patience),
             batch_size=1,
             # One batch at a time, so that an actor that dies takes no other batch with it.
             compute=ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=1),
@@ -119,29 +137,33 @@ class RayExecutor:
         for number in sorted(set(range(len(batches))) - finished):
             yield batches[number], failed(batches[number], DIED, self.worker.local)
 
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """The module, connected; a cluster that is started for this run ends with it."""
-        try:
-            import ray
-            import ray.data
-        except ImportError:
-            raise UserError("--executor ray needs Ray: pip install 'dalda[ray]'") from None
-        if ray.is_initialized():
-            yield ray
-            return
-        try:
-            if self.address is None:
-                cores = max(self.workers, os.cpu_count() or 1)
-                ray.init("local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
-            else:
-                ray.init(address=self.address, log_to_driver=False)
-        except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"there is no Ray cluster at '{self.address}' ({first_line(error)}); start one with "
-                "ray start --head, or leave --ray-address out"
-            ) from None
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+
+@contextmanager
+def connected(address: str | None, workers: int) -> Iterator[Any]:
+    """Ray, connected to the cluster at `address`; one that is started here has room for `workers`.
+
+    It ends with the block. Raises UserError where there is no such cluster.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise UserError("--executor ray needs Ray: pip install 'dalda[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        if address is None:
+            cores = max(workers, os.cpu_count() or 1)
+            ray.init("local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
+        else:
+            ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError) as error:
+        raise UserError(
+            f"there is no Ray cluster at '{address}' ({first_line(error)}); start one with "
+            "ray start --head, or leave --ray-address out"
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -12,6 +12,8 @@ from dalda.generation.image_encoding import EncodedImage
 
 DIED = "its worker died"
 """Why a batch has no images that was there whenever its worker died."""
+PATIENCE = 1800.0
+"""Seconds that a batch may take, the loading of the model included."""
 
 
 @dataclass(frozen=True)
