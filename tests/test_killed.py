@@ -9,8 +9,8 @@ import pytest
 
 from kills import Killing, killings
 
-SHARE = {"augment": 12, "run": 6, "train": 6, "learn tokens": 4, "learn a LoRA": 4}
-"""Kills of a command; of any other two."""
+SHARE = {"augment": 6, "run": 3, "train": 3, "learn tokens": 2, "learn a LoRA": 2}
+"""Kills of a command; of any other one."""
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Killing]
 def test_kills_leave_the_files_of_an_unbroken_run(commands: list[Killing]) -> None:
     """Half of the kills come just after a write, the others at any time of a run."""
     for command in commands:
-        command.kill(SHARE.get(command.name, 2))
+        command.kill(SHARE.get(command.name, 1))
     assert {"augment", "captions", "import", "train", "run", "evaluate", "review", "merge", *SHARE} <= {
         command.name for command in commands
     }
-    assert sum(command.kills for command in commands) >= 60
+    assert sum(command.kills for command in commands) >= 32
