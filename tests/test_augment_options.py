@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -102,6 +103,32 @@ def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence:
     assert sentence in last
     made = [path.name for path in (folder.parent / "out").glob("train/**/*") if path.stat().st_size]
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--model-option", "config=somewhere"], "config= is for a model in one file"),
+        (["--model", "FLUX", "--lora", "somebody/lora"], "which has no use for --lora; leave it out"),
+        (["--model", "flux-dev", "--lora", "somebody/lora"], "which has no use for --lora; leave it out"),
+        (["--model", "FLUX", "--model-option", "noise_schedule={}"], "no use for --model-option noise_sch"),
+        (["--model", "VIDEO"], "is a WanPipeline; dalda generates with StableDiffusionPipeline, "),
+        (["--device", "cuda"], "'cuda' is not on this machine"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--offload", "model", "--device", "cpu"], "--offload model frees a GPU's memory"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about a machine without a GPU")
+def test_what_does_not_fit_the_model_or_machine_begins_no_folder(
+    folder: Path, words: list[str], sentence: str
+) -> None:
+    for name, kind in (("FLUX", "FluxPipeline"), ("VIDEO", "WanPipeline")):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+    result = generate(folder, *(folder.parent / one if one in ("FLUX", "VIDEO") else one for one in words))
+    assert result.exit_code == 2, result.stderr
+    assert sentence in result.stderr.strip().splitlines()[-1]
+    assert not (folder.parent / "out").exists()
 
 
 def test_named_options_stand_for_fields_of_the_preset() -> None:

@@ -59,7 +59,9 @@ def test_a_backbone_in_the_cache_needs_no_network(cache: Path, resnet: Path) -> 
         ("nobody/nothing", "the Hub cannot be reached"),
         ("nobody/nothing@v2", "--revision v2"),
         ("clip", "the model 'openai/clip-vit-base-patch16' is not complete on this disk"),
-        ("no such name", "is neither a folder nor a Hub id; fix --backbone"),
+        ("no such name", "there is no backbone 'no such name'; name one of clip, resnet50, .* a Hub id"),
+        ("scrtch", "there is no backbone 'scrtch'; did you mean 'scratch'"),
+        ("Dinov2", "there is no backbone 'Dinov2'; did you mean 'dinov2'"),
     ],
 )
 def test_a_backbone_that_cannot_be_loaded_is_one_sentence(name: str, message: str) -> None:

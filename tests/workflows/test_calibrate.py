@@ -47,3 +47,12 @@ def test_scales_are_drawn_by_the_curve_that_was_measured(
     )
     assert other.exit_code == 2
     assert "similarity" in other.output
+
+
+def test_an_option_that_does_not_fit_is_found_before_the_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dalda.workflows.calibrate.load_generator", None)
+    done = CliRunner().invoke(app, ["calibrate", "doodles", "--model-option", "config=somewhere"])
+    assert done.exit_code == 2
+    assert "--model-option config= is for a model in one file" in done.output

@@ -64,6 +64,21 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         comparison_study(config_of(tmp_path, methods="text", method_option={"text.strength": "3"}))
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model": "doodel"}, "there is no model 'doodel'; did you mean 'doodle'"),
+        ({"backbone": "scrtch"}, "there is no backbone 'scrtch'; did you mean 'scratch'"),
+    ],
+)
+def test_a_mistyped_model_or_backbone_begins_no_run(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        compare_methods(config_of(tmp_path / "out", methods="text", seeds=1, **settings))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dry_run_counts_trainings_once_and_steps_by_strength(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

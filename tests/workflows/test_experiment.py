@@ -202,6 +202,7 @@ def test_what_is_not_a_runs_is_left_alone(world: Path, tmp_path: Path) -> None:
         ("ip_adapter_scale: uniform", "ip_adapter_scale: much", "no IP-Adapter scale policy 'much'"),
         ("shots: [1, 2]", "shots: [5]", "has 3 images for train of 6"),
         ("seeds: 1", "seeds: 1\nsynthetic_dir: made", "let its name hold {seed}"),
+        ("steps: 1,", "steps: 1, model_option: {config: x},", "config= is for a model in one file"),
     ],
 )
 def test_mistakes_are_found_before_the_work(

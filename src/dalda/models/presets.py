@@ -227,7 +227,7 @@ def pipeline_class_in(folder: Path) -> str:
         named = json.loads(read_text(folder / "model_index.json")).get("_class_name")
     except (UserError, ValueError, AttributeError):
         return ""
-    return str(named)
+    return str(named or "")
 
 
 def with_adapter(preset: Preset, adapter: str) -> Preset:

@@ -11,6 +11,7 @@ from dalda.config.roles import content_of, digest_of, names_of
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.device import device_named, dtype_named, quiet_libraries
 from dalda.errors import UserError
+from dalda.generation.backends.checkpoint import GROUP, refuse_misfit
 from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incapable
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
@@ -37,16 +38,18 @@ LENGTHS = frozenset({"fit_steps", "epochs"})
 
 
 def preset_of(config: AugmentConfig) -> Preset:
-    """The model's row with what the user overrides."""
+    """The model's row with what the user overrides. Raises UserError for what does not fit the model."""
     chosen = {name: getattr(config, name) for name in names_of(AugmentConfig, within="preset")}
     model = chosen.pop("model")
-    external = model in plugins_of("dalda.generators")
+    external = model in plugins_of(GROUP)
     row = replace(preset_named("sd15"), model=model, vae=None) if external else preset_named(model)
     preset = overridden(row, chosen.pop("model_option"))
     adapter = chosen.pop("adapter")
     if adapter is not None:
         preset = with_adapter(preset, adapter)
-    return replace(preset, **{name: value for name, value in chosen.items() if value is not None})
+    preset = replace(preset, **{name: value for name, value in chosen.items() if value is not None})
+    refuse_misfit(preset)
+    return preset
 
 
 @dataclass
@@ -109,6 +112,8 @@ def plan_augment(
         partial(load_generator, config, preset) if generator is None else partial(_itself, generator)
     )
     options = options_of(config)
+    if config.executor == "local" and (config.device != "auto" or config.offload != "none"):
+        device_of(config)  # before anything is written; `auto` alone cannot be wrong
     refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
     texts = captions_for(
@@ -116,7 +121,7 @@ def plan_augment(
     )
     contents = contents_of(config.model, preset)
     fingerprint = None
-    if generator is not None or config.model in plugins_of("dalda.generators"):
+    if generator is not None or config.model in plugins_of(GROUP):
         fingerprint = json.loads(json.dumps(dict(loader.load().fingerprint), default=str))
         if not fingerprint:
             raise UserError(
@@ -271,16 +276,22 @@ def _itself(generator: "ImageGenerator") -> "ImageGenerator":
     return generator
 
 
+def device_of(config: AugmentConfig) -> str:
+    """The device to generate on. Raises UserError for a missing one, and for one without offloading."""
+    device = device_named(config.device)
+    if config.offload != "none" and not device.startswith("cuda"):
+        raise UserError(
+            f"--offload {config.offload} frees a GPU's memory, and '{device}' is none; leave it out"
+        )
+    return device
+
+
 def load_generator(config: AugmentConfig, preset: Preset) -> "ImageGenerator":
     """The preset's model; `auto` is half precision on a GPU and single precision elsewhere."""
     quiet_libraries(diffusers=True)
     from dalda.generation.backends.base import GeneratorSpec
 
-    device = device_named(config.device)
+    device = device_of(config)
     # The text encoders of flow-matching models overflow in fp16.
     dtype = dtype_named(config.dtype, device, "bf16" if preset.scheduler == "flow-euler" else "fp16")
-    if config.offload != "none" and not device.startswith("cuda"):
-        raise UserError(
-            f"--offload {config.offload} frees a GPU's memory, and '{device}' is none; leave it out"
-        )
     return GeneratorSpec(preset, device, dtype, config.channels_last, config.compile, config.offload).load()

@@ -13,6 +13,7 @@ from dalda.config.experiment import Study
 from dalda.datasets.class_names import say_unclear
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
+from dalda.generation.backends.checkpoint import GROUP
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.fitting.recipe import Recipe
@@ -50,7 +51,7 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
     and this machine's; what CLIP decides is then unknown.
     """
     warn_of_model(config)
-    missing = config.model not in plugins_of("dalda.generators") and missing_parts(preset_of(config))
+    missing = config.model not in plugins_of(GROUP) and missing_parts(preset_of(config))
     if missing:
         return _without_model(config, missing)
     planned = plan_augment(config)

@@ -124,8 +124,9 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
     """Path, class and CLIP class probability of each image; in a new CSV file where one is named."""
     if out is not None:
         new_file(out)
+    preset, device = preset_named(model), device_named(device)
     split = checked(split_of(config))
-    scores = score_examples(split, load_clip(preset_named(model).clip, device_named(device)))
+    scores = score_examples(split, load_clip(preset.clip, device))
     rows: list[dict[str, Any]] = [
         {"path": image.path.as_posix(), "label": image.label, "source_clip_probability": value}
         for image, value in zip(split.images, scores, strict=True)

@@ -8,14 +8,11 @@ from transformers import AutoConfig
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import FeatureExtractor
-from dalda.evaluation.backbones.table import ROWS, Row
+from dalda.evaluation.backbones.table import ENTRY_POINTS, ROWS, Row, refuse_unknown
 from dalda.models.hub import loaded
 from dalda.models.weights import load_settings
 from dalda.plugins import load_plugin
 from dalda.types import SCRATCH
-
-ENTRY_POINTS = "dalda.backbones"
-"""Group in which other packages name a function `(device) -> nn.Module or FeatureExtractor`."""
 
 
 def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "cpu") -> FeatureExtractor:
@@ -26,6 +23,7 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
     """
     if not isinstance(backbone, str):
         return as_backbone(backbone, device)
+    refuse_unknown(backbone)
     if backbone == SCRATCH:
         from dalda.evaluation.backbones.scratch import scratch_backbone
 

@@ -1,9 +1,17 @@
 """The backbones by name."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from dalda.errors import UserError
+from dalda.plugins import plugins_of
 from dalda.registry import Registry
+from dalda.terminal import did_you_mean
+from dalda.types import SCRATCH
+
+ENTRY_POINTS = "dalda.backbones"
+"""Group in which other packages name a function `(device) -> nn.Module or FeatureExtractor`."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +43,14 @@ ROWS: Registry[Row] = Registry(
         "dinov2": Row("facebook/dinov2-base"),
     }
 )
+
+
+def refuse_unknown(backbone: str) -> None:
+    """Raises UserError for what is neither a name, nor a folder, nor like a Hub id, which has one slash."""
+    if backbone in ROWS or backbone.count("/") == 1 or Path(backbone).exists():
+        return
+    names = [*ROWS, SCRATCH, *plugins_of(ENTRY_POINTS)]
+    if backbone not in names:
+        near = did_you_mean(backbone, names)
+        choices = f"; name one of {', '.join(names)}, a folder or a Hub id with --backbone"
+        raise UserError(f"there is no backbone '{backbone}'{near or choices}")

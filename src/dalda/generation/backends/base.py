@@ -14,18 +14,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dalda.config import AugmentConfig
-from dalda.errors import UserError
-from dalda.generation.backends.families import FAMILIES, OPTIONS
+from dalda.generation.backends.checkpoint import GROUP, refuse_foreign, refuse_misfit
+from dalda.generation.backends.families import FAMILIES
 from dalda.generation.plan import generator_fingerprint
 from dalda.models.fingerprint import contents_of
-from dalda.models.hub import loaded, place_of
-from dalda.models.presets import ROWS_OF_CLASSES, Preset
+from dalda.models.hub import loaded
+from dalda.models.presets import Preset
 from dalda.models.single_file import class_of_file
 from dalda.plugins import load_plugin, plugins_of
 from dalda.types import Capability, GenerationRequest
-
-GROUP = "dalda.generators"
 
 
 class ImageGenerator(Protocol):
@@ -90,37 +87,13 @@ class GeneratorSpec:
         name = self.preset.model
         if name in plugins_of(GROUP):
             return _built(load_plugin(GROUP, name), self)
-        if self.preset.config is not None and not Path(name).is_file():
-            raise UserError(
-                f"--model-option config= is for a model in one file, which '{name}' is not; leave it out"
-            )
+        refuse_misfit(self.preset)
         family = pipeline_class(name)
-        if family in FAMILIES:
-            _refuse_foreign_options(self.preset, family)
-            module, _, loader = FAMILIES[family].loader.partition(":")
-            return _built(getattr(import_module(module), loader), self)
-        if family in plugins_of(GROUP):
+        refuse_foreign(self.preset, family)
+        if family not in FAMILIES:
             return _built(load_plugin(GROUP, family), self)
-        raise UserError(
-            f"the model '{name}' is a {family}; dalda generates with {', '.join(FAMILIES)}, choose one of "
-            "these with --model"
-        )
-
-
-def _refuse_foreign_options(preset: Preset, family: str) -> None:
-    """Raises UserError for a preset of another family, and for options that this one does not know."""
-    row = ROWS_OF_CLASSES.get(family)
-    if row is not None and preset.scheduler != "flow-euler" and not place_of(preset.model).is_local:
-        raise UserError(
-            f"the model '{preset.model}' is a {family}; start from the preset of its family: --model {row} "
-            f"--model-option model={preset.model}"
-        )
-    for name in OPTIONS:
-        if getattr(preset, name) is not None and name not in FAMILIES[family].options:
-            option = f"--{name}" if name in AugmentConfig.model_fields else f"--model-option {name}"
-            raise UserError(
-                f"the model '{preset.model}' is a {family}, which has no use for {option}; leave it out"
-            )
+        module, _, loader = FAMILIES[family].loader.partition(":")
+        return _built(getattr(import_module(module), loader), self)
 
 
 def pipeline_class(model: str) -> str:
