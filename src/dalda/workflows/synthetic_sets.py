@@ -8,7 +8,7 @@ from dalda.config import DataConfig
 from dalda.datasets.image_folder import refuse_output_among
 from dalda.datasets.registry import DATASETS, PHOTOS, made_for
 from dalda.errors import UserError
-from dalda.evaluation.backbones.table import refuse_unknown
+from dalda.evaluation.backbones.table import refuse_unknown_backbone
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import rejected
@@ -72,10 +72,10 @@ def refuse_output_beside(out: Path, folder: Path, sources: Iterable[tuple[Path, 
 
 
 def backbone_for(config: DataConfig, named: str | None) -> str:
-    """The backbone that was named, or the one that fits the data set. Raises UserError for an unknown one."""
+    """The named backbone, or the one that fits the data set. Raises UserError for an unknown one."""
     if named is None:
         return DATASETS.get(config.dataset, PHOTOS).backbone
-    refuse_unknown(named)
+    refuse_unknown_backbone(named)
     known = made_for(named)
     if known and config.dataset not in known:
         say(f"note: the backbone '{named}' only knows {known[0]}; for photographs choose clip or another")

@@ -8,7 +8,7 @@ from transformers import AutoConfig
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import FeatureExtractor
-from dalda.evaluation.backbones.table import ENTRY_POINTS, ROWS, Row, refuse_unknown
+from dalda.evaluation.backbones.table import ENTRY_POINTS, ROWS, Row, refuse_unknown_backbone
 from dalda.models.hub import loaded
 from dalda.models.weights import load_settings
 from dalda.plugins import load_plugin
@@ -23,7 +23,7 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
     """
     if not isinstance(backbone, str):
         return as_backbone(backbone, device)
-    refuse_unknown(backbone)
+    refuse_unknown_backbone(backbone)
     if backbone == SCRATCH:
         from dalda.evaluation.backbones.scratch import scratch_backbone
 

@@ -45,7 +45,7 @@ ROWS: Registry[Row] = Registry(
 )
 
 
-def refuse_unknown(backbone: str) -> None:
+def refuse_unknown_backbone(backbone: str) -> None:
     """Raises UserError for what is neither a name, nor a folder, nor like a Hub id, which has one slash."""
     if backbone in ROWS or backbone.count("/") == 1 or Path(backbone).exists():
         return
