@@ -18,7 +18,8 @@ def refuse_misfit(preset: Preset) -> None:
     """Raises UserError for what is wrong with a preset, as far as it is known without a network."""
     if preset.config is not None and not Path(preset.model).is_file():
         raise UserError(
-            f"--model-option config= is for a model in one file, which '{preset.model}' is not; leave it out"
+            f"--model-option config= is for a model in one file, which '{preset.model}' is not; leave it "
+            "out"
         )
     family = _class_on_disk(preset.model)
     if family:
