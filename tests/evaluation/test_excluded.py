@@ -57,3 +57,15 @@ def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "excluded.jsonl").write_text(f"{text}\n")
     with pytest.raises(UserError, match="excluded"):
         ExcludedLog(tmp_path / "excluded.jsonl").counts({"one"})
+
+
+def test_trials_that_ended_in_another_order_leave_the_same_lines(tmp_path: Path) -> None:
+    planned, other = ["one", "two", "three"], ExcludedLog(tmp_path / "other.jsonl")
+    for name in ("three", "of another arm", "one", "two"):
+        other.put(name, lines_of(len(name)))
+    other.put_in_order([*planned, "without"])
+    one = ExcludedLog(tmp_path / "one.jsonl")
+    for name in ("of another arm", *planned):
+        one.put(name, lines_of(len(name)))
+    assert other.path.read_bytes() == one.path.read_bytes()
+    assert ExcludedLog(other.path).counts(planned) == {"arm": {"predicted as another class": 6}}

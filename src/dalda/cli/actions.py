@@ -84,7 +84,7 @@ def run_captions(config: "configs.CaptionConfig") -> Output:
 def run_study(config: "configs.RunConfig") -> "StudyReport":
     from dalda.workflows.experiment import run_experiment
 
-    return run_experiment(config.study, **_study_options(config))
+    return run_experiment(config.study, **_study_options(config), cluster=config)
 
 
 def dry_run_study(config: "configs.RunConfig") -> "StudyDryRun":

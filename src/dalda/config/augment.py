@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from dalda.config.cluster import ClusterConfig
 from dalda.config.data import DataConfig
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Execution, Location
@@ -36,7 +37,7 @@ SLURM_NUMBERS = ("ID", "COUNT", "MIN")
 """SLURM_ARRAY_TASK_...: the number of a task, how many there are, and the first number."""
 
 
-class AugmentConfig(DataConfig):
+class AugmentConfig(ClusterConfig, DataConfig):
     """A synthetic set: `per_image` synthetic images of each real image."""
 
     out: Path = Location()
@@ -100,14 +101,8 @@ class AugmentConfig(DataConfig):
     """Images generated together; auto (None in Python) takes what the memory holds."""
     retry_dropped: bool = Execution(False)
     """Tries images again that were dropped earlier, with more seeds."""
-    executor: Literal["local", "ray"] = Execution("local")
-    """Where images are generated: on this machine, or on a Ray cluster (docs/scale.md)."""
     workers: int = Execution(1, ge=1)
     """Processes that generate at the same time, a GPU each; with ray, its actors."""
-    gpus_per_worker: float | None = Execution(None, ge=0)
-    """GPUs of each ray actor; without it 1 if the cluster has any."""
-    ray_address: str | None = Location(None)
-    """The Ray cluster: auto, HOST:PORT or ray://HOST:PORT; without it one is started on this machine."""
     shard: str | None = Location(None)
     """I/N generates the I-th of N shards (1/4 to 4/4), in this folder or one of its own; slurm takes both
     from the array job (docs/scale.md)."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from dalda.config.cluster import ClusterConfig
 from dalda.config.data import DataConfig, Strict
 from dalda.config.roles import Content, Execution, Location
 from dalda.registry import DEFAULT_MODEL
@@ -61,7 +62,7 @@ class CalibrateConfig(DataConfig):
     """auto, cpu, cuda, cuda:N or mps."""
 
 
-class RunConfig(Strict):
+class RunConfig(ClusterConfig):
     """A study: arms x shots x seeds."""
 
     study: Path = Location()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from dalda.config.augment import METHOD_NAMES
-from dalda.config.data import Strict
+from dalda.config.cluster import ClusterConfig
 from dalda.config.roles import Content, Execution, Location
 from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
@@ -21,7 +21,7 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """Ablations and combinations, which are arms of their own: a method and its options."""
 
 
-class CompareConfig(Strict):
+class CompareConfig(ClusterConfig):
     """A study with an arm a method: equal numbers of images, and equal optimiser steps."""
 
     dataset: str = Content(within="split")

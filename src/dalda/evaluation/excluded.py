@@ -40,7 +40,18 @@ class ExcludedLog:
         if not before:
             append_lines(self.path, lines)
         else:  # as after another decision in a review
-            write(self.path, "".join(f"{line}\n" for block in self._lines.values() for line in block))
+            self._write(self._lines)
+
+    def put_in_order(self, names: Sequence[str]) -> None:
+        """Puts the lines of `names` into this order, so that it cannot be seen which trial ended first."""
+        known = [name for name in names if self._lines.get(name)]
+        ordered = {name: self._lines[name] for name in known}
+        if known != [name for name in self._lines if name in ordered]:
+            others = {name: block for name, block in self._lines.items() if name not in ordered}
+            self._write({**others, **ordered})
+
+    def _write(self, lines: dict[str, list[str]]) -> None:
+        write(self.path, "".join(f"{line}\n" for block in lines.values() for line in block))
 
     def counts(self, names: Collection[str]) -> dict[str, Counter[str]]:
         """Arm to reason to how many images, of the named trials or arms."""

@@ -15,6 +15,7 @@ from dalda.generation.set_settings import keep_revisions
 from dalda.generation.sharding import Shard
 from dalda.generation.source_probabilities import write_probabilities
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
+from dalda.methods.fitting.recipe import FitJob
 from dalda.models.catalogue import revisions_of
 from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
@@ -135,11 +136,8 @@ def _generate(
     from dalda.generation.image_encoding import FORMATS
     from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 
-    needs = planned.method.needs_with(options_of(config))
-    learned = "".join({request.concept or "" for request in requests})
-    jobs = [job for job in planned.jobs if job.key in learned]
-    concepts = dataset.folder / CONCEPTS if jobs else None
-    check = partial(_prepare, planned.method.name, needs, config.model, concepts)
+    jobs = jobs_of(planned, requests)
+    check = generator_check(config, planned, dataset.folder / CONCEPTS if jobs else None)
     local = LocalExecutor(FORMATS[config.format], planned.method.finish)
     device: object = device_named(config.device)
     several = executor is None and (config.workers > 1 or config.executor == "ray")
@@ -185,6 +183,20 @@ def _workers(config: AugmentConfig, worker: "Worker") -> "Executor":
     from dalda.generation.executors.ray import RayExecutor
 
     return RayExecutor(worker, config.workers, config.gpus_per_worker, config.ray_address)
+
+
+def jobs_of(planned: AugmentPlan, requests: Sequence[GenerationRequest]) -> list[FitJob]:
+    """The trainings that these requests need."""
+    learned = "".join({request.concept or "" for request in requests})
+    return [job for job in planned.jobs if job.key in learned]
+
+
+def generator_check(
+    config: AugmentConfig, planned: AugmentPlan, concepts: Path | None = None
+) -> Callable[[Any], None]:
+    """Refuses a loaded generator that is incapable, and makes it read learned concepts; picklable."""
+    needs = planned.method.needs_with(options_of(config))
+    return partial(_prepare, planned.method.name, needs, config.model, concepts)
 
 
 def _prepare(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dalda.models.clip import Clip
 
 LENGTHS = frozenset({"fit_steps", "epochs"})
-"""Options of methods by which the user says how long a training is."""
+"""Options of methods that learn, by which the user says how long a training is."""
 
 
 def preset_of(config: AugmentConfig) -> Preset:

@@ -99,7 +99,7 @@ def compare_methods(config: CompareConfig) -> CompareReport:
     Raises UserError for an option that a method does not have, and for a folder of other things.
     """
     study = comparison_study(config)
-    report = run_experiment(study)
+    report = run_experiment(study, cluster=config)
     run, tasks = run_of(study), tasks_of(study)
     arms = sorted((_row(arm, numbers, run, tasks) for arm, numbers in report.arms.items()), key=_by_gain)
     found = CompareReport(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from dalda.config import TrainConfig
+from dalda.config.cluster import ClusterConfig
 from dalda.config.experiment import Study, with_baselines
 from dalda.config.study_file import read_study, refused_by_protocol, study_as_yaml
 from dalda.datasets.image_folder import refuse_output_inside
@@ -19,6 +20,7 @@ from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
+from dalda.storage import lock, make_folder
 from dalda.terminal import did_you_mean
 from dalda.types import BASELINES, REAL, FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import generate_plan, open_dataset
@@ -32,6 +34,7 @@ from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
     from dalda.evaluation.comparison import ArmNumbers
+    from dalda.evaluation.excluded import Excluded
     from dalda.evaluation.results import RunFolder
     from dalda.workflows.runner import TrialRunner
 
@@ -43,9 +46,11 @@ def run_experiment(
     root: Path | None = None,
     original: bool = False,
     only: Sequence[str] = (),
+    cluster: ClusterConfig | None = None,
 ) -> StudyReport:
     """Runs a study, or what is missing of it; `only` names the arms to run, all when empty.
 
+    `cluster` says where; all machines of a Ray cluster must see the results folder under the same name.
     `source` is a study or a file that describes one. Raises UserError for a mistake in it.
     """
     from dalda.evaluation.verdict import answer_of
@@ -59,17 +64,24 @@ def run_experiment(
     with run.held():
         protocol_of(study).begin(run.folder)
         _begin(run, study, tasks)
-        stages = _Stages(study, run)
+        stages = Stages(study, run)
         missing = [task for task in missing_tasks(study, run, tasks) if task.spec.arm in arms]
-        for number, task in enumerate(missing, 1):
-            say(f"trial {number} of {len(missing)}")
-            stages.finish(task)
+        if missing and cluster is not None and cluster.executor == "ray":
+            from dalda.workflows.experiment_on_ray import finish_on_ray
+
+            stages.generated = finish_on_ray(study, missing, cluster)
+        else:
+            for number, task in enumerate(missing, 1):
+                say(f"trial {number} of {len(missing)}")
+                stages.finish(task)
         results = finished(run, tasks)
         seconds = time.monotonic() - started
         run.end([result for result, _ in results], seconds)
         curves = [(result, run.read_part(task.id, "curves")) for result, task in results]
         protocol_of(study).results_written(run.folder, curves, tasks[0].spec.train.epochs)
-        excluded = run.excluded.counts({task.id for task in tasks})
+        log = run_of(study).excluded
+        log.put_in_order([task.id for task in tasks])
+        excluded = log.counts({task.id for task in tasks})
     return StudyReport(
         out=run.folder,
         trials=len(tasks),
@@ -160,11 +172,13 @@ def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult,
 
 
 @dataclass
-class _Stages:
+class Stages:
     """Generation and training of a study's trials; each model is loaded once, when it is first needed."""
 
     study: Study
     run: "RunFolder"
+    shared: bool = False
+    """Whether other processes finish trials of the same run."""
     generated: int = 0
     loaders: dict[str, GeneratorLoader] = field(default_factory=dict)
     runner: "TrialRunner | None" = None
@@ -183,7 +197,7 @@ class _Stages:
             trial = as_baseline(task.spec.method, trial, runner.head, runner.store.backbone)
         validation = task.validation
         # The result last: where it is there, nothing of the trial is missing.
-        self.run.excluded.put(task.id, excluded)
+        self._keep_excluded(task, excluded)
         other = protocol_of(self.study).train(trial, validation, runner)
         if other is None:
             runner.train({task.id: trial}, validation)
@@ -192,6 +206,15 @@ class _Stages:
         self.run.keep_part(task.id, "curves", curves)
         self.run.keep(task.id, result)
         say_result(result)
+
+    def _keep_excluded(self, task: Task, excluded: "Sequence[Excluded]") -> None:
+        if not self.shared:
+            self.run.excluded.put(task.id, excluded)
+            return
+        place = self.run.folder / "results"
+        make_folder(place)
+        with lock(place, f"another process writes in '{place}' for very long; run again", seconds=600):
+            run_of(self.study).excluded.put(task.id, excluded)
 
     def checked(self, task: Task) -> FewShotSplit:
         """The trial's real images, checked once for all arms."""

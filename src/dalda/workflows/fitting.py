@@ -34,7 +34,9 @@ def fit_concepts(jobs: Sequence[FitJob], generator: Any, out: Path) -> float:
     steps = sum(job.recipe.steps for job in missing if not exists(cache / f"{job.key}.safetensors"))
     with progress("fit", steps) as bar:
         for job in missing:
-            with lock(cache, f"another process is fitting in '{cache}'; wait for it"):
+            # Of one job alone: others may be learned at the same time.
+            make_folder(cache / job.key)
+            with lock(cache / job.key, f"another process is fitting the same in '{cache}'; wait for it"):
                 if not exists(cache / f"{job.key}.safetensors"):
                     _fit(job, generator, cache, bar)
             for suffix in (".json", ".safetensors"):

@@ -88,7 +88,7 @@ class RayExecutor:
                 ) from error
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
-        gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0)) if self.gpus is None else self.gpus
+        gpus = gpus_of_worker(ray, self.gpus)
         size = batches.size or ray.get(
             ray.remote(num_gpus=gpus)(_batch_size).remote(self.worker, tuple(batches.requests[:1]))
         )
@@ -136,6 +136,11 @@ class RayExecutor:
             yield batches[int(row["number"])], row["outcome"]
         for number in sorted(set(range(len(batches))) - finished):
             yield batches[number], failed(batches[number], DIED, self.worker.local)
+
+
+def gpus_of_worker(ray: Any, asked: float | None) -> float:
+    """Without a wish one, if the cluster has any."""
+    return float(min(1.0, ray.cluster_resources().get("GPU", 0.0)) if asked is None else asked)
 
 
 @contextmanager
