@@ -54,6 +54,8 @@ class Capability(StrEnum):
     """More than one real image as image prompts of one image, all their tokens together."""
     AVERAGED_IMAGE_PROMPTS = "averaged-image-prompts"
     """The mean of the tokens of several image prompts."""
+    INPAINTING = "inpainting"
+    """Regenerating a part of the source image, by a mask of its own per image."""
     EDIT = "edit"
     """Editing of the source image by instruction."""
 
@@ -116,6 +118,13 @@ class GenerationRequest:
     size, a number the longer side in pixels."""
     overlay: float | None = field(default=None, metadata=_SELDOM)
     """Share of what the method lays over the generated image."""
+    mask: Path | None = field(default=None, metadata=_SELDOM | _NOT_IN_ID)
+    """Of the object in the source image, which alone is regenerated; black is the background."""
+    mask_sha256: str = field(default="", metadata=_SELDOM)
+    mask_growth: float = field(default=0.0, metadata=_SELDOM)
+    """Side of the square window by whose maximum the mask is grown, as a share of the image's side."""
+    mask_inverted: bool = field(default=False, metadata=_SELDOM)
+    """Whether the background is regenerated, and the object is kept."""
 
     @cached_property
     def id(self) -> str:
@@ -129,10 +138,11 @@ class GenerationRequest:
 
     @property
     def source_files(self) -> list[tuple[Path, str]]:
-        """Path and hash of the source image, the second one where there is one, and all further ones."""
+        """Path and hash of the source image, of a second and all further ones, and last of the mask."""
         second = [(self.second_source, self.second_source_sha256)] if self.second_source else []
         more = zip(self.more_sources, self.more_source_sha256s, strict=True)
-        return [(self.source, self.source_sha256), *second, *more]
+        mask = [(self.mask, self.mask_sha256)] if self.mask else []
+        return [(self.source, self.source_sha256), *second, *more, *mask]
 
 
 _ID_FIELDS = sorted(

@@ -45,11 +45,15 @@ OTHERS = {
     "second_image_guidance_scale": -1.5,
     "size": 512,
     "overlay": 0.2,
+    "mask_sha256": "other",
+    "mask_growth": 0.1,
+    "mask_inverted": True,
 }
 RECORDED = {
     "source": Path("b.png"),
     "second_source": Path("c.png"),
     "more_sources": (Path("d.png"),),
+    "mask": Path("e.png"),
     "ip_adapter_scale_mean": 0.5,
     "drawn_similarity": 0.5,
     "source_clip_probability": 0.5,

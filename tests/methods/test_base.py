@@ -26,9 +26,15 @@ def images_of(count: int) -> list[RealImage]:
 
 
 def requests_of(
-    images: Sequence[RealImage], name: str = "dalda", *, per_image: int = 3, seed: int = 0, **options: Any
+    images: Sequence[RealImage],
+    name: str = "dalda",
+    *,
+    per_image: int = 3,
+    seed: int = 0,
+    root: Path = Path("data"),
+    **options: Any,
 ) -> list[GenerationRequest]:
-    split = FewShotSplit("folder", Path("data"), "train", 0, None, ("car", "tree"), tuple(images))
+    split = FewShotSplit("folder", root, "train", 0, None, ("car", "tree"), tuple(images))
     method = method_named(name)
     probabilities = [0.1 if image.label == "tree" else 0.9 for image in images]
     features = np.array([[1.0, 0.2] if image.label == "car" else [0.1, 1.0] for image in images])

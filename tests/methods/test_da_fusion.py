@@ -1,16 +1,21 @@
 """DA-Fusion and DIAGen: published numbers, a token a class, noise on it."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.methods.test_base import images_of, requests_of
 
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
-from dalda.methods.base import method_named, method_options
+from dalda.methods.base import method_named
 from dalda.methods.da_fusion import RECIPES, DaFusionOptions
 from dalda.methods.diagen import Diagen, DiagenOptions, around_token
 from dalda.methods.fitting.recipe import OBJECT_TEMPLATES
 from dalda.models.concepts import PLACEHOLDER, Concept
+from dalda.types import Capability, RealImage
 
 
 def test_the_published_numbers_of_da_fusion() -> None:
@@ -72,9 +77,64 @@ def test_a_caption_without_the_class_gets_the_token_all_the_same() -> None:
     assert around_token("at night", "car") == f"a photo of a {PLACEHOLDER}, at night"
 
 
-def test_masks_are_one_sentence() -> None:
-    """The masked variant is left out, as the docstring of the method says."""
-    with pytest.raises(
-        UserError, match="the method da-fusion has no option 'masks'; its options are: preset"
-    ):
-        method_options(method_named("da-fusion"), {"masks": "masks"})
+def masked(folder: Path) -> list[RealImage]:
+    """Two images in FOLDER/photos, and their masks in FOLDER/masks."""
+    images = []
+    for number, label in enumerate(("car", "tree")):
+        for place in ("photos", "masks"):
+            (folder / place / label).mkdir(parents=True)
+        path = folder / "photos" / label / "a.jpg"
+        Image.new("RGB", (40, 30), (number, 90, 200)).save(path)
+        mask = Image.new("L", (40, 30))
+        mask.paste(255, (10, 10, 20 + number, 20))
+        mask.save(folder / "masks" / label / "a.png")
+        images.append(RealImage(path, label, sha256_of(path)))
+    return images
+
+
+@pytest.mark.parametrize("name", ["da-fusion", "diagen"])
+def test_each_request_has_the_mask_of_its_source(tmp_path: Path, name: str) -> None:
+    images, masks = masked(tmp_path), str(tmp_path / "masks")
+    root = tmp_path / "photos"
+    requests = requests_of(images, name, root=root, masks=masks)
+    for request in requests:
+        assert request.mask == tmp_path / "masks" / request.label / "a.png"
+        assert request.mask_sha256 == sha256_of(request.mask)
+        # 16 of 512 pixels, as in the authors' code.
+        assert (request.mask_growth, request.mask_inverted) == (0.03125, False)
+        assert request.source_files[1:] == [(request.mask, request.mask_sha256)]
+    background = requests_of(images, name, root=root, masks=masks, inpaint="background")
+    assert all(request.mask_inverted for request in background)
+    plain = requests_of(images, name, root=root)
+    assert len({request.id for request in (*requests, *background, *plain)}) == 3 * len(requests)
+    without = {"mask": None, "mask_sha256": "", "mask_growth": 0.0, "mask_inverted": False}
+    assert [replace(request, **without) for request in requests] == plain  # type: ignore[arg-type]
+
+
+def test_an_id_follows_the_content_of_the_mask_and_not_its_place(tmp_path: Path) -> None:
+    images, root = masked(tmp_path), tmp_path / "photos"
+    first = requests_of(images, "da-fusion", root=root, masks=str(tmp_path / "masks"))
+    (tmp_path / "masks").rename(tmp_path / "moved")
+    moved = requests_of(images, "da-fusion", root=root, masks=str(tmp_path / "moved"))
+    assert [request.id for request in moved] == [request.id for request in first]
+    Image.new("L", (40, 30), 255).save(tmp_path / "moved" / "car" / "a.png")
+    other = requests_of(images, "da-fusion", root=root, masks=str(tmp_path / "moved"))
+    changed = {request.label for request, old in zip(other, first, strict=True) if request.id != old.id}
+    assert changed == {"car"}
+
+
+def test_masks_that_are_not_there_are_one_sentence(tmp_path: Path) -> None:
+    images, root = masked(tmp_path), tmp_path / "photos"
+    with pytest.raises(UserError, match=r"'inpaint' of the method da-fusion needs masks; name their"):
+        requests_of(images, "da-fusion", root=root, inpaint="background")
+    (tmp_path / "masks" / "car" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"the image .*car/a.jpg has no mask '.*masks/car/a.png'"):
+        requests_of(images, "da-fusion", root=root, masks=str(tmp_path / "masks"))
+    with pytest.raises(UserError, match=r"there is no folder of masks 'nowhere'"):
+        requests_of(images, "da-fusion", root=root, masks="nowhere")
+
+
+def test_only_masks_need_inpainting() -> None:
+    method = method_named("da-fusion")
+    assert method.needs_with(DaFusionOptions()) == method.needs
+    assert method.needs_with(DaFusionOptions(masks="m")) == method.needs | {Capability.INPAINTING}

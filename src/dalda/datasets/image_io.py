@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dalda.errors import UserError
 from dalda.storage import open_binary
@@ -152,10 +152,11 @@ def check_source(path: Path, sha256: str | None = None) -> bytes:
     return _signature(image)
 
 
-def sides_of(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, as stored. For files that `check_image` accepts."""
+def sides_of(path: Path, *, upright: bool = False) -> tuple[int, int]:
+    """Width and height in pixels as stored, or as `open_image` turns it. For files that it accepts."""
     with Image.open(io.BytesIO(_without_text(read_file(path))), formats=FORMATS) as opened:
-        return opened.size
+        lies = upright and opened.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+        return (opened.height, opened.width) if lies else opened.size
 
 
 def open_source(path: Path, sha256: str | None = None) -> Image.Image:

@@ -1,21 +1,25 @@
 """DA-Fusion: image-to-image towards a token that is learned for each class, at a random strength.
 
 Trabucco et al., "Effective Data Augmentation With Diffusion Models", arXiv 2302.07944. The preset
-`repo` has the settings of the authors' scripts, `paper` those of their published numbers. Left out: masks,
-and the erasure of concepts from the model.
+`repo` has the settings of the authors' scripts, `paper` those of their published numbers. With `masks` the
+object alone is regenerated, or the background alone. Left out: the erasure of concepts from the model.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from dalda.datasets.class_names import wordings_of
+from dalda.datasets.masks import Mask, masks_of
+from dalda.errors import UserError
 from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
 from dalda.methods.fitting.recipe import OBJECT_TEMPLATES, Recipe, job_for
 from dalda.models.concepts import PLACEHOLDER, Concept, Token
+from dalda.storage import path_of
 from dalda.types import Capability, FewShotSplit, GenerationRequest
 
 RECIPES = {
@@ -23,6 +27,8 @@ RECIPES = {
     "paper": Recipe(2000, 8, OBJECT_TEMPLATES, vectors=4, token_rate=8 * 5e-4),
 }
 """The rate is 5e-4 times the batch size, as `--scale_lr` makes it."""
+MASK_GROWTH = 16 / 512
+"""Of masks: the maximum over a window of 16 pixels in an image of 512."""
 
 
 class DaFusionOptions(MethodOptions):
@@ -35,6 +41,18 @@ class DaFusionOptions(MethodOptions):
     """One is drawn for each image, all with the same probability."""
     guidance_scale: float = Field(default=7.5, gt=0)
     steps: int = Field(default=50, ge=1)
+    masks: str | None = None
+    """Folder of a mask for each real image, a PNG of the same relative name, black around the object."""
+    inpaint: Literal["object", "background"] = "object"
+    """What is regenerated where there are masks."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What requests are made with: the token of each class, and the mask of each image that has one."""
+
+    tokens: Mapping[str, Token]
+    masks: Mapping[Path, Mask]
 
 
 def tokens_by_class(split: FewShotSplit, recipe: Recipe, tools: Tools) -> dict[str, Token]:
@@ -55,24 +73,43 @@ class DaFusion(Method):
     Options = DaFusionOptions
     needs = frozenset({Capability.INIT_IMAGE, Capability.CONCEPTS})
 
-    def prepare(self, split: FewShotSplit, options: Any, tools: Tools) -> Prepared:
+    def needs_with(self, options: DaFusionOptions) -> frozenset[Capability]:
+        return self.needs | ({Capability.INPAINTING} if options.masks else set())
+
+    def prepare(self, split: FewShotSplit, options: DaFusionOptions, tools: Tools) -> Prepared:
+        background = options.inpaint == "background"
+        if background and options.masks is None:
+            raise UserError(
+                f"the option 'inpaint' of the method {self.name} needs masks; name their folder with "
+                "--method-option masks=FOLDER"
+            )
+        masks = {}
+        if options.masks is not None:
+            masks = masks_of(split, path_of(options.masks).expanduser(), MASK_GROWTH, inverted=background)
         recipe = RECIPES[options.preset]
         recipe = replace(recipe, steps=options.fit_steps or recipe.steps)
-        tokens = tokens_by_class(split, recipe, tools)
-        return Prepared(tools.common, options, tools.known_probabilities, tokens)
+        fitted = Fitted(tokens_by_class(split, recipe, tools), masks)
+        return Prepared(tools.common, options, tools.known_probabilities, fitted)
 
     def requests(
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int
     ) -> Iterator[GenerationRequest]:
-        tokens: Mapping[str, Token] = prepared.state
+        options: DaFusionOptions = prepared.options
+        fitted: Fitted = prepared.state
 
         def decide(source: Any, generator: Callable[[], np.random.Generator]) -> dict[str, Any]:
-            strengths = prepared.options.strengths
+            strengths = options.strengths
+            masked: dict[str, Any] = {}
+            if fitted.masks:
+                mask = fitted.masks[source.image.path]
+                masked = {"mask": mask.path, "mask_sha256": mask.sha256, "mask_growth": MASK_GROWTH}
+                masked["mask_inverted"] = options.inpaint == "background"
             return {
+                **masked,
                 "strength": strengths[int(generator().integers(len(strengths)))],
                 "prompt": f"a photo of a {PLACEHOLDER}",
                 "negative_prompt": "",
-                "concept": str(Concept(tokens[source.image.label])),
+                "concept": str(Concept(fitted.tokens[source.image.label])),
             }
 
         return requests_per_image(split, None, prepared, seed, decide)

@@ -43,7 +43,7 @@ class Diagen(DaFusion):
         levels = (0.0, *prepared.options.noise)
         for request, caption in zip(super().requests(split, captions, prepared, seed), worded, strict=True):
             number = request.index % len(levels)
-            token = noisy(prepared.state[request.label], levels[number], number, seed)
+            token = noisy(prepared.state.tokens[request.label], levels[number], number, seed)
             prompt = around_token(caption.prompt, wordings[request.label])
             yield replace(request, concept=str(Concept(token)), prompt=prompt)
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dalda.datasets.masks import edited_region
 from dalda.generation.backends.checkpoint import GROUP, refuse_foreign, refuse_misfit
 from dalda.generation.backends.families import FAMILIES
 from dalda.generation.plan import generator_fingerprint
@@ -46,7 +47,8 @@ class ImageGenerator(Protocol):
 
         A generator with the capability SECOND_IMAGE_PROMPT takes an argument `second_images`, for
         requests with a second source; with SEVERAL_IMAGE_PROMPTS `more_images`, for each request a
-        sequence of its further image prompts, as many as the others have.
+        sequence of its further image prompts, as many as the others have; with INPAINTING `masks`, for
+        each request a square mask in grey, white where the image is regenerated, or None.
         """
 
 
@@ -141,6 +143,13 @@ def generate_from(
     """A batch from the images of each request's `source_files`."""
     rest = [list(images[1:]) for images in sources]
     more: dict[str, Any] = {}
+    if any(request.mask for request in requests):
+        more["masks"] = [
+            edited_region(images.pop(), generator.image_size, request.mask_growth, request.mask_inverted)
+            if request.mask
+            else None
+            for request, images in zip(requests, rest, strict=True)
+        ]
     if any(request.second_source for request in requests):
         more["second_images"] = [images.pop(0) for images in rest]
     if any(rest):

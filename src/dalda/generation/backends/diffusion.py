@@ -17,6 +17,7 @@ from torch import Tensor
 from dalda.errors import UserError, first_line
 from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
 from dalda.generation.backends.guidance import guidance_scales, guide
+from dalda.generation.backends.inpainting import KeptRegions, latent_mask
 from dalda.generation.backends.schedulers import (
     Timesteps,
     draws_noise,
@@ -74,16 +75,18 @@ class DiffusionGenerator:
         images: Sequence[Image.Image],
         second_images: Sequence[Image.Image] = (),
         more_images: Sequence[Sequence[Image.Image]] = (),
+        masks: Sequence[Image.Image | None] = (),
     ) -> list[Image.Image | None]:
         """One image per request, with the aspect ratio of its source and the size that the request says.
 
-        All requests of a batch share steps and guidance scale; IP-Adapter scale, strength, prompts and
-        source images are their own. An image whose values are not numbers is None.
+        All requests of a batch share steps and guidance scale; IP-Adapter scale, strength, prompts, masks
+        and source images are their own. An image whose values are not numbers is None.
         """
         try:
             prompts: dict[str, Sequence[Any]] = {
                 "second_images": second_images,
                 "more_images": more_images,
+                "masks": masks,
             }
             more = {name: self._filled(items) for name, items in prompts.items() if items}
             latents = self.denoise(self._filled(requests), self._filled(images), **more)
@@ -113,6 +116,7 @@ class DiffusionGenerator:
         self,
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
+        masks: Sequence[Image.Image | None] = (),
         **more: Sequence[Any],
     ) -> Tensor:
         """Latents [requests, channels, side, side] after the last step; `more` are other image prompts.
@@ -129,10 +133,9 @@ class DiffusionGenerator:
             [requests[n] for n in rows], [images[n] for n in rows], **prompts
         )
         self.scheduler.set_timesteps(steps, device=self.device, **self.timesteps(steps))
+        items = list(zip(requests, images, masks or [None] * len(requests), strict=True))
         cohorts = [
-            self._cohort(
-                start, [(requests[n], images[n]) for n in rows if starts[n] == start], conditioning.dtype
-            )
+            self._cohort(start, [items[n] for n in rows if starts[n] == start], conditioning.dtype)
             for start in sorted(set(starts))
         ]
         timesteps = self.scheduler.timesteps
@@ -158,27 +161,33 @@ class DiffusionGenerator:
                 prediction = self.denoiser.predict(latents, timestep, selected[1])
             parts = torch.split(prediction, [len(cohort.latents) for cohort in active])
             for cohort, part in zip(active, parts, strict=True):
-                cohort.step(part, timestep)
+                cohort.step(part, timestep, timesteps[index + 1 : index + 2])
         latents = torch.cat([cohort.latents for cohort in cohorts])
         return latents if rows == sorted(rows) else latents[torch.tensor(rows).argsort()]
 
     def _cohort(
-        self, start: int, items: Sequence[tuple[GenerationRequest, Image.Image]], dtype: torch.dtype
+        self,
+        start: int,
+        items: Sequence[tuple[GenerationRequest, Image.Image, Image.Image | None]],
+        dtype: torch.dtype,
     ) -> "_Cohort":
         """The rows that start at one step, with their first latents."""
         scheduler = self.scheduler if start == 0 else copy.deepcopy(self.scheduler)
         if hasattr(scheduler, "set_begin_index") and (start or is_flow(scheduler)):
             scheduler.set_begin_index(start)
         # Each request's own noise, drawn on the CPU so that it is the same on every device.
-        generators = [torch.Generator().manual_seed(request.seed) for request, _ in items]
-        rows = []
-        for (request, image), generator in zip(items, generators, strict=True):
-            initial = None
-            if request.strength is not None:
+        generators = [torch.Generator().manual_seed(request.seed) for request, *_ in items]
+        rows, kept = [], []
+        for row, ((request, image, mask), generator) in enumerate(zip(items, generators, strict=True)):
+            initial, start_image = None, request.strength is not None
+            if start_image or mask is not None:
                 initial = self.latent_space.encode(request.source_sha256, image, generator).to(dtype)
             noise = torch.randn((1, *self.latent_space.shape), generator=generator).to(self.device, dtype)
-            rows.append(first_latents(scheduler, noise, initial, start))
-        return _Cohort(start, scheduler, torch.cat(rows), generators)
+            if mask is not None and initial is not None:
+                kept.append((row, initial, noise, latent_mask(mask, initial)))
+                start_image = start_image and request.strength != 1  # as diffusers' inpainting has it
+            rows.append(first_latents(scheduler, noise, initial if start_image else None, start))
+        return _Cohort(start, scheduler, torch.cat(rows), generators, KeptRegions.of(kept))
 
 
 @dataclass
@@ -189,12 +198,16 @@ class _Cohort:
     scheduler: Any
     latents: Tensor
     generators: list[torch.Generator]
+    kept: KeptRegions | None = None
 
-    def step(self, prediction: Tensor, timestep: Tensor) -> None:
+    def step(self, prediction: Tensor, timestep: Tensor, following: Tensor) -> None:
+        """One step; `following` is the next timestep, [1], or empty after the last step."""
         drawn = {"generator": self.generators} if draws_noise(self.scheduler) else {}
         self.latents = self.scheduler.step(prediction, timestep, self.latents, return_dict=False, **drawn)[
             0
         ]
+        if self.kept is not None:
+            self.latents = self.kept.restored(self.scheduler, self.latents, following)
 
 
 def shaped_like(

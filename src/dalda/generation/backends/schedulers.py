@@ -93,12 +93,16 @@ def first_latents(scheduler: Any, noise: Tensor, initial: Tensor | None, start: 
     """What a row starts with: noise, or the noisy latents of its initial image at step `start`."""
     if initial is None:
         return noise if is_flow(scheduler) else noise * scheduler.init_noise_sigma
-    timestep = scheduler.timesteps[start : start + 1]
+    return with_noise(scheduler, initial, noise, scheduler.timesteps[start : start + 1])
+
+
+def with_noise(scheduler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """Latents with as much of the noise as there is at the timestep, [1]."""
     if is_flow(scheduler):
-        noisy: Tensor = scheduler.scale_noise(initial, timestep, noise)
+        mixed: Tensor = scheduler.scale_noise(latents, timestep, noise)
     else:
-        noisy = scheduler.add_noise(initial, noise, timestep)
-    return noisy
+        mixed = scheduler.add_noise(latents, noise, timestep)
+    return mixed
 
 
 def model_input(scheduler: Any, latents: Tensor, timestep: Tensor) -> Tensor:

@@ -97,6 +97,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         Capability.SECOND_IMAGE_PROMPT,
         Capability.SEVERAL_IMAGE_PROMPTS,
         Capability.AVERAGED_IMAGE_PROMPTS,
+        Capability.INPAINTING,
     }
     concepts = None
     if getattr(pipeline, "text_encoder_2", None) is None:
