@@ -43,6 +43,8 @@ def test_weights_within_sources_have_a_mean_of_one_for_each_source(
 ) -> None:
     first, second, third = synthetic[:3]
     images = [first, first, second, third, third]
-    weights = weights_within_sources([0.2, 0.6, 0.1, 0.0, 0.0], images)
-    assert weights == pytest.approx((0.5, 1.5, 1.0, 1.0, 1.0))
+    weights = weights_within_sources([0.2, 0.5, 0.1, 0.0, 0.0], images)
+    # arXiv 2408.14584: w = 1 where c >= 0.5, else 2c.
+    assert weights == pytest.approx((0.4 / 0.7, 1.0 / 0.7, 1.0, 1.0, 1.0))
+    assert weights_within_sources([0.5, 0.9], [first, first]) == (1.0, 1.0)
     assert weights_within_sources([], []) == ()

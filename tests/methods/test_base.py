@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dalda.config.augment import METHOD_NAMES
 from dalda.errors import UserError
 from dalda.methods.base import METHODS, Common, Tools, draw_captions, method_named, method_options
+from dalda.methods.fitting.recipe import FitJob
 from dalda.methods.real_guidance import strength_for
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, GenerationRequest, RealImage
@@ -32,16 +33,24 @@ def requests_of(
     per_image: int = 3,
     seed: int = 0,
     root: Path = Path("data"),
+    jobs: list[FitJob] | None = None,
     **options: Any,
 ) -> list[GenerationRequest]:
     split = FewShotSplit("folder", root, "train", 0, None, ("car", "tree"), tuple(images))
     method = method_named(name)
     probabilities = [0.1 if image.label == "tree" else 0.9 for image in images]
+
+    def fit(job: FitJob) -> str:
+        asked.append(job)
+        return job.key
+
+    asked = [] if jobs is None else jobs
     features = np.array([[1.0, 0.2] if image.label == "car" else [0.1, 1.0] for image in images])
     tools = Tools(
         replace(COMMON, method=name, per_image=per_image),
         lambda: probabilities,
         clip_features=lambda: features,
+        fit=fit,
         model="model",
     )
     prepared = method.prepare(split, method_options(method, options), tools)
@@ -168,5 +177,33 @@ def test_mistakes_are_one_sentence() -> None:
         method_options(method_named("text"), {"strength": 1})
     with pytest.raises(UserError, match="'strength' of the method real-guidance is wrong"):
         method_options(method_named("real-guidance"), {"strength": "much"})
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("da-fusion", "strengths", [0.0, 0.5]),
+        ("da-fusion", "strengths", [1.5]),
+        ("da-fusion", "strengths", []),
+        ("da-fusion", "strengths", 0.5),
+        ("da-fusion", "inpaint", "sky"),
+        ("da-fusion", "masks", 3),
+        ("da-fusion", "guidance_scale", float("inf")),
+        ("diagen", "strengths", [float("nan")]),
+        ("diagen", "noise", [-0.1]),
+        ("diff-mix", "strengths", []),
+        ("diff-mix", "gamma", float("inf")),
+        ("diff-aug", "strengths", [-1.0]),
+        ("dipsy", "positive_scale", float("nan")),
+        ("dipsy", "temperature", 0.0),
+        ("diffusemix", "fractal", 1.5),
+        ("datadream", "scope", "world"),
+        ("datadream", "share", -0.5),
+        ("dalda", "image_prompts", 0),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_one_sentence(name: str, option: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"^the option '{option}' of the method {name} is wrong: [A-Z]"):
+        method_options(method_named(name), {option: value})
     with pytest.raises(UserError, match="'bird'"):
         requests_of([RealImage(Path("b.png"), "bird", "b")])

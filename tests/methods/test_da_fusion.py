@@ -10,8 +10,8 @@ from tests.methods.test_base import images_of, requests_of
 
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
-from dalda.methods.base import method_named
-from dalda.methods.da_fusion import RECIPES, DaFusionOptions
+from dalda.methods.base import UsageDefaults, method_named
+from dalda.methods.da_fusion import RECIPES, DaFusion, DaFusionOptions
 from dalda.methods.diagen import Diagen, DiagenOptions, around_token
 from dalda.methods.fitting.recipe import OBJECT_TEMPLATES
 from dalda.models.concepts import PLACEHOLDER, Concept
@@ -31,6 +31,7 @@ def test_the_published_numbers_of_da_fusion() -> None:
     options = DaFusionOptions()
     assert options.strengths == (1.0, 0.75, 0.5, 0.25)
     assert (options.guidance_scale, options.steps, options.preset) == (7.5, 50, "repo")
+    assert DaFusion.defaults == UsageDefaults("per-image-replacement", 0.5)
 
 
 def test_the_published_numbers_of_diagen() -> None:
@@ -38,6 +39,7 @@ def test_the_published_numbers_of_diagen() -> None:
     options = DiagenOptions()
     assert options.noise == (0.005, 0.01, 0.025)
     assert (options.strengths, options.guidance_scale) == ((0.7,), 15.0)
+    assert (options.preset, options.steps) == ("repo", 50)
     assert (Diagen.defaults.synthetic_probability, Diagen.defaults.classifier_weighting) == (0.7, True)
 
 

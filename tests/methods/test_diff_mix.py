@@ -5,6 +5,7 @@ from tests.methods.test_base import images_of, requests_of
 
 from dalda.errors import UserError
 from dalda.methods.diff_mix import DiffMix, DiffMixOptions, soft_label
+from dalda.methods.fitting.recipe import FitJob, Recipe
 from dalda.models.concepts import Concept
 
 
@@ -15,6 +16,18 @@ def test_the_published_numbers() -> None:
     assert (options.guidance_scale, options.steps, options.gamma) == (7.5, 25, 0.8)
     assert options.strengths == (0.3, 0.5, 0.7, 0.9)
     assert (DiffMix.defaults.mixing, DiffMix.defaults.synthetic_probability) == ("global-replacement", 0.1)
+
+
+@pytest.mark.parametrize("name", ["diff-mix", "diff-aug"])
+def test_tokens_and_a_lora_are_learned_together_from_the_whole_set(name: str) -> None:
+    jobs: list[FitJob] = []
+    requests_of(images_of(4), name, jobs=jobs)
+    (job,) = jobs
+    assert job.recipe == Recipe(
+        35_000, 8, ("a photo of a {}",), vectors=1, token_rate=5e-5, rank=10, lora_rate=5e-5
+    )
+    assert (job.recipe.schedule, job.recipe.warmup, job.recipe.flip) == ("constant", 0, 0.5)
+    assert {image.sha256 for image in job.images} == {f"hash{n}" for n in range(4)}
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.3, 0.5, 0.8, 1.0])

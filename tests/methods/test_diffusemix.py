@@ -20,7 +20,8 @@ def test_the_published_numbers() -> None:
     options = DiffuseMixOptions()
     assert (options.steps, options.guidance_scale, options.image_guidance_scale) == (100, 4.0, 1.5)
     assert options.fractal == 0.2
-    assert len(STYLES) == 9
+    published = "Autumn snowy watercolor~art sunset rainbow aurora mosaic ukiyo-e a~sketch~with~crayon"
+    assert [style.replace(" ", "~") for style in STYLES] == published.split()
     assert PROMPT.format("mosaic") == "A transformed version of image into mosaic"
 
 

@@ -79,11 +79,12 @@ def weights_of(probabilities: ArrayLike) -> tuple[float, ...]:
 
 
 def weights_within_sources(probabilities: ArrayLike, images: Sequence[SyntheticImage]) -> tuple[float, ...]:
-    """Loss weights of synthetic images from probabilities, scaled to a mean of 1 among those of a source.
+    """Loss weights of synthetic images from the probabilities of their classes (DIAGen, arXiv 2408.14584).
 
-    Images of a source that are all improbable count alike.
+    1 from a probability of one half on, below it twice the probability; scaled to a mean of 1 among the
+    images of a source. Images of a source that are all improbable count alike.
     """
-    values = np.asarray(probabilities, float)
+    values = np.minimum(2 * np.asarray(probabilities, float), 1)
     _, source = np.unique([image.source_sha256 for image in images], return_inverse=True)
     means = np.bincount(source, values) / np.bincount(source) if len(values) else values
     return tuple(

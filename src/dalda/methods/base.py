@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
@@ -39,6 +39,8 @@ METHODS = {
     "datadream": "dalda.methods.datadream:DataDream",
 }
 Captions = Mapping[str, Sequence[str]]
+Strengths = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+"""Of image-to-image; one is drawn for each image, all with the same probability."""
 
 
 class MethodOptions(BaseModel):
@@ -47,7 +49,7 @@ class MethodOptions(BaseModel):
     Options called `guidance_scale` and `steps` hold wherever the user chooses none for the command.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,15 @@ from pydantic import Field
 from dalda.datasets.class_names import wordings_of
 from dalda.datasets.masks import Mask, masks_of
 from dalda.errors import UserError
-from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
+from dalda.methods.base import (
+    Captions,
+    Method,
+    MethodOptions,
+    Prepared,
+    Strengths,
+    Tools,
+    requests_per_image,
+)
 from dalda.methods.fitting.recipe import OBJECT_TEMPLATES, Recipe, job_for
 from dalda.models.concepts import PLACEHOLDER, Concept, Token
 from dalda.storage import path_of
@@ -37,8 +45,7 @@ class DaFusionOptions(MethodOptions):
     preset: Literal["repo", "paper"] = "repo"
     fit_steps: int | None = Field(default=None, ge=1)
     """Steps of textual inversion for each class; None is the preset's."""
-    strengths: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
-    """One is drawn for each image, all with the same probability."""
+    strengths: Strengths = (1.0, 0.75, 0.5, 0.25)
     guidance_scale: float = Field(default=7.5, gt=0)
     steps: int = Field(default=50, ge=1)
     masks: str | None = None

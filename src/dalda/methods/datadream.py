@@ -2,7 +2,7 @@
 
 Kim et al., "DataDream: Few-shot Guided Dataset Generation", arXiv 2407.10910; with `scope=image` it is LoFT
 (arXiv 2505.11703): a LoRA for each image, and two of a class at one half each. Left out: the classifier,
-a LoRA on CLIP with mixup and cutmix (`--finetune lora --batch-augment`).
+a LoRA on CLIP with mixup and cutmix (`--finetune lora --batch-augment`), and LoFT's crop of the middle.
 """
 
 import math

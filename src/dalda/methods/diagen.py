@@ -7,11 +7,12 @@ on them finds. Left out: its five augmented views of each synthetic image.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Annotated
 
 from pydantic import Field
 
 from dalda.datasets.class_names import wordings_of
-from dalda.methods.base import Captions, Prepared, UsageDefaults, requests_per_image
+from dalda.methods.base import Captions, Prepared, Strengths, UsageDefaults, requests_per_image
 from dalda.methods.da_fusion import DaFusion, DaFusionOptions, noisy
 from dalda.models.concepts import PLACEHOLDER, Concept
 from dalda.types import FewShotSplit, GenerationRequest
@@ -20,9 +21,9 @@ from dalda.types import FewShotSplit, GenerationRequest
 class DiagenOptions(DaFusionOptions):
     """The settings of the authors' scripts."""
 
-    noise: tuple[float, ...] = (0.005, 0.01, 0.025)
+    noise: tuple[Annotated[float, Field(ge=0)], ...] = (0.005, 0.01, 0.025)
     """Standard deviations of the noise; images take the clean token and each noisy one in turn."""
-    strengths: tuple[float, ...] = (0.7,)
+    strengths: Strengths = (0.7,)
     guidance_scale: float = Field(default=15.0, gt=0)
 
 

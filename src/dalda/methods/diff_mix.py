@@ -2,7 +2,8 @@
 
 Wang et al., "Enhance Image Classification via Inter-Class Image Mixup with Diffusion Model",
 arXiv 2403.19600. Tokens of all classes and one LoRA are learned together from all real images. Left out:
-training at 224 pixels (it is at the model's own size) and the filter by "a photo with a bird on it".
+training at 224 pixels (it is at the model's own size), the rare word that all tokens begin with (here it is
+the class's name), the noun after the token ("bird"), and the filter by "a photo with a bird on it".
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from dalda.methods.base import (
     Method,
     MethodOptions,
     Prepared,
+    Strengths,
     Tools,
     UsageDefaults,
     requests_per_image,
@@ -36,8 +38,7 @@ class DiffMixOptions(MethodOptions):
     """Learning rate of the LoRA and of the tokens."""
     fit_batch_size: int = Field(default=8, ge=1)
     """Images per step: 2 on each of 4 GPUs."""
-    strengths: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
-    """One is drawn for each image, all with the same probability."""
+    strengths: Strengths = (0.3, 0.5, 0.7, 0.9)
     gamma: float = Field(default=0.8, gt=0)
     """Of the soft label; a small one gives the target class more."""
     guidance_scale: float = Field(default=7.5, gt=0)

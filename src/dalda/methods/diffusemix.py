@@ -2,7 +2,8 @@
 
 Islam et al., "DiffuseMix: Label-Preserving Data Augmentation with Diffusion Models", arXiv 2405.14881. With
 `edit=true` and an InstructPix2Pix model the edit follows an instruction, as in the paper; without one it is
-image-to-image with the same prompt. Left out: the paper's own fractals; they are drawn by code here.
+image-to-image with the same prompt. Left out: the paper's own fractals, which are drawn by code here, and
+its scheduler (`--scheduler euler-ancestral`).
 """
 
 from collections.abc import Iterator, Sequence

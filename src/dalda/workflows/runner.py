@@ -152,7 +152,7 @@ class TrialRunner:
                 real, images, self.store, self.schedule, self.head, calibrated=True
             )
             confidence = chances[np.arange(len(images)), labels_of(images, trial.split.classes)]
-            own = weights_within_sources(np.minimum(2 * confidence, 1), images)
+            own = weights_within_sources(confidence, images)
             weights = own if weights is None else tuple(np.multiply(weights, own).tolist())
         return replace(trial, synthetic=images, sample_weights=weights), excluded
 

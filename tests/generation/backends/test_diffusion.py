@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionXLImg2ImgPipeline
@@ -100,6 +101,20 @@ def test_a_weak_strength_keeps_the_source_and_runs_few_steps(generator: Diffusio
         generator.denoiser.predict = denoise  # type: ignore[method-assign]
     # Twice the rows that have started: two at once, then one more at each step.
     assert rows == [4, 6, 8, 10]
+
+
+def test_the_weakest_strength_gives_the_source_back(generator: DiffusionGenerator) -> None:
+    """All but the error of the autoencoder, by the last of 1,000 steps."""
+    request = replace(request_of(0, 0.0), strength=0.001, steps=1000)
+    (image,) = generator.generate([request], [source_of(0)])
+    seeded = torch.Generator().manual_seed(request.seed)
+    with torch.no_grad():
+        encoded = generator.latent_space.encode("source0", source_of(0), seeded)
+        (expected,) = generator.latent_space.decode(encoded)
+    (other,) = generator.generate([replace(request, strength=0.8, steps=5)], [source_of(0)])
+    weak, same, strong = (np.asarray(each).astype(float) for each in (image, expected, other))
+    assert np.abs(weak - same).mean() < 4
+    assert np.abs(strong - same).mean() > 4 * np.abs(weak - same).mean()
 
 
 def test_other_rows_do_not_change_an_image(generator: DiffusionGenerator) -> None:
