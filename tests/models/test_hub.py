@@ -16,7 +16,8 @@ from dalda.models import hub
 from dalda.models.catalogue import revisions_of
 from dalda.models.clip import load_clip
 from dalda.models.hub import Place, place_of, revision_on_disk
-from dalda.models.presets import preset_named, with_adapter
+from dalda.models.preset_options import with_adapter
+from dalda.models.presets import preset_named
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from dalda.errors import UserError
-from dalda.models.presets import PRESETS, Preset, overridden, preset_named, split_file, with_adapter
+from dalda.models.preset_options import overridden, split_file, with_adapter
+from dalda.models.presets import PRESETS, Preset, preset_named
 
 SD = PRESETS["sd15"]
 

@@ -106,6 +106,7 @@ def machine_teraflops() -> tuple[str, float]:
 
 
 _CLIP_L, _CLIP_G, _T5_XXL, _QWEN3_4B = 123.1, 694.7, 4762.3, 4022.5
+_QWEN25_VL_7B, _GEMMA2_2B = 8292.2, 2614.3
 _VIT_H, _VIT_L, _SIGLIP = 632.1, 304.0, 428.2
 _SD15 = Published(
     "CreativeML OpenRAIL-M",
@@ -171,6 +172,16 @@ PUBLISHED = {
     ),
     "klein": Published("Apache-2.0", 3875.5, (_QWEN3_4B,), 43.0, vae=84.0, largest_layer=400.0),
     "z-image": Published("Apache-2.0", 6154.9, (_QWEN3_4B,), 57.0, vae=83.8, largest_layer=400.0),
+    "qwen-image": Published("Apache-2.0", 20430.4, (_QWEN25_VL_7B,), 70.0, vae=126.9, largest_layer=550.0),
+    "sana-sprint": Published(
+        "NVIDIA, non-commercial",
+        1610.2,
+        (_GEMMA2_2B,),
+        3.3,
+        vae=312.3,
+        largest_layer=590.0,
+        guidance_built_in=True,
+    ),
 }
 """Preset -> its published model. Shipped ones are not here."""
 

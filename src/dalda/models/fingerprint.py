@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from dalda.models.hub import place_of
-from dalda.models.presets import SHIPPED, Preset, encoder_place, split_file
+from dalda.models.preset_options import split_file
+from dalda.models.presets import SHIPPED, Preset, encoder_place
 from dalda.storage import open_binary
 
 KINDS = frozenset({".json", ".txt", ".model", ".safetensors", ".bin"})

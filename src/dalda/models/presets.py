@@ -1,8 +1,7 @@
 """Which models there are: one row each."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -183,6 +182,15 @@ _ROWS |= {
     "chroma": replace(_FLUX, model="lodestones/Chroma1-HD", guidance_scale=3.0, steps=35),
     "klein": replace(_FLOW, model="black-forest-labs/FLUX.2-klein-4B", guidance_scale=1.0, steps=4),
     "z-image": replace(_FLOW, model="Tongyi-MAI/Z-Image-Turbo", guidance_scale=0.0, steps=8),
+    "qwen-image": replace(
+        _FLOW, model="Qwen/Qwen-Image", negative_prompt=" ", guidance_scale=4.0, steps=50
+    ),
+    "sana-sprint": replace(
+        _FLOW,
+        model="Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers",
+        guidance_scale=4.5,
+        steps=2,
+    ),
 }
 PRESETS: Registry[Preset] = Registry(_ROWS)
 ROWS_OF_CLASSES = {
@@ -191,8 +199,8 @@ ROWS_OF_CLASSES = {
     "ChromaPipeline": "chroma",
     "Flux2KleinPipeline": "klein",
     "ZImagePipeline": "z-image",
-    "QwenImagePipeline": "z-image",
-    "SanaSprintPipeline": "z-image",
+    "QwenImagePipeline": "qwen-image",
+    "SanaSprintPipeline": "sana-sprint",
 }
 """Pipeline class of a local folder -> the row whose settings it starts from."""
 ROWS_OF_FILES = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
@@ -230,65 +238,12 @@ def pipeline_class_in(folder: Path) -> str:
     return str(named or "")
 
 
-def with_adapter(preset: Preset, adapter: str) -> Preset:
-    """The row with another adapter: a file, FOLDER_OR_ID or FOLDER_OR_ID:FILE.
-
-    FILE may hold folders; a file of a local folder may also lie at its top.
-    """
-    name, file = split_file(adapter)
-    if file is None:
-        return replace(preset, adapter=name)
-    folder, _, last = file.rpartition("/")
-    if not folder:
-        folder = "." if (Path(name) / last).is_file() else preset.adapter_folder
-    return replace(preset, adapter=name, adapter_folder=folder, adapter_file=last)
-
-
-def split_file(named: str) -> tuple[str, str | None]:
-    """A file's path, or FOLDER_OR_ID:FILE, in two; a folder whose name holds a colon is a folder."""
-    path = Path(named)
-    if path.is_file():
-        return str(path.parent), path.name
-    name, _, file = named.rpartition(":")
-    if not name or path.is_dir() or named.startswith(SHIPPED):
-        return named, None
-    return name, file
-
-
 def encoder_place(preset: Preset) -> tuple[str, str]:
     """The folder or Hub id of the adapter's image encoder, and the folder in it."""
     if ":" in preset.image_encoder:
         place, _, folder = preset.image_encoder.rpartition(":")
         return place, folder
     return str(preset.adapter), preset.image_encoder
-
-
-def overridden(preset: Preset, fields: Mapping[str, Any]) -> Preset:
-    """The row with other values, by field; texts are read as the field's kind.
-
-    Raises UserError for a field that there is not, or a value that cannot be meant.
-    """
-    import yaml
-    from pydantic import TypeAdapter, ValidationError
-
-    row = asdict(preset)
-    for name, value in fields.items():
-        if name not in row:
-            raise UserError(f"a preset has no field '{name}'; its fields are {', '.join(row)}")
-        kind = Preset.__annotations__[name]
-        if value == "none" and kind is not str:
-            value = None
-        elif isinstance(value, str) and kind not in (str, str | None):
-            try:
-                value = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise UserError(f"--model-option {name} cannot be read from '{value}'") from None
-        try:
-            row[name] = TypeAdapter(kind).validate_python(value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].lower()
-            raise UserError(f"--model-option {name} cannot be {value!r}: {reason}") from None
-    return Preset(**row)
 
 
 def located(folder_or_id: str) -> str:

@@ -18,7 +18,8 @@ from dalda.methods.base import Common, Method, Prepared, Tools, method_named, me
 from dalda.methods.fitting.recipe import MOST_STEPS, FitJob, with_fewer_steps
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
-from dalda.models.presets import Preset, overridden, preset_named, with_adapter
+from dalda.models.preset_options import overridden, with_adapter
+from dalda.models.presets import Preset, preset_named
 from dalda.plugins import plugins_of
 from dalda.progress import say
 from dalda.terminal import did_you_mean

@@ -41,10 +41,12 @@ def generator(preset: Preset) -> ImageToImageGenerator:
 def test_each_image_of_mixed_scales_equals_the_stock_pipeline(
     generator: ImageToImageGenerator, preset: Preset, family: str, steps: int
 ) -> None:
-    """Prompts, seeds and sources differ too; 0 is text alone, the third has a strength of its own."""
-    requests = [
-        replace(request_of(n, scale), steps=steps) for n, scale in enumerate((0.0, 0.25, 0.9, 0.45))
-    ]
+    """Prompts, seeds and sources differ too; 0 is text alone, the third has a strength of its own.
+
+    The last strength is less than a step, of which the stock pipeline runs one.
+    """
+    scales = (0.0, 0.25, 0.9, 0.45, 0.95)
+    requests = [replace(request_of(n, scale), steps=steps) for n, scale in enumerate(scales)]
     requests[2] = replace(requests[2], strength=0.6)
     size, named, guidance = FAMILIES[family]
     sources = [source_of(number).resize((size, size)) for number in range(len(requests))]
@@ -54,7 +56,7 @@ def test_each_image_of_mixed_scales_equals_the_stock_pipeline(
     text = getattr(diffusers, f"{named}Pipeline").from_pretrained(preset.model)
     image = getattr(diffusers, f"{named}Img2ImgPipeline")(**text.components)
     for request, source, found, strength in zip(
-        requests, sources, ours, (None, 0.75, 0.6, 0.55), strict=True
+        requests, sources, ours, (None, 0.75, 0.6, 0.55, 0.05), strict=True
     ):
         more = {} if strength is None else {"image": source, "strength": strength}
         if family == "sana-sprint":
@@ -80,14 +82,21 @@ def test_each_image_of_mixed_scales_equals_the_stock_pipeline(
     assert ours[1].tobytes() != ours[3].tobytes()
 
 
+def test_the_highest_scale_runs_one_step(generator: ImageToImageGenerator) -> None:
+    """By the stock pipeline's own count, which takes a strength of 0 for no step at all."""
+    for steps in (1, 2, 3, 7, 49, 50, 98, 999):
+        strength = strength_of(replace(request_of(0, 1.0), steps=steps))
+        assert generator.from_image.get_timesteps(steps, strength, "cpu")[1] == 1
+
+
 @pytest.mark.parametrize(
     ("scale", "strength", "expected"),
     [
         (0.0, None, None),
         (0.25, None, 0.75),
-        (1.0, None, 1.0001 / 3),
+        (1.0, None, 1 / 3),
         (0.9, 0.3, 0.3),
-        (2.0, None, 1.0001 / 3),
+        (2.0, None, 1 / 3),
     ],
 )
 def test_the_scale_as_a_strength(scale: float, strength: float | None, expected: float | None) -> None:

@@ -22,9 +22,8 @@ from dalda.models.presets import Preset, preset_named
 from dalda.types import Capability, GenerationRequest
 
 
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> InstructPix2PixGenerator:
-    folder = tmp_path_factory.mktemp("tiny")
+def save_editor(folder: Path) -> Preset:
+    """A tiny random InstructPix2Pix model on disk."""
     model, _ = save_tiny(folder)
     parts = DiffusionPipeline.from_pretrained(model).components
     torch.manual_seed(1)
@@ -43,7 +42,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> InstructPix2PixGenera
         **{**parts, "safety_checker": None}, requires_safety_checker=False
     )
     pipeline.save_pretrained(folder / "edit")
-    preset = Preset(
+    return Preset(
         model=str(folder / "edit"),
         adapter="",
         adapter_folder="",
@@ -51,7 +50,11 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> InstructPix2PixGenera
         image_encoder="",
         clip="",
     )
-    found = GeneratorSpec(preset).load()
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> InstructPix2PixGenerator:
+    found = GeneratorSpec(save_editor(tmp_path_factory.mktemp("tiny"))).load()
     assert isinstance(found, InstructPix2PixGenerator)
     return found
 

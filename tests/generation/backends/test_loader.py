@@ -27,7 +27,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
 from dalda.generation.backends.loader import load_pipeline
-from dalda.models.presets import Preset, with_adapter
+from dalda.models.preset_options import with_adapter
+from dalda.models.presets import Preset
 
 JOB, SOURCE = request_of(0, 0.6), source_of(0)
 

@@ -92,12 +92,15 @@ class ImageToImageGenerator:
 
 
 def strength_of(request: GenerationRequest) -> float | None:
-    """The strength of image-to-image, at least one step's; None generates from the text alone."""
+    """The strength of image-to-image, at least that of one step; None generates from the text alone.
+
+    A stock pipeline runs every step that the strength reaches into, and refuses one of 0.
+    """
     if request.strength is not None:
         return request.strength
     if request.ip_adapter_scale == 0:
         return None
-    return min(1.0, max(1 - request.ip_adapter_scale, 1.0001 / request.steps))
+    return min(1.0, max(1 - request.ip_adapter_scale, 1 / request.steps))
 
 
 def load_image_to_image(spec: GeneratorSpec) -> ImageToImageGenerator:

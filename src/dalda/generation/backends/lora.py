@@ -8,7 +8,7 @@ import torch
 
 from dalda.errors import UserError, first_line
 from dalda.models.hub import file_of, loaded
-from dalda.models.presets import split_file
+from dalda.models.preset_options import split_file
 from dalda.models.weights import WeightsError, read_tensors
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
