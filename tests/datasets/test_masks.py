@@ -41,6 +41,15 @@ def test_masks_are_found_by_the_names_of_the_images(split: FewShotSplit, tmp_pat
     assert [mask.sha256 for mask in found.values()] == [sha256_of(mask.path) for mask in found.values()]
 
 
+def test_a_mask_of_the_whole_image_is_reported(
+    split: FewShotSplit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a map of numbered regions, where the background is 2."""
+    grey(tmp_path / "masks" / "car" / "a.png", 2)
+    assert len(masks_of(split, tmp_path / "masks", 0.0, inverted=False)) == 2
+    assert "note: 1 of 2 masks cover their whole image, as '" in capsys.readouterr().err
+
+
 def grey(path: Path, shade: int, size: tuple[int, int] = SIZE) -> None:
     Image.new("L", size, shade).save(path)
 

@@ -185,7 +185,9 @@ def test_mistakes_are_one_sentence() -> None:
         ("da-fusion", "strengths", [0.0, 0.5]),
         ("da-fusion", "strengths", [1.5]),
         ("da-fusion", "strengths", []),
-        ("da-fusion", "strengths", 0.5),
+        ("da-fusion", "strengths", ""),
+        ("da-fusion", "strengths", "0.5,much"),
+        ("da-fusion", "strengths", {"a": 1}),
         ("da-fusion", "inpaint", "sky"),
         ("da-fusion", "masks", 3),
         ("da-fusion", "guidance_scale", float("inf")),
@@ -207,3 +209,10 @@ def test_a_wrong_value_of_an_option_is_one_sentence(name: str, option: str, valu
         method_options(method_named(name), {option: value})
     with pytest.raises(UserError, match="'bird'"):
         requests_of([RealImage(Path("b.png"), "bird", "b")])
+
+
+def test_the_command_line_has_lists_as_text() -> None:
+    written = {"strengths": "0.3,0.7", "noise": "0"}
+    options = method_options(method_named("diagen"), written)
+    assert (options.strengths, options.noise) == ((0.3, 0.7), (0.0,))
+    assert method_options(method_named("diff-mix"), {"strengths": 0.5}).strengths == (0.5,)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from dalda.datasets.image_folder import note
 from dalda.datasets.image_io import open_source, sha256_of, sides_of
 from dalda.errors import UserError
 from dalda.storage import exists
@@ -26,13 +27,13 @@ def masks_of(split: FewShotSplit, folder: Path, growth: float, *, inverted: bool
     """The mask of each real image by its path: FOLDER/CLASS/NAME.png for ROOT/CLASS/NAME.jpg.
 
     Raises UserError for a folder that is not there, and for an image without a mask, with one of another
-    size, or with one that leaves nothing to generate.
+    size, or with one that leaves nothing to generate; masks that leave nothing to keep are reported.
     """
     if not exists(folder):
         raise UserError(
             f"there is no folder of masks '{folder}'; name one with --method-option masks=FOLDER"
         )
-    masks = {}
+    masks, whole = {}, []
     for image in split.images:
         path = folder / image.path.relative_to(split.root).with_suffix(".png")
         if not exists(path):
@@ -50,9 +51,14 @@ def masks_of(split: FewShotSplit, folder: Path, growth: float, *, inverted: bool
             )
         if not np.asarray(opened).any():
             raise UserError(f"the mask '{path}' is black everywhere; make the object in it white")
-        if not np.asarray(edited_region(opened, CHECKED_SIDE, growth, inverted)).any():
+        region = np.asarray(edited_region(opened, CHECKED_SIDE, growth, inverted))
+        if not region.any():
             raise UserError(f"the mask '{path}' leaves no background; make what is not the object black")
+        if region.all():
+            whole.append(path)
         masks[image.path] = mask
+    if whole:
+        note(f"{len(whole)} of {len(masks)} masks cover their whole image, as '{whole[0]}'")
     return masks
 
 

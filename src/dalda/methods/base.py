@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
@@ -39,7 +39,15 @@ METHODS = {
     "datadream": "dalda.methods.datadream:DataDream",
 }
 Captions = Mapping[str, Sequence[str]]
-Strengths = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+
+
+def _from_text(value: object) -> object:
+    """A list as the command line has it, `0.3,0.7`; a number is a list of one."""
+    return value.split(",") if isinstance(value, str) else [value] if isinstance(value, float) else value
+
+
+ListFromText = BeforeValidator(_from_text)
+Strengths = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), ListFromText]
 """Of image-to-image; one is drawn for each image, all with the same probability."""
 
 

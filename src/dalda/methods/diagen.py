@@ -12,7 +12,14 @@ from typing import Annotated
 from pydantic import Field
 
 from dalda.datasets.class_names import wordings_of
-from dalda.methods.base import Captions, Prepared, Strengths, UsageDefaults, requests_per_image
+from dalda.methods.base import (
+    Captions,
+    ListFromText,
+    Prepared,
+    Strengths,
+    UsageDefaults,
+    requests_per_image,
+)
 from dalda.methods.da_fusion import DaFusion, DaFusionOptions, noisy
 from dalda.models.concepts import PLACEHOLDER, Concept
 from dalda.types import FewShotSplit, GenerationRequest
@@ -21,7 +28,7 @@ from dalda.types import FewShotSplit, GenerationRequest
 class DiagenOptions(DaFusionOptions):
     """The settings of the authors' scripts."""
 
-    noise: tuple[Annotated[float, Field(ge=0)], ...] = (0.005, 0.01, 0.025)
+    noise: Annotated[tuple[Annotated[float, Field(ge=0)], ...], ListFromText] = (0.005, 0.01, 0.025)
     """Standard deviations of the noise; images take the clean token and each noisy one in turn."""
     strengths: Strengths = (0.7,)
     guidance_scale: float = Field(default=15.0, gt=0)
