@@ -157,7 +157,7 @@ class GenerationPlan:
     requests: tuple[GenerationRequest, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SyntheticImage:
     """A finished request."""
 

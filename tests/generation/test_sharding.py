@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from dalda.config import AugmentConfig
 from dalda.generation.folder_names import folder_name
-from dalda.generation.sharding import PART, Shard
+from dalda.generation.sharding import PART, PART_ROWS, Shard, division_for, part_of
 from dalda.types import GenerationRequest
 
 
@@ -47,6 +48,35 @@ def test_shards_are_of_similar_size() -> None:
     sizes = [len(Shard(number, 8).requests(requests_of(8000))) for number in range(1, 9)]
     assert min(sizes) > 880
     assert max(sizes) < 1120
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 6), st.integers(2, 5), st.integers(0, 60))
+def test_the_parts_of_a_shard_hold_its_requests(count: int, division: int, size: int) -> None:
+    shard = Shard(1 + size % count, count)
+    parts = [finer.part for finer in shard.divided(division)]
+    assert len(parts) == division
+    assert all(shard.includes(Shard.of_part(part)) for part in parts)
+    for request in requests_of(size):
+        own = request in shard.requests([request])
+        assert (part_of(request.id, shard.part, division) in parts) == own
+        finer = next(x for x in Shard().divided(count * division) if x.requests([request]))
+        assert shard.includes(finer) == own
+
+
+def test_parts_are_as_small_as_they_are_said_to_be() -> None:
+    assert [division_for(count) for count in (0, 1, PART_ROWS, PART_ROWS + 1, 1_000_000)] == [
+        1,
+        1,
+        1,
+        2,
+        112,
+    ]
+    rows = Counter(part_of(request.id, "", division_for(20_000)) for request in requests_of(20_000))
+    assert len(rows) == 3
+    assert max(rows.values()) < PART_ROWS
+    assert part_of("0" * 20, "part-2-of-4", 1) == "part-2-of-4"
+    assert part_of("0" * 20, "", 1) == ""
 
 
 def test_a_class_is_never_taken_for_a_part() -> None:

@@ -18,6 +18,7 @@ from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
 from dalda.generation.image_encoding import FORMATS, REPEATED, EncodedImage, encode
 from dalda.generation.records import Dropped, Finished
+from dalda.generation.sharding import division_for
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, preset_named
@@ -60,7 +61,8 @@ def import_original(config: ImportConfig) -> ImportReport:
         OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset, config))
         for row in used
     ]
-    store = SyntheticDataset.open(config.out, _settings(config, preset, images))
+    division = division_for(len(images))
+    store = SyntheticDataset.open(config.out, _settings(config, preset, images), division=division)
     unknown = tuple(name for name, value in _known(config).items() if value is None)
     skipped = _copy(images, store, config.on_bad_image, unknown)
     _, reasons = store.reasons()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def image_of(path: Path, record: Mapping[str, Any]) -> SyntheticImage:
     return SyntheticImage(
         path=path,
         label=record["label"],
-        source=path_of(record["source"]),
+        source=_source(record["source"]),
         source_sha256=record["source_sha256"],
         index=record["index"],
         request_id=record["request_id"],
@@ -68,3 +69,7 @@ def image_of(path: Path, record: Mapping[str, Any]) -> SyntheticImage:
         ),
         source_label=record.get("source_label", ""),
     )
+
+
+_source = lru_cache(1 << 16)(path_of)
+"""Many images have the same source: its path is held once."""

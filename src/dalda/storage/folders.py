@@ -69,7 +69,7 @@ def link_or_copy(source: Path, target: Path, *, root: Path) -> bool:
         return False
     with explained(target, "written"):
         try:
-            os.link(source.resolve(), target)
+            os.link(source.resolve() if source.is_symlink() else source, target)
             return True
         except FileExistsError:
             raise

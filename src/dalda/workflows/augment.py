@@ -1,5 +1,6 @@
 """Generates a synthetic set, or what is missing of it."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from dalda.datasets.registry import made_for
 from dalda.device import device_named
 from dalda.generation.plan import refuse_incapable
 from dalda.generation.set_settings import keep_revisions
-from dalda.generation.sharding import Shard
+from dalda.generation.sharding import Shard, division_for
 from dalda.generation.source_probabilities import write_probabilities
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.methods.fitting.recipe import FitJob
@@ -60,8 +61,10 @@ def augment(
 def open_dataset(config: AugmentConfig, planned: AugmentPlan) -> SyntheticDataset:
     """The output folder. Raises UserError if it was begun with other settings."""
     settings = generation_settings(config, planned)
-    part = Shard.parse(config.shard).part if config.shard else ""
-    return SyntheticDataset.open(config.out, settings, SETTING_DEFAULTS, part)
+    shard = Shard.parse(config.shard) if config.shard else Shard()
+    division = division_for(math.ceil(len(planned.plan.requests) / shard.count))
+    part = shard.part if config.shard else ""
+    return SyntheticDataset.open(config.out, settings, SETTING_DEFAULTS, part, division)
 
 
 def generate_plan(

@@ -1,6 +1,7 @@
 """Joins synthetic sets that were generated apart, as shards of one plan, into one folder."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.set_settings import read_settings, refuse_other, write_settings
+from dalda.generation.sharding import division_for, part_of
 from dalda.generation.source_probabilities import (
     PROBABILITIES,
     clip_of_probabilities,
@@ -20,9 +22,11 @@ from dalda.generation.source_probabilities import (
 from dalda.generation.synthetic_dataset import DROPPED, METADATA, TRAIN, SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import REVIEW, ReviewLog
-from dalda.storage import exists, jsonl, link_or_copy, list_folder, make_folder, whole_folder
+from dalda.storage import exists, jsonl, link_or_copy, list_folder, make_folder, path_of, whole_folder
 from dalda.workflows.fitting import CONCEPTS
 from dalda.workflows.synthetic_sets import refuse_output_beside
+
+ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,13 @@ def merge(config: MergeConfig) -> MergeReport:
     settings = read_settings(sets[0].folder)
     for dataset in sets[1:]:
         refuse_other(dataset.folder, read_settings(dataset.folder), settings)
+    count = 0
     for dataset in sets:
-        sources = ((Path(str(line["source"])), str(line["label"])) for line in dataset.lines())
-        refuse_output_beside(config.out, dataset.folder, sources)
+        sources: set[tuple[str, str]] = set()
+        for line in dataset.lines():
+            sources.add((line["source"], line["label"]))
+            count += 1
+        refuse_output_beside(config.out, dataset.folder, ((path_of(x), label) for x, label in sources))
     extents = [dataset.extent() for dataset in sets]
     numbers = [extent.get("planned") for extent in extents]
     planned = max((number for number in numbers if isinstance(number, int)), default=0)
@@ -57,7 +65,8 @@ def merge(config: MergeConfig) -> MergeReport:
         make_folder(out / TRAIN)
         _join_probabilities(config.places, out)
         _join_concepts(config.places, out)
-        images = _join_images(sets, out)
+        division = division_for(max(planned, count))
+        images = _join_images(sets, SyntheticDataset(out, division=division))
         dropped = {str(line["request_id"]): line for dataset in sets for line in dataset.dropped()}
         dropped = {name: line for name, line in dropped.items() if name not in images}
         if dropped:
@@ -70,24 +79,28 @@ def merge(config: MergeConfig) -> MergeReport:
     return MergeReport(config.out, len(sets), len(images), len(dropped), missing)
 
 
-def _join_images(sets: Sequence[SyntheticDataset], out: Path) -> dict[str, str]:
+def _join_images(sets: Sequence[SyntheticDataset], joined: SyntheticDataset) -> dict[str, str]:
     """Links or copies all images, set by set. Returns the hash of each by request id."""
     hashes: dict[str, str] = {}
     requested: dict[tuple[str, str, int], str] = {}
     for number, dataset in enumerate(sets, 1):
         say(f"set {number} of {len(sets)}: {dataset.folder}")
-        new: list[Mapping[str, Any]] = []
-        for name, line in dataset.records().items():
-            sha256 = str(line.get("sha256"))
+        new: dict[Path, list[Mapping[str, Any]]] = defaultdict(list)
+        for line in dataset.records():
+            name, sha256 = line["request_id"], str(line.get("sha256"))
             _refuse_second(dataset, line, hashes.get(name, sha256), requested)
             if name in hashes:
                 continue
             hashes[name] = sha256
-            path = dataset.path_of(line)
+            path = dataset.folder / TRAIN / line["file_name"]
             file_name = f"{folder_name(line['label'])}/{name}{_suffix(dataset, name, path)}"
-            link_or_copy(path, out / TRAIN / file_name, root=out)
-            new.append({**line, "file_name": file_name})
-        jsonl.append(out / TRAIN / METADATA, new, root=out)
+            part = joined.folder / TRAIN / part_of(name, "", joined.division)
+            link_or_copy(path, part / file_name, root=joined.folder)
+            new[part].append({**line, "file_name": file_name})
+            if len(new[part]) == ROWS_AT_ONCE:
+                jsonl.append(part / METADATA, new.pop(part), root=joined.folder)
+        for part, lines in new.items():
+            jsonl.append(part / METADATA, lines, root=joined.folder)
     return hashes
 
 
