@@ -59,6 +59,18 @@ def test_a_set_is_shown_whole_with_what_clip_says_of_it(tmp_path: Path) -> None:
     assert again.path.read_text(encoding="utf-8") == html
 
 
+def test_of_a_very_large_set_some_images_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "MOST_MEASURED", 4)
+    monkeypatch.setattr(image_set, "MOST_DOTS", 3)
+    html, done = written(drawn_set(tmp_path))
+    assert done.images == 12
+    assert "Each dot is one of 3 images, evenly chosen of 12." in html
+    assert re.search(r"\d of 4 images \(\d+ %; evenly chosen of 12\) are off-class", html)
+    assert re.search(r"(\d of|None of) 4 images(, evenly chosen,| \(\d+ %; evenly chosen of 12\))", html)
+
+
 @pytest.mark.usefixtures("blind")
 def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))

@@ -100,7 +100,7 @@ class RecordedSet:
         known: set[str] = set()
         lost: dict[str, Path] = {}
         for part in self._parts:
-            records = {str(line["request_id"]): _shared(line) for line in part.lines()}
+            records = {str(line["request_id"]): shared(line) for line in part.lines()}
             files = part.files()
             paths = self._paths(records, files)
             thorough = len(known) + len(records) <= THOROUGH
@@ -165,7 +165,7 @@ class RecordedSet:
         return set_settings.read_section(self.folder, "extent")
 
 
-def _shared(record: Mapping[str, Any]) -> dict[str, Any]:
+def shared(record: Mapping[str, Any]) -> dict[str, Any]:
     """The same, with one copy in memory of each text that many records have."""
     return {
         sys.intern(key): sys.intern(value) if type(value) is str and key not in UNSHARED else value

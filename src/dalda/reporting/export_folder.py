@@ -1,6 +1,6 @@
 """The new folder of an export, and the images that go into it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from dalda.progress import Progress
 from dalda.storage import link_or_copy, open_new
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ExportImage:
     """One image of an export: its file, its new name, and its metadata."""
 
@@ -51,8 +51,9 @@ class ExportFolder:
         self.copied += not linked
         self.progress.advance()
 
-    def add_file(self, name: str, content: bytes | str) -> None:
-        """Writes a new file and lists it."""
+    def add_file(self, name: str, content: bytes | str | Iterable[str]) -> None:
+        """Writes a new file, at once or piece by piece, and lists it."""
         with open_new(self.path / name, root=self.path) as file:
-            file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
+            for piece in (content,) if isinstance(content, bytes | str) else content:
+                file.write(piece if isinstance(piece, bytes) else piece.encode(errors="backslashreplace"))
         self.files.append(name)

@@ -6,7 +6,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -40,8 +40,8 @@ class ExportForm:
     """Whether the Hugging Face Hub reads the form, and a data card lies beside."""
 
 
-def table_of(images: Sequence[ExportImage], file_name: Callable[[ExportImage], str]) -> str:
-    """CSV with a line per image, the same columns for real and synthetic ones.
+def table_of(images: Sequence[ExportImage], file_name: Callable[[ExportImage], str]) -> Iterator[str]:
+    """CSV with a line per image, the same columns for real and synthetic ones; line by line.
 
     All text is quoted and none is changed, so that names such as `=`, `@home` or one with a line break are
     read back as they are.
@@ -51,8 +51,12 @@ def table_of(images: Sequence[ExportImage], file_name: Callable[[ExportImage], s
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, columns, restval="", quoting=csv.QUOTE_NONNUMERIC)
     writer.writeheader()
-    writer.writerows({"file_name": file_name(image), **image.metadata} for image in images)
-    return file.getvalue()
+    for image in images:
+        writer.writerow({"file_name": file_name(image), **image.metadata})
+        yield file.getvalue()
+        file.seek(0)
+        file.truncate()
+    yield file.getvalue()
 
 
 def _write_folder(images: Sequence[ExportImage], folder: ExportFolder) -> None:
@@ -71,7 +75,7 @@ def _write_hugging_face(images: Sequence[ExportImage], folder: ExportFolder) -> 
         {"file_name": image.relative_path, **{key: image.metadata.get(key) for key in columns}}
         for image in images
     )
-    folder.add_file(f"{TRAIN}/{METADATA}", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+    folder.add_file(f"{TRAIN}/{METADATA}", (json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
 
 
 EXPORT_FORMS: Registry[ExportForm] = Registry(

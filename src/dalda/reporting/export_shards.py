@@ -4,7 +4,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,10 +44,11 @@ def write_shards(
     images: Sequence[ExportImage],
     folder: ExportFolder,
     suffix: str,
-    write: Callable[[BinaryIO, ImageShard, Sequence[str]], None],
+    write: Callable[[BinaryIO, ImageShard, Mapping[str, int]], None],
 ) -> None:
     """Numbered files, the classes that their labels are places in, and a summary of each file."""
-    classes, summaries = list(dict.fromkeys(image.label for image in images)), []
+    summaries = []
+    classes = {label: place for place, label in enumerate(dict.fromkeys(x.label for x in images))}
     for shard in _shards(images, suffix):
         with open_new(folder.path / shard.name, root=folder.path) as file:
             write(file, shard, classes)
@@ -55,20 +56,20 @@ def write_shards(
         folder.copied += len(shard.images)
         folder.progress.advance(len(shard.images))
         folder.files.append(shard.name)
-    folder.add_file("classes.json", json.dumps(classes))
+    folder.add_file("classes.json", json.dumps(list(classes)))
     folder.add_file("shards.json", json.dumps(summaries, ensure_ascii=False, indent=1))
 
 
-def write_tar(file: BinaryIO, shard: ImageShard, classes: Sequence[str]) -> None:
+def write_tar(file: BinaryIO, shard: ImageShard, classes: Mapping[str, int]) -> None:
     with tarfile.open(fileobj=file, mode="w") as tar:
         for image in shard.images:
             stem = Path(image.name).stem
             _add_member(tar, image.name, read_bytes(image.path))
-            _add_member(tar, f"{stem}.cls", str(classes.index(image.label)).encode())
+            _add_member(tar, f"{stem}.cls", str(classes[image.label]).encode())
             _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
 
 
-def write_parquet(file: BinaryIO, shard: ImageShard, classes: Sequence[str]) -> None:
+def write_parquet(file: BinaryIO, shard: ImageShard, classes: Mapping[str, int]) -> None:
     """Columns image (bytes and file name), label and metadata (JSON), which `datasets` reads as such."""
     try:
         import pyarrow
@@ -88,7 +89,7 @@ def write_parquet(file: BinaryIO, shard: ImageShard, classes: Sequence[str]) -> 
     rows = [
         {
             "image": {"bytes": read_bytes(image.path), "path": image.name},
-            "label": classes.index(image.label),
+            "label": classes[image.label],
             "metadata": json.dumps(dict(image.metadata)),
         }
         for image in shard.images

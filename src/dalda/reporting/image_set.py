@@ -9,7 +9,8 @@ from dalda.evaluation.generative_metrics import NEAR_DUPLICATE, ImageMeasures
 from dalda.methods.scale_policy import SHUFFLED, THRESHOLD, adaptive_distribution
 from dalda.reporting.plots import ScaleBounds, scales_figure
 from dalda.reporting.svg import inline_svg
-from dalda.reporting.thumbnails import Thumbnail, ThumbnailBudget
+from dalda.reporting.text import share_of
+from dalda.reporting.thumbnails import Thumbnail, ThumbnailBudget, chosen_evenly
 from dalda.types import RealImage, SyntheticImage
 
 MOST_SOURCES = 4
@@ -20,6 +21,8 @@ MOST_IMAGES = 1500
 """Of one set: what a person can look through, and a browser too."""
 MOST_LISTED = 12
 """Doubtful images, and as many typical ones and near-duplicates."""
+MOST_DOTS = 5000
+"""Of the chart of scales."""
 TYPICAL_PER_CLASS = 2
 """Else one easy class would take all places."""
 Source = tuple[str, str]
@@ -183,8 +186,10 @@ def scales_section(dataset: ReportedSet, chart: str) -> tuple[str, str]:
     if not points:
         return "", ""
     policy = dataset.settings.get("ip_adapter_scale")
+    dots = chosen_evenly(points, MOST_DOTS)
     shots = {len(sources) for sources in dataset.by_class().values() if sources}
-    text = f"Each dot is one of {len(points)} images. "
+    chosen = f", evenly chosen of {len(points)}" if len(dots) < len(points) else ""
+    text = f"Each dot is one of {len(dots)} images{chosen}. "
     if policy != "adaptive":
         how = {"uniform": "drawn uniformly", SHUFFLED: "drawn for another image"}.get(
             str(policy), "the same for all"
@@ -200,8 +205,8 @@ def scales_section(dataset: ReportedSet, chart: str) -> tuple[str, str]:
         )
         if bounds:
             text += " Grey: the bounds it is drawn within; dashed: the mean it is drawn around."
-    description = f"IP-Adapter scale over CLIP class probability, {len(points)} images; see the text below"
-    return inline_svg(scales_figure(points, bounds), chart, description), text
+    description = f"IP-Adapter scale over CLIP class probability, {len(dots)} images; see the text below"
+    return inline_svg(scales_figure(dots, bounds), chart, description), text
 
 
 def _adaptive_bounds(shots: int) -> list[ScaleBounds]:
@@ -221,6 +226,7 @@ def clip_section(
 ) -> ClipSection:
     """The images that CLIP finds doubtful and typical, and the near-duplicates of real images."""
     total = len(measures)
+    chosen = "" if total == len(dataset.images) else f"; evenly chosen of {len(dataset.images)}"
     off_class = sum(measured.is_off_class for measured in measures)
     near = sorted(
         (measured for measured in measures if measured.is_near_duplicate),
@@ -236,15 +242,16 @@ def clip_section(
     if near:
         some = f"; the nearest {MOST_LISTED} are shown" if len(near) > MOST_LISTED else ""
         text = (
-            f"{len(near)} of {total} images ({share_of(len(near), total)}) are near-duplicates of "
+            f"{len(near)} of {total} images ({share_of(len(near), total)}{chosen}) are near-duplicates of "
             f"a real image to CLIP {bound}{some}. They add little that is new."
         )
     else:
         nearest = max(measured.cosine for measured in measures)
-        text = f"None is a near-duplicate of a real image to CLIP {bound}; the nearest has {nearest:.2f}."
+        none = f"None of {total} images, evenly chosen," if chosen else "None"
+        text = f"{none} is a near-duplicate of a real image to CLIP {bound}; the nearest has {nearest:.2f}."
     real = list(dataset.real.values())
     return ClipSection(
-        off_class=f"{off_class} of {total} images ({share_of(off_class, total)}) are off-class: "
+        off_class=f"{off_class} of {total} images ({share_of(off_class, total)}{chosen}) are off-class: "
         "CLIP gives another class a higher probability.",
         doubtful=_shown(by_probability[:MOST_LISTED], budget),
         typical=_shown(typical[:MOST_LISTED], budget),
@@ -255,10 +262,6 @@ def clip_section(
             if (pair := _pair(measured, real[measured.nearest], budget)) is not None
         ],
     )
-
-
-def share_of(count: int, total: int) -> str:
-    return f"{100 * count / max(total, 1):.0f} %"
 
 
 def _probability(measured: ImageMeasures) -> float:

@@ -43,3 +43,7 @@ def distinct_names(folders: Sequence[Path]) -> list[str]:
         for part in parts:
             part.pop()
     return ["/".join(part) or str(folder) for part, folder in zip(parts, folders, strict=True)]
+
+
+def share_of(count: int, total: int) -> str:
+    return f"{100 * count / max(total, 1):.0f} %"

@@ -5,11 +5,13 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from dalda.datasets.image_io import open_image
 
+Item = TypeVar("Item")
 SIDE = 128
 """The longer side of a thumbnail in the report, in pixels."""
 TINY = 64
@@ -58,3 +60,9 @@ def thumbnail(
     file = io.BytesIO()
     small.save(file, "WEBP", lossless=max(small.size) <= lossless_side, quality=quality, method=4)
     return Thumbnail(file.getvalue(), *small.size)
+
+
+def chosen_evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """So many of the items, evenly chosen in their order; all where they are no more."""
+    step = max(len(items) / most, 1)
+    return [items[int(number * step)] for number in range(min(most, len(items)))]

@@ -9,6 +9,7 @@ from typing import Any
 from dalda.config import ExportConfig
 from dalda.datasets.image_io import IMAGE_SUFFIXES, check_image, sha256_of
 from dalda.errors import UserError
+from dalda.generation.recorded_set import shared
 from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import progress
@@ -44,11 +45,13 @@ def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport
     _refuse_existing(config.out)
     settings = read_settings(config.source)
     dataset = synthetic_set(config.source, ignore_review=config.ignore_review)
-    records = {str(line["request_id"]): line for line in SyntheticDataset.existing(config.source).lines()}
+    recorded = SyntheticDataset.existing(config.source)
+    records = {str(line["request_id"]): shared(line) for line in recorded.lines()}
+    sources = _sources(records, recorded)
     names = ExportNames(config.readable_names)
     real = _real_images(config.source, names) if config.with_real else {}
     synthetic = [
-        _synthetic_image(config.source, sample, records[sample.request_id], real, names)
+        _synthetic_image(config.source, sample, records.pop(sample.request_id), real, names)
         for sample in dataset.images
     ]
     refuse_output_beside(config.out, config.source, ((x.source, x.label) for x in dataset.images))
@@ -57,11 +60,11 @@ def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport
         images = [replace(image, metadata=_without_paths(image.metadata)) for image in images]
     report = ExportReport(config.out, config.to, len(synthetic), len(real), len(dataset.rejected))
     if form is None:
-        table = table_of(images, lambda image: str(image.path.resolve()))
+        table = "".join(table_of(images, lambda image: str(image.path.resolve())))
         write_new(config.out, table.encode(errors="backslashreplace"))
         return report
     with whole_folder(config.out) as path, progress("export", len(images)) as bar:
-        folder = ExportFolder(path, bar, _sources(config.source))
+        folder = ExportFolder(path, bar, sources)
         form.write(images, folder)
         if form.card:
             folder.add_file(CARD, data_card(config.source.resolve().name, settings, images))
@@ -77,13 +80,12 @@ def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sources(folder: Path) -> list[tuple[str, str]]:
+def _sources(records: Mapping[str, Mapping[str, Any]], dataset: SyntheticDataset) -> list[tuple[str, str]]:
     """(class, SHA-256) of the source images, class by class, those without an image last in their class."""
-    dataset = SyntheticDataset.existing(folder)
-    records = [*dataset.lines(), *dataset.dropped()]
-    sources = dict.fromkeys((str(record["label"]), str(record["source_sha256"])) for record in records)
-    classes = list(dict.fromkeys(label for label, _ in sources))
-    return sorted(sources, key=lambda source: classes.index(source[0]))
+    lines = (*records.values(), *dataset.dropped())
+    sources = dict.fromkeys((str(line["label"]), str(line["source_sha256"])) for line in lines)
+    classes = {label: number for number, label in enumerate(dict.fromkeys(x for x, _ in sources))}
+    return sorted(sources, key=lambda source: classes[source[0]])
 
 
 def _refuse_existing(out: Path) -> None:

@@ -24,10 +24,10 @@ from dalda.reporting.image_set import (
     class_rows,
     clip_section,
     scales_section,
-    share_of,
 )
 from dalda.reporting.page import Page, report_page
-from dalda.reporting.thumbnails import ThumbnailBudget
+from dalda.reporting.text import share_of
+from dalda.reporting.thumbnails import ThumbnailBudget, chosen_evenly
 from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 from dalda.workflows.clip_of_set import classes_of, load_set_clip
@@ -36,6 +36,8 @@ from dalda.workflows.results import ReportInputs, report_inputs
 from dalda.workflows.synthetic_sets import synthetic_set
 
 MOST_SETS = 4
+MOST_MEASURED = 10_000
+"""Images of a set that CLIP measures: hours of reading would change no figure that is shown."""
 THUMBNAIL_BYTES = 9_000_000
 """Of all thumbnails: 12 MB as text, so that the page stays below 15."""
 
@@ -148,7 +150,9 @@ def looks_of(dataset: ReportedSet, device: str) -> Sequence[ImageMeasures]:
         classes=tuple(dataset.labels),
         images=tuple(dataset.real.values()),
     )
-    return measure_images(split, list(dataset.images), load_set_clip(dataset.settings, device))
+    return measure_images(
+        split, chosen_evenly(dataset.images, MOST_MEASURED), load_set_clip(dataset.settings, device)
+    )
 
 
 def page_of(
