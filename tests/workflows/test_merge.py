@@ -6,8 +6,10 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 from tests.workflows.test_augment import Noise
 
 from dalda.config import AugmentConfig, MergeConfig
@@ -190,6 +192,25 @@ def test_decisions_of_reviews_are_joined_in_the_order_of_their_time(tmp_path: Pa
     (parts[0] / "review.jsonl").symlink_to(theirs)
     with pytest.raises(UserError, match="link to another file"):
         merge(MergeConfig(places=tuple(parts), out=tmp_path / "again"))
+
+
+def test_learned_concepts_are_copied(tmp_path: Path) -> None:
+    """Tokens and LoRAs, once each, and nothing else that lies beside them."""
+    shards = tuple(tmp_path / f"out-{number}" for number in (1, 2))
+    learned = {"0a1b2c3d4e5f": 1, "1b2c3d4e5f6a": 2, "2c3d4e5f6a7b": 3}
+    for number, shard in enumerate(shards):
+        run(tmp_path / "real", shard, f"{number + 1}/2")
+        (shard / "concepts").mkdir()
+        for key in list(learned)[number : number + 2]:
+            token = {"token": torch.full((1, 4), float(learned[key]))}
+            save_file(token, shard / f"concepts/{key}.safetensors")
+            (shard / f"concepts/{key}.json").write_text(f'{{"seconds": {learned[key]}}}')
+        (shard / "concepts/notes.txt").write_text("mine")
+    merge(MergeConfig(places=shards, out=tmp_path / "all"))
+    copied = {path.name: path.read_bytes() for path in (tmp_path / "all/concepts").iterdir()}
+    assert copied.keys() == {f"{key}.{suffix}" for key in learned for suffix in ("json", "safetensors")}
+    for shard in shards:
+        assert all(copied[path.name] == path.read_bytes() for path in shard.glob("concepts/*.[js]*"))
 
 
 @pytest.mark.parametrize("extent", ["{planned: x}", "[1]", "{planned: null}"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from dalda.errors import UserError
-from dalda.storage import jsonl, lock, open_binary
+from dalda.storage import Address, append_lines, jsonl, lock, open_binary
 
 REVIEW = "review.jsonl"
 LOCK_SECONDS = 10.0
@@ -84,9 +84,12 @@ class ReviewLog:
         added = Decision(request_id, decision, time, author)
         path = self._path()
         busy = f"'{path}' is held by another process; end it and decide again"
-        jsonl.append(
-            path, ()
-        )  # makes the file, which is locked in place of the folder: augment may hold that
+        if isinstance(path, Address):
+            # Beside the file, for an object is no folder; not the set's own folder, which augment may hold.
+            with lock(path.with_name(f".{REVIEW}"), busy, seconds=LOCK_SECONDS):
+                append_lines(path, [json.dumps(asdict(added))])
+            return added
+        jsonl.append(path, ())  # makes the file, which is locked in place of the folder, as above
         with lock(path, busy, seconds=LOCK_SECONDS):
             jsonl.fix(path, is_whole=lambda line: _parsed(line) is not None)
             jsonl.append(path, [asdict(added)])
