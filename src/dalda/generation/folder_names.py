@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 from dalda.generation.sharding import PART
 
@@ -17,6 +18,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 """Names that Windows keeps for devices."""
 
 
+@lru_cache(1 << 16)
 def folder_name(label: str) -> str:
     """A class's folder: its name if that is safe, otherwise a readable form with a hash of the name.
 
