@@ -253,7 +253,7 @@ def in_its_own_process(step: str, requests: int, folder: Path) -> Figures:
 
 def run_step(step: str, requests: int, folder: Path) -> Figures:
     # What is measured is computing; bringing each of the files to the disk would take longer than all else.
-    os.fsync = lambda handle: None
+    os.fsync = lambda handle: None  # type: ignore[assignment]
     measured = STEPS.get(step, measure_generating)(requests, folder)
     return {**measured, "peak_megabytes": round(peak(), 1)}
 

@@ -1,5 +1,6 @@
 """Commands on data sets, synthetic sets and runs in a real S3 bucket."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def stored(photos: Path, bucket: Path, tmp_path: Path) -> Path:
     for path in (*photos.rglob("*.png"), *(tmp_path / "made").rglob("*.*")):
         data = path.read_bytes()
         if path.name == "metadata.jsonl":
-            data = data.replace(str(tmp_path).encode(), str(bucket).encode())
+            text = data.decode().replace(str(tmp_path), str(bucket))
+            lines = [json.loads(line) | {"seed": seed} for seed, line in enumerate(text.splitlines())]
+            data = "".join(json.dumps(line) + "\n" for line in lines).encode()
         write(bucket / path.relative_to(tmp_path).as_posix(), data)
     return bucket
 
