@@ -43,6 +43,12 @@ MODULES = (
     *("dalda.evaluation.backbones.clip", "dalda.models.clip", "transformers", "matplotlib.figure"),
     *("dalda.methods.fitting.trainer", "kornia.augmentation", "diffusers.guiders", "diffusers.schedulers"),
     *("dalda.workflows.classifier", "dalda.workflows.compare", "dalda.workflows.merge", "pooch"),
+    *(
+        "dalda.generation.backends.flux",
+        "dalda.generation.backends.flux2_klein",
+        "diffusers.pipelines.sana",
+    ),
+    *("dalda.generation.backends.stable_diffusion_3", "dalda.generation.backends.image_to_image"),
 )
 """Imported before the forks, since that takes longest."""
 STUDY = """dataset: {photos}
