@@ -112,6 +112,10 @@ def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence:
         (["--model", "FLUX", "--lora", "somebody/lora"], "which has no use for --lora; leave it out"),
         (["--model", "flux-dev", "--lora", "somebody/lora"], "which has no use for --lora; leave it out"),
         (["--model", "FLUX", "--model-option", "noise_schedule={}"], "no use for --model-option noise_sch"),
+        (
+            ["--model", "FLUX", "--model-option", "second_adapter=a/b:c"],
+            "no use for --model-option second_",
+        ),
         (["--model", "VIDEO"], "is a WanPipeline; dalda generates with StableDiffusionPipeline, "),
         (["--device", "cuda"], "'cuda' is not on this machine"),
         (["--device", "gpu"], "there is no device 'gpu'"),

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tests.generation.tiny import save_tiny
 
-from dalda.generation.backends.attention import install, restore
+from dalda.generation.backends.attention import TextAndImageAttention, install, restore
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.stable_diffusion import load_stable_diffusion
@@ -76,7 +76,7 @@ def stock_latents(pipeline: Any, request: GenerationRequest, source: Any, **more
     """One image as stock diffusers makes it; `source` is an image prompt, [[several]] or None."""
     pipeline.set_progress_bar_config(disable=True)
     if source is not None:
-        pipeline.set_ip_adapter_scale(request.ip_adapter_scale)
+        pipeline.set_ip_adapter_scale(more.pop("scales", request.ip_adapter_scale))
     with torch.no_grad():
         made = pipeline(
             prompt=request.prompt,
@@ -102,9 +102,11 @@ def stock_of(generator: DiffusionGenerator) -> dict[str, Any]:
 @contextmanager
 def stock_model(generator: DiffusionGenerator) -> Iterator[Any]:
     """The generator's pipeline as diffusers has it."""
+    ours = pipeline_of(generator).unet.attn_processors.values()
+    weights = next(one.weights for one in ours if isinstance(one, TextAndImageAttention))
     restore(pipeline_of(generator).unet, stock_of(generator))
     pipeline_of(generator).scheduler = generator.scheduler
     try:
         yield pipeline_of(generator)
     finally:
-        install(pipeline_of(generator).unet)
+        install(pipeline_of(generator).unet, adapters=weights)

@@ -207,6 +207,9 @@ def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:
         place, folder = encoder_place(preset)
         at = f"{folder}/" if folder else ""
         files[place] = (*files.get(place, ()), f"{at}config.json", f"{at}model.safetensors")
+    if preset.second_adapter is not None:
+        name, _, file = preset.second_adapter.partition(":")
+        files[name] = (*files.get(name, ()), file)
     if preset.vae is not None:
         files[preset.vae] = ("config.json", "*.safetensors")
     if preset.lora is not None:

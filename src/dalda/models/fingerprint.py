@@ -26,6 +26,7 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
     encoders = (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
     place, folder = encoder_place(preset)
     lora, lora_file = split_file(preset.lora) if preset.lora else ("", None)
+    second, second_file = split_file(preset.second_adapter or "")
     named: dict[str, tuple[str | None, Iterable[Path]]] = {
         "model": (model, _under(Path(model))),
         "preset.model": (preset.model, _under(Path(preset.model))),
@@ -36,6 +37,7 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
                 (path for name in dict.fromkeys(encoders) for path in _under(adapter / name)),
             ),
         ),
+        "preset.second_adapter": (second, [Path(second) / (second_file or "")]),
         "preset.image_encoder": (
             place if ":" in preset.image_encoder else None,
             _under(Path(place) / folder),

@@ -40,6 +40,10 @@ class Preset:
     """The adapter's image encoder, as a folder inside the adapter's, or as FOLDER_OR_ID:FOLDER."""
     clip: str = field(metadata=_NO_PIXELS)
     """The CLIP model that scores the source images."""
+    second_adapter: str | None = None
+    """FOLDER_OR_ID:FILE of another adapter for the same images, which reads the same image encoder."""
+    second_adapter_scale: float = 1.0
+    """What multiplies each image's IP-Adapter scale in the second adapter."""
     vae: str | None = None
     """An autoencoder in place of the model's own."""
     config: str | None = None

@@ -74,6 +74,7 @@ def provenance_of(config: AugmentConfig, planned: AugmentPlan) -> dict[str, Any]
         "scheduler": preset.scheduler,
         "guidance_interval": list(preset.guidance_interval),
         "adapter": f"{preset.adapter}:{preset.adapter_file}" if preset.adapter else None,
+        **({"second_adapter": preset.second_adapter} if preset.second_adapter else {}),
         "vae": preset.vae,
         "lora": preset.lora,
     }

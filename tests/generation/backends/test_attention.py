@@ -112,7 +112,7 @@ def test_the_scale_must_be_given(generator: DiffusionGenerator) -> None:
             torch.zeros(2, 4, 8, 8),
             1,
             conditioning.text,
-            added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
+            added_cond_kwargs={"image_embeds": [*conditioning.images], **conditioning.added},
         )
 
 

@@ -7,6 +7,7 @@ here it travels with each call as a tensor of shape [batch, references, 1], thro
 are summed, each with its own scale.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -52,11 +53,13 @@ class TextAndImageAttention(nn.Module):
     Uses the weights of the stock processor it is made from, which it does not change.
     """
 
-    def __init__(self, stock: IPAdapterAttnProcessor2_0, weight: float = 1.0) -> None:
+    def __init__(self, stock: IPAdapterAttnProcessor2_0, weights: Sequence[float] = (1.0,)) -> None:
         super().__init__()
-        self.weight = weight
-        if len(stock.to_k_ip) != 1:
-            raise ValueError(f"one image prompt adapter is supported, {len(stock.to_k_ip)} are loaded")
+        if len(stock.to_k_ip) != len(weights):
+            raise ValueError(
+                f"{len(weights)} image prompt adapters have a weight, {len(stock.to_k_ip)} are loaded"
+            )
+        self.weights = weights
         self.stock = stock
 
     def __call__(
@@ -72,19 +75,20 @@ class TextAndImageAttention(nn.Module):
             raise ValueError(
                 "cross_attention_kwargs must hold ip_adapter_scale, of shape [batch, references, 1]"
             )
-        text, (image,) = encoder_hidden_states
-        if self.weight != 1:
-            ip_adapter_scale = ip_adapter_scale * self.weight
-        # [batch, references, tokens, channels] or, from stock projections of one reference, without the 1.
-        references = ip_adapter_scale.shape[1]
-        image = image.flatten(1, -2)
-        image = image.view(len(image), references, -1, image.shape[-1])
+        text, images = encoder_hidden_states
         query = attn.to_q(hidden_states)
         mixed = _attend(attn, query, attn.to_k(text), attn.to_v(text))
-        to_key, to_value = self.stock.to_k_ip[0], self.stock.to_v_ip[0]
-        for number in range(references):
-            key, value = to_key(image[:, number]), to_value(image[:, number])
-            mixed = mixed + ip_adapter_scale[:, number : number + 1] * _attend(attn, query, key, value)
+        references = ip_adapter_scale.shape[1]
+        for adapter, image in enumerate(images):
+            to_key, to_value = self.stock.to_k_ip[adapter], self.stock.to_v_ip[adapter]
+            weight = self.weights[adapter]
+            scale = ip_adapter_scale if weight == 1 else ip_adapter_scale * weight
+            # [batch, references, tokens, channels], without the references where it is one.
+            image = image.flatten(1, -2)
+            image = image.view(len(image), references, -1, image.shape[-1])
+            for number in range(references):
+                key, value = to_key(image[:, number]), to_value(image[:, number])
+                mixed = mixed + scale[:, number : number + 1] * _attend(attn, query, key, value)
         out: Tensor = attn.to_out[1](attn.to_out[0](mixed))
         return out
 
@@ -111,15 +115,18 @@ def set_block_scales(pipeline: Any, blocks: dict[str, Any]) -> None:
         )
 
 
-def install(unet: Any, *, by_block: bool = False) -> dict[str, Any]:
-    """Gives a UNet with a loaded IP-Adapter a weight per image; returns what `restore` needs.
+def install(unet: Any, *, by_block: bool = False, adapters: Sequence[float] = (1.0,)) -> dict[str, Any]:
+    """Gives a UNet with loaded IP-Adapters a weight per image; returns what `restore` needs.
 
-    `by_block` multiplies it with the scale that each stock processor has (InstantStyle, arXiv 2404.02733).
+    `adapters` multiply it, one number each; `by_block` multiplies it with the scales that each stock
+    processor has (InstantStyle, arXiv 2404.02733).
     """
     stock = dict(unet.attn_processors)
     if not any(isinstance(processor, IPAdapterAttnProcessor2_0) for processor in stock.values()):
         raise ValueError("no image prompt adapter is loaded into this model")
-    unet.set_attn_processor({name: _wrapped(processor, by_block) for name, processor in stock.items()})
+    unet.set_attn_processor(
+        {name: _wrapped(processor, by_block, adapters) for name, processor in stock.items()}
+    )
     return stock
 
 
@@ -128,7 +135,9 @@ def restore(unet: Any, stock: dict[str, Any]) -> None:
     unet.set_attn_processor(dict(stock))
 
 
-def _wrapped(processor: Any, by_block: bool) -> nn.Module:
+def _wrapped(processor: Any, by_block: bool, adapters: Sequence[float]) -> nn.Module:
     if isinstance(processor, IPAdapterAttnProcessor2_0):
-        return TextAndImageAttention(processor, float(processor.scale[0]) if by_block else 1.0)
+        blocks = [float(scale) for scale in processor.scale] if by_block else [1.0] * len(adapters)
+        weights = [block * weight for block, weight in zip(blocks, adapters, strict=True)]
+        return TextAndImageAttention(processor, weights)
     return TextAttention(processor)

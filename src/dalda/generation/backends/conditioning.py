@@ -51,9 +51,9 @@ class UNetConditioning:
 
     text: Tensor
     """[rows, tokens, width]"""
-    image: Tensor
-    """[rows, references, width], or [rows, references, patches, width]; several images of one reference
-    lie beside each other."""
+    images: tuple[Tensor, ...]
+    """For each adapter [rows, references, width], or [rows, references, patches, width]; several images of
+    one reference lie beside each other."""
     scale: Tensor
     """IP-Adapter scale, [rows, references, 1]"""
     added: dict[str, Tensor]
@@ -84,7 +84,7 @@ class UNetConditioning:
         return replace(
             self,
             text=rows(self.text),
-            image=rows(self.image),
+            images=tuple(rows(image) for image in self.images),
             scale=rows(self.scale),
             added=added,
             loras=loras,
@@ -100,7 +100,7 @@ class StableDiffusionConditioner:
     device: str
     texts: RecentTensors = field(default_factory=RecentTensors)
     images: RecentTensors = field(default_factory=RecentTensors)
-    no_image: Tensor | None = None
+    no_image: tuple[Tensor, ...] | None = None
     concepts: ConceptReader | None = None
     """Learned concepts, for a model that has one text encoder."""
 
@@ -122,36 +122,18 @@ class StableDiffusionConditioner:
         prompts += [(request.prompt, request.concept) for request in requests] * (branches - 1)
         texts = [self.text(*prompt) for prompt in prompts]
         text = torch.cat([states for states, *_ in texts])
-        image = torch.cat(
-            [
-                self.image(request, [source, *others])
-                for request, source, others in zip(
-                    requests, images, more_images or [()] * len(requests), strict=True
-                )
-            ]
-        )
-        without = self.without_image()[:, None].expand_as(image)
+        groups = [
+            [source, *others]
+            for source, others in zip(images, more_images or [()] * len(images), strict=True)
+        ]
+        rows = [self._rows(adapter, requests, groups, second_images) for adapter in range(self.adapters)]
         scales = torch.tensor([request.ip_adapter_scale for request in requests], device=self.device)
         scale = scales.to(text.dtype)
         if second_images:
-            second = torch.cat(
-                [
-                    self.encoded(request.second_source_sha256, source)[:, None]
-                    for request, source in zip(requests, second_images, strict=True)
-                ]
-            )
             none = torch.zeros_like(scale)
-            image = torch.cat(
-                [
-                    torch.cat([without, without, image, image]),
-                    torch.cat([without, without, second, second]),
-                ],
-                1,
-            )
             scale = torch.stack([torch.cat([none, none, scale, scale]), torch.cat([none] * 3 + [scale])], 1)
             scale = scale[..., None]
         else:
-            image = torch.cat([without, image])
             scale = scale.repeat(2)[:, None, None]
         added = {}
         if len(texts[0]) == 2:
@@ -162,7 +144,30 @@ class StableDiffusionConditioner:
         learned = [Concept.read(request.concept) if request.concept else Concept() for request in requests]
         loras = tuple(learned) if any(concept.loras for concept in learned) else ()
         (merging,) = {request.image_prompt_merging for request in requests}
-        return UNetConditioning(text, image, scale, added, branches, loras, merging == "mean")
+        return UNetConditioning(text, tuple(rows), scale, added, branches, loras, merging == "mean")
+
+    def _rows(
+        self,
+        adapter: int,
+        requests: Sequence[GenerationRequest],
+        groups: Sequence[Sequence[Image.Image]],
+        second_images: Sequence[Image.Image],
+    ) -> Tensor:
+        """An adapter's embeddings of each request's image prompts, for all branches of the guidance."""
+        image = torch.cat(
+            [self.image(request, group, adapter) for request, group in zip(requests, groups, strict=True)]
+        )
+        without = self.without_image(adapter)[:, None].expand_as(image)
+        if not second_images:
+            return torch.cat([without, image])
+        second = torch.cat(
+            [
+                self.encoded(request.second_source_sha256, source, adapter)[:, None]
+                for request, source in zip(requests, second_images, strict=True)
+            ]
+        )
+        first = torch.cat([without, without, image, image])
+        return torch.cat([first, torch.cat([without, without, second, second])], 1)
 
     def text(self, prompt: str, concept: str | None = None) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
@@ -191,41 +196,52 @@ class StableDiffusionConditioner:
             tokens = [reader.token(concept)]
             return embed_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, [prompt], tokens)
 
-    def image(self, request: GenerationRequest, images: Sequence[Image.Image]) -> Tensor:
+    def image(self, request: GenerationRequest, images: Sequence[Image.Image], adapter: int = 0) -> Tensor:
         """Embeddings [1, images, ...] of image prompts; at a scale of 0 they have no effect."""
         if request.ip_adapter_scale == 0:
-            return torch.stack([self.without_image()] * len(images), 1)
+            return torch.stack([self.without_image(adapter)] * len(images), 1)
         keys = (request.source_sha256, *request.more_source_sha256s)
-        return torch.stack([self.encoded(*item) for item in zip(keys, images, strict=True)], 1)
+        return torch.stack([self.encoded(*item, adapter) for item in zip(keys, images, strict=True)], 1)
 
-    def encoded(self, key: str, source: Image.Image) -> Tensor:
-        """Embedding of an image, which is squeezed to a square first, as in the paper."""
+    def encoded(self, key: str, source: Image.Image, adapter: int = 0) -> Tensor:
+        """An adapter's embedding of an image, which is squeezed to a square first, as in the paper."""
         found = self.images.get(key)
         if found is None:
             square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
             pixels = self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
-            found = (self._features(pixels),)
+            found = self._features(pixels)
             self.images.put(key, found)
-        return found[0]
+        return found[adapter]
 
-    def without_image(self) -> Tensor:
+    def without_image(self, adapter: int = 0) -> Tensor:
         """The unconditional embedding, as stock diffusers has it for each kind of adapter."""
         if self.no_image is None:
             side = self.pipeline.image_encoder.config.image_size
             features = self._features(torch.zeros(1, 3, side, side))
-            self.no_image = features if self._reads_patches() else torch.zeros_like(features)
-        return self.no_image
+            self.no_image = tuple(
+                one if patches else torch.zeros_like(one)
+                for one, patches in zip(features, self._reads_patches(), strict=True)
+            )
+        return self.no_image[adapter]
 
-    def _features(self, pixels: Tensor) -> Tensor:
-        """[1, width], or for adapters that read patches [1, patches, width] of the last layer but one."""
+    def _features(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """For each adapter [1, width], or [1, patches, width] of the last layer but one."""
         encoder = self.pipeline.image_encoder
         pixels = pixels.to(self.device, encoder.dtype)
-        if self._reads_patches():
-            states: Tensor = encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
-            return states
-        embeds: Tensor = encoder(pixel_values=pixels).image_embeds
-        return embeds
+        kinds = self._reads_patches()
+        found: dict[bool, Tensor] = {}
+        if True in kinds:
+            found[True] = encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+        if False in kinds:
+            found[False] = encoder(pixel_values=pixels).image_embeds
+        return tuple(found[kind] for kind in kinds)
 
-    def _reads_patches(self) -> bool:
-        (projection,) = self.pipeline.unet.encoder_hid_proj.image_projection_layers
-        return not isinstance(projection, ImageProjection)
+    @property
+    def adapters(self) -> int:
+        """How many IP-Adapters the model has."""
+        return len(self._reads_patches())
+
+    def _reads_patches(self) -> list[bool]:
+        """Of each adapter, whether it reads an image's patches."""
+        projections = self.pipeline.unet.encoder_hid_proj.image_projection_layers
+        return [not isinstance(projection, ImageProjection) for projection in projections]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 _BACKENDS = "dalda.generation.backends."
 
 
-OPTIONS = ("adapter", "adapter_blocks", "lora", "vae", "noise_schedule")
+OPTIONS = ("adapter", "second_adapter", "adapter_blocks", "lora", "vae", "noise_schedule")
 """Fields of a preset that not every family knows."""
 
 
@@ -103,6 +103,7 @@ FAMILIES = {
         steps="100",
         licence="MIT",
         image_prompts="none",
+        options=frozenset(OPTIONS) - {"second_adapter"},
     ),
     "StableDiffusion3Pipeline": _SD3,
     "FluxPipeline": _FLUX,

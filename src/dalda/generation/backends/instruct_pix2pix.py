@@ -51,7 +51,7 @@ class InstructPix2PixConditioner:
         latents = [self._image(x.source_sha256, image) for x, image in zip(requests, images, strict=True)]
         image = torch.cat([torch.zeros_like(torch.cat(latents)), *latents, *latents])
         scale = torch.zeros(len(text), 1, 1, device=self.device, dtype=text.dtype)
-        return UNetConditioning(text, image, scale, {}, BRANCHES)
+        return UNetConditioning(text, (image,), scale, {}, BRANCHES)
 
     def _text(self, prompt: str) -> Tensor:
         found = self.texts.get(prompt)
@@ -80,7 +80,8 @@ class InstructPix2PixDenoiser:
 
     def predict(self, latents: Tensor, timestep: Tensor, conditioning: UNetConditioning) -> Tensor:
         """Noise [rows, channels, side, side]."""
-        both = torch.cat([latents, conditioning.image.to(latents)], 1)
+        (image,) = conditioning.images
+        both = torch.cat([latents, image.to(latents)], 1)
         prediction: Tensor = self.unet(both, timestep, conditioning.text, return_dict=False)[0]
         return prediction
 

@@ -40,7 +40,7 @@ class UNetDenoiser:
                 latents,
                 timestep,
                 conditioning.text,
-                added_cond_kwargs={"image_embeds": [conditioning.image], **conditioning.added},
+                added_cond_kwargs={"image_embeds": [*conditioning.images], **conditioning.added},
                 cross_attention_kwargs={"ip_adapter_scale": conditioning.scale},
                 return_dict=False,
             )[0]
@@ -72,7 +72,8 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
     """
     preset = spec.preset
     to_device(pipeline, spec)
-    install(pipeline.unet, by_block=preset.adapter_blocks is not None)
+    adapters = [1.0] if preset.second_adapter is None else [1.0, preset.second_adapter_scale]
+    install(pipeline.unet, by_block=preset.adapter_blocks is not None, adapters=adapters)
     if spec.channels_last:
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)

@@ -27,11 +27,11 @@ def trainable_model(generator: object) -> TrainableModel:
 
     def predict(latents: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         with torch.no_grad():
-            image = conditioner.without_image()[:, None]
-        image = image.expand(len(latents), *image.shape[1:])
+            without = [conditioner.without_image(one)[:, None] for one in range(conditioner.adapters)]
+        images = tuple(image.expand(len(latents), *image.shape[1:]) for image in without)
         scale = torch.zeros(len(latents), 1, 1, device=latents.device, dtype=text.dtype)
         dtype = pipeline.unet.dtype
-        conditioning = UNetConditioning(text.to(dtype), image, scale.to(dtype), {})
+        conditioning = UNetConditioning(text.to(dtype), images, scale.to(dtype), {})
         return generator.denoiser.predict(latents.to(dtype), timesteps, conditioning)
 
     config = generator.scheduler.config

@@ -1,0 +1,171 @@
+"""IP-Adapters of UNets: Stable Diffusion 1.x and XL, one or two at once."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import (
+    ImageProjection,
+    IPAdapterFullImageProjection,
+    IPAdapterPlusImageProjection,
+)
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from dalda.errors import UserError
+from dalda.generation.backends.attention import set_block_scales
+from dalda.models.hub import file_of, loaded
+from dalda.models.preset_options import split_file
+from dalda.models.presets import Preset
+from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
+
+Parts = dict[str, dict[str, Any]]
+"""An adapter's tensors by part: `image_proj` and `ip_adapter`."""
+PROJECTIONS = (ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection)
+"""The kinds of adapter: plain (one embedding), full and plus (patches)."""
+
+
+def add_adapters(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
+    """Loads the adapters and their image encoder; pickled weights are read as weights only."""
+    second = _second_parts(pipeline, preset.second_adapter)
+
+    def load(name: str, **options: Any) -> None:
+        # Diffusers would fetch its own choice of these, and needs torchvision for it.
+        pipeline.register_modules(feature_extractor=_processor(224))
+        folder = "" if preset.adapter_folder == "." else f"{preset.adapter_folder}/"
+        path = file_of(name, folder + preset.adapter_file, **options)
+        where = f"the adapter in '{path}'"
+        projections = _put_into(pipeline, [_parts_of_adapter(pipeline, path), *second], where)
+        for file, projection in zip((path.name, preset.second_adapter), projections, strict=False):
+            if not isinstance(projection, PROJECTIONS):
+                raise UserError(
+                    f"the adapter '{file}' needs a face recogniser, which dalda has not; choose one that "
+                    "reads the whole image, such as ip-adapter_sd15.bin"
+                )
+        encoder = load_module(
+            CLIPVisionModelWithProjection,
+            name,
+            "the adapter's image encoder",
+            subfolder=_encoder_folder(name, options, preset, projections[0]),
+            dtype=dtype,
+            **options,
+        )
+        for projection in projections[1:]:
+            _refuse_other_width(str(preset.second_adapter), projection, encoder.config)
+        pipeline.register_modules(
+            image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
+        )
+
+    loaded(str(preset.adapter), "--adapter", load)
+    if preset.adapter_blocks is not None:
+        set_block_scales(pipeline, preset.adapter_blocks)
+
+
+def _second_parts(pipeline: Any, named: str | None) -> list[Parts]:
+    """The tensors of a second adapter, if there is one. Raises UserError where it cannot be read."""
+    if named is None:
+        return []
+    option = "--model-option second_adapter="
+    place, file = split_file(named)
+    if file is None:
+        raise UserError(
+            f"{option} is FOLDER_OR_ID:FILE, such as "
+            f"h94/IP-Adapter:models/ip-adapter-plus_sd15.safetensors, not '{named}'"
+        )
+
+    def load(name: str, **options: Any) -> Parts:
+        return _parts_of_adapter(pipeline, file_of(name, str(file), **options))
+
+    return [loaded(place, option, load)]
+
+
+def _put_into(pipeline: Any, adapters: list[Parts], where: str) -> list[Any]:
+    """Puts IP-Adapters into the UNet and returns their projections. Raises WeightsError for unfit ones."""
+    none = [""] * len(adapters)
+    try:
+        pipeline.load_ip_adapter(
+            adapters, subfolder=none, weight_name=none, image_encoder_folder=None, low_cpu_mem_usage=False
+        )
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
+        ) from error
+    return list(pipeline.unet.encoder_hid_proj.image_projection_layers)
+
+
+def _parts_of_adapter(pipeline: Any, path: Path) -> Parts:
+    """An IP-Adapter's tensors by part. Raises UserError where the UNet's are not all there."""
+    where = f"the adapter in '{path}'"
+    tensors = read_tensors(path, "the adapter")
+    parts: Parts = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in tensors.items():
+        part, _, rest = key.partition(".")
+        parts.setdefault(part, {})[rest] = value
+    cross = [name for name in pipeline.unet.attn_processors if name.endswith("attn2.processor")]
+    wanted = {f"{2 * number + 1}.to_{part}_ip.weight" for number in range(len(cross)) for part in "kv"}
+    # Adapters of faces hold LoRA tensors too; they are refused by their projection.
+    refuse_difference({key for key in parts["ip_adapter"] if "_lora" not in key}, wanted, where)
+    return parts
+
+
+def _processor(side: int) -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def _encoder_folder(name: str, options: dict[str, Any], preset: Preset, projection: Any) -> str:
+    """The folder, inside the adapter's folder or repository, of the image encoder that it was trained with.
+
+    h94/IP-Adapter has several, which differ in their width alone; a folder may also have no subfolders.
+    Raises UserError if no encoder fits, OSError if there is no encoder or the Hub may have another one.
+    """
+    wanted = _width_read_by(projection)
+    folders = dict.fromkeys(
+        (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
+    )
+    widths_by_folder: dict[str, int] = {}
+    missing: OSError | None = None
+    for folder in folders:
+        try:
+            # Empty, and no error, where a folder has none; loading that would give a model of defaults.
+            settings, _ = CLIPVisionConfig.get_config_dict(name, subfolder=folder, **options)
+        except OSError as error:
+            missing, settings = error, {}
+        if not settings:
+            continue
+        config = load_settings(CLIPVisionConfig, name, subfolder=folder, **options)
+        widths_by_folder[folder] = _width_given(projection, config)
+        if widths_by_folder[folder] == wanted:
+            return folder
+    on_the_hub = options["local_files_only"] and not Path(name).is_dir()
+    if not widths_by_folder or (on_the_hub and len(widths_by_folder) < len(folders)):
+        raise missing or OSError("it has no image encoder")
+    widths = ", ".join(f"{folder} {width}" for folder, width in widths_by_folder.items())
+    raise UserError(
+        f"the adapter '{preset.adapter_file}' reads images as {wanted} numbers, and no image encoder of "
+        f"'{preset.adapter}' gives as many ({widths}); name one with --model-option image_encoder=FOLDER"
+    )
+
+
+def _refuse_other_width(adapter: str, projection: Any, config: Any) -> None:
+    wanted, given = _width_read_by(projection), _width_given(projection, config)
+    if wanted != given:
+        raise UserError(
+            f"the second adapter '{adapter}' reads images as {wanted} numbers, and the first one's image "
+            f"encoder gives {given}; choose two of the same encoder"
+        )
+
+
+def _width_given(projection: Any, config: Any) -> int:
+    """The number of image features, or of features per patch, that an image encoder has for an adapter."""
+    return int(config.projection_dim if isinstance(projection, ImageProjection) else config.hidden_size)
+
+
+def _width_read_by(projection: Any) -> int:
+    """The number of image features, or of features per patch, that an adapter's projection takes."""
+    if isinstance(projection, ImageProjection):
+        first = projection.image_embeds
+    elif isinstance(projection, IPAdapterFullImageProjection):
+        first = projection.ff.net[0].proj
+    else:
+        first = projection.proj_in
+    return int(first.in_features)
