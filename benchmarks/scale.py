@@ -125,12 +125,12 @@ def measure_merge(requests: int, folder: Path) -> Figures:
 def measure_resuming(requests: int, folder: Path) -> Figures:
     """From the merged folder's settings to what is missing, some images having been lost; and whether the
     records are in the plan's order."""
-    from dalda.generation.sharding import division_for, part_of
+    from dalda.generation.sharding import division_for, part_for
 
     plan = large_plan(requests)
     lost = plan.requests[: LOST * (requests // LOST) : requests // LOST]
     division, train = division_for(requests), folder / "all/train"
-    moved = [train / part_of(one.id, "", division) / one.label / f"{one.id}.png" for one in lost]
+    moved = [train / part_for(one.id, "", division) / one.label / f"{one.id}.png" for one in lost]
     for path in moved:
         path.rename(folder / path.name)
     before, clock = begin_peak(), Clock()

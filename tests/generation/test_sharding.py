@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from dalda.config import AugmentConfig
 from dalda.generation.folder_names import folder_name
-from dalda.generation.sharding import PART, PART_ROWS, Shard, division_for, part_of
+from dalda.generation.sharding import PART, PART_ROWS, Shard, division_for, part_for
 from dalda.types import GenerationRequest
 
 
@@ -59,12 +59,12 @@ def test_the_parts_of_a_shard_hold_its_requests(count: int, division: int, size:
     assert all(shard.includes(Shard.of_part(part)) for part in parts)
     for request in requests_of(size):
         own = request in shard.requests([request])
-        assert (part_of(request.id, shard.part, division) in parts) == own
+        assert (part_for(request.id, shard.part, division) in parts) == own
         finer = next(x for x in Shard().divided(count * division) if x.requests([request]))
         assert shard.includes(finer) == own
 
 
-def test_parts_are_as_small_as_they_are_said_to_be() -> None:
+def test_parts_hold_at_most_so_many_rows() -> None:
     assert [division_for(count) for count in (0, 1, PART_ROWS, PART_ROWS + 1, 1_000_000)] == [
         1,
         1,
@@ -72,11 +72,11 @@ def test_parts_are_as_small_as_they_are_said_to_be() -> None:
         2,
         112,
     ]
-    rows = Counter(part_of(request.id, "", division_for(20_000)) for request in requests_of(20_000))
+    rows = Counter(part_for(request.id, "", division_for(20_000)) for request in requests_of(20_000))
     assert len(rows) == 3
     assert max(rows.values()) < PART_ROWS
-    assert part_of("0" * 20, "part-2-of-4", 1) == "part-2-of-4"
-    assert part_of("0" * 20, "", 1) == ""
+    assert part_for("0" * 20, "part-2-of-4", 1) == "part-2-of-4"
+    assert part_for("0" * 20, "", 1) == ""
 
 
 def test_a_class_is_never_taken_for_a_part() -> None:

@@ -103,7 +103,7 @@ class Part:
             )
 
 
-def parts_of(train: Path) -> list[Part]:
+def set_parts(train: Path) -> list[Part]:
     """What a set is made of: first what lies in train/ directly, then the parts."""
     return [Part(train, name) for name in ("", *filter(PART.fullmatch, list_folder(train)))]
 

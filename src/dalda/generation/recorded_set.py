@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from dalda.errors import UserError
 from dalda.generation import set_settings
-from dalda.generation.part import Files, Part, parts_of
+from dalda.generation.part import Files, Part, set_parts
 from dalda.generation.records import image_of
 from dalda.generation.sharding import PART
 from dalda.progress import say
@@ -48,7 +48,7 @@ class RecordedSet:
 
     @property
     def _parts(self) -> list[Part]:
-        return parts_of(self.folder / TRAIN)
+        return set_parts(self.folder / TRAIN)
 
     def hashes(self) -> set[str]:
         """Of the files of all images; one that was lost may be generated again."""

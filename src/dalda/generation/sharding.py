@@ -57,7 +57,7 @@ def division_for(requests: int) -> int:
     return 1 if requests <= PART_ROWS else math.ceil(requests / (0.9 * PART_ROWS))
 
 
-def part_of(request_id: str, part: str, division: int) -> str:
+def part_for(request_id: str, part: str, division: int) -> str:
     """The part of a request in a part that is divided so often."""
     count = Shard.of_part(part).count * division
     return part if division == 1 else Shard(_place(request_id, count), count).part

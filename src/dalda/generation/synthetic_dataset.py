@@ -19,7 +19,7 @@ from dalda.generation.recorded_set import DROPPED as DROPPED
 from dalda.generation.recorded_set import TRAIN as TRAIN
 from dalda.generation.recorded_set import RecordedSet
 from dalda.generation.records import Dropped, Finished, image_of, record_of
-from dalda.generation.sharding import part_of
+from dalda.generation.sharding import part_for
 from dalda.storage import Address, lock, make_folder, write_all
 from dalda.storage import jsonl as lines
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
@@ -161,7 +161,7 @@ class SyntheticDataset(RecordedSet):
         records: dict[Path, list[dict[str, Any]]] = {}
         files, added = {}, []
         for image in images:
-            part = self.folder / TRAIN / part_of(image.request.id, self.part, self.division)
+            part = self.folder / TRAIN / part_for(image.request.id, self.part, self.division)
             name = f"{folder_name(image.request.label)}/{image.request.id}{image.image.suffix}"
             files[part / name] = image.image.data
             content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}

@@ -12,7 +12,7 @@ from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.set_settings import read_settings, refuse_other, write_settings
-from dalda.generation.sharding import division_for, part_of
+from dalda.generation.sharding import division_for, part_for
 from dalda.generation.source_probabilities import (
     PROBABILITIES,
     clip_of_probabilities,
@@ -94,7 +94,7 @@ def _join_images(sets: Sequence[SyntheticDataset], joined: SyntheticDataset) -> 
             hashes[name] = sha256
             path = dataset.folder / TRAIN / line["file_name"]
             file_name = f"{folder_name(line['label'])}/{name}{_suffix(dataset, name, path)}"
-            part = joined.folder / TRAIN / part_of(name, "", joined.division)
+            part = joined.folder / TRAIN / part_for(name, "", joined.division)
             link_or_copy(path, part / file_name, root=joined.folder)
             new[part].append({**line, "file_name": file_name})
             if len(new[part]) == ROWS_AT_ONCE:
