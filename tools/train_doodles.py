@@ -82,7 +82,9 @@ def export_vision(work: Path, out: Path) -> None:
 def adopt_shipped(work: Path) -> None:
     """Puts the shipped models in place of the stages before the adapter's."""
     if not (work / "clip/tokenizer.json").exists():
-        CLIPModel.from_pretrained(SHIPPED / "clip").float().save_pretrained(work / "clip")
+        # The type named, so that the configurations of its halves say it too.
+        clip = CLIPModel.from_pretrained(SHIPPED / "clip", dtype=torch.float32)
+        clip.save_pretrained(work / "clip")
         CLIPTokenizer.from_pretrained(SHIPPED / "clip").save_pretrained(work / "clip")
     if not (work / "image_encoder").exists():
         encoder = CLIPVisionModelWithProjection.from_pretrained(SHIPPED / "ip_adapter/models/image_encoder")
