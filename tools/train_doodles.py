@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--encoder-samples", type=int, default=153_600)
     parser.add_argument("--denoiser-samples", type=int, default=192_000)
     parser.add_argument("--adapter-samples", type=int, default=96_000)
-    parser.add_argument("--other-share", type=float, default=0.0, help=OTHER_SHARE)
+    parser.add_argument("--other-share", type=float, default=0.5, help=OTHER_SHARE)
     parser.add_argument("--only-adapter", action="store_true", help=ONLY_ADAPTER)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
