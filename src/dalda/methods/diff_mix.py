@@ -3,7 +3,7 @@
 Wang et al., "Enhance Image Classification via Inter-Class Image Mixup with Diffusion Model",
 arXiv 2403.19600. Tokens of all classes and one LoRA are learned together from all real images. Left out:
 training at 224 pixels (it is at the model's own size), the rare word that all tokens begin with (here it is
-the class's name), the noun after the token ("bird"), and the filter by "a photo with a bird on it".
+the class's name), the general word after the token ("bird"), and the filter by "a photo with a bird on it".
 """
 
 from collections.abc import Callable, Iterator
