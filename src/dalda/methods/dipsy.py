@@ -1,7 +1,7 @@
 """DIPSY: guidance towards an image of the class and away from one of a similar class, without training.
 
 DIPSY, arXiv 2509.22635, after its equation of the guidance and its published settings. Left out: the
-geometric augmentation of the image prompts, the data set's general word in the prompt ("pet"), and the classifier,
+geometric augmentation of the image prompts, the general word in the prompt ("pet"), and the classifier,
 which is DataDream's. `ip_adapter_scale=adaptive` combines it with DALDA's adaptive guidance scaling.
 """
 
