@@ -13,9 +13,16 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import OpenImage
+from dalda.progress import note
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
+
+
+@pytest.fixture(autouse=True)
+def _new_process() -> None:
+    """Remarks are made once in a process: each test is a new one."""
+    note.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 import answers_table
-import dalda
 from dalda.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -42,10 +41,18 @@ def options_of(words: list[str]) -> set[str]:
     return {option for parameter in command.get_params(CONTEXT) for option in parameter.opts} | {"--help"}
 
 
+def commands_in_text(page: Path) -> list[list[str]]:
+    """Every `dalda ...` between backticks."""
+    text = re.sub(FENCE, "", page.read_text(encoding="utf-8"))
+    found = re.findall(r"`dalda ([a-z]+ [^`]+)`", text)
+    return [words.replace("'", "").split() for words in found]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_names_what_is_there(page: Path) -> None:
-    for words in commands(page):
-        assert {word for word in words[1:] if word.startswith("-")} <= options_of(words), words
+    for words in commands(page) + commands_in_text(page):
+        named = {word for word in words[1:] if word.startswith("-")}
+        assert named <= options_of(words), words
 
 
 def test_the_readme_runs_on_the_embedded_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,19 +78,6 @@ def test_the_python_of_a_page_runs(tmp_path: Path, page: str) -> None:
     assert done.stdout.count(".png ") == 12 or done.stdout.startswith("12 ")
 
 
-def test_a_table_of_labels_becomes_class_folders(tmp_path: Path) -> None:
-    (body,) = blocks(ROOT / "docs/own-photographs.md", "python")
-    (tmp_path / "images").mkdir()
-    names = {"a.png": "heron", "b.png": "heron", "c.png": "egret", "d.png": "egret"}
-    for number, name in enumerate(names):
-        Image.new("RGB", (16, 16), (50 * number, 9, 9)).save(tmp_path / "images" / name)
-    lines = "".join(f"{name},{label}\n" for name, label in names.items())
-    (tmp_path / "labels.csv").write_text("file,label\n" + lines)
-    subprocess.run([sys.executable, "-c", body], cwd=tmp_path, check=True)
-    report = dalda.inspect(tmp_path / "photos")
-    assert sorted(report.classes) == ["egret", "heron"]
-
-
 def test_the_readme_says_what_a_preset_takes() -> None:
     """`python tools/answers_table.py` makes the table."""
     assert "\n".join(answers_table.table()) in (ROOT / "README.md").read_text(encoding="utf-8")
@@ -98,8 +92,11 @@ def test_the_readme_has_one_small_image_and_starts_with_the_quickstart() -> None
     assert text.splitlines().index("```sh") <= 10
 
 
-COUNTS = re.compile(r"\d+\.\d+ ?(?:s|GB|MB|%|points|times|images/s)\b")
-COMMANDS = re.compile(r"`?(?:python (?:-m )?(?:benchmarks|tools|tests)/?|make |dalda |tests/)")
+COUNTS = re.compile(
+    r"\d+\.\d+ ?(?:GB|MB|times)\b"
+    r"|\b\d+(?:\.\d+)? ?(?:(?:s|ms|min|h|points|images/s|seconds|minutes|hours)\b|%)"
+)
+COMMANDS = re.compile(r"`?(?:python (?:-m )?(?:benchmarks|tools|tests)/?|make |dalda |pytest |tests/)")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,10 +4,12 @@ import base64
 import io
 import json
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,18 @@ def test_a_method_as_an_entry_point(photos: Path, package: str) -> None:
     assert all(0.6 <= strength <= 0.7 for strength in strengths)
     with pytest.raises(UserError, match="'high' of the method jitter is wrong"):
         dalda.augment(config_for(photos, model="doodle", method="jitter", method_option={"high": 7}))
+
+
+def test_the_package_of_a_method_can_be_installed(tmp_path: Path) -> None:
+    """The two files of docs/methods.md, as somebody puts them into a folder."""
+    (project,) = re.findall(
+        r"```toml\n(.*?)```", (DOCS / "methods.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "pyproject.toml").write_text(project)
+    (tmp_path / "dalda_jitter.py").write_text(example("methods.md", 40))
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", "site", "."]
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", *options], cwd=tmp_path, check=True)
+    (found,) = distributions(path=[str(tmp_path / "site")])
+    (point,) = found.entry_points.select(group="dalda.methods")
+    assert (point.name, point.value) == ("jitter", "dalda_jitter:Jitter")
+    assert (tmp_path / "site/dalda_jitter.py").is_file()

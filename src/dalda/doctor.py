@@ -30,6 +30,9 @@ EXTRAS = {
     "hf": ("datasets",),
     "lora": ("peft",),
     "download": ("pooch",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "ray": ("ray",),
+    "stores": ("obstore",),
 }
 """The packages of each extra that dalda itself imports."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from dalda.terminal import printable
 
@@ -37,6 +38,12 @@ def say(line: str) -> None:
     """One line for the person at the terminal: an INFO record of the logger `dalda`."""
     show_log()
     LOGGER.info("%s", printable(line))
+
+
+@cache
+def note(line: str) -> None:
+    """A remark for the person at the terminal, once in a process: a data set may be read several times."""
+    say(f"note: {line}")
 
 
 def show_log(level: int = logging.INFO) -> None:

@@ -101,9 +101,28 @@ def odd_parts(folder: Path) -> None:
         put(folder / place, "1.png")
 
 
+def from_a_phone(folder: Path) -> None:
+    for name in ("cat", "dog"):
+        (folder / name).mkdir()
+        (folder / name / "IMG_1.HEIC").touch()
+
+
+def unpacked(folder: Path) -> None:
+    put(folder / "archive/pets/train/cat", "1.png")
+    put(folder / "archive/pets/train/dog", "1.png")
+
+
+def deeper(folder: Path) -> None:
+    put(folder / "cat/day 1", "1.png")
+    put(folder / "dog/day 1", "1.png")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (from_a_phone, "class 'cat' has HEIC images only in .*: save them as JPEG"),
+        (unpacked, "holds no class folders, but .*archive/pets seems to: name that folder"),
+        (deeper, "class 'cat' lie deeper, as .*cat/day 1/1.png: move them into .*cat itself"),
         (nothing, "no class folders"),
         (flat, "images lie directly in"),
         (flat_train, "images lie directly in .*train"),
@@ -127,6 +146,21 @@ def test_no_folder_and_no_folder_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="file is not a folder"):
         read_folder(tmp_path / "file")
+    (tmp_path / "train.csv").write_text("id,label")
+    with pytest.raises(UserError, match=r"not a table; sort them into .* \(docs/table-of-labels.md"):
+        read_folder(tmp_path / "train.csv")
+
+
+def test_images_of_a_phone_are_not_skipped_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat", "dog"):
+        put(tmp_path / name, "1.png")
+    (tmp_path / "cat/a.txt").touch()
+    (tmp_path / "cat/IMG_1.heic").touch()
+    read_folder(tmp_path)
+    assert "2 entries of" in (note := capsys.readouterr().err)
+    assert "IMG_1.heic; HEIC images are not read: save them as JPEG" in note
 
 
 def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

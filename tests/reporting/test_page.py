@@ -80,6 +80,7 @@ def page(text: str = "plain") -> Page:
         title=text,
         headline=f"The answer: {text}",
         sentences=(text,),
+        warnings=(f"Warning: {text}",),
         arms=arm_tables(groups),
         facts={"Shots": text},
         classes=class_tables(groups),
@@ -98,6 +99,11 @@ def test_what_strangers_wrote_is_shown_as_text() -> None:
     images = [names for tag, names in reader.seen if tag == "img"]
     assert all((names["src"] or "").startswith("data:image/webp;base64,") for names in images)
     assert EVIL in [names["alt"] for names in images]
+
+
+def test_a_warning_comes_before_the_answer() -> None:
+    words = read(report_page(page())).words
+    assert words.index("Warning: plain") < words.index("The answer: plain")
 
 
 def test_the_page_loads_and_runs_nothing() -> None:

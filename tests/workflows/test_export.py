@@ -12,6 +12,8 @@ import pyarrow.parquet
 import pytest
 import yaml
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from tests.workflows.drawn_set import drawn_set
 
 from dalda.compat.prompt_table import images_in, read_table
@@ -324,6 +326,19 @@ def test_fiftyone_finds_each_label_by_the_file_without_suffix(out: Path) -> None
     assert not lines
 
 
+def test_each_label_of_fiftyone_is_one_that_its_importer_takes(out: Path) -> None:
+    """As FiftyOne documents them: a place in `classes`, plain attributes, and a name without suffix."""
+    target, _ = exported(out, "fiftyone")
+    content = json.loads((target / "labels.json").read_text(encoding="utf-8"))
+    stems = [os.path.splitext(name)[0] for name in files_of(target / "data")]
+    assert len(stems) == len(set(stems))
+    assert sorted(content["labels"]) == sorted(stems)
+    for entry in content["labels"].values():
+        assert set(entry) == {"label", "attributes"}
+        assert content["classes"][entry["label"]] in EVIL
+        assert all(isinstance(value, str | int | float | bool) for value in entry["attributes"].values())
+
+
 def test_coco_has_a_box_of_the_whole_image_for_each(out: Path) -> None:
     target, _ = exported(out, "coco")
     content = json.loads((target / "labels.json").read_text(encoding="utf-8"))
@@ -337,6 +352,25 @@ def test_coco_has_a_box_of_the_whole_image_for_each(out: Path) -> None:
         found = annotations[image["id"]]
         assert found["bbox"] == [0, 0, image["width"], image["height"]]
         assert names[found["category_id"]] == image["dalda"]["label"]
+
+
+def test_pycocotools_reads_the_coco_form(out: Path) -> None:
+    """Every image, class and box; against themselves as detections the boxes are perfect."""
+    target, done = exported(out, "coco", with_real=True)
+    truth = COCO(str(target / "labels.json"))
+    assert len(truth.getImgIds()) == done.synthetic + done.real == 16
+    assert {row["name"] for row in truth.loadCats(truth.getCatIds())} == set(EVIL)
+    for category in truth.getCatIds():
+        for image in truth.loadImgs(truth.getImgIds(catIds=[category])):
+            assert (target / "data" / image["file_name"]).is_file()
+    boxes = truth.loadAnns(truth.getAnnIds())
+    found = truth.loadRes(
+        [{key: box[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0} for box in boxes]
+    )
+    measured = COCOeval(truth, found, "bbox")
+    for step in (measured.evaluate, measured.accumulate, measured.summarize):
+        step()
+    assert measured.stats[0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("to", ["folder", "hf", "webdataset", "parquet", "fiftyone", "coco"])

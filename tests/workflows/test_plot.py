@@ -148,6 +148,8 @@ def test_a_table_without_its_results_is_read(tmp_path: Path) -> None:
 def test_folders_without_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no results"):
         run_results(tmp_path, "last")
+    with pytest.raises(UserError, match=r"there is no folder '.*nowhere'"):
+        run_results(tmp_path / "nowhere", "last")
     (tmp_path / "results_0_1.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="a result table of the original DALDA code"):
         run_results(tmp_path, "last")

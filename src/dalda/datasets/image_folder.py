@@ -1,20 +1,22 @@
 """A folder of class folders: its parts, classes and image files, in a fixed order."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from dalda.datasets.class_names import same_name
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
-from dalda.progress import say
+from dalda.progress import note
 
 PARTS = ("train", "val")
 TRAINING_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation", "dev", "test", "testing", "eval", "evaluation")
 """What validation parts are called, first those that are validation parts by name."""
+PHONE_SUFFIXES = {".heic", ".heif"}
+"""Of photographs as phones keep them, which Pillow does not read."""
+HOW_TO_SORT = "sort them into one folder per class (docs/table-of-labels.md does it by a table)"
 ClassFiles = dict[str, tuple[Path, ...]]
 
 
@@ -29,12 +31,6 @@ class ImageDataset:
     """'train', and 'val' where the data set has one: class to files, in order."""
     halved: bool = False
     """Whether a part may be one half of its list, by the split strategy; otherwise it is all of it."""
-
-
-@cache
-def note(line: str) -> None:
-    """A line for the person at the terminal, once in a process: a data set may be read several times."""
-    say(f"note: {line}")
 
 
 def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = False) -> ImageDataset:
@@ -77,7 +73,8 @@ def _read(folder: Path, dataset: str | None, halved: bool) -> ImageDataset:
     if not folder.exists():
         raise UserError(f"there is no folder {folder}: name a folder of class folders")
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: name a folder of class folders")
+        table = f", not a table; {HOW_TO_SORT}" if folder.suffix.lower() in (".csv", ".tsv") else ""
+        raise UserError(f"{folder} is not a folder: name a folder of class folders{table}")
     if not _is_printable(str(folder)):
         raise UserError(f"the folder {str(folder)!a} has a name that is not valid Unicode text: rename it")
     places = _places(folder)
@@ -109,6 +106,15 @@ def visible(folder: Path) -> list[Path]:
 def is_image(path: Path) -> bool:
     """Whether a file calls itself an image; what is in it is not looked at."""
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def images_below(folder: Path) -> Iterator[Path]:
+    """The images in a folder and in all folders in it, sorted; links to folders are not followed."""
+    for path in visible(folder):
+        if path.is_dir() and not path.is_symlink():
+            yield from images_below(path)
+        elif is_image(path):
+            yield path
 
 
 def choose_parts(names: Iterable[str], what: object) -> dict[str, str]:
@@ -161,14 +167,12 @@ def _class_files(folder: Path) -> ClassFiles:
         files = tuple(path for path in inside if is_image(path))
         odd += [path for path in inside if not is_image(path)]
         if not files:
-            raise UserError(
-                f"class '{label}' has no images in {class_folder}: add some, or take the folder away"
-            )
+            raise UserError(_no_images(label, class_folder, alone=sum(map(Path.is_dir, entries)) == 1))
         if label in classes:
             raise UserError(f"two folders in {folder} are both called '{label}': rename or join them")
         classes[label] = files
     if not classes and odd:
-        raise UserError(f"images lie directly in {folder}: sort them into one folder per class")
+        raise UserError(f"images lie directly in {folder}: {HOW_TO_SORT}")
     if not classes:
         raise UserError(f"{folder} has no class folders: make one folder of images per class in it")
     if odd:
@@ -176,9 +180,26 @@ def _class_files(folder: Path) -> ClassFiles:
     return dict(sorted(classes.items()))
 
 
+def _no_images(label: str, folder: Path, *, alone: bool) -> str:
+    """What to do about a class folder without images; `alone` where it is the only one."""
+    if any(path.suffix.lower() in PHONE_SUFFIXES for path in visible(folder)):
+        return f"class '{label}' has HEIC images only in {folder}, which are not read: save them as JPEG"
+    deeper = next(images_below(folder), None)
+    if deeper is None:
+        return f"class '{label}' has no images in {folder}: add some, or take the folder away"
+    if not alone:
+        return f"the images of class '{label}' lie deeper, as {deeper}: move them into {folder} itself"
+    classes = deeper.parent.parent
+    names = {*TRAINING_NAMES, *VALIDATION_NAMES}
+    found = classes.parent if classes.name.casefold() in names else classes
+    return f"{folder.parent} holds no class folders, but {found} seems to: name that folder"
+
+
 def _note_skipped(folder: Path, paths: list[Path]) -> None:
+    phone = [path for path in paths if path.suffix.lower() in PHONE_SUFFIXES]
     note(
-        f"{len(paths)} entries of {folder} are not images in a class folder and are skipped, as {paths[0]}"
+        f"{len(paths)} entries of {folder} are not images in a class folder and are skipped, as "
+        f"{(phone or paths)[0]}{'; HEIC images are not read: save them as JPEG' if phone else ''}"
     )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from dalda.datasets.class_names import published_classes
-from dalda.datasets.image_folder import ClassFiles, ImageDataset, note, unreadable, visible
+from dalda.datasets.image_folder import ClassFiles, ImageDataset, unreadable, visible
 from dalda.errors import UserError
+from dalda.progress import note
 from dalda.storage import read_text
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from dalda.config.augment import BY_PROBABILITY
 from dalda.errors import UserError
 from dalda.methods.similarity_curve import SimilarityCurve
+from dalda.terminal import did_you_mean
 from dalda.types import GenerationRequest
 
 THRESHOLD = 0.3
@@ -162,6 +163,6 @@ def policy_named(policy: str, sampling: str = "truncated", max_scale: float = MA
     except ValueError:
         raise UserError(
             f"there is no IP-Adapter scale policy '{policy}'; write adaptive, uniform, shuffled or "
-            "a number from 0 to 1"
+            f"a number from 0 to 1{did_you_mean(policy, ('adaptive', 'uniform', 'shuffled'))}"
         ) from None
     return fixed(value, max_scale)

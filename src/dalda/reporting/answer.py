@@ -27,7 +27,7 @@ ONE_SEED = "one seed"
 PHRASES = {
     "helps": "gained accuracy",
     "hurts": "lost accuracy",
-    "no evidence": "showed no evidence of either",
+    "no evidence": "showed no evidence of a gain or a loss",
     ONE_SEED: "had one seed only",
 }
 
@@ -155,17 +155,21 @@ def _class_table(number: int, group: ResultGroup) -> ClassTable | None:
     return ClassTable(group.title_at(shots), list(gains), rows, charts)
 
 
+def warnings_of(groups: Sequence[ResultGroup]) -> list[str]:
+    """What would mislead a reader of the answer, which they come before; each once."""
+    answers = [found for group in groups for found in group.answers.values()]
+    return list(dict.fromkeys(warning for found in answers for warning in found.warnings))
+
+
 def answer(groups: Sequence[ResultGroup]) -> tuple[str, list[str]]:
     """The headline, and a sentence per verdict, at most `MOST_SENTENCES`; the largest gain first.
 
-    Each is against the strongest arm without synthetic images; warnings come before all else.
+    Each is against the strongest arm without synthetic images.
     """
     answers = [(group.title_at(shots), found) for group in groups for shots, found in group.answers.items()]
-    warnings = list(dict.fromkeys(warning for _, found in answers for warning in found.warnings))
     verdicts = [(title, verdict) for title, found in answers for verdict in found.verdicts.values()]
     if not verdicts:
-        headline = "Accuracy was measured, but not with and without synthetic images: no gain is known."
-        return (warnings or [headline])[0], warnings[1:]
+        return "Accuracy was measured, but not with and without synthetic images: no gain is known.", []
     verdicts.sort(key=lambda named: -named[1].comparison.gain.mean)
     several = len({title for title, _ in verdicts}) > 1
     sentences = [
@@ -181,7 +185,7 @@ def answer(groups: Sequence[ResultGroup]) -> tuple[str, list[str]]:
             for _, verdict in verdicts
         )
         sentences.insert(0, _counted(outcomes, several))
-    headline, *others = [*warnings, *sentences]
+    headline, *others = sentences
     return headline, others
 
 

@@ -104,7 +104,8 @@ def training_facts(recorded: Mapping[str, Any], arms: Sequence[Mapping[str, Any]
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
     }
     if isinstance(seconds, int | float):
-        facts["Time"] = f"{duration(seconds)}, on {recorded.get('device')}"
+        device = recorded.get("device")
+        facts["Time"] = duration(seconds) + (f", on {device}" if device not in (None, "auto") else "")
     return {fact: text for fact, text in facts.items() if text}
 
 
@@ -118,9 +119,11 @@ def duration(seconds: float) -> str:
 def _words(settings: Mapping[str, Any], *keys: str) -> str:
     """The settings in words: the first value bare, the others after their names."""
     named = [(key, settings[key]) for key in keys if settings.get(key) is not None]
-    return ", ".join(
-        str(value) if key == keys[0] else f"{key.replace('_', ' ')} {value}" for key, value in named
-    )
+    return ", ".join(str(value) if key == keys[0] else f"{_in_words(key)} {value}" for key, value in named)
+
+
+def _in_words(key: str) -> str:
+    return key.replace("ip_adapter", "IP-Adapter").replace("_", " ")
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -30,6 +30,8 @@ class Page:
     title: str
     headline: str
     sentences: Sequence[str]
+    warnings: Sequence[str] = ()
+    """What would mislead a reader of the answer."""
     arms: Sequence[ArmTable] = ()
     shots_charts: Sequence[tuple[str, str]] = ()
     """Title, empty where there is one only, and SVG."""

@@ -20,7 +20,7 @@ from dalda.methods.fitting.recipe import FitJob
 from dalda.models.catalogue import revisions_of
 from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
-from dalda.progress import progress, say
+from dalda.progress import note, progress, say
 from dalda.storage import lock
 from dalda.types import Capability, GenerationRequest, SyntheticImage
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
@@ -234,7 +234,7 @@ def warn_of_model(config: AugmentConfig) -> None:
     """Says that the model was made for other images than these."""
     known = made_for(config.model)
     if known and config.dataset not in known:
-        say(
-            f"note: the model '{config.model}' only knows {known[0]}; for photographs choose a real one, "
+        note(
+            f"the model '{config.model}' only knows {known[0]}; for photographs choose a real one, "
             "--model sd15"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dalda.config import PredictConfig
 from dalda.datasets.class_names import same_name
-from dalda.datasets.image_folder import is_image, visible
+from dalda.datasets.image_folder import images_below
 from dalda.datasets.image_io import DECODERS, open_image
 from dalda.device import device_named, quiet_libraries
 from dalda.errors import UserError
@@ -159,7 +159,7 @@ def images_in_places(places: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if place.is_dir():
-            inside = list(_images_below(place))
+            inside = list(images_below(place))
             if not inside:
                 raise UserError(f"'{place}' holds no images; name images or folders of images")
             found |= dict.fromkeys(inside)
@@ -168,14 +168,6 @@ def images_in_places(places: Sequence[Path]) -> list[Path]:
         else:
             raise UserError(f"there is no image or folder '{place}'")
     return list(found)
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for path in visible(folder):
-        if path.is_dir() and not path.is_symlink():
-            yield from _images_below(path)
-        elif is_image(path):
-            yield path
 
 
 def _opened(paths: Sequence[Path], size: int) -> "Iterator[tuple[Path, Image | UserError]]":

@@ -112,7 +112,8 @@ def run_results(folder: Path, epoch: str) -> list[TrialResult]:
         readings = (reader(folder, epoch) for reader in RUN_READERS.values())
         results = next((trials for trials in readings if trials), [])
         if not results:
-            raise UserError(f"'{folder}' holds no results; name a folder of a run")
+            what = f"'{folder}' holds no results" if folder.exists() else f"there is no folder '{folder}'"
+            raise UserError(f"{what}; name a folder of a run")
         return results
     if epoch == "best":
         raise UserError(f"'{folder}' has no accuracy of each epoch; leave --epoch best out")

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from dalda.config import DataConfig
 from dalda.datasets.class_names import split_wordings
 from dalda.datasets.few_shot import held_out_count, sample_few_shot
-from dalda.datasets.image_folder import note
 from dalda.datasets.image_io import DECODERS, check_image, check_source, open_image
 from dalda.datasets.leakage import leaks, validation_copies
 from dalda.datasets.registry import ImageDataset, read_catalog
 from dalda.device import device_named
 from dalda.errors import UserError
-from dalda.models.clip import load_clip
 from dalda.models.presets import preset_named
-from dalda.progress import progress, say
+from dalda.progress import note, progress, say
 from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 
@@ -122,6 +120,8 @@ def _signature(image: RealImage, check: Callable[..., bytes] = check_image) -> b
 
 def score_table(config: DataConfig, model: str, device: str, out: Path | None) -> list[dict[str, Any]]:
     """Path, class and CLIP class probability of each image; in a new CSV file where one is named."""
+    from dalda.models.clip import load_clip
+
     if out is not None:
         new_file(out)
     preset, device = preset_named(model), device_named(device)

@@ -15,7 +15,14 @@ from dalda.evaluation.generative_metrics import ImageMeasures
 from dalda.evaluation.results import read_run_settings
 from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
-from dalda.reporting.answer import answer, arm_tables, class_tables, group_results, shots_charts
+from dalda.reporting.answer import (
+    answer,
+    arm_tables,
+    class_tables,
+    group_results,
+    shots_charts,
+    warnings_of,
+)
 from dalda.reporting.facts import caption_facts, run_facts, set_facts, training_facts
 from dalda.reporting.image_set import (
     ClipSection,
@@ -69,6 +76,7 @@ def report(config: ReportConfig) -> PageReport:
     return PageReport(
         path=config.out,
         headline=page.headline,
+        warnings=tuple(page.warnings),
         trials=len(inputs.results),
         sets=len(inputs.sets),
         images=sum(len(dataset.images) for dataset in sets.values()),
@@ -179,6 +187,7 @@ def page_of(
         title,
         headline,
         sentences,
+        warnings=warnings_of(groups),
         arms=arm_tables(groups),
         shots_charts=shots_charts(groups),
         facts=run_facts(inputs.results, trained, len(inputs.sets)),

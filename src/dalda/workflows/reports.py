@@ -232,6 +232,7 @@ class PageReport:
 
     path: Path
     headline: str
+    warnings: tuple[str, ...]
     trials: int
     sets: int
     images: int

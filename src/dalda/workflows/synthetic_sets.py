@@ -10,7 +10,7 @@ from dalda.datasets.registry import DATASETS, PHOTOS, made_for
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import refuse_unknown_backbone
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
-from dalda.progress import say
+from dalda.progress import note, say
 from dalda.review.log import rejected
 from dalda.types import SyntheticImage
 
@@ -57,7 +57,7 @@ def say_default(config: DataConfig, backbone: str) -> None:
         other = (
             "" if row.clip == backbone else f"; '{row.clip}' reads them and gives zero-shot (--backbone)"
         )
-        say(f"note: the backbone is '{backbone}', which never saw the classes of {config.dataset}{other}")
+        note(f"the backbone is '{backbone}', which never saw the classes of {config.dataset}{other}")
 
 
 def refuse_output_beside(out: Path, folder: Path, sources: Iterable[tuple[Path, str]]) -> None:
@@ -78,5 +78,5 @@ def backbone_for(config: DataConfig, named: str | None) -> str:
     refuse_unknown_backbone(named)
     known = made_for(named)
     if known and config.dataset not in known:
-        say(f"note: the backbone '{named}' only knows {known[0]}; for photographs choose clip or another")
+        note(f"the backbone '{named}' only knows {known[0]}; for photographs choose clip or another")
     return named

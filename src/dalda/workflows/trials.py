@@ -72,10 +72,7 @@ def tasks_of(study: Study) -> list[Task]:
             # Which classes are the hardest is not known yet, only how many there are.
             most = sorted(counted.values(), reverse=True)[: config.hardest]
             sources = sum(counted[name] for name in only) if only else sum(most)
-            policy_named(
-                config.ip_adapter_scale, config.scale_sampling
-            )  # refuses what is none, before the work
-            options_of(config)
+            _refuse_wrong_options(spec.arm, config)
             config, base, set_id = _settled(study, spec, config, drawn(config))
             if folders.setdefault(config.out, set_id) != set_id:
                 raise UserError(
@@ -103,6 +100,15 @@ def tasks_of(study: Study) -> list[Task]:
         )
         tasks.append(Task(spec, split, validation, config, base, set_id, sources, id_))
     return tasks
+
+
+def _refuse_wrong_options(arm: str, config: AugmentConfig) -> None:
+    """Raises UserError, with the arm, for options of methods that are wrong: before the work."""
+    try:
+        policy_named(config.ip_adapter_scale, config.scale_sampling)
+        options_of(config)
+    except UserError as error:
+        raise UserError(f"arm '{arm}': {error}") from None
 
 
 def _head_of(study: Study, spec: TrialSpec) -> list[str]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from dalda.cli.output.numbers import counted
 from dalda.terminal import table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _findings(report: "DatasetReport") -> list[str]:
     if len(report.bad) > EXAMPLES:
         lines.append(f"and {len(report.bad) - EXAMPLES} more images that cannot be used")
     if report.duplicates:
-        lines.append(f"{report.duplicates} images are copies of another one of the same part")
+        lines.append(f"duplicates within a part: {counted(report.duplicates, 'image')}")
     lines += report.leakage
     if report.unclear:
         from dalda.datasets.class_names import unclear_sentence

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import excluded_lines, percent
+from dalda.cli.output.numbers import counted, excluded_lines, percent
 from dalda.terminal import table
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def predict_lines(report: "PredictReport") -> list[str]:
     if report.skipped:
         lines.append(f"{len(report.skipped)} images could not be used and were skipped")
     if report.accuracy is not None:
-        count = f"{len(report.predictions)} images, by the names of their folders"
-        lines.append(f"accuracy {percent(report.accuracy)} % of {count}")
+        count = counted(len(report.predictions), "image")
+        lines.append(f"accuracy {percent(report.accuracy)} % of {count}, by the names of their folders")
     return [*lines, *([f"predictions: {report.out}"] if report.out else [])]
 
 

@@ -8,6 +8,11 @@ def percent(value: float) -> str:
     return f"{value * 100:.1f}" if math.isfinite(value) else "-"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def by_reason(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{reason}: {count}" for reason, count in counts.items())
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import by_reason, in_seconds
+from dalda.cli.output.numbers import by_reason, counted, in_seconds
 from dalda.terminal import table
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def augment_lines(report: "AugmentReport") -> list[str]:
-    lines = [f"{report.generated} images generated in {report.seconds:.0f} s: {report.out}"]
+    lines = [f"{counted(report.generated, 'image')} generated in {report.seconds:.0f} s: {report.out}"]
     if report.already_there:
         lines.append(f"{report.already_there} of {report.planned} existed already")
     if report.retried_for:
@@ -111,7 +111,7 @@ def push_lines(report: "PushReport") -> list[str]:
 
 
 def page_lines(report: "PageReport") -> list[str]:
-    lines = [report.headline, f"report: {report.path} ({report.megabytes:.1f} MB)"]
+    lines = [*report.warnings, report.headline, f"report: {report.path} ({report.megabytes:.1f} MB)"]
     if report.shown < report.images:
         lines.append(f"it shows {report.shown} of {report.images} images, and says which")
     return lines + _rejected(report.rejected)
