@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,19 @@ class GenerationRequest:
         content = {name: values[name] for name, default in _ID_FIELDS if values[name] != default}
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
 
+    def variant(self, fields: Mapping[str, Any]) -> Self:
+        """The same request with these fields: `dataclasses.replace` in a tenth of the time.
+
+        Raises TypeError for a field that requests do not have.
+        """
+        if not fields.keys() <= _REQUEST_FIELDS:
+            raise TypeError(f"requests have no field {', '.join(sorted(fields.keys() - _REQUEST_FIELDS))}")
+        request = object.__new__(type(self))
+        values = request.__dict__
+        values.update(self.__dict__, **fields)
+        values.pop("id", None)
+        return request
+
     @property
     def source_files(self) -> list[tuple[Path, str]]:
         """Path and hash of the source image, of a second and all further ones, and last of the mask."""
@@ -145,6 +160,7 @@ class GenerationRequest:
         return [(self.source, self.source_sha256), *second, *more, *mask]
 
 
+_REQUEST_FIELDS = {item.name for item in fields(GenerationRequest)}
 _ID_FIELDS = sorted(
     (item.name, item.default) for item in fields(GenerationRequest) if item.metadata.get("in_id", True)
 )

@@ -60,6 +60,16 @@ RECORDED = {
 }
 
 
+def test_a_variant_is_the_request_with_other_fields() -> None:
+    assert REQUEST.id  # which the variant must not take along
+    for name, value in (OTHERS | RECORDED).items():
+        variant = REQUEST.variant({name: value})
+        assert variant == replace(REQUEST, **{name: value})
+        assert (variant.id != REQUEST.id) == (name in OTHERS)
+    with pytest.raises(TypeError, match="no field colour"):
+        REQUEST.variant({"colour": "red"})
+
+
 def test_every_field_either_decides_the_id_or_is_recorded_alone() -> None:
     assert OTHERS.keys() | RECORDED.keys() == GenerationRequest.__dataclass_fields__.keys()
 

@@ -5,7 +5,7 @@ work, batch size, device, executor and interruptions cannot change it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from dalda.config.roles import content_of
 from dalda.errors import UserError
@@ -62,13 +62,16 @@ def make_plan(requests: Iterable[GenerationRequest], generator: str) -> Generati
             raise ValueError(f"a strength must be above 0 and at most 1, not {request.strength}")
         if not 0 <= request.ip_adapter_scale < float("inf"):
             raise ValueError(f"an IP-Adapter scale must be 0 or more, not {request.ip_adapter_scale}")
-        wanted: dict[str, object] = {"generator": generator}  # which methods need not know
-        for name, number in NUMBERS.items():
-            value = getattr(request, name)
-            if value is not None and type(value) is not number:
-                wanted[name] = number(value)
-        if len(wanted) > 1 or request.generator != generator:
-            request = replace(request, **wanted)  # type: ignore[arg-type]
+        values = request.__dict__
+        corrected: dict[str, object] = {
+            name: number(values[name])
+            for name, number in NUMBERS.items()
+            if type(values[name]) is not number and values[name] is not None
+        }
+        if request.generator != generator:  # which methods need not know
+            corrected["generator"] = generator
+        if corrected:
+            request = request.variant(corrected)
         if request.id in planned:
             raise ValueError(
                 f"the method {request.method} requests the same image twice: {request.label}, index "
@@ -80,4 +83,4 @@ def make_plan(requests: Iterable[GenerationRequest], generator: str) -> Generati
 
 def with_next_seed(request: GenerationRequest) -> GenerationRequest:
     """The same request with other noise, for an invalid first image."""
-    return replace(request, seed=seed_of(request.seed, "again"))
+    return request.variant({"seed": seed_of(request.seed, "again")})

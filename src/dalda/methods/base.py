@@ -20,7 +20,7 @@ from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.plugins import load_plugin, plugins_of
-from dalda.seeding import generator_of, seed_of
+from dalda.seeding import generator_of, generators_of, seeds_of
 from dalda.terminal import did_you_mean
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
 
@@ -183,26 +183,28 @@ def requests_per_image(
         earlier[image.label, image.sha256] += 1
         source = SourceImage(image, shots[image.label], probability)
         dealt = _deal(captions, image.label, common.per_image, generator_of(seed, "captions", *item))
+        noise, draws = seeds_of(seed, "noise", *item), generators_of(seed, "lambda", *item)
+        first = GenerationRequest(
+            source=image.path,
+            source_sha256=image.sha256,
+            label=image.label,
+            index=0,
+            seed=noise(0),
+            prompt=common.prompt_prefix.rstrip(", "),
+            negative_prompt=common.negative_prompt,
+            guidance_scale=common.guidance_scale,
+            steps=common.steps,
+            size=common.size,
+            method=common.method,
+            generator=common.generator,
+            source_clip_probability=probability,
+        )
         for index, caption in enumerate(dealt):
-            fields = decide(source, partial(generator_of, seed, "lambda", *item, index))
-            usual: dict[str, Any] = {
-                "label": image.label,
-                "prompt": common.prompt_prefix + caption if caption else common.prompt_prefix.rstrip(", "),
-                "negative_prompt": common.negative_prompt,
-            }
-            yield GenerationRequest(
-                source=image.path,
-                source_sha256=image.sha256,
-                index=index,
-                seed=seed_of(seed, "noise", *item, index),
-                guidance_scale=common.guidance_scale,
-                steps=common.steps,
-                size=common.size,
-                method=common.method,
-                generator=common.generator,
-                source_clip_probability=probability,
-                **{**usual, **fields},
-            )
+            own: dict[str, Any] = {"index": index, "seed": noise(index)}
+            if caption:
+                own["prompt"] = common.prompt_prefix + caption
+            own |= decide(source, partial(draws, index))
+            yield first.variant(own)
 
 
 def _deal(captions: Captions | None, label: str, count: int, generator: np.random.Generator) -> list[str]:

@@ -7,7 +7,7 @@ class gets a high scale and is followed closely; one that it recognises leaves m
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -50,6 +50,7 @@ Policy = Callable[[float | None, int, np.random.Generator], ScaleDraw]
 """(CLIP class probability, shots of the class, random generator) -> scale."""
 
 
+@lru_cache(maxsize=1024)
 def adaptive_distribution(
     clip_probability: float, shots: int, max_scale: float = MAX_SCALE
 ) -> ScaleDistribution:
@@ -72,11 +73,18 @@ def draw_clipped(distribution: ScaleDistribution, generator: np.random.Generator
 
 def draw_truncated(distribution: ScaleDistribution, generator: np.random.Generator) -> float:
     """The paper's draw: the normal truncated to the bounds, by inverting its distribution function."""
-    ndtr, ndtri = _normal()
-    low, high, mean, sigma = distribution
-    below, above = ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
+    _, ndtri = _normal()
+    below, above = _quantiles(distribution)
     quantile = ndtri(below + generator.random() * (above - below))
-    return _within(distribution, mean + sigma * quantile)
+    return _within(distribution, distribution.mean + distribution.sigma * quantile)
+
+
+@lru_cache(maxsize=1024)
+def _quantiles(distribution: ScaleDistribution) -> tuple[float, float]:
+    """Between which quantiles of the normal the bounds lie: the same for all images of a source."""
+    ndtr, _ = _normal()
+    low, high, mean, sigma = distribution
+    return ndtr((low - mean) / sigma), ndtr((high - mean) / sigma)
 
 
 @cache
