@@ -99,14 +99,15 @@ class AugmentPlan:
 
 def plan_augment(
     config: AugmentConfig,
-    probabilities: Sequence[float] | None = None,
+    probabilities: Sequence[float] | float | None = None,
     *,
     generator: "ImageGenerator | None" = None,
     captions: Mapping[str, Sequence[str]] | None = None,
 ) -> AugmentPlan:
     """Split, captions, CLIP class probabilities and requests; probabilities are computed only if needed.
 
-    Those that the folder was begun with hold, whatever `probabilities` says: they decide the requests.
+    One number in `probabilities` is that of all images. Those that the folder was begun with hold, whatever
+    `probabilities` says: they decide the requests.
     """
     preset, method = preset_of(config), method_named(config.method)
     loader = GeneratorLoader(
@@ -245,11 +246,12 @@ class _Sources:
     preset: Preset
     clip: str
     split: FewShotSplit
-    given: Sequence[float] | None
+    given: Sequence[float] | float | None
 
     def probabilities(self) -> tuple[float, ...]:
         keys = [(image.label, image.sha256) for image in self.split.images]
-        found = dict(zip(keys, self.given, strict=True)) if self.given is not None else {}
+        given = [self.given] * len(keys) if isinstance(self.given, float) else self.given
+        found = dict(zip(keys, given, strict=True)) if given is not None else {}
         found |= read_probabilities(
             self.config.out, self.clip, without_images=self.config.shard is not None
         )

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 TRIED_STEPS = 10
 TRIED_IMAGES = 16
+ANY_PROBABILITY = 0.5
+"""CLIP class probability of all sources: it decides nothing that costs time."""
 
 
 def dry_run(config: AugmentConfig) -> AugmentDryRun:
@@ -195,9 +197,8 @@ class _Estimate:
         pace, size = self.paces[key]
         self.megabytes += size * count
         try:
-            split, _ = usable(split_of(config), config.on_bad_image)
-            # Which probability decides nothing that costs time.
-            planned = plan_augment(config, [0.5] * len(split.images))
+            # One image of each source shows what all of them cost.
+            planned = plan_augment(config.model_copy(update={"per_image": 1}), ANY_PROBABILITY)
         except UserError as error:
             say(f"note: the time is unknown, since {error}")
             self.generating = self.fitting = None
