@@ -58,10 +58,11 @@ def _placement(doodle: Doodle, rng: np.random.Generator) -> Callable[[Outline], 
 
 
 def _jitter(colour: tuple[float, ...], rng: np.random.Generator, spread: float = 13) -> Rgb:
-    red, green, blue = np.clip(
-        np.array(colour) + rng.normal(0, spread, 3) + rng.normal(0, spread / 2), 0, 255
-    ).astype(int)
-    return int(red), int(green), int(blue)
+    each, all_ = rng.normal(0, spread, 3).tolist(), rng.normal(0, spread / 2)
+    red, green, blue = (
+        int(min(max(value + noise + all_, 0), 255)) for value, noise in zip(colour, each, strict=True)
+    )
+    return red, green, blue
 
 
 def _palette(colour: str, rng: np.random.Generator) -> dict[str, Rgb]:
@@ -87,11 +88,12 @@ def _palette(colour: str, rng: np.random.Generator) -> dict[str, Rgb]:
 
 def _gradient(top: Rgb, bottom: Rgb, noise: float, rng: np.random.Generator) -> Image.Image:
     depth = np.linspace(0, 1, CANVAS)[:, None, None]
-    sheet = np.array(top) * (1 - depth) + np.array(bottom) * depth + np.zeros((CANVAS, CANVAS, 1))
+    sheet = np.array(top) * (1 - depth) + np.array(bottom) * depth
     if noise:
         grain = rng.normal(0, noise, (CANVAS // 4, CANVAS // 4, 1))
-        sheet = sheet + grain.repeat(4, axis=0).repeat(4, axis=1)
-    return Image.fromarray(np.clip(sheet, 0, 255).astype(np.uint8))
+        sheet = sheet + grain.repeat(4, axis=0)
+    columns = np.clip(sheet, 0, 255).astype(np.uint8)
+    return Image.fromarray(columns.repeat(CANVAS // columns.shape[1], axis=1))
 
 
 def _dot(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: Rgb) -> None:

@@ -5,7 +5,6 @@ somebody planted under a name that dalda writes is refused, never followed.
 """
 
 import errno
-import glob
 import hashlib
 import os
 import platform
@@ -71,9 +70,14 @@ def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> N
 def _unfinished_of_mine(path: Path) -> Path:
     """An unfinished file of this thread alone; those of processes that are no more are removed."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{machine}-*-*.partial"):
-        process = left.name.removeprefix(f".{path.name}.{machine}-").partition("-")[0]
-        if process.isdigit() and not left.is_symlink():
+    start = f".{path.name}.{machine}-"
+    names: list[str] = []
+    with suppress(OSError):  # the folder may not be there yet
+        names = os.listdir(path.parent)
+    for name in names:
+        left = path.parent / name if name.startswith(start) and name.endswith(".partial") else None
+        process = name.removeprefix(start).partition("-")[0]
+        if left is not None and process.isdigit() and not left.is_symlink():
             try:
                 os.kill(int(process), 0)
             except (ProcessLookupError, OverflowError):
