@@ -1,15 +1,19 @@
 """A small world for trials: coloured squares, and a random CLIP that sees their colours well enough."""
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from dalda.doodles.dataset import default_root, draw_dataset
 from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import OpenImage
@@ -131,3 +135,22 @@ def make_synthetic(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tu
         return tuple(synthetic)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def drawn_doodles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set `doodles`, drawn once for all test processes; nobody writes to it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "doodles.lock"):
+        return draw_dataset(folder / default_root().name)
+
+
+@pytest.fixture
+def doodle_cache(drawn_doodles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, empty but for the drawn doodles."""
+    folder = tmp_path / "cache"
+    shutil.copytree(drawn_doodles, folder / drawn_doodles.name, copy_function=os.link)
+    monkeypatch.setenv("DALDA_CACHE", str(folder))
+    return folder

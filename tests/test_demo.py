@@ -12,8 +12,7 @@ from dalda.cli import app
 
 
 @pytest.fixture(autouse=True)
-def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+def _small(doodle_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SEEDS": (0, 1), "SHOTS": 1, "PER_IMAGE": 1}.items():
         monkeypatch.setattr(demo, name, value)
 

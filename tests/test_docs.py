@@ -1,6 +1,5 @@
 """What the documents say is so: examples on the embedded world run, all others name what is there."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -55,8 +54,8 @@ def test_every_command_names_what_is_there(page: Path) -> None:
         assert named <= options_of(words), words
 
 
+@pytest.mark.usefixtures("doodle_cache")
 def test_the_readme_runs_on_the_embedded_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     ran = 0
     for words in commands(ROOT / "README.md"):
@@ -67,13 +66,11 @@ def test_the_readme_runs_on_the_embedded_world(tmp_path: Path, monkeypatch: pyte
     assert ran >= 2
 
 
+@pytest.mark.usefixtures("doodle_cache")
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_the_python_of_a_page_runs(tmp_path: Path, page: str) -> None:
-    environment = {**os.environ, "DALDA_CACHE": str(tmp_path / "cache")}
     (body,) = blocks(ROOT / page, "python")
-    done = subprocess.run(
-        [sys.executable, "-c", body], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", body], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(".png ") == 12 or done.stdout.startswith("12 ")
 

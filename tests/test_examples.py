@@ -1,7 +1,6 @@
 """The examples do what they say: the notebook runs top to bottom."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,15 +27,14 @@ def test_a_notebook_is_clean(notebook: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("doodle_cache")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda one: one.name)
 def test_a_notebook_runs_top_to_bottom(notebook: Path, tmp_path: Path) -> None:
     """As one script in a process of its own: the cells use nothing of a notebook but their order."""
     code = ["".join(map(str, cell["source"])) for cell in cells_of(notebook) if cell["cell_type"] == "code"]  # type: ignore[call-overload]
-    environment = {**os.environ, "DALDA_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, "-c", CELL.join(code)],
         cwd=tmp_path,
-        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -78,8 +78,8 @@ def test_a_dry_run_of_the_papers_grid(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("doodle_cache")
 def test_a_dry_run_of_the_grid_on_doodles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["run", str(EXPERIMENTS / "doodles.yaml"), "--dry-run", "--json"])
     assert result.exit_code == 0, result.stderr

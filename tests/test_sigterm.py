@@ -13,13 +13,14 @@ LIMIT = 240
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("doodle_cache")
 def test_sigterm_ends_cleanly_within_seconds(tmp_path: Path) -> None:
     """Every image that was written has its record, and the last line says what to do."""
     out = tmp_path / "out"
     words = ["augment", "doodles", "--shots", "1", "--per-image", "99", "--batch-size", "4", "-o", str(out)]
     run = subprocess.Popen(
         [sys.executable, "-c", "import dalda.cli; dalda.cli.main()", *words],
-        env={**os.environ, "DALDA_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.generation.executors.test_local import EXECUTOR
+from tests.generation.executors.noise import EXECUTOR
 from tests.generation.executors.test_processes import REQUESTS, Faulty, finish
 from tests.storage.conftest import use
 from tests.storage.s3_server import FaultyProxy

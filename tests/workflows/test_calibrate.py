@@ -17,10 +17,8 @@ def run(*words: object) -> str:
     return done.stdout
 
 
-def test_scales_are_drawn_by_the_curve_that_was_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("doodle_cache")
+def test_scales_are_drawn_by_the_curve_that_was_measured(tmp_path: Path) -> None:
     augment = ["augment", "doodles", "--shots", 1, "--per-image", 1, *FAST, "--ip-adapter-scale", 0.5]
     refused = CliRunner().invoke(
         app, [str(word) for word in (*augment, "-o", tmp_path / "out", "--scale-unit", "similarity")]

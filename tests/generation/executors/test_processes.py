@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.generation.executors.test_local import EXECUTOR, Generator, plan_of, render
+from tests.generation.executors.noise import EXECUTOR, Generator, plan_of, render
 
 from dalda.config import AugmentConfig
 from dalda.errors import UserError
@@ -20,7 +20,6 @@ from dalda.generation.sink import DatasetSink
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
 from dalda.types import GenerationRequest
-from dalda.workflows.augment import augment
 
 BATCH = 4
 REQUESTS = plan_of().requests
@@ -133,18 +132,18 @@ def test_what_the_user_can_fix_is_one_sentence_and_the_same_command_resumes(
 @pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
     generator = Faulty(tmp_path, hangs_once_at=9)
-    dataset = finish(tmp_path / "out", processes(generator, patience=60), generator)
+    dataset = finish(tmp_path / "out", processes(generator, patience=40), generator)
     assert (tmp_path / "hang").exists()
     assert images(dataset) == whole
     assert HUNG not in dataset.reasons()[1]
 
 
 @pytest.mark.slow
-def test_the_command_gives_the_same_folder_with_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("doodle_cache")
+def test_the_command_gives_the_same_folder_with_workers(tmp_path: Path) -> None:
     """The whole way: the method, the model and its options reach the workers."""
-    monkeypatch.setenv("DALDA_CACHE", str(tmp_path / "cache"))
+    from dalda.workflows.augment import augment
+
     config = AugmentConfig(
         dataset="doodles", out=tmp_path / "one", shots=1, per_image=1, steps=2, batch_size=4, device="cpu"
     )

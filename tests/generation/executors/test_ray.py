@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from tests.generation.executors.test_local import EXECUTOR
+from tests.generation.executors.noise import EXECUTOR
 from tests.generation.executors.test_processes import REQUESTS, Faulty, check, finish, images
 
 from dalda.errors import UserError
