@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
@@ -19,6 +20,9 @@ from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import OpenImage
 from dalda.progress import note
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
+
+settings.register_profile("dalda", deadline=None)  # a busy machine is no fault
+settings.load_profile("dalda")
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200)}
 

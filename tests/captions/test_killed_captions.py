@@ -16,7 +16,7 @@ from tests.captions.chat_server import ChatServer
 from dalda.captions.llm import Completion, Message, Usage
 from dalda.captions.response_cache import Question, ResponseCache
 
-CLASSES = [f"thing number {index}" for index in range(300)]
+CLASSES = [f"thing number {index}" for index in range(150)]
 KILLS = 20
 LIMIT = 120
 # Every run is a process of its own, forked from one that has done the slow imports.
@@ -69,7 +69,7 @@ def finish(server: ChatServer, out: Path) -> None:
 def await_questions(server: ChatServer, count: int, process: ForkServerProcess) -> None:
     """Until the server has been asked so often, or the request is done."""
     until = time.monotonic() + LIMIT
-    while len(server.asked()) < count and process.is_alive():
+    while server.number_asked() < count and process.is_alive():
         assert time.monotonic() < until
         time.sleep(0.005)
 
