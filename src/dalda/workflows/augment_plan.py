@@ -250,7 +250,7 @@ class _Sources:
 
     def probabilities(self) -> tuple[float, ...]:
         keys = [(image.label, image.sha256) for image in self.split.images]
-        given = [self.given] * len(keys) if isinstance(self.given, float) else self.given
+        given = [self.given] * len(keys) if isinstance(self.given, int | float) else self.given
         found = dict(zip(keys, given, strict=True)) if given is not None else {}
         found |= read_probabilities(
             self.config.out, self.clip, without_images=self.config.shard is not None
