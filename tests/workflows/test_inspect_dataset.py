@@ -55,7 +55,12 @@ def test_every_kind_of_finding_is_listed(tmp_path: Path) -> None:
     assert "val" in report.leakage[0]
     assert report.unclear == ("n99999999",)
     text = "\n".join(lines_of(report))
-    for words in ("cannot be used: ", "duplicates within a part: 1 image", "are also in train", "class_names.csv"):
+    for words in (
+        "cannot be used: ",
+        "duplicates within a part: 1 image",
+        "are also in train",
+        "class_names.csv",
+    ):
         assert words in text
 
 
