@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,8 +64,9 @@ RECORDED = {
 def test_a_variant_is_the_request_with_other_fields() -> None:
     assert REQUEST.id  # which the variant must not take along
     for name, value in (OTHERS | RECORDED).items():
-        variant = REQUEST.variant({name: value})
-        assert variant == replace(REQUEST, **{name: value})
+        changed: dict[str, Any] = {name: value}
+        variant = REQUEST.variant(changed)
+        assert variant == replace(REQUEST, **changed)
         assert (variant.id != REQUEST.id) == (name in OTHERS)
     with pytest.raises(TypeError, match="no field colour"):
         REQUEST.variant({"colour": "red"})

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from dalda.datasets.image_folder import note
 from dalda.datasets.image_io import open_source, sha256_of, sides_of
 from dalda.errors import UserError
+from dalda.progress import note
 from dalda.storage import exists
 from dalda.types import FewShotSplit
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_each_image_equals_the_stock_pipeline_with_both_adapters(
         replace(request_of(number, scale), more_source_sha256s=(f"more{number}",) * (count - 1))
         for number, scale in enumerate(SCALES)
     ]
-    more = {"more_images": [rest for _, *rest in images]} if count > 1 else {}
+    more: dict[str, Any] = {"more_images": [rest for _, *rest in images]} if count > 1 else {}
     with torch.no_grad():
         ours = generator.denoise(requests, [group[0] for group in images], **more)
     alone = []

@@ -94,6 +94,7 @@ class InstructPix2PixGenerator(DiffusionGenerator):
         self,
         requests: Sequence[GenerationRequest],
         images: Sequence[Image.Image],
+        masks: Sequence[Image.Image | None] = (),
         **more: Sequence[Any],
     ) -> Tensor:
         edits = [
