@@ -10,7 +10,7 @@ import dalda
 def test_the_whole_flow_in_five_lines(tmp_path: Path) -> None:
     more = tmp_path / "more"
     assert dalda.inspect("doodles-iid", shots=1).split["train"] == 12
-    made = dalda.augment("doodles", out=more, per_image=1, steps=1, shots=1, device="cpu")
+    made = dalda.augment("doodles", out=more, per_image=1, steps=2, shots=1, device="cpu")
     assert (made.generated, made.out) == (12, more)
     trained = dalda.train("doodles", synthetic=more, seeds=1, epochs=1, iterations=2, shots=1, device="cpu")
     assert "more" in trained.gains

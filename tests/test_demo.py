@@ -42,9 +42,11 @@ def test_the_demo_answers_and_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("text")
-    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path)])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("text")
+    result = CliRunner().invoke(app, ["demo", "-o", str(out)])
     assert result.exit_code == 2
     assert "thesis.txt" in result.stderr
-    result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "thesis.txt")])
+    result = CliRunner().invoke(app, ["demo", "-o", str(out / "thesis.txt")])
     assert result.exit_code == 2

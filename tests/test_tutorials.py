@@ -64,7 +64,7 @@ def rows_of(table: str) -> list[dict[str, str]]:
 def test_from_a_folder_of_photographs_to_a_trained_model() -> None:
     photographs()
     outputs = run_page(DOCS / "own-photographs.md")
-    assert len(outputs) == 9
+    assert len(outputs) == 8
     dry = next(output for words, output in outputs.items() if "--dry-run" in words)
     assert "6 images from 6 real images of 3 classes" in dry
     assert "nothing was generated" in dry

@@ -135,7 +135,7 @@ def test_a_new_option_changes_no_id_and_an_old_folder_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An option that did not exist when the study and the folder were begun."""
-    config = AugmentConfig(dataset="doodles", shots=1, per_image=1, out=tmp_path / "set", steps=1)
+    config = AugmentConfig(dataset="doodles", shots=1, per_image=1, out=tmp_path / "set", steps=2)
     before = study_ids(tmp_path / "run")
     assert workflow.augment(config).generated == 12
 

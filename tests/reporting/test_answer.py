@@ -13,7 +13,7 @@ from dalda.reporting.answer import (
     class_tables,
     group_results,
     shots_charts,
-    warnings_of,
+    shown_warnings,
 )
 from dalda.types import TrialResult
 
@@ -182,7 +182,9 @@ def test_of_many_classes_those_at_the_ends_are_drawn() -> None:
 def test_the_baseline_to_beat_is_the_strongest_and_a_warning_is_no_answer() -> None:
     results = [*arms(real=0.5, dalda=0.8), *(replace(one, arm="zero-shot") for one in arms(real=0.9))]
     groups = grouped(results)
-    assert warnings_of(groups)[0].startswith("Warning: every trained classifier lies below zero-shot (90")
+    assert shown_warnings(groups)[0].startswith(
+        "Warning: every trained classifier lies below zero-shot (90"
+    )
     assert answer(groups)[0].startswith(
         "'dalda' hurts: -10.0 points of accuracy against the strongest baseline, 'zero"
     )

@@ -74,7 +74,7 @@ def test_of_a_very_large_set_some_images_are_measured(
 @pytest.mark.usefixtures("blind")
 def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))
-    assert html.count("ip adapter scale adaptive") == 1
+    assert html.count("IP-Adapter scale adaptive") == 1
     assert done.shown == 12
     assert "is not on disk, and nothing is fetched" in html
 

@@ -155,7 +155,7 @@ def _class_table(number: int, group: ResultGroup) -> ClassTable | None:
     return ClassTable(group.title_at(shots), list(gains), rows, charts)
 
 
-def warnings_of(groups: Sequence[ResultGroup]) -> list[str]:
+def shown_warnings(groups: Sequence[ResultGroup]) -> list[str]:
     """What would mislead a reader of the answer, which they come before; each once."""
     answers = [found for group in groups for found in group.answers.values()]
     return list(dict.fromkeys(warning for found in answers for warning in found.warnings))

@@ -21,7 +21,7 @@ from dalda.reporting.answer import (
     class_tables,
     group_results,
     shots_charts,
-    warnings_of,
+    shown_warnings,
 )
 from dalda.reporting.facts import caption_facts, run_facts, set_facts, training_facts
 from dalda.reporting.image_set import (
@@ -187,7 +187,7 @@ def page_of(
         title,
         headline,
         sentences,
-        warnings=warnings_of(groups),
+        warnings=shown_warnings(groups),
         arms=arm_tables(groups),
         shots_charts=shots_charts(groups),
         facts=run_facts(inputs.results, trained, len(inputs.sets)),
