@@ -116,6 +116,8 @@ def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence:
             ["--model", "FLUX", "--model-option", "second_adapter=a/b:c"],
             "no use for --model-option second_",
         ),
+        (["--model-option", "second_adapter=nowhere"], "second_adapter= is FOLDER_OR_ID:FILE"),
+        (["--model-option", "second_adapter_scale=0.5"], "is for a second adapter; name one"),
         (["--model", "VIDEO"], "is a WanPipeline; dalda generates with StableDiffusionPipeline, "),
         (["--device", "cuda"], "'cuda' is not on this machine"),
         (["--device", "gpu"], "there is no device 'gpu'"),

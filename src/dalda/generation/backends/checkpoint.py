@@ -6,6 +6,7 @@ from dalda.config import AugmentConfig
 from dalda.errors import UserError
 from dalda.generation.backends.families import FAMILIES, OPTIONS
 from dalda.models.hub import folder_on_disk, place_of
+from dalda.models.preset_options import split_file
 from dalda.models.presets import PRESETS, ROWS_OF_CLASSES, Preset, pipeline_class_in
 from dalda.models.single_file import class_of_file
 from dalda.plugins import plugins_of
@@ -20,6 +21,15 @@ def refuse_misfit(preset: Preset) -> None:
         raise UserError(
             f"--model-option config= is for a model in one file, which '{preset.model}' is not; leave it "
             "out"
+        )
+    if preset.second_adapter is None and preset.second_adapter_scale != Preset.second_adapter_scale:
+        raise UserError(
+            "--model-option second_adapter_scale= is for a second adapter; name one: second_adapter="
+        )
+    if preset.second_adapter is not None and split_file(preset.second_adapter)[1] is None:
+        raise UserError(
+            "--model-option second_adapter= is FOLDER_OR_ID:FILE, such as "
+            f"h94/IP-Adapter:models/ip-adapter-plus_sd15.safetensors, not '{preset.second_adapter}'"
         )
     family = _class_on_disk(preset.model)
     if family:

@@ -64,18 +64,12 @@ def _second_parts(pipeline: Any, named: str | None) -> list[Parts]:
     """The tensors of a second adapter, if there is one. Raises UserError where it cannot be read."""
     if named is None:
         return []
-    option = "--model-option second_adapter="
     place, file = split_file(named)
-    if file is None:
-        raise UserError(
-            f"{option} is FOLDER_OR_ID:FILE, such as "
-            f"h94/IP-Adapter:models/ip-adapter-plus_sd15.safetensors, not '{named}'"
-        )
 
     def load(name: str, **options: Any) -> Parts:
         return _parts_of_adapter(pipeline, file_of(name, str(file), **options))
 
-    return [loaded(place, option, load)]
+    return [loaded(place, "--model-option second_adapter=", load)]
 
 
 def _put_into(pipeline: Any, adapters: list[Parts], where: str) -> list[Any]:
