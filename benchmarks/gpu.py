@@ -21,7 +21,7 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -319,7 +319,7 @@ def teraflops(generator: DiffusionGenerator, requests: Sequence[GenerationReques
         with counter:
             return denoise(*arguments)
 
-    generator.denoiser.predict = counted  # type: ignore[method-assign]
+    generator.denoiser.predict = counted  # type: ignore[method-assign, assignment]
     try:
         generate(generator, requests)
     finally:
@@ -332,7 +332,7 @@ def parts(
 ) -> dict[str, float]:
     """Seconds of one batch by part; every part waits for the card, so that nothing overlaps."""
     forget(generator)
-    spent, device = Counter[str](), generator.device
+    spent, device = defaultdict[str, float](float), generator.device
     images: list[Any] = []
     with ExitStack() as stack:
         for module, label in (

@@ -24,7 +24,7 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -224,7 +224,7 @@ class Bench:
 
     def shares(self, way: Callable[[], None], pipeline: Any) -> dict[str, float]:
         """Where one run's time goes."""
-        device, spent = self.generator.device, Counter[str]()
+        device, spent = self.generator.device, defaultdict[str, float](float)
         with (
             clock(pipeline.unet, ("forward",), "unet", spent, device),
             clock(pipeline.vae, ("decode",), "vae", spent, device),
@@ -237,7 +237,7 @@ class Bench:
         return {**parts, "own": round(1 - sum(spent.values()) / total, 4)}
 
 
-def timed(way: Callable[[], None], device: str) -> tuple[float, float]:
+def timed(way: Callable[[], object], device: str) -> tuple[float, float]:
     """Seconds, and seconds of this process on any CPU, which bear with a machine that does other things."""
     _wait(device)
     started, used = time.perf_counter(), time.process_time()
@@ -248,7 +248,7 @@ def timed(way: Callable[[], None], device: str) -> tuple[float, float]:
 
 @contextmanager
 def clock(
-    owner: Any, names: tuple[str, ...], label: str, spent: Counter[str], device: str
+    owner: Any, names: tuple[str, ...], label: str, spent: dict[str, float], device: str
 ) -> Iterator[None]:
     """Adds the seconds of some methods to `spent`."""
 

@@ -32,7 +32,7 @@ from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.doodles.vocabulary import CLASSES
 from dalda.evaluation.backbones.load import load_backbone
 from dalda.evaluation.features import FeatureStore
-from dalda.evaluation.training import TrainingMethod, fit, prepare, run_trials
+from dalda.evaluation.training import TrainingMethod, fit_heads, prepare, run_trials
 from dalda.evaluation.trial import Schedule, Trial, image_file, labels_of
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage
@@ -79,7 +79,7 @@ def reference(
     heads, views = prepare([trial], store, schedule, TrainingMethod(online=True))
     labels = torch.from_numpy(labels_of(validation.images, validation.classes))
     generator = generator_of(trial.seed, "validation draws")
-    for step, _ in enumerate(fit(heads, views, schedule), 1):
+    for step, _ in enumerate(fit_heads(heads, views, schedule), 1):
         if step % schedule.iterations:
             continue
         print(f"seed {trial.seed}, epoch {step // schedule.iterations}", file=sys.stderr, flush=True)

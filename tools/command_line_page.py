@@ -34,9 +34,12 @@ def page() -> Iterator[str]:
 
 def section(name: str) -> Iterator[str]:
     """One command: what it does, how it is used, and its options by section."""
-    context, command = click.Context(app, info_name="dalda"), app
+    command: click.Command = app
+    context = click.Context(command, info_name="dalda")
     for word in name.split():
-        found = command.get_command(context, word)  # type: ignore[attr-defined]
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, word)
+        assert found is not None, f"no command '{name}'"
         context, command = click.Context(found, info_name=word, parent=context), found
     yield f"## dalda {name}\n\n{command.help}\n"
     yield f"```console\n$ {' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```\n"

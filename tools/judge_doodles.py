@@ -81,7 +81,7 @@ def generated(
         )
         for index, one in enumerate(shown)
     ]
-    images: list[Image.Image] = []
+    images: list[Image.Image | None] = []
     with progress(label, count) as bar:
         for start in range(0, count, BATCH):
             part = generator.generate(requests[start : start + BATCH], sources[start : start + BATCH])

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Page
 
 from browsing import chromium, serve
 from dalda.review.log import ReviewLog
@@ -63,7 +63,7 @@ def capture_sections(browser: Browser, address: str, folder: Path) -> None:
     }
     for name, (first, last) in ranges.items():
         top, bottom = starts[first], starts[last]
-        clip = {"x": 0.0, "y": top - 20.0, "width": 1280.0, "height": float(bottom - top)}
+        clip: FloatRect = {"x": 0.0, "y": top - 20.0, "width": 1280.0, "height": float(bottom - top)}
         page.screenshot(path=folder / f"report-{name}.png", clip=clip, animations="disabled")
     page.close()
 

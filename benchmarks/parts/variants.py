@@ -93,7 +93,7 @@ def _attention(generator: DiffusionGenerator, first: SDPBackend) -> Iterator[Non
         with sdpa_kernel(order, set_priority=True):
             return predict(*arguments)
 
-    generator.denoiser.predict = predicted  # type: ignore[method-assign]
+    generator.denoiser.predict = predicted  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -73,9 +73,10 @@ def train_judge(path: Path, steps: int = 2000) -> None:
         chosen = rng.integers(len(images), size=BATCH)
         answers = judge(scaled(images[chosen]))
         targets = torch.from_numpy(labels[chosen])
-        loss = sum(F.cross_entropy(answer, targets[:, head]) for head, answer in enumerate(answers))
+        losses = [F.cross_entropy(answer, targets[:, head]) for head, answer in enumerate(answers)]
+        loss = sum(losses, torch.zeros(()))
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     save_file(judge.eval().state_dict(), path)

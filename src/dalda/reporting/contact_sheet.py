@@ -44,12 +44,12 @@ def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING)
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"the image sheet '{path}' must end in .png")
-    write_new(path, drawn_sheet(rows, heading=heading))
+    write_new(path, png_of(drawn_sheet(rows, heading=heading)))
     return path
 
 
-def drawn_sheet(rows: Sequence[SheetRow], *, heading: str = HEADING) -> bytes:
-    """The sheet as a PNG file's bytes. Raises UserError for no rows."""
+def drawn_sheet(rows: Sequence[SheetRow], *, heading: str = HEADING) -> Image.Image:
+    """The sheet in RGB. Raises UserError for no rows."""
     if not rows:
         raise UserError("there is no image to show; generate some first")
     columns = 1 + max(len(row.synthetic) for row in rows)
@@ -68,6 +68,11 @@ def drawn_sheet(rows: Sequence[SheetRow], *, heading: str = HEADING) -> bytes:
         for column, cell in enumerate(row_cells):
             _draw_cell(sheet, pen, (MARGIN + column * (CELL + GAP), top + GAP + TITLE + 10), cell)
         top += height
+    return sheet
+
+
+def png_of(sheet: Image.Image) -> bytes:
+    """A PNG file's bytes, as small as it gets."""
     file = io.BytesIO()
     sheet.save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -205,7 +205,7 @@ def _figure(study: Study, run: "RunFolder", tasks: list[Task]) -> bytes:
 
 def _sheet(study: Study, tasks: list[Task]) -> bytes:
     """The same source images through every method: a row each, for the first seed and fewest shots."""
-    from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet
+    from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet, png_of
 
     def small(path: Path) -> "Image":
         return open_image(path, shorter=CELL)
@@ -224,7 +224,7 @@ def _sheet(study: Study, tasks: list[Task]) -> bytes:
         cells = [(small(image.path), image.prompt, image.ip_adapter_scale) for _, image in shown]
         rows.append(SheetRow(name, small(source.path), cells, [arm for arm, _ in shown]))
     heading = "Each row: a source image, then its first synthetic image by each method"
-    return drawn_sheet(rows, heading=heading)
+    return png_of(drawn_sheet(rows, heading=heading))
 
 
 def _by_source(task: Task) -> dict[str, SyntheticImage]:

@@ -69,9 +69,8 @@ def _write(dataset: SyntheticDataset, images: Iterable[SyntheticImage]) -> None:
     rows = [_row(sources[key]) for _, key in sorted(order, key=lambda pair: pair[0])[:ROWS]]
     if not rows:
         return
-    sheet = Image.open(io.BytesIO(drawn_sheet(rows)))
     file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=QUALITY)
+    drawn_sheet(rows).save(file, "JPEG", quality=QUALITY)
     path = dataset.folder / PREVIEW
     if not path.is_file() or path.is_symlink() or read_bytes(path) != file.getvalue():
         write(path, file.getvalue(), sync=False, root=dataset.folder)
