@@ -98,6 +98,18 @@ def test_a_download_killed_just_before_its_end_needs_no_byte_more(
     assert not (tmp_path / ".download").exists()
 
 
+def test_archives_of_a_run_killed_while_it_removed_them_are_removed(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror, monkeypatch, "pets", pets_files())
+    download("pets", tmp_path, mirror.address)
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download/annotations.tar.gz").write_bytes(b"unpacked before")
+    (tmp_path / ".download/tmp5nhu9cli").write_bytes(b"begun by pooch")
+    download("pets", tmp_path, mirror.address)
+    assert not (tmp_path / ".download").exists()
+
+
 def test_an_unpacking_killed_half_way_goes_on_and_touches_nothing(
     tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:

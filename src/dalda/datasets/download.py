@@ -4,7 +4,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
@@ -92,15 +92,16 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
     if dataset not in SOURCES:
         near = did_you_mean(dataset, SOURCES) or f": choose one of {', '.join(SOURCES)}"
         raise UserError(f"there is no download for '{dataset}'{near}")
-    with suppress(UserError):
+    try:
         catalog = read_published(dataset, root)
         say(f"{dataset} is complete in {root}")
-        return catalog
-    for source in SOURCES[dataset]:
-        with explained(root, "written"):
-            archive = _fetch(source, root, mirror, checked)
-        _unpack(archive, source, root)
-    catalog = read_published(dataset, root)
+    except UserError:
+        for source in SOURCES[dataset]:
+            with explained(root, "written"):
+                archive = _fetch(source, root, mirror, checked)
+            _unpack(archive, source, root)
+        catalog = read_published(dataset, root)
+    # Of a complete data set too: an earlier run may have been killed just here.
     for name in list_folder(root / FETCHED):
         # Beside the archives lie files that pooch had begun when it was killed.
         if name.startswith("tmp") or name in {source.name for source in SOURCES[dataset]}:
