@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 from scipy.io import savemat
@@ -79,12 +80,34 @@ def test_a_dry_run_of_the_papers_grid(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("doodle_cache")
-def test_a_dry_run_of_the_grid_on_doodles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("study", "trials", "sets", "images"),
+    [
+        ("doodles", 45 + 18, 3 * (2 + 2 * 3), 3 * 12 * 2 * (2 * 4 + 2 * 7)),
+        ("answers", 5 * (4 + 3), 5 * 4, 5 * 4 * 12 * 2 * 4),
+    ],
+)
+def test_a_dry_run_on_doodles(
+    study: str, trials: int, sets: int, images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["run", str(EXPERIMENTS / "doodles.yaml"), "--dry-run", "--json"])
+    result = CliRunner().invoke(app, ["run", str(EXPERIMENTS / f"{study}.yaml"), "--dry-run", "--json"])
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
-    assert (answer["trials"], answer["synthetic_sets"]) == (45 + 18, 3 * (2 + 2 * 3))
-    assert answer["images"] == 3 * 12 * 2 * (2 * 4 + 2 * 7)
+    assert (answer["trials"], answer["synthetic_sets"], answer["images"]) == (trials, sets, images)
     assert answer["generating_seconds"] > 0
     assert answer["training_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("study", "changed"),
+    [
+        ("answers-iid", {"dataset": "doodles-iid"}),
+        ("answers-scratch", {"train": {"backbone": "scratch"}}),
+    ],
+)
+def test_the_other_answers_differ_in_one_thing(study: str, changed: dict[str, object]) -> None:
+    asked, other = (
+        yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text()) for name in ("answers", study)
+    )
+    assert other == asked | changed
