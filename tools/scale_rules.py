@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from dalda.config import DataConfig
+from dalda.datasets.class_names import class_wordings
 from dalda.doodles.vocabulary import FAMILIAR
 from dalda.evaluation.features import FeatureStore, load_features, normalized
 from dalda.evaluation.filters import clip_probabilities
@@ -26,7 +27,7 @@ from dalda.evaluation.heads.rows import feature_rows
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 from dalda.evaluation.statistics import interval
 from dalda.evaluation.training import TrainingMethod, run_trials
-from dalda.evaluation.trial import Trial, class_wordings, image_file, labels_of
+from dalda.evaluation.trial import Trial, image_file, labels_of
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.scale_policy import THRESHOLD
 from dalda.types import FewShotSplit, SyntheticImage, TrialResult

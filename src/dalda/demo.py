@@ -12,10 +12,18 @@ from pathlib import Path
 from dalda.config import AugmentConfig, DataConfig, ReportConfig
 from dalda.datasets.image_io import open_image
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
-from dalda.errors import UserError
+from dalda.evaluation.baselines import baselines_of
+from dalda.evaluation.comparison import by_arm, compare, summarize
 from dalda.evaluation.features import load_features
+from dalda.evaluation.heads.table import default_head
+from dalda.evaluation.results import RunFolder
+from dalda.evaluation.training import TrainingMethod, run_trials
+from dalda.evaluation.trial import Trial
+from dalda.evaluation.verdict import answer_of
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
+from dalda.reporting.contact_sheet import SheetRow, image_sheet
+from dalda.reporting.plots import accuracy_figure
 from dalda.storage import remove
 from dalda.types import ZERO_SHOT, FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import augment
@@ -42,11 +50,9 @@ PROBLEM = (
 
 def run_demo(out: Path) -> DemoReport:
     """All arms over all seeds; resumes where an earlier run in the same folder stopped."""
-    from dalda.evaluation.comparison import by_arm
-    from dalda.evaluation.results import RunFolder
-
     started = time.monotonic()
-    _refuse_other_files(out)
+    run = RunFolder(out, "dalda demo")
+    run.refuse_foreign({f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | FILES)
     splits: dict[int, FewShotSplit] = {}
     images: dict[tuple[str, int], list[SyntheticImage]] = {}
     generated = 0
@@ -66,7 +72,7 @@ def run_demo(out: Path) -> DemoReport:
             generated += augment(config).generated
             images[arm, seed] = SyntheticDataset.existing(config.out).synthetic_images()
     results = _trials(splits, images)
-    RunFolder(out, "dalda demo").save(results, {"dataset": DATASET})
+    run.save(results, {"dataset": DATASET})
     arms = by_arm(results)
     report = _report(arms, _figure(out, arms), _sheet(out, splits[0], images["dalda", 0]))
     remove(out / REPORT)  # of an earlier run with fewer results
@@ -74,24 +80,10 @@ def run_demo(out: Path) -> DemoReport:
     return replace(report, report=page, images=generated, seconds=round(time.monotonic() - started, 1))
 
 
-def _refuse_other_files(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"'{out}' is a file; name a new or empty folder with -o")
-    known = {f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | FILES
-    others = [path.name for path in out.iterdir() if path.name not in known] if out.exists() else []
-    if others:
-        raise UserError(f"'{out}' holds other files ('{others[0]}'); name a new or empty folder with -o")
-
-
 def _trials(
     splits: Mapping[int, FewShotSplit], images: Mapping[tuple[str, int], list[SyntheticImage]]
 ) -> list[TrialResult]:
     """The results of all arms and seeds: baselines on either backbone, then the arms."""
-    from dalda.evaluation.baselines import baselines_of
-    from dalda.evaluation.heads.table import default_head
-    from dalda.evaluation.training import TrainingMethod, run_trials
-    from dalda.evaluation.trial import Trial
-
     validation = split_of(DataConfig(dataset=DATASET), "val")
     clip, store = load_features(CLIP, "cpu"), load_features(BACKBONE, "cpu")
     on_clip = [
@@ -125,9 +117,6 @@ def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> flo
 
 def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) -> DemoReport:
     """The headline is the gain over the strongest baseline without synthetic images."""
-    from dalda.evaluation.comparison import compare, summarize
-    from dalda.evaluation.verdict import answer_of
-
     answer = answer_of([result for results in arms.values() for result in results])
     headline = answer.verdicts["dalda"]
     others = [compare(arms["dalda"], arms[other]) for other in ("real", "text", "uniform")]
@@ -148,9 +137,6 @@ def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) ->
 
 
 def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
-    from dalda.evaluation.comparison import summarize
-    from dalda.reporting.plots import accuracy_figure
-
     numbers = {arm: summarize(results) for arm, results in arms.items()}
     return accuracy_figure(
         {
@@ -165,8 +151,6 @@ def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
 
 def _sheet(out: Path, split: FewShotSplit, images: Sequence[SyntheticImage]) -> Path:
     """A real image of every class with its synthetic images."""
-    from dalda.reporting.contact_sheet import SheetRow, image_sheet
-
     rows = []
     for name in split.classes:
         real = next(image for image in split.images if image.label == name)

@@ -1,17 +1,13 @@
 """Caption files: the original code's format, read strictly, grown but never overwritten."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dalda.captions.caption_file import assign_captions, meta_path, read_captions, write_captions_file
+from dalda.captions.caption_file import meta_path, read_captions, write_captions_file
 from dalda.datasets.class_names import wordings_of
 from dalda.errors import UserError
-from dalda.seeding import generator_of
 
 
 def test_a_book_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -120,19 +116,3 @@ def test_a_lone_surrogate_in_the_account_survives(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
     write_captions_file(path, {"pug": ["a pug"]}, {"rejected": ["\ud800"]})
     assert json.loads(meta_path(path).read_text()) == {"rejected": ["\ud800"]}
-
-
-@given(st.integers(1, 7), st.integers(0, 30), st.integers(0, 2**31))
-def test_captions_are_assigned_without_replacement_per_pass(size: int, count: int, seed: int) -> None:
-    captions = [f"caption {index}" for index in range(size)]
-    assigned = assign_captions(captions, count, generator_of(seed, "captions"))
-    assert len(assigned) == count
-    for start in range(0, count, size):
-        assert max(Counter(assigned[start : start + size]).values()) == 1
-    assert assigned == assign_captions(captions, count, generator_of(seed, "captions"))
-
-
-def test_each_pass_has_its_own_order() -> None:
-    captions = [f"caption {index}" for index in range(10)]
-    assigned = assign_captions(captions, 30, generator_of(0, "captions"))
-    assert len({tuple(assigned[start : start + 10]) for start in (0, 10, 20)}) == 3

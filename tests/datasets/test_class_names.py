@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dalda.config import AugmentConfig
-from dalda.datasets.class_names import say_unclear, split_wordings, unclear_names, wordings_of
+from dalda.datasets.class_names import class_wordings, say_unclear, unclear_names, wordings_of
 from dalda.datasets.few_shot import sample_few_shot
 from dalda.datasets.image_folder import read_folder
 from dalda.errors import UserError
@@ -44,7 +44,7 @@ def test_a_table_in_the_data_set_goes_first(folder: Path, head: str) -> None:
     table = f'{head}german_shepherd,"  Alsatian  dog"\n\n{name},"black coffee, strong"\n'
     (folder / "class_names.csv").write_text("\ufeff" + table, encoding="utf-8")
     split = sample_few_shot(read_folder(folder))
-    assert split_wordings(split) == ["black coffee, strong", "Alsatian dog", "tabby cat"]
+    assert list(class_wordings(split).values()) == ["black coffee, strong", "Alsatian dog", "tabby cat"]
     assert split.classes == (CAFE, "german_shepherd", "tabby_cat")
 
 
@@ -63,7 +63,7 @@ def test_a_table_that_cannot_be_meant_is_refused(folder: Path, table: str | byte
     data = table if isinstance(table, bytes) else table.encode()
     (folder / "class_names.csv").write_bytes(data)
     with pytest.raises(UserError, match=reason):
-        split_wordings(sample_few_shot(read_folder(folder)))
+        class_wordings(sample_few_shot(read_folder(folder)))
 
 
 def test_captions_and_clip_read_the_wording_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_augment_says_which_names_say_nothing(tmp_path: Path, capsys: pytest.Cap
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32), (len(name) * 20, 20, 200)).save(tmp_path / name / "0.png")
     split = sample_few_shot(read_folder(tmp_path))
-    assert split_wordings(split) == ["0", "heron", "Pomeranian", "n99999999", "ok"]
+    assert list(class_wordings(split).values()) == ["0", "heron", "Pomeranian", "n99999999", "ok"]
     say_unclear(split)
     note = capsys.readouterr().err
     assert "3 class names do not say what the images show ('0', 'n99999999', 'ok')" in note

@@ -10,8 +10,8 @@ from PIL import Image
 
 from dalda.datasets import image_folder
 from dalda.datasets.class_names import wording_of
-from dalda.datasets.image_folder import refuse_output_inside
-from dalda.datasets.registry import read_catalog, read_folder
+from dalda.datasets.image_folder import read_folder, refuse_output_inside
+from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
 
 

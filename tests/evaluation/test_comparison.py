@@ -13,7 +13,7 @@ from dalda.evaluation.comparison import (
     summarize,
     verdict,
 )
-from dalda.evaluation.gains import difference_by_image, gain_interval, gains_of, paired
+from dalda.evaluation.gains import difference_by_image, gain_estimate, gains_of, paired
 from dalda.evaluation.statistics import interval
 from dalda.types import Interval, TrialResult
 
@@ -104,7 +104,7 @@ def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
     right = generator.random((3, 50)) < 0.8
     other = generator.random((3, 50)) < 0.6
     gain = right.astype(float) - other
-    found = gain_interval(gains_of(paired(*arms(right, other))))
+    found = gain_estimate(gains_of(paired(*arms(right, other)))).interval
     total = ((gain - gain.mean()) ** 2).sum()
     of_seeds = 50 * ((gain.mean(1) - gain.mean()) ** 2).sum()
     of_images = 3 * ((gain.mean(0) - gain.mean()) ** 2).sum()
@@ -117,8 +117,8 @@ def test_the_difference_is_the_two_way_analysis_of_variance() -> None:
     half = stats.t.ppf(0.975, degrees) * np.sqrt(variance)
     assert found.high is not None
     assert found.high - found.mean == pytest.approx(half, rel=0.05)
-    assert gain_interval(gains_of(paired(*arms(right, right)))) == Interval(0.0, 0.0, 0.0)
-    assert gain_interval(gains_of(paired(*arms(right[:1], other[:1])))).high is None
+    assert gain_estimate(gains_of(paired(*arms(right, right)))).interval == Interval(0.0, 0.0, 0.0)
+    assert gain_estimate(gains_of(paired(*arms(right[:1], other[:1])))).interval.high is None
 
 
 def test_a_comparison_says_all_there_is() -> None:

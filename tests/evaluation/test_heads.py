@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.module import module_backbone
+from dalda.evaluation.features import normalized
 from dalda.evaluation.heads import constrained, cross_validated, lpp, tip_adapter
-from dalda.evaluation.heads.base import FeatureRows, Numbers, unit
+from dalda.evaluation.heads.base import FeatureRows, Numbers
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 from dalda.evaluation.heads.table import HEADS, head_named
@@ -33,7 +34,7 @@ def make_rows(images: int = 3, views: int = 2, seed: int = 0) -> FeatureRows:
         images=image,
         sources=np.stack([image, image], 1),
         real=np.ones(len(labels), np.bool_),
-        text=unit(centres + generator.normal(size=centres.shape)),
+        text=normalized(centres + generator.normal(size=centres.shape)),
         logit_scale=SCALE,
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dalda.evaluation.gains import Gains, difference_by_image, gain_interval, gains_of, paired
+from dalda.evaluation.gains import Gains, difference_by_image, gain_estimate, gains_of, paired
 from dalda.evaluation.statistics import interval
 from dalda.types import Interval, TrialResult
 
@@ -70,7 +70,7 @@ def test_the_interval_covers_the_truth(seeds: int, spreads: tuple[float, float],
     sets."""
     truth = true_gain(0.3, spreads)
     found = [
-        gain_interval(gains)
+        gain_estimate(gains).interval
         for gains in simulated(np.random.default_rng(seeds), seeds, 0.3, spreads, world=world)
     ]
     assert 0.93 <= np.mean([covers(one, truth) for one in found]) <= 0.97
@@ -84,7 +84,7 @@ def test_no_gain_is_seldom_called_one(
     seeds: int, images: int, world: int, spreads: tuple[float, float]
 ) -> None:
     found = [
-        gain_interval(gains)
+        gain_estimate(gains).interval
         for gains in simulated(np.random.default_rng(5), seeds, 0.0, spreads, images=images, world=world)
     ]
     assert np.mean([one.excludes_zero and one.mean > 0 for one in found]) <= 0.035
@@ -96,7 +96,7 @@ def test_a_gain_that_every_seed_shows_alike_has_an_interval_all_the_same() -> No
     names = [str(number) for number in range(12)]
     ours = [result(seed, row.tolist(), names) for seed, row in enumerate(right)]
     theirs = [result(seed, [False] * 12, names) for seed in range(3)]
-    found = gain_interval(gains_of(paired(ours, theirs)))
+    found = gain_estimate(gains_of(paired(ours, theirs))).interval
     assert found.mean == pytest.approx(1 / 12)
     assert not found.excludes_zero
 

@@ -1,5 +1,6 @@
 """Requests of every method: pure functions of the split, the captions and the seed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dalda.config.augment import METHOD_NAMES
+from dalda.config.methods import METHODS
 from dalda.errors import UserError
-from dalda.methods.base import METHODS, Common, Tools, draw_captions, method_named, method_options
+from dalda.methods.base import Common, Tools, draw_captions, method_named, method_options
 from dalda.methods.fitting.recipe import FitJob
 from dalda.methods.real_guidance import strength_for
 from dalda.seeding import generator_of
@@ -166,10 +167,6 @@ def test_the_papers_strengths_are_interpolated_over_the_logarithm(shots: int, st
     assert strength_for(shots) == pytest.approx(strength, abs=1e-4)
 
 
-def test_the_configuration_knows_the_methods() -> None:
-    assert tuple(METHODS) == METHOD_NAMES
-
-
 def test_mistakes_are_one_sentence() -> None:
     with pytest.raises(UserError, match="no method 'dald'; choose another with --method: dalda, text"):
         method_named("dald")
@@ -216,3 +213,19 @@ def test_the_command_line_has_lists_as_text() -> None:
     options = method_options(method_named("diagen"), written)
     assert (options.strengths, options.noise) == ((0.3, 0.7), (0.0,))
     assert method_options(method_named("diff-mix"), {"strengths": 0.5}).strengths == (0.5,)
+
+
+@given(st.integers(1, 7), st.integers(0, 30), st.integers(0, 2**31))
+def test_captions_are_dealt_without_replacement_per_pass(size: int, count: int, seed: int) -> None:
+    captions = [f"caption {index}" for index in range(size)]
+    dealt = draw_captions(captions, count, generator_of(seed, "captions"))
+    assert len(dealt) == count
+    for start in range(0, count, size):
+        assert max(Counter(dealt[start : start + size]).values()) == 1
+    assert dealt == draw_captions(captions, count, generator_of(seed, "captions"))
+
+
+def test_each_pass_has_its_own_order() -> None:
+    captions = [f"caption {index}" for index in range(10)]
+    dealt = draw_captions(captions, 30, generator_of(0, "captions"))
+    assert len({tuple(dealt[start : start + 10]) for start in (0, 10, 20)}) == 3

@@ -5,8 +5,6 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from dalda.errors import UserError
 from dalda.storage import exists, make_folder, read_json, write
 
@@ -89,16 +87,6 @@ def write_captions_file(
         )
     _write(path, captions)
     _write(meta_path(path), meta)
-
-
-def assign_captions(captions: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
-    """`count` captions without replacement in random order, shuffled again after each full pass."""
-    if not captions:
-        raise ValueError("no captions to assign")
-    assigned: list[str] = []
-    while len(assigned) < count:
-        assigned += [captions[int(index)] for index in generator.permutation(len(captions))]
-    return assigned[:count]
 
 
 def refuse_loss(path: Path, captions: Mapping[str, Sequence[str]]) -> None:

@@ -94,7 +94,11 @@ class Names:
                 is_whole = clause_of[start] == clause_of[end] or run in self.broken
                 if is_whole and run in self.owners and self._is_in_case(run, words[start], is_first):
                     spans.append((start, end + 1, run))
-        return [form for start, end, form in spans if not _is_nested(start, end, spans)]
+        return [
+            form
+            for start, end, form in spans
+            if not any(a <= start and end <= b and (b - a) > (end - start) for a, b, _ in spans)
+        ]
 
     def _is_in_case(self, form: str, word: str, is_first: bool) -> bool:
         """The article in "A boat" and "a boat" is neither class A nor class a."""
@@ -112,10 +116,6 @@ def is_cased(form: str) -> bool:
 
 def _frozen(sets: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     return {key: frozenset(values) for key, values in sets.items()}
-
-
-def _is_nested(start: int, end: int, spans: Sequence[tuple[int, int, str]]) -> bool:
-    return any(a <= start and end <= b and (b - a) > (end - start) for a, b, _ in spans)
 
 
 def forms_of(name: str) -> frozenset[str]:

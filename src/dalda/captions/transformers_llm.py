@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from dalda.captions.llm import Completion, Message, Sampling, Schema, Usage, without_system
 from dalda.errors import UserError, first_line
+from dalda.models.weights import load_module, load_settings
 
 MAX_BATCH = 16
 TOP_P = 0.95
@@ -136,8 +137,6 @@ def load_transformers_model(model: str) -> TransformersModel:
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from dalda.models.weights import load_module, load_settings
 
     name, options = _location(model)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -139,7 +139,8 @@ def _form_reason(caption: str, names: Sequence[str]) -> str | None:
             rest = rest.replace(name, "name")  # which may hold braces or stars of its own
     if len(rest.splitlines()) > 1:
         return "not one line"
-    if not rest.isprintable() and any(_is_invisible(sign) for sign in rest):
+    signs = () if rest.isprintable() else set(rest) - {*_JOINERS}
+    if any(unicodedata.category(sign) in _INVISIBLE for sign in signs):
         return "control characters"
     if _URL.search(rest) or _MARKUP.search(rest):
         return "markup, braces or an address"
@@ -147,18 +148,8 @@ def _form_reason(caption: str, names: Sequence[str]) -> str | None:
         return "speaks of the task"
     if rest.rstrip().endswith(("…", "...")):
         return "breaks off"
-    if not WORDS[0] <= max(_spaced_words(rest), _unspaced_words(caption)) <= WORDS[1]:
+    words = sum(any(map(str.isalnum, piece)) for piece in rest.split())
+    unspaced = 0 if caption.isascii() else len(words_of(caption))
+    if not WORDS[0] <= max(words, unspaced) <= WORDS[1]:
         return f"not of {WORDS[0]} to {WORDS[1]} words"
     return None
-
-
-def _is_invisible(sign: str) -> bool:
-    return unicodedata.category(sign) in _INVISIBLE and sign not in _JOINERS
-
-
-def _spaced_words(caption: str) -> int:
-    return sum(any(sign.isalnum() for sign in piece) for piece in caption.split())
-
-
-def _unspaced_words(caption: str) -> int:
-    return len(words_of(caption)) if not caption.isascii() else 0

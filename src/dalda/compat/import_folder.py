@@ -12,9 +12,8 @@ from typing import Any
 from dalda.compat.prompt_table import TABLE, PromptRow, closest, images_in, read_table
 from dalda.config import ImportConfig
 from dalda.datasets.class_names import same_name
-from dalda.datasets.image_folder import refuse_output_inside
+from dalda.datasets.image_folder import ImageDataset, refuse_output_inside
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
-from dalda.datasets.registry import ImageDataset
 from dalda.errors import UserError
 from dalda.generation.image_encoding import FORMATS, REPEATED, EncodedImage, encode
 from dalda.generation.records import Dropped, Finished

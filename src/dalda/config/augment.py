@@ -9,27 +9,11 @@ from pydantic import Field, field_validator
 
 from dalda.config.cluster import ClusterConfig
 from dalda.config.data import DataConfig
+from dalda.config.methods import METHODS, method_names
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Execution, Location
-from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
 from dalda.terminal import did_you_mean
-
-METHOD_NAMES = (
-    "dalda",
-    "text",
-    "image-variation",
-    "real-guidance",
-    "dipsy",
-    "diffusemix",
-    "da-fusion",
-    "diagen",
-    "diff-mix",
-    "diff-aug",
-    "datadream",
-)
-"""The methods of this package; `dalda.methods.base` knows their classes."""
-
 
 BY_PROBABILITY = ("adaptive", "shuffled")
 """Scale policies that draw from the CLIP class probabilities and the shots."""
@@ -118,8 +102,8 @@ class AugmentConfig(ClusterConfig, DataConfig):
     @field_validator("method")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in METHOD_NAMES and value not in plugins_of("dalda.methods"):
-            near = did_you_mean(value, METHOD_NAMES) or f"; choose one of {', '.join(METHOD_NAMES)}"
+        if value not in method_names():
+            near = did_you_mean(value, METHODS) or f"; choose one of {', '.join(METHODS)}"
             raise ValueError(f"there is no method '{value}'{near}")
         return value
 

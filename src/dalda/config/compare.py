@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from dalda.config.augment import METHOD_NAMES
 from dalda.config.cluster import ClusterConfig
+from dalda.config.methods import method_names
 from dalda.config.roles import Content, Execution, Location
-from dalda.plugins import plugins_of
 from dalda.registry import DEFAULT_MODEL
 from dalda.terminal import did_you_mean
 
@@ -87,5 +86,4 @@ class CompareConfig(ClusterConfig):
 
 def arms_of_methods() -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Every method and variant by the name of its arm: the method, and options of it."""
-    names = (*METHOD_NAMES, *(name for name in plugins_of("dalda.methods") if name not in METHOD_NAMES))
-    return {**{name: (name, {}) for name in names}, **VARIANTS}
+    return {**{name: (name, {}) for name in method_names()}, **VARIANTS}

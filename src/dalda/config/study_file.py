@@ -8,13 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from dalda.config.augment import AugmentConfig
-from dalda.config.experiment import (
-    PROTOCOL_RULES,
-    Study,
-    of_study,
-    synthetic_config,
-    train_config,
-)
+from dalda.config.experiment import PROTOCOL_RULES, Study, of_study, synthetic_config, train_config
 from dalda.config.train import TrainConfig, UsageConfig
 from dalda.errors import UserError
 from dalda.registry import Registry
@@ -29,8 +23,9 @@ MAX_BYTES = 256 * 1024
 class StudyMistake(UserError):
     """A setting that cannot be: where it stands in the study, and what is wrong with it."""
 
-    def __init__(self, name: str, line: int, place: tuple[str | int, ...], what: str) -> None:
-        super().__init__(f"{name}, line {line}: {'.'.join(map(str, place)) or 'the study'}: {what}")
+    def __init__(self, place: tuple[str | int, ...], what: str, tree: yaml.Node | None, name: str) -> None:
+        where = ".".join(map(str, place)) or "the study"
+        super().__init__(f"{name}, line {_line_of(tree, place)}: {where}: {what}")
         self.place = place
         self.what = what
 
@@ -80,10 +75,10 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
     """Raises UserError for a setting that `dalda augment` or `dalda train` would not take."""
     for place, settings in _sections(study):
         for key in of_study() & settings.keys():
-            raise _study_mistake((*place, key), "set this once, for the whole study", tree, name)
+            raise StudyMistake((*place, key), "set this once, for the whole study", tree, name)
     for number, arm in enumerate(study.arms):
         for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method in BASELINES else ():
-            raise _study_mistake(
+            raise StudyMistake(
                 ("arms", number, key), "an arm of real images has no such setting", tree, name
             )
         for section, build in (("train", train_config), ("augment", synthetic_config)):
@@ -94,7 +89,7 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
                 raise _mistake(error, ("arms", number) if of_arm else (section,), tree, name) from None
     refused = refused_by_protocol(study)
     if refused is not None:
-        raise _study_mistake(*refused, tree, name)
+        raise StudyMistake(*refused, tree, name)
 
 
 def _sections(study: Study) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
@@ -124,13 +119,7 @@ def _mistake(
         models = {model.__name__: model for model in (Study, AugmentConfig, TrainConfig)}
         known = models[error.title].model_fields if error.title in models else ()
         what = f"there is no such setting{did_you_mean(str(first['loc'][-1]), known)}"
-    return _study_mistake((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
-
-
-def _study_mistake(
-    place: tuple[str | int, ...], what: str, tree: yaml.Node | None, name: str
-) -> StudyMistake:
-    return StudyMistake(name, _line_of(tree, place), place, what)
+    return StudyMistake((*where, *first["loc"]), what[:1].lower() + what[1:], tree, name)
 
 
 def _line_of(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:

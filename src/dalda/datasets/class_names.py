@@ -58,14 +58,14 @@ def chosen_wordings(split: FewShotSplit) -> dict[str, str]:
     """The wordings that the user chose in `class_names.csv`, by label; they decide what CLIP reads."""
     return {
         label: wording
-        for label, wording in wordings_of(split.dataset, split.classes, split.root).items()
+        for label, wording in class_wordings(split).items()
         if wording != wording_of(split.dataset, label)
     }
 
 
-def split_wordings(split: FewShotSplit) -> list[str]:
-    """The wordings of a split's classes, in their order."""
-    return list(wordings_of(split.dataset, split.classes, split.root).values())
+def class_wordings(split: FewShotSplit) -> dict[str, str]:
+    """The wordings of a split's classes by label, in their order."""
+    return wordings_of(split.dataset, split.classes, split.root)
 
 
 def wording_of(dataset: str, label: str) -> str:
@@ -81,7 +81,7 @@ def unclear_names(wordings: Iterable[str]) -> list[str]:
 
 def say_unclear(split: FewShotSplit) -> None:
     """Says which class names nobody can generate by, and how to give them a wording."""
-    unclear = unclear_names(split_wordings(split))
+    unclear = unclear_names(class_wordings(split).values())
     if unclear:
         say(f"note: {unclear_sentence(unclear, split.root)}")
 

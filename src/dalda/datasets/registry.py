@@ -12,15 +12,6 @@ from dalda.registry import Registry
 from dalda.storage import path_of
 from dalda.terminal import did_you_mean
 
-__all__ = [
-    "DATASETS",
-    "DatasetRow",
-    "ImageDataset",
-    "made_for",
-    "read_catalog",
-    "read_folder",
-]
-
 HUGGING_FACE = "hf:"
 
 

@@ -107,11 +107,6 @@ class Estimate:
         return around(self.mean, self.error, self.degrees)
 
 
-def gain_interval(gains: Gains) -> Interval:
-    """The interval of `gain_estimate`."""
-    return gain_estimate(gains).interval
-
-
 def gain_estimate(gains: Gains) -> Estimate:
     """The gain between two arms, paired by seed and by image, that new seeds and new images would show.
 

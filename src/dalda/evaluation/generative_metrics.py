@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
 from dalda.evaluation.features import FeatureStore, normalized
 from dalda.evaluation.filters import all_probabilities
-from dalda.evaluation.trial import class_wordings, image_file, labels_of
+from dalda.evaluation.trial import image_file, labels_of
 from dalda.progress import progress
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, SyntheticImage

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,25 +38,6 @@ class Batch:
     """Of each target's cross-entropy in the head's loss, [H, batch, k]."""
 
 
-class Inputs(Protocol):
-    """Gives the batch of each step, in order."""
-
-    device: torch.device
-    moving: Sequence[nn.Parameter]
-    """Weights of the backbone that learn along with the heads, at `rate`."""
-    rate: float
-
-    def batch(self, step: int) -> Batch: ...
-
-    def extract(self, files: Sequence[ImageFile]) -> Tensor:
-        """Features of images as they are, [n, d], by the backbone as it is now."""
-        ...
-
-    def trained(self) -> dict[str, Tensor]:
-        """The backbone's tensors that training has changed or added, by their names in it."""
-        ...
-
-
 class CachedViews:
     """Features of augmented views that were computed once; any number of trials."""
 
@@ -68,6 +48,7 @@ class CachedViews:
         """For each trial the table's row of each of its images."""
         self.store, self.device = store, torch.device("cpu")
         self.moving: Sequence[nn.Parameter] = ()
+        """Weights of the backbone that learn along with the heads, at `rate`."""
         self.rate = 0.0
         draws = [trial.draws(schedule) for trial in trials]
         targets, shares = _of_equal_width([trial.targets for trial in trials])
@@ -90,9 +71,11 @@ class CachedViews:
         return Batch(features, self._targets[step], self._shares[step])
 
     def extract(self, files: Sequence[ImageFile]) -> Tensor:
+        """Features of images as they are, [n, d], by the backbone as it is now."""
         return torch.from_numpy(self.store.plain(files))
 
     def trained(self) -> dict[str, Tensor]:
+        """The backbone's tensors that training has changed or added, by their names in it."""
         return {}
 
 

@@ -7,6 +7,7 @@ command trains only what is missing.
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,17 +21,7 @@ from dalda.config.roles import difference, digest_of, plain
 from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
 from dalda.evaluation.excluded import EXCLUDED, ExcludedLog
-from dalda.evaluation.json_numbers import nan_as_null, null_as_nan
-from dalda.storage import (
-    exists,
-    list_folder,
-    lock,
-    make_folder,
-    read_json,
-    read_yaml,
-    to_yaml,
-    write,
-)
+from dalda.storage import exists, list_folder, lock, make_folder, read_json, read_yaml, to_yaml, write
 from dalda.types import BASELINES, REAL, TrialResult, as_dict
 
 FORMAT = 1
@@ -268,3 +259,21 @@ def rows_of(result: TrialResult) -> list[dict[str, Any]]:
         {**common, "epoch": epoch, "split": "val", "metric": metric, "value": value}
         for epoch, metric, value in values
     ]
+
+
+def nan_as_null(value: object) -> object:
+    """The value with None for each number that is not finite: JSON has none, but null."""
+    if isinstance(value, dict):
+        return {name: nan_as_null(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_as_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def null_as_nan(value: Any) -> Any:
+    """The value with NaN for each None."""
+    if isinstance(value, dict):
+        return {name: null_as_nan(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [null_as_nan(item) for item in value]
+    return math.nan if value is None else value

@@ -22,11 +22,13 @@ from dalda.evaluation.heads.classical import augmented_rows
 from dalda.evaluation.heads.linear import Heads, start_of
 from dalda.evaluation.heads.rows import feature_rows
 from dalda.evaluation.heads.table import LINEAR, head_named
-from dalda.evaluation.inputs import Batch, CachedViews, FreshViews, Inputs
+from dalda.evaluation.inputs import Batch, CachedViews, FreshViews
 from dalda.evaluation.trial import Schedule, Trial, check, check_classes, image_file, labels_of, result_of
 from dalda.progress import progress
 from dalda.seeding import seed_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
+
+Inputs = CachedViews | FreshViews
 
 
 def fit_heads(heads: Heads, inputs: Inputs, schedule: Schedule) -> Iterator[tuple[Batch, Tensor, float]]:
@@ -165,9 +167,9 @@ def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: s
 
 def prepare(
     trials: Sequence[Trial], store: FeatureStore, schedule: Schedule, method: TrainingMethod
-) -> tuple[Heads, CachedViews | FreshViews]:
+) -> tuple[Heads, Inputs]:
     """The heads before training, and what they learn from; fresh views are for one trial."""
-    inputs: CachedViews | FreshViews
+    inputs: Inputs
     if method.fresh:
         (trial,) = trials
         inputs = FreshViews(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dalda.datasets.class_names import wordings_of
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
@@ -74,7 +73,10 @@ class Trial:
 
         Raises `UserError` for a soft label of an unknown class, or whose shares do not sum to one.
         """
-        rows = [_soft_label(item) if self.soft_labels else () for item in self.items]
+        rows = [
+            item.soft_label if self.soft_labels and isinstance(item, SyntheticImage) else ()
+            for item in self.items
+        ]
         width = max(1, *map(len, rows))
         numbers = np.repeat(self.labels[:, None], width, 1)
         shares = np.zeros(numbers.shape, np.float32)
@@ -182,15 +184,6 @@ def labels_of(items: Sequence[RealImage | SyntheticImage], classes: Sequence[str
     """Class numbers in the order of `classes`, [n]."""
     number = {name: place for place, name in enumerate(classes)}
     return np.array([number[item.label] for item in items], dtype=np.int64)
-
-
-def _soft_label(item: RealImage | SyntheticImage) -> tuple[tuple[str, float], ...]:
-    return item.soft_label if isinstance(item, SyntheticImage) else ()
-
-
-def class_wordings(split: FewShotSplit) -> dict[str, str]:
-    """The classes by label, as captions and CLIP read them, in the split's order."""
-    return wordings_of(split.dataset, split.classes, split.root)
 
 
 def image_file(item: RealImage | SyntheticImage) -> ImageFile:

@@ -16,28 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from dalda.config.methods import GROUP, METHODS, method_names
 from dalda.errors import UserError
 from dalda.methods.fitting.recipe import FitJob
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
-from dalda.plugins import load_plugin, plugins_of
+from dalda.plugins import load_plugin
 from dalda.seeding import generator_of, generators_of, seeds_of
 from dalda.terminal import did_you_mean
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
 
-GROUP = "dalda.methods"
-METHODS = {
-    "dalda": "dalda.methods.dalda:Dalda",
-    "text": "dalda.methods.text:Text",
-    "image-variation": "dalda.methods.image_variation:ImageVariation",
-    "real-guidance": "dalda.methods.real_guidance:RealGuidance",
-    "dipsy": "dalda.methods.dipsy:Dipsy",
-    "diffusemix": "dalda.methods.diffusemix:DiffuseMix",
-    "da-fusion": "dalda.methods.da_fusion:DaFusion",
-    "diagen": "dalda.methods.diagen:Diagen",
-    "diff-mix": "dalda.methods.diff_mix:DiffMix",
-    "diff-aug": "dalda.methods.diff_mix:DiffAug",
-    "datadream": "dalda.methods.datadream:DataDream",
-}
 Captions = Mapping[str, Sequence[str]]
 
 
@@ -215,6 +202,14 @@ def _deal(captions: Captions | None, label: str, count: int, generator: np.rando
     return draw_captions(captions[label], count, generator)
 
 
+def images_by_class(split: FewShotSplit) -> dict[str, list[RealImage]]:
+    """The real images of each class by their hashes: their order in the data set decides nothing."""
+    found: dict[str, list[RealImage]] = {}
+    for image in sorted(split.images, key=lambda image: (image.label, image.sha256)):
+        found.setdefault(image.label, []).append(image)
+    return found
+
+
 def draw_captions(captions: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
     """`count` captions without replacement in random order, shuffled again after each full pass."""
     dealt: list[str] = []
@@ -223,17 +218,12 @@ def draw_captions(captions: Sequence[str], count: int, generator: np.random.Gene
     return dealt[:count]
 
 
-def method_names() -> tuple[str, ...]:
-    """All methods that `--method` finds."""
-    return (*METHODS, *(name for name in plugins_of(GROUP) if name not in METHODS))
-
-
 def method_named(name: str) -> Method:
     """The method of that name, from this package or an entry point. Raises UserError for an unknown one."""
     if name in METHODS:
         module, _, attribute = METHODS[name].partition(":")
         found = getattr(import_module(module), attribute)
-    elif name in plugins_of(GROUP):
+    elif name in method_names():
         found = load_plugin(GROUP, name)
     else:
         raise UserError(

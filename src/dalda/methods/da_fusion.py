@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings
 from dalda.datasets.masks import Mask, masks_of
 from dalda.errors import UserError
 from dalda.methods.base import (
@@ -64,7 +64,7 @@ class Fitted:
 
 def tokens_by_class(split: FewShotSplit, recipe: Recipe, tools: Tools) -> dict[str, Token]:
     """A training for each class, of its images alone."""
-    wordings = wordings_of(split.dataset, split.classes, split.root)
+    wordings = class_wordings(split)
     tokens = {}
     for name in dict.fromkeys(image.label for image in split.images):
         own = [image for image in split.images if image.label == name]

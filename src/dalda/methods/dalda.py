@@ -21,6 +21,7 @@ from dalda.methods.base import (
     Prepared,
     SourceImage,
     Tools,
+    images_by_class,
     requests_per_image,
 )
 from dalda.methods.scale_policy import SHUFFLED, Sampling, in_similarity, policy_named, shuffled
@@ -72,9 +73,7 @@ class Dalda(Method):
         policy = policy_named(options.ip_adapter_scale, options.scale_sampling, options.max_scale)
         if prepared.state is not None:
             policy = in_similarity(policy, prepared.state)
-        of_class: dict[str, list[RealImage]] = {}
-        for image in sorted(split.images, key=lambda image: image.sha256):
-            of_class.setdefault(image.label, []).append(image)
+        of_class = images_by_class(split)
         if options.image_prompts > 1 and max(map(len, of_class.values()), default=2) < 2:
             raise UserError(
                 f"image_prompts={options.image_prompts} needs several real images of a class, and "

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
 from dalda.methods.base import (
     Captions,
@@ -21,6 +21,7 @@ from dalda.methods.base import (
     Prepared,
     Tools,
     UsageDefaults,
+    images_by_class,
     requests_per_image,
 )
 from dalda.methods.fitting.recipe import Recipe, job_for
@@ -77,16 +78,13 @@ class DataDream(Method):
     defaults = UsageDefaults(mixing="two-term-loss", synthetic_probability=0.2)
 
     def prepare(self, split: FewShotSplit, options: DataDreamOptions, tools: Tools) -> Prepared:
-        wordings = wordings_of(split.dataset, split.classes, split.root)
+        wordings = class_wordings(split)
 
         def learned(images: Sequence[RealImage]) -> str:
             recipe = recipe_for(options, len(images))
             return tools.fit(job_for(recipe, images, wordings, tools.model, split.seed))
 
-        of_class = {
-            name: sorted((x for x in split.images if x.label == name), key=lambda image: image.sha256)
-            for name in sorted({image.label for image in split.images})
-        }
+        of_class = images_by_class(split)
         if options.scope == "dataset":
             job = learned(split.images)
             jobs = {name: [job] for name in of_class}
@@ -106,7 +104,7 @@ class DataDream(Method):
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int
     ) -> Iterator[GenerationRequest]:
         options: DataDreamOptions = prepared.options
-        wordings = wordings_of(split.dataset, split.classes, split.root)
+        wordings = class_wordings(split)
 
         def decide(source: Any, generator: Callable[[], np.random.Generator]) -> dict[str, Any]:
             jobs = prepared.state[source.image.label]

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings
 from dalda.methods.base import (
     Captions,
     ListFromText,
@@ -45,7 +45,7 @@ class Diagen(DaFusion):
     def requests(
         self, split: FewShotSplit, captions: Captions, prepared: Prepared, seed: int
     ) -> Iterator[GenerationRequest]:
-        wordings = wordings_of(split.dataset, split.classes, split.root)
+        wordings = class_wordings(split)
         plain = replace(prepared, common=replace(prepared.common, prompt_prefix=""))
         worded = requests_per_image(split, captions, plain, seed)
         levels = (0.0, *prepared.options.noise)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
 from dalda.methods.base import (
     Captions,
@@ -79,7 +79,7 @@ class DiffAug(Method):
             rank=options.rank,
             lora_rate=options.rate,
         )
-        wordings = wordings_of(split.dataset, split.classes, split.root)
+        wordings = class_wordings(split)
         job = tools.fit(job_for(recipe, split.images, wordings, tools.model, split.seed))
         return Prepared(tools.common, options, tools.known_probabilities, (job, classes))
 

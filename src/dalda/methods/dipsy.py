@@ -5,7 +5,7 @@ geometric augmentation of the image prompts, the general word in the prompt ("pe
 which is DataDream's. `ip_adapter_scale=adaptive` combines it with DALDA's adaptive guidance scaling.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from dalda.config.augment import BY_PROBABILITY
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
-from dalda.methods.base import Captions, Method, MethodOptions, Prepared, Tools, requests_per_image
+from dalda.methods.base import (
+    Captions,
+    Method,
+    MethodOptions,
+    Prepared,
+    Tools,
+    images_by_class,
+    requests_per_image,
+)
 from dalda.methods.scale_policy import SHUFFLED, policy_named, shuffled
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
 
@@ -86,8 +94,8 @@ class Dipsy(Method):
     ) -> Iterator[GenerationRequest]:
         options: DipsyOptions = prepared.options
         policy = policy_named(options.ip_adapter_scale, "truncated")
-        wordings = wordings_of(split.dataset, split.classes, split.root)
-        negative_for = _negatives(split.images, *prepared.state)
+        wordings = class_wordings(split)
+        negative_for = _negatives(images_by_class(split), *prepared.state)
 
         def decide(source: Any, generator: Callable[[], np.random.Generator]) -> dict[str, Any]:
             draws = generator()
@@ -108,13 +116,9 @@ class Dipsy(Method):
 
 
 def _negatives(
-    images: Sequence[RealImage], classes: Sequence[str], chances: NDArray[np.float64]
+    of_class: Mapping[str, Sequence[RealImage]], classes: Sequence[str], chances: NDArray[np.float64]
 ) -> Callable[[str, np.random.Generator], RealImage]:
     """Draws a real image of a similar class, for a class."""
-    of_class = {
-        name: sorted((image for image in images if image.label == name), key=lambda image: image.sha256)
-        for name in classes
-    }
     places = {name: place for place, name in enumerate(classes)}
 
     def draw(label: str, generator: np.random.Generator) -> RealImage:

@@ -13,6 +13,7 @@ from dalda.device import is_out_of_memory
 from dalda.errors import UserError, first_line
 from dalda.models.pins import COMMIT, pinned
 from dalda.models.presets import located
+from dalda.models.weights import WeightsError
 
 PATIENCE = 5.0
 """Seconds within which the Hub must answer."""
@@ -50,8 +51,6 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     the model cannot be loaded or cannot be read.
     """
     from huggingface_hub.errors import HFValidationError
-
-    from dalda.models.weights import WeightsError
 
     place = place_of(named)
     try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dalda.errors import UserError
+from dalda.models.weights import tensor_names
 
 SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 """What checkpoints of a model in one file are called."""
@@ -21,8 +22,6 @@ def class_of_file(path: Path) -> str:
 
     Raises UserError for a file that is not there, for a pickled one and for another model.
     """
-    from dalda.models.weights import tensor_names
-
     if not path.is_file():
         raise UserError(f"there is no file '{path}'; name a checkpoint, a diffusers folder or a Hub id")
     if path.suffix != ".safetensors":
@@ -42,6 +41,4 @@ def class_of_file(path: Path) -> str:
 
 
 def predicts_noise(path: Path) -> bool:
-    from dalda.models.weights import tensor_names
-
     return not OTHER_TRAINING & tensor_names(path, "the checkpoint")

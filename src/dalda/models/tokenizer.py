@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dalda.device import quiet_libraries
+from dalda.models.hub import folder_on_disk, place_of
 from dalda.models.presets import Preset, pipeline_class_in
+from dalda.models.weights import load_settings
 
 BYTES = 256
 """Every CLIP vocabulary has more entries: it begins with one for each byte."""
@@ -34,8 +36,6 @@ TEXT_LIMITS = {
 
 def text_limit(preset: Preset) -> TextLimit:
     """The limit of a preset whose model is on disk; CLIP's for any other."""
-    from dalda.models.hub import folder_on_disk
-
     folder = folder_on_disk(preset.model)
     return TEXT_LIMITS.get(pipeline_class_in(Path(folder)), CLIP_LIMIT) if folder else CLIP_LIMIT
 
@@ -44,9 +44,6 @@ def token_counter(preset: Preset) -> Callable[[str], int] | None:
     """Counts a text as the preset's text encoder does; None where its tokenizer is not on disk."""
     quiet_libraries()
     from transformers import AutoTokenizer, CLIPTokenizer
-
-    from dalda.models.hub import place_of
-    from dalda.models.weights import load_settings
 
     place, limit = place_of(preset.model), text_limit(preset)
     try:

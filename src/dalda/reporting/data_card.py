@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dalda.methods.base import METHODS, method_named
+from dalda.config.methods import METHODS
+from dalda.methods.base import method_named
 from dalda.models.catalogue import PUBLISHED
 from dalda.models.presets import SHIPPED
 from dalda.reporting.export_folder import ExportImage

@@ -11,9 +11,11 @@ from dalda.config import AugmentConfig
 from dalda.datasets.class_names import say_unclear
 from dalda.datasets.registry import made_for
 from dalda.device import device_named
+from dalda.generation.image_encoding import FORMATS
 from dalda.generation.plan import refuse_incapable
 from dalda.generation.set_settings import keep_revisions
 from dalda.generation.sharding import Shard, division_for
+from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 from dalda.generation.source_probabilities import write_probabilities
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.methods.fitting.recipe import FitJob
@@ -24,12 +26,7 @@ from dalda.progress import note, progress, say
 from dalda.storage import lock
 from dalda.types import Capability, GenerationRequest, SyntheticImage
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
-from dalda.workflows.augment_settings import (
-    SETTING_DEFAULTS,
-    extent_of,
-    generation_settings,
-    provenance_of,
-)
+from dalda.workflows.augment_settings import SETTING_DEFAULTS, extent_of, generation_settings, provenance_of
 from dalda.workflows.fitting import CONCEPTS, fit_concepts
 from dalda.workflows.preview import Preview
 from dalda.workflows.reports import AugmentReport
@@ -136,8 +133,6 @@ def _generate(
     from dalda.generation.executors.base import Batches
     from dalda.generation.executors.local import LocalExecutor
     from dalda.generation.executors.worker import Worker
-    from dalda.generation.image_encoding import FORMATS
-    from dalda.generation.sink import ATTEMPTS, ATTEMPTS_ON_RETRY, DatasetSink
 
     jobs = jobs_of(planned, requests)
     check = generator_check(config, planned, dataset.folder / CONCEPTS if jobs else None)

@@ -1,7 +1,7 @@
 """What is decided before the first image: split, captions, CLIP class probabilities and requests."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from dalda.models.presets import Preset, preset_named
 from dalda.plugins import plugins_of
 from dalda.progress import say
 from dalda.terminal import did_you_mean
-from dalda.types import FewShotSplit, GenerationPlan, GenerationRequest
+from dalda.types import FewShotSplit, GenerationPlan
 from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
 
@@ -166,7 +166,8 @@ def plan_augment(
     tools = Tools(common, sources.probabilities, given, sources.clip_features, fit, model, similarity_curve)
     prepared: Prepared = method.prepare(split, options, tools)
     requests = method.requests(split, texts, prepared, config.seed)
-    plan = make_plan(only_of(chosen_classes(config, split, sources.clip_features), requests), digest)
+    classes = chosen_classes(config, split, sources.clip_features)
+    plan = make_plan((x for x in requests if (x.source_label or x.label) in classes), digest)
     known = None if prepared.probabilities is None else tuple(prepared.probabilities)
     if curves:
         contents |= {"similarity_curve": curves[0].digest}
@@ -203,11 +204,6 @@ def chosen_classes(
     hardest = hardest_classes(features(), labels, config.hardest, config.seed)
     say(f"note: the hardest classes are {', '.join(hardest)}")
     return frozenset(hardest)
-
-
-def only_of(classes: frozenset[str], requests: Iterable[GenerationRequest]) -> Iterable[GenerationRequest]:
-    """The requests of source images of these classes."""
-    return (x for x in requests if (x.source_label or x.label) in classes)
 
 
 def _of_weights(fingerprint: Mapping[str, object]) -> dict[str, object]:

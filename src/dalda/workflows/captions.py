@@ -8,7 +8,7 @@ from dalda.captions.caption_file import checked_captions, read_captions
 from dalda.captions.templates import template_captions
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
-from dalda.datasets.class_names import wordings_of
+from dalda.datasets.class_names import class_wordings, wordings_of
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
@@ -85,7 +85,7 @@ def captions_for(
     captions: Path | Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, list[str]]:
     """Captions per class: the user's own, from a file or as they are, or else from templates."""
-    names = wordings_of(split.dataset, split.classes, split.root)
+    names = class_wordings(split)
     if isinstance(captions, Mapping):
         return checked_captions(captions, split.classes, "captions", names)
     if captions is not None:

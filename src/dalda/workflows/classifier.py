@@ -15,8 +15,11 @@ from dalda.datasets.image_folder import images_below
 from dalda.datasets.image_io import DECODERS, open_image
 from dalda.device import device_named, quiet_libraries
 from dalda.errors import UserError
+from dalda.evaluation.results import planned_trials
+from dalda.generation.folder_names import folder_name
 from dalda.progress import progress, say
 from dalda.storage import path_of, write_new
+from dalda.types import REAL
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,9 +86,6 @@ def classifier_in(place: Path) -> Path:
     could be meant, and where the run keeps no classifier.
     """
     from dalda.evaluation.classifier import FOLDER, SUFFIX, classifier_file
-    from dalda.evaluation.results import planned_trials
-    from dalda.generation.folder_names import folder_name
-    from dalda.types import REAL
 
     if not place.is_dir():
         return place

@@ -1,18 +1,15 @@
 """The CLIP that a synthetic set was generated with, for the report and for the review page."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dalda.errors import UserError
-from dalda.evaluation.features import load_features
+from dalda.evaluation.features import FeatureStore, load_features
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.hub import folder_on_disk
 
-if TYPE_CHECKING:
-    from dalda.evaluation.features import FeatureStore
 
-
-def load_set_clip(settings: Mapping[str, Any], device: str) -> "FeatureStore":
+def load_set_clip(settings: Mapping[str, Any], device: str) -> FeatureStore:
     """The CLIP that a set's settings name, with its cached features.
 
     Raises UserError where it is not complete on the disk: a set may be a stranger's, and nothing that it

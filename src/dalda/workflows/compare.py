@@ -11,9 +11,15 @@ from dalda.config.experiment import ArmConfig, Study
 from dalda.config.study_file import checked_study
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
+from dalda.evaluation.comparison import ArmNumbers
+from dalda.evaluation.results import RunFolder
+from dalda.evaluation.verdict import Answer
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import method_named, method_options
+from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet, png_of
+from dalda.reporting.plots import rendered
+from dalda.reporting.study_figure import study_figure
 from dalda.storage import exists, write
 from dalda.types import REAL, Interval, SyntheticImage
 from dalda.workflows.dry_run import dry_run_experiment
@@ -24,10 +30,6 @@ from dalda.workflows.trials import Task, tasks_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from dalda.evaluation.comparison import ArmNumbers
-    from dalda.evaluation.results import RunFolder
-    from dalda.evaluation.verdict import Answer
 
 TABLE, FIGURE, SHEET = "comparison.md", "comparison.png", "sheet.png"
 MAX_SOURCES = 6
@@ -56,7 +58,7 @@ class CompareReport:
 
     out: Path
     arms: tuple[ComparedArm, ...]
-    answer: "Answer"
+    answer: Answer
     """The verdicts, each against the strongest baseline."""
     trials: int
     trained: int
@@ -101,7 +103,10 @@ def compare_methods(config: CompareConfig) -> CompareReport:
     study = comparison_study(config)
     report = run_experiment(study, cluster=config)
     run, tasks = run_of(study), tasks_of(study)
-    arms = sorted((_row(arm, numbers, run, tasks) for arm, numbers in report.arms.items()), key=_by_gain)
+    arms = sorted(
+        (_row(arm, numbers, run, tasks) for arm, numbers in report.arms.items()),
+        key=lambda arm: -arm.gain.mean if arm.gain else 0.0,
+    )
     found = CompareReport(
         out=config.out,
         arms=tuple(arms),
@@ -176,7 +181,7 @@ def _options_for(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {option: value for (method, _, option), value in named.items() if method == name}
 
 
-def _row(arm: str, numbers: "ArmNumbers", run: "RunFolder", tasks: list[Task]) -> ComparedArm:
+def _row(arm: str, numbers: ArmNumbers, run: RunFolder, tasks: list[Task]) -> ComparedArm:
     sets = dict.fromkeys(task.set_id for task in tasks if task.spec.arm == arm and task.set_id)
     costs = [run.read_part(str(name), "costs") or {} for name in sets]
     return ComparedArm(
@@ -189,15 +194,8 @@ def _row(arm: str, numbers: "ArmNumbers", run: "RunFolder", tasks: list[Task]) -
     )
 
 
-def _by_gain(arm: ComparedArm) -> float:
-    return 0.0 if arm.gain is None else -arm.gain.mean
-
-
-def _figure(study: Study, run: "RunFolder", tasks: list[Task]) -> bytes:
+def _figure(study: Study, run: RunFolder, tasks: list[Task]) -> bytes:
     """Accuracy and gain of each arm over the numbers of shots, as PNG."""
-    from dalda.reporting.plots import rendered
-    from dalda.reporting.study_figure import study_figure
-
     results = [result for result, _ in finished(run, tasks)]
     panels = [dataset_panel(name, {"": results}) for name in dict.fromkeys(x.dataset for x in results)]
     return rendered(study_figure([replace(panel, class_gains={}) for panel in panels], {}), ".png")
@@ -205,7 +203,6 @@ def _figure(study: Study, run: "RunFolder", tasks: list[Task]) -> bytes:
 
 def _sheet(study: Study, tasks: list[Task]) -> bytes:
     """The same source images through every method: a row each, for the first seed and fewest shots."""
-    from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet, png_of
 
     def small(path: Path) -> "Image":
         return open_image(path, shorter=CELL)

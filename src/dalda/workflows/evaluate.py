@@ -2,6 +2,7 @@
 
 from dalda.config import EvaluateConfig
 from dalda.errors import UserError
+from dalda.evaluation.backbones.base import ZeroShot
 from dalda.evaluation.features import load_features
 from dalda.types import SCRATCH
 from dalda.workflows.real_images import checked, split_of
@@ -14,7 +15,6 @@ def evaluate(config: EvaluateConfig) -> EvaluateReport:
 
     Class probabilities come from the backbone where it is a CLIP, else from the one that fits the data.
     """
-    from dalda.evaluation.backbones.base import ZeroShot
     from dalda.evaluation.generative_metrics import measure_set
 
     synthetic = synthetic_set(config.synthetic, ignore_review=config.ignore_review)

@@ -18,6 +18,10 @@ from dalda.config.study_file import read_study, refused_by_protocol, study_as_ya
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS, Row
+from dalda.evaluation.comparison import ArmNumbers, compare_arms
+from dalda.evaluation.excluded import Excluded
+from dalda.evaluation.results import PlannedTrial, RunFolder, RunSettings
+from dalda.evaluation.verdict import answer_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.storage import lock, make_folder
@@ -29,13 +33,10 @@ from dalda.workflows.protocols import protocol_of
 from dalda.workflows.real_images import checked, load_dataset
 from dalda.workflows.reports import AugmentReport, StudyReport
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, synthetic_set
-from dalda.workflows.train import arm_settings
 from dalda.workflows.trials import Task, tasks_of
+from dalda.workflows.usage import arm_settings
 
 if TYPE_CHECKING:
-    from dalda.evaluation.comparison import ArmNumbers
-    from dalda.evaluation.excluded import Excluded
-    from dalda.evaluation.results import RunFolder
     from dalda.workflows.runner import TrialRunner
 
 
@@ -53,8 +54,6 @@ def run_experiment(
     `cluster` says where; all machines of a Ray cluster must see the results folder under the same name.
     `source` is a study or a file that describes one. Raises UserError for a mistake in it.
     """
-    from dalda.evaluation.verdict import answer_of
-
     started = time.monotonic()
     study = resolved(source, out=out, root=root, original=original)
     arms = chosen_arms(study, only)
@@ -94,17 +93,13 @@ def run_experiment(
     )
 
 
-def run_of(study: Study) -> "RunFolder":
+def run_of(study: Study) -> RunFolder:
     """The study's run folder; it may not exist yet."""
-    from dalda.evaluation.results import RunFolder
-
     return RunFolder(study.out or Path(), "dalda run")
 
 
-def _begin(run: "RunFolder", study: Study, tasks: Sequence[Task]) -> None:
+def _begin(run: RunFolder, study: Study, tasks: Sequence[Task]) -> None:
     """Writes run.yaml. Trials have ids by content, so a changed study keeps what it shares with it."""
-    from dalda.evaluation.results import PlannedTrial, RunSettings
-
     trials = tuple(
         PlannedTrial(
             task.id,
@@ -120,10 +115,8 @@ def _begin(run: "RunFolder", study: Study, tasks: Sequence[Task]) -> None:
     run.update(RunSettings("run", settings, arms, trials, {"device": study.device}))
 
 
-def _numbers(results: Sequence[TrialResult], study: Study) -> "dict[str, ArmNumbers]":
+def _numbers(results: Sequence[TrialResult], study: Study) -> dict[str, ArmNumbers]:
     """The numbers of the study's arms, in its order."""
-    from dalda.evaluation.comparison import compare_arms
-
     order = {arm.name: place for place, arm in enumerate(study.arms)}
     real = next((arm.name for arm in study.arms if arm.method == REAL), None)
     return compare_arms(sorted(results, key=lambda result: order[result.arm]), real)
@@ -160,13 +153,13 @@ def chosen_arms(study: Study, only: Sequence[str]) -> set[str]:
     return set(only or names)
 
 
-def missing_tasks(study: Study, run: "RunFolder", tasks: Sequence[Task]) -> list[Task]:
+def missing_tasks(study: Study, run: RunFolder, tasks: Sequence[Task]) -> list[Task]:
     """The trials without a result, in the order of the plan."""
     elsewhere = protocol_of(study).done_elsewhere
     return [task for task in tasks if not run.has(task.id) and not elsewhere(task)]
 
 
-def finished(run: "RunFolder", tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
+def finished(run: RunFolder, tasks: Sequence[Task]) -> list[tuple[TrialResult, Task]]:
     """The results so far, in the order of the plan."""
     return [(run.read(task.id), task) for task in tasks if run.has(task.id)]
 
@@ -176,7 +169,7 @@ class Stages:
     """Generation and training of a study's trials; each model is loaded once, when it is first needed."""
 
     study: Study
-    run: "RunFolder"
+    run: RunFolder
     shared: bool = False
     """Whether other processes finish trials of the same run."""
     generated: int = 0
@@ -207,7 +200,7 @@ class Stages:
         self.run.keep(task.id, result)
         say_result(result)
 
-    def _keep_excluded(self, task: Task, excluded: "Sequence[Excluded]") -> None:
+    def _keep_excluded(self, task: Task, excluded: Sequence[Excluded]) -> None:
         if not self.shared:
             self.run.excluded.put(task.id, excluded)
             return

@@ -8,8 +8,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dalda.config.cluster import ClusterConfig
+from dalda.config.experiment import Study
 from dalda.errors import UserError, first_line
 from dalda.generation.executors.ray import connected, gpus_of_worker
 from dalda.methods.base import method_named
@@ -22,10 +24,6 @@ from dalda.workflows.experiment import Stages, run_of
 from dalda.workflows.fitting import CONCEPTS, fit_concepts
 from dalda.workflows.runner import say_result
 from dalda.workflows.trials import Task
-
-if TYPE_CHECKING:
-    from dalda.config.cluster import ClusterConfig
-    from dalda.config.experiment import Study
 
 RETRIES = 2
 """Times that a task is done again after its worker or its node was lost; it resumes like any run."""
@@ -41,7 +39,7 @@ class _Fitting:
     sets: list[Path] = field(default_factory=list)
 
 
-def finish_on_ray(study: "Study", tasks: Sequence[Task], cluster: "ClusterConfig") -> int:
+def finish_on_ray(study: Study, tasks: Sequence[Task], cluster: ClusterConfig) -> int:
     """Finishes trials on the cluster. Returns how many images were generated.
 
     Raises the UserError of the first task that has one, and one if workers are lost again and again; what
@@ -68,7 +66,7 @@ def finish_on_ray(study: "Study", tasks: Sequence[Task], cluster: "ClusterConfig
             raise _lost(error) from error
 
 
-def _finish_all(ray: Any, remote: Any, study: "Study", groups: dict[str, list[Task]]) -> int:
+def _finish_all(ray: Any, remote: Any, study: Study, groups: dict[str, list[Task]]) -> int:
     place, run = os.getcwd(), run_of(study)
     learning = [name for name, group in groups.items() if _learns(group[0])]
     found = ray.get([remote.remote(place, _fittings, groups[name][0]) for name in learning])
@@ -149,7 +147,7 @@ def _fit(fitting: _Fitting) -> None:
         fit_concepts([fitting.job], generator, folder)
 
 
-def _finish(study: "Study", tasks: Sequence[Task], *fits: None) -> int:
+def _finish(study: Study, tasks: Sequence[Task], *fits: None) -> int:
     """The images that were generated. `fits` are tasks that end before this one begins."""
     stages = Stages(study, run_of(study), shared=True)
     for task in tasks:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dalda.config import InspectConfig
-from dalda.datasets.class_names import split_wordings, unclear_names
+from dalda.datasets.class_names import class_wordings, unclear_names
 from dalda.datasets.image_io import DECODERS, check_source, sides_of
 from dalda.datasets.leakage import leaks
 from dalda.errors import UserError
@@ -80,7 +80,7 @@ def inspect_dataset(config: InspectConfig) -> DatasetReport:
                 [item.signature for item in val],
             )
         ),
-        unclear=tuple(unclear_names(split_wordings(parts["train"]))),
+        unclear=tuple(unclear_names(class_wordings(parts["train"]).values())),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dalda.datasets.image_folder import read_folder, refuse_output_inside
 from dalda.errors import UserError
+from dalda.evaluation.comparison import ArmNumbers, compare_arms
 from dalda.evaluation.results import TABLE, planned_trials, read_results, read_run_settings
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import SyntheticDataset
@@ -73,8 +74,6 @@ def dataset_panel(dataset: str, results: Mapping[str, Sequence[TrialResult]]) ->
 
     A run without that arm is compared with the only one that another run has, if there is one.
     """
-    from dalda.evaluation.comparison import ArmNumbers, compare_arms
-
     runs = {run: [trial for trial in trials if trial.dataset == dataset] for run, trials in results.items()}
     names = {run: {trial.arm for trial in trials} for run, trials in runs.items()}
     with_real = [run for run in runs if REAL in names[run]]

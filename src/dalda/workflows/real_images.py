@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalda.config import DataConfig
-from dalda.datasets.class_names import split_wordings
+from dalda.datasets.class_names import class_wordings
 from dalda.datasets.few_shot import held_out_count, sample_few_shot
+from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.image_io import DECODERS, check_image, check_source, open_image
 from dalda.datasets.leakage import leaks, validation_copies
-from dalda.datasets.registry import ImageDataset, read_catalog
-from dalda.device import device_named
+from dalda.datasets.registry import read_catalog
+from dalda.device import device_named, is_out_of_memory
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import note, progress, say
@@ -142,8 +143,6 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
 
 def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     """The CLIP class probability of each image, in the split's order; distinct ones are computed once."""
-    from dalda.device import is_out_of_memory
-
     numbers = {label: number for number, label in enumerate(split.classes)}
     wanted = {(image.sha256, image.label): (image.path, numbers[image.label]) for image in split.images}
     hashes = {image.path: image.sha256 for image in split.images}
@@ -153,7 +152,7 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
         return open_image(path, sha256=hashes[path], shorter=2 * scorer.size)
 
     with progress("score", len(wanted)) as bar:
-        scored = scorer.scores(wanted.values(), split_wordings(split), opened)
+        scored = scorer.scores(wanted.values(), list(class_wordings(split).values()), opened)
         try:
             for key, value in zip(wanted, scored, strict=True):
                 found[key] = value

@@ -11,7 +11,7 @@ from dalda.config import ReportConfig
 from dalda.datasets.image_io import sha256_of
 from dalda.datasets.registry import DATASETS, PHOTOS
 from dalda.errors import UserError
-from dalda.evaluation.generative_metrics import ImageMeasures
+from dalda.evaluation.generative_metrics import ImageMeasures, measure_images
 from dalda.evaluation.results import read_run_settings
 from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
@@ -145,8 +145,6 @@ def clip_of(dataset: ReportedSet, device: str, budget: ThumbnailBudget) -> ClipS
 
 def looks_of(dataset: ReportedSet, device: str) -> Sequence[ImageMeasures]:
     """Each image as the CLIP of the set's settings describes it. Raises UserError where it cannot."""
-    from dalda.evaluation.generative_metrics import measure_images
-
     if not dataset.real:
         raise UserError("the real images are no longer where they were, so nothing can be compared")
     split = FewShotSplit(

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison
+from dalda.evaluation.verdict import Answer
 from dalda.types import Interval
 
 if TYPE_CHECKING:
-    from dalda.evaluation.comparison import ArmNumbers, ArmSummary, Comparison
     from dalda.evaluation.generative_metrics import SetMeasures
-    from dalda.evaluation.verdict import Answer
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ class TrainReport:
     """The verdicts, the numbers of each arm, and each other arm against `real`."""
 
     classes: tuple[str, ...]
-    arms: "Mapping[str, ArmSummary]"
-    gains: "Mapping[str, Comparison]"
-    answer: "Answer"
+    arms: Mapping[str, ArmSummary]
+    gains: Mapping[str, Comparison]
+    answer: Answer
     excluded: Mapping[str, Mapping[str, int]]
     """Synthetic images that an arm did not use, by reason."""
     validation_images: int
@@ -158,9 +158,9 @@ class StudyReport:
     trained: int
     generated: int
     seconds: float
-    arms: "Mapping[str, ArmNumbers]"
+    arms: Mapping[str, ArmNumbers]
     """Accuracies by shots (`all` is no limit), and gains over the real arm, if there is one."""
-    answer: "Answer"
+    answer: Answer
     """Averaged over the numbers of shots."""
     excluded: Mapping[str, Mapping[str, int]]
     """Synthetic images that an arm did not use, by reason, over all shots and seeds."""
@@ -200,7 +200,7 @@ class DemoReport:
     """Mean accuracy per arm on the known and on the unknown classes."""
     gain: Interval
     """Of `dalda` against the strongest baseline."""
-    answer: "Answer"
+    answer: Answer
     comparisons: tuple[str, ...]
     problem: str
     figure: Path

@@ -13,6 +13,7 @@ from dalda.generation.set_settings import read_settings
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import say
 from dalda.review.log import current_decisions
+from dalda.review.thumbnails import Thumbnails
 from dalda.storage import path_of
 from dalda.types import SyntheticImage
 from dalda.workflows.clip_of_set import classes_of, load_set_clip
@@ -33,7 +34,6 @@ def review(
         from dalda.review.guard import is_loopback
         from dalda.review.page import Review, review_app
         from dalda.review.server import address_of, listen, serve
-        from dalda.review.thumbnails import Thumbnails
     except ModuleNotFoundError as error:
         raise UserError(
             f"dalda review needs the package '{error.name}'; install it with pip install 'dalda[review]'"

@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dalda.config import ClassifierConfig, TrainConfig
+from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.classifier import ClassifierInfo, TrainedHead, classifier_file, write_classifier
 from dalda.evaluation.excluded import Excluded
-from dalda.evaluation.features import load_features
+from dalda.evaluation.features import FeatureStore, load_features
 from dalda.evaluation.filters import (
     Filtered,
     by_agreement,
@@ -25,21 +26,13 @@ from dalda.evaluation.filters import (
 from dalda.evaluation.heads.table import resolved_head
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import RunFolder
-from dalda.evaluation.training import (
-    TrainingMethod,
-    predict_classes,
-    predict_probabilities,
-    run_trials,
-)
-from dalda.evaluation.trial import Schedule, Trial, class_wordings, image_file, labels_of
+from dalda.evaluation.training import TrainingMethod, predict_classes, predict_probabilities, run_trials
+from dalda.evaluation.trial import Schedule, Trial, image_file, labels_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
 from dalda.types import REAL, FewShotSplit, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.real_images import report_validation_copies
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, clip_for, say_default
-
-if TYPE_CHECKING:
-    from dalda.evaluation.features import FeatureStore
 
 REJECTED = "rejected in review"
 OTHER_CLASS = "predicted as another class"
@@ -57,7 +50,7 @@ class TrialRunner:
     """A torch module or feature extractor in place of the configuration's."""
 
     @cached_property
-    def store(self) -> "FeatureStore":
+    def store(self) -> FeatureStore:
         """The backbone with its features."""
         config = self.config
         views = 8 if config.feature_views == "online" else config.feature_views
@@ -69,7 +62,7 @@ class TrialRunner:
         return load_features(backbone, config.device, views=views, transforms=config.transforms)
 
     @cached_property
-    def clip(self) -> "FeatureStore":
+    def clip(self) -> FeatureStore:
         """The backbone itself where it is a CLIP, else the one that fits the data set."""
         if isinstance(self.store.backbone, ZeroShot):
             return self.store
@@ -83,7 +76,8 @@ class TrialRunner:
 
     @property
     def schedule(self) -> Schedule:
-        return schedule_of(self.config)
+        config = self.config
+        return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
 
     def trial(
         self, arm: str, config: TrainConfig, split: FewShotSplit, synthetic: SyntheticSet | None
@@ -205,11 +199,6 @@ class TrialRunner:
         write_classifier(
             classifier_file(run, folder_name(result.arm), result.seed, result.shots), trained, info
         )
-
-
-def schedule_of(config: ClassifierConfig) -> Schedule:
-    """How long, and from where, a classifier is trained."""
-    return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
 
 
 def method_of(config: ClassifierConfig) -> TrainingMethod:

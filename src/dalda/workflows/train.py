@@ -1,33 +1,36 @@
 """From real and synthetic images to classifiers, and to an honest comparison."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import nn
 
 from dalda.config import DataConfig, TrainConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.class_names import chosen_wordings
 from dalda.datasets.image_folder import refuse_output_inside
 from dalda.errors import UserError
-from dalda.types import BASELINES, FewShotSplit, RealImage, SyntheticImage, TrialResult
+from dalda.evaluation.backbones.base import FeatureExtractor
+from dalda.evaluation.baselines import baselines_of
+from dalda.evaluation.comparison import compare_arms
+from dalda.evaluation.excluded import Excluded
+from dalda.evaluation.heads.table import LINEAR
+from dalda.evaluation.results import PlannedTrial, RunFolder, RunSettings
+from dalda.evaluation.trial import Trial, image_file
+from dalda.evaluation.verdict import answer_of
+from dalda.types import BASELINES, REAL, FewShotSplit, RealImage, SyntheticImage, TrialResult
 from dalda.workflows.real_images import checked, load_dataset, split_of
 from dalda.workflows.reports import TrainReport
+from dalda.workflows.runner import OTHER_CLASS, TrialRunner, other_sources
 from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
-from dalda.workflows.usage import method_of_set, with_usage_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dalda.evaluation.backbones.base import FeatureExtractor
-    from dalda.evaluation.excluded import Excluded
-    from dalda.evaluation.results import RunSettings
-    from dalda.evaluation.trial import Trial
-    from dalda.workflows.runner import TrialRunner
+from dalda.workflows.usage import arm_settings, method_of_set, with_usage_of
 
 
-def train(config: TrainConfig, *, backbone: "nn.Module | FeatureExtractor | None" = None) -> TrainReport:
+def train(config: TrainConfig, *, backbone: nn.Module | FeatureExtractor | None = None) -> TrainReport:
     """Trials of the baselines and of each synthetic folder, over `config.seeds` seeds of the classifier.
 
     `backbone` is an object in place of the named one (docs/backbones.md). In `config.out` each result is
@@ -42,11 +45,7 @@ def train(config: TrainConfig, *, backbone: "nn.Module | FeatureExtractor | None
         raise KeyboardInterrupt("stopped; without -o no result is kept, only features") from None
 
 
-def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None") -> TrainReport:
-    from dalda.evaluation.heads.table import LINEAR
-    from dalda.evaluation.results import RunFolder
-    from dalda.workflows.runner import TrialRunner, other_sources
-
+def _train(config: TrainConfig, backbone: nn.Module | FeatureExtractor | None) -> TrainReport:
     started = time.monotonic()
     run = None if config.out is None else RunFolder(config.out, "dalda train")
     if run is not None:
@@ -75,7 +74,7 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
             trials |= {_trial_id(settings, arm, trial.seed): trial for trial, _ in found}
             left_out = list(dict.fromkeys(image for _, images in found for image in images))
             left_out += other_sources(arm, split, synthetic.images)
-            excluded[arm] = _counted(image.kind for image in left_out)
+            excluded[arm] = dict(Counter(image.kind for image in left_out))
             if run is not None:
                 run.excluded.put(arm, left_out)
         results = list(runner.train(trials, validation).values())
@@ -84,11 +83,8 @@ def _train(config: TrainConfig, backbone: "nn.Module | FeatureExtractor | None")
     return report_of(results, excluded, config)
 
 
-def _baselines(config: TrainConfig, runner: "TrialRunner", split: FewShotSplit) -> "dict[str, Trial]":
+def _baselines(config: TrainConfig, runner: TrialRunner, split: FewShotSplit) -> dict[str, Trial]:
     """The trials without synthetic images, by arm."""
-    from dalda.evaluation.baselines import baselines_of
-    from dalda.types import REAL
-
     real, _ = runner.trial(REAL, config, split, None)
     if not config.baselines:
         return {REAL: real}
@@ -98,16 +94,14 @@ def _baselines(config: TrainConfig, runner: "TrialRunner", split: FewShotSplit) 
 def _trials_of(
     arm: str,
     config: TrainConfig,
-    runner: "TrialRunner",
+    runner: TrialRunner,
     split: FewShotSplit,
     synthetic: SyntheticSet,
-) -> "list[tuple[Trial, list[Excluded]]]":
+) -> list[tuple[Trial, list[Excluded]]]:
     """The arm's trial of each seed with the images that it does not use.
 
     Only what a classifier decides differs between seeds: each seed filters by a classifier of its own.
     """
-    from dalda.workflows.runner import OTHER_CLASS
-
     if not (config.filter_by_classifier or config.classifier_weighting):
         trial, excluded = runner.trial(arm, config, split, synthetic)
         return [(replace(trial, seed=seed), excluded) for seed in _seeds(config)]
@@ -147,10 +141,9 @@ def training_settings(
     split: FewShotSplit,
     validation: FewShotSplit,
     sets: Mapping[str, SyntheticSet],
-    backbone: "FeatureExtractor",
+    backbone: FeatureExtractor,
 ) -> dict[str, Any]:
     """What decides the numbers: the options, and the content of the backbone and of all images."""
-    from dalda.evaluation.trial import image_file
 
     def digest(images: Iterable[RealImage | SyntheticImage]) -> str:
         return digest_of([[image.label, image_file(image).sha256] for image in images])
@@ -180,9 +173,7 @@ def _run_settings(
     sets: Mapping[str, SyntheticSet],
     usage: Mapping[str, TrainConfig],
     baselines: Sequence[str],
-) -> "RunSettings":
-    from dalda.evaluation.results import PlannedTrial, RunSettings
-
+) -> RunSettings:
     folders = {
         **dict.fromkeys(baselines),
         **{arm: synthetic.folder.as_posix() for arm, synthetic in sets.items()},
@@ -208,14 +199,6 @@ def _own_usage(config: TrainConfig, usage: Mapping[str, TrainConfig]) -> dict[st
     return {"usage": {arm: values for arm, values in own.items() if values}} if any(own.values()) else {}
 
 
-def arm_settings(config: TrainConfig) -> dict[str, Any]:
-    """How an arm's classifiers are trained, for readers of the run."""
-    from dalda.config.train import ClassifierConfig, UsageConfig
-
-    names = {*ClassifierConfig.model_fields, *UsageConfig.model_fields}
-    return config.model_dump(mode="json", include=names)
-
-
 def _seeds(config: TrainConfig) -> range:
     return range(config.seed, config.seed + config.seeds)
 
@@ -228,20 +211,10 @@ def _trial_id(settings: Mapping[str, Any], arm: str, seed: int) -> str:
     return digest_of([arm, seed, {**shared, **own, **({"usage": usage} if usage else {})}])
 
 
-def _counted(kinds: Iterable[str]) -> dict[str, int]:
-    from collections import Counter
-
-    return dict(Counter(kinds))
-
-
 def report_of(
     results: list[TrialResult], excluded: Mapping[str, Mapping[str, int]], config: TrainConfig
 ) -> TrainReport:
     """All numbers of each arm, every other arm's gain over `real`, and the verdicts."""
-    from dalda.evaluation.comparison import compare_arms
-    from dalda.evaluation.verdict import answer_of
-    from dalda.types import REAL
-
     numbers = compare_arms(results, REAL)
     (shots,) = numbers[REAL].summaries
     return TrainReport(

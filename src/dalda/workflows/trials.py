@@ -10,7 +10,7 @@ from dalda.captions.templates import base_caption
 from dalda.config import AugmentConfig, DataConfig
 from dalda.config.experiment import Study, TrialSpec, trials_of
 from dalda.config.roles import content_of, digest_of
-from dalda.datasets.class_names import chosen_wordings, wordings_of
+from dalda.datasets.class_names import chosen_wordings, class_wordings
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.methods.scale_policy import policy_named
@@ -131,7 +131,7 @@ def _settled(
     elif spec.captions != "templates":
         file = path_of(spec.captions)
         if study.original:
-            words = wordings_of(split.dataset, split.classes, split.root)
+            words = class_wordings(split)
             base = read_captions(file, split.classes, words, underscores=True)
             file = out / "captions" / f"{file.stem}-{digest_of(base)[:8]}.json"
     captions = base or captions_for(split, preset.words, config.seed, file)
@@ -159,7 +159,7 @@ def filled(template: str, spec: TrialSpec) -> str:
 
 def base_book(study: Study, split: FewShotSplit) -> dict[str, list[str]]:
     """The paper's plain caption for each class, in the wording of the study's protocol."""
-    words = wordings_of(split.dataset, split.classes, split.root)
+    words = class_wordings(split)
     return {
         label: [base_caption(label if study.original else words[label], underscores=study.original)]
         for label in words

@@ -2,10 +2,12 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from dalda.config import TrainConfig
+from dalda.config import ClassifierConfig, TrainConfig, UsageConfig
+from dalda.config.methods import method_names
 from dalda.generation.set_settings import read_settings
-from dalda.methods.base import method_named, method_names
+from dalda.methods.base import method_named
 
 
 def with_usage_of(config: TrainConfig, method: str, classes: int) -> TrainConfig:
@@ -25,6 +27,12 @@ def with_usage_of(config: TrainConfig, method: str, classes: int) -> TrainConfig
         if name not in config.model_fields_set and getattr(config, name) != value
     }
     return config.model_copy(update=own) if own else config
+
+
+def arm_settings(config: TrainConfig) -> dict[str, Any]:
+    """How an arm's classifiers are trained, for readers of the run."""
+    names = {*ClassifierConfig.model_fields, *UsageConfig.model_fields}
+    return config.model_dump(mode="json", include=names)
 
 
 def method_of_set(folder: Path) -> str:

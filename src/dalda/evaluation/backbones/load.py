@@ -8,7 +8,11 @@ from transformers import AutoConfig
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import FeatureExtractor
+from dalda.evaluation.backbones.clip import clip_backbone
+from dalda.evaluation.backbones.module import module_backbone
+from dalda.evaluation.backbones.scratch import scratch_backbone
 from dalda.evaluation.backbones.table import ENTRY_POINTS, ROWS, Row, refuse_unknown_backbone
+from dalda.evaluation.backbones.vision import vision_backbone
 from dalda.models.hub import loaded
 from dalda.models.weights import load_settings
 from dalda.plugins import load_plugin
@@ -25,8 +29,6 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
         return as_backbone(backbone, device)
     refuse_unknown_backbone(backbone)
     if backbone == SCRATCH:
-        from dalda.evaluation.backbones.scratch import scratch_backbone
-
         return scratch_backbone(device)
     if backbone not in ROWS:
         make = load_plugin(ENTRY_POINTS, backbone)
@@ -43,8 +45,6 @@ def load_backbone(backbone: str | nn.Module | FeatureExtractor, device: str = "c
 def as_backbone(value: object, device: str) -> FeatureExtractor:
     """An object from Python as a backbone. Raises UserError for neither module nor extractor."""
     if isinstance(value, nn.Module):
-        from dalda.evaluation.backbones.module import module_backbone
-
         return module_backbone(value, device=device)
     needed = ("name", "fingerprint", "size", "dimensions", "extract")
     lacking = [name for name in needed if not hasattr(value, name)]
@@ -68,11 +68,7 @@ def from_transformers(name: str, source: str, row: Row, device: str, **options: 
         # Given an id, transformers asks the Hub for adapters, and asks again, even when forbidden to.
         source = snapshot_download(source, **options)
     if load_settings(AutoConfig, source, **options).model_type == "clip":
-        from dalda.evaluation.backbones.clip import clip_backbone
-
         if in_cache and not (Path(source) / "preprocessor_config.json").is_file():
             raise OSError("its preprocessing is not in the cache")
         return clip_backbone(name, source, row.recipe, device, **options)
-    from dalda.evaluation.backbones.vision import vision_backbone
-
     return vision_backbone(name, source, row.recipe, device, **options)

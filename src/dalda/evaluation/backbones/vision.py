@@ -8,14 +8,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel
 
-from dalda.evaluation.backbones.base import (
-    Backbone,
-    deciding,
-    fingerprint_of,
-    frozen,
-    pooled,
-    sides,
-)
+from dalda.evaluation.backbones.base import Backbone, deciding, fingerprint_of, frozen, pooled, sides
 from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.models.weights import TASK_HEADS, WeightsError, load_module, load_settings
 

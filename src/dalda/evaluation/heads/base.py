@@ -64,12 +64,6 @@ def tensors(*values: Numbers) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.asarray(value)).float() for value in values)
 
 
-def unit(features: Numbers) -> Numbers:
-    """Rows at length one, [n, d]."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, np.finfo(np.float64).tiny))
-
-
 def alone(
     fit: Callable[[FeatureRows, int], Head],
 ) -> Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]:

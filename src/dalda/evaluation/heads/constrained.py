@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import softmax
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, alone, tensors, unit
+from dalda.evaluation.features import normalized
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, alone, tensors
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 
 STRENGTH = 100.0
@@ -21,7 +22,7 @@ STRENGTH = 100.0
 
 def fit_constrained(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
-    scaled = replace(rows, features=rows.logit_scale * unit(rows.features))
+    scaled = replace(rows, features=rows.logit_scale * normalized(rows.features))
     weight, _ = softmax_regression(scaled, STRENGTH * penalties(scaled, rows.text), rows.text, bias=False)
     return Head(*tensors(rows.logit_scale * weight, np.zeros(len(weight))), normalized=True)
 

@@ -7,11 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dalda.datasets.class_names import class_wordings
 from dalda.evaluation.backbones.base import FeatureExtractor, ZeroShot
 from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.feature_cache import Matrix, release
 from dalda.evaluation.inputs import Batch
-from dalda.evaluation.trial import Schedule, Trial, class_wordings
+from dalda.evaluation.trial import Schedule, Trial
 from dalda.seeding import seed_of
 
 ROWS_AT_ONCE = 64

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import softmax
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import FeatureRows, HeadKind, alone, tensors, unit
+from dalda.evaluation.features import normalized
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, alone, tensors
 
 STEPS = 300
 MOMENTUM = 0.9
@@ -22,7 +23,7 @@ BLEND_START = 250.0
 
 def fit_lpp(rows: FeatureRows, seed: int) -> Head:
     assert rows.text is not None
-    features, targets, weights = unit(rows.features), rows.targets, rows.weights[:, None]
+    features, targets, weights = normalized(rows.features), rows.targets, rows.weights[:, None]
     cosines = features @ rows.text.T
     counts = np.maximum((weights * targets).sum(0), np.finfo(np.float64).tiny)
     weight = (weights * targets).T @ features / counts[:, None]

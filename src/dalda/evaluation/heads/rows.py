@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from dalda.datasets.class_names import class_wordings
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.heads.base import FeatureRows, Numbers
 from dalda.evaluation.transforms import augmented_views, mix_batch
-from dalda.evaluation.trial import Trial, class_wordings, image_file
+from dalda.evaluation.trial import Trial, image_file
 from dalda.seeding import generator_of
 
 MAX_ROWS = 20_000

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, tensors, unit
+from dalda.evaluation.features import normalized
+from dalda.evaluation.heads.base import FeatureRows, HeadKind, Numbers, tensors
 from dalda.evaluation.heads.cross_validation import folds_of, likelihoods
 
 PUBLISHED = (5.5, 1.0)
@@ -40,9 +41,9 @@ def cache_of(rows: FeatureRows) -> tuple[Numbers, Numbers]:
     _, image = np.unique(rows.images, return_inverse=True)
     count = int(image.max()) + 1
     keys, values = np.zeros((count, rows.features.shape[1])), np.zeros((count, rows.targets.shape[1]))
-    np.add.at(keys, image, unit(rows.features))
+    np.add.at(keys, image, normalized(rows.features))
     np.add.at(values, image, rows.weights[:, None] * rows.targets)
-    return unit(keys), values * count
+    return normalized(keys), values * count
 
 
 def cache_candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:
@@ -52,7 +53,7 @@ def cache_candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]
     text = rows.logit_scale * rows.text
 
     def logits(features: Numbers) -> list[Numbers]:
-        features = unit(features)
+        features = normalized(features)
         cosines = features @ keys.T - 1
         return [
             features @ text.T + share * (np.exp(sharpness * cosines) @ values)

@@ -44,7 +44,6 @@ class Training:
     """Tokens and LoRA tensors by their names in the artefact."""
     optimizer: torch.optim.AdamW
     step: int = 0
-    losses: list[float] = field(default_factory=list)
     images: dict[str, Image.Image] = field(default_factory=dict)
 
     @classmethod
