@@ -8,7 +8,7 @@ import pytest
 
 from dalda.errors import UserError
 from dalda.reporting.plots import ARM_STYLES, save_figure
-from dalda.reporting.study_figure import DatasetPanel, study_figure
+from dalda.reporting.study_figure import DatasetPanel, gains_figure, study_figure
 from dalda.types import Interval
 
 ARMS = ("real", "base, random", "$x_{", "_hidden")
@@ -97,3 +97,19 @@ def test_many_arms_stay_within_the_axes() -> None:
     assert len(set(across)) == 16
     assert low < min(across)
     assert max(across) < high
+
+
+def test_a_comparison_has_a_row_for_each_arm_and_a_mark_for_each_number_of_shots(tmp_path: Path) -> None:
+    gains = {
+        "worse": {"8": Interval(-0.02, -0.05, 0.01), "1": Interval(-0.01, None, None)},
+        "better": {"1": Interval(0.04, 0.01, 0.07), "8": Interval(0.05, 0.02, 0.08)},
+        "only at 8": {"8": Interval(0.01, -0.02, 0.04)},
+    }
+    figure = gains_figure(DatasetPanel("pets, 3 seeds", {}, gains, {}))
+    text = save_figure(figure, tmp_path / "a.svg").read_text(encoding="utf-8")
+    order = [text.index(f">{words}<") for words in ("better", "only at 8", "worse")]
+    assert order == sorted(order)
+    assert text.index(">1 shot<") < text.index(">8 shots<")
+    (axes,) = figure.axes
+    marks = [line for line in axes.lines if line.get_markersize() == 7 and len(line.get_xdata()) == 1]
+    assert sorted(round(float(line.get_xdata()[0]), 1) for line in marks) == [-2, -1, 1, 4, 5]

@@ -43,6 +43,8 @@ ROW_LETTERS, LEGEND_LETTERS, LETTERS_PER_INCH = 38, 19, 11
 MOST_CLASSES = 24
 """Classes in a figure; of more, those that lose and those that gain most."""
 MOST_DOTS = 2000
+BESIDE = 0.14
+"""Between the marks of two arms in a row, as a share of the row."""
 TICK_DOWN = 3
 """matplotlib's number for a short line downwards."""
 ArmIntervals = Mapping[str, Mapping[str, Interval]]
@@ -173,12 +175,12 @@ def draw_rows(
     for row, name in enumerate(rows):
         axes.plot(limits, [row, row], color=FAINT, linewidth=1)
         for number, arm in enumerate(arm for arm in arms if name in arms[arm]):
-            _draw_mark(axes, row + 0.1 * number, arms[arm][name], limits, styles[arm])
+            _draw_mark(axes, row + BESIDE * number, arms[arm][name], limits, styles[arm])
         numbers = "".join(arm[name].text(sign) for arm in arms.values() if name in arm and len(arms) == 1)
         axes.annotate(shortened(name, ROW_LETTERS - len(numbers)), (0, row), ha="left", **above)
         axes.annotate(numbers, (1, row), ha="right", **above)
     axes.set_xlim(*limits)
-    axes.set_ylim(len(rows) - 0.7 + 0.1 * len(arms), -0.6)
+    axes.set_ylim(len(rows) - 0.7 + BESIDE * len(arms), -0.6)
     axes.set_yticks([])
 
 

@@ -1,4 +1,4 @@
-"""The figure of a study: for each data set accuracy and gain over shots and gain per class; then scales."""
+"""The figures of a study: accuracy and gain over shots and per class, scales; of a comparison: gains by arm."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from dalda.reporting.plots import (
     draw_shots,
     new_figure,
     ordered_classes,
+    shots_order,
     styled,
     styles_of,
 )
 from dalda.reporting.text import shortened
+from dalda.types import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -65,6 +67,23 @@ def study_figure(
     subfigures = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
     for subfigure, (_, draw) in zip(subfigures, parts, strict=True):
         draw(subfigure)
+    return figure
+
+
+@styled
+def gains_figure(panel: DatasetPanel) -> "Figure":
+    """A row for each arm, the one that gains most first, and in it a mark for each number of shots."""
+    by_shots: dict[str, dict[str, Interval]] = {}
+    for shots in sorted({key for arm in panel.gains.values() for key in arm}, key=shots_order):
+        gains = {name: arm[shots] for name, arm in panel.gains.items() if shots in arm}
+        by_shots[f"{shots} shot{'s' * (shots != '1')}"] = gains
+    rows, styles = ordered_classes(by_shots), styles_of(by_shots)
+    figure = new_figure(1.5 + (0.34 + 0.1 * len(by_shots)) * len(rows))
+    figure.suptitle(shortened(f"{panel.title}: gain over real images alone", 60), x=0.01, ha="left")
+    axes = figure.add_subplot()
+    draw_gain_rows(axes, rows, by_shots, styles)
+    axes.set_xlabel("points gained (right) or lost (left); bar: 95 % interval over seeds")
+    add_legend(axes, styles)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Compares augmentation methods: a study with an arm a method, its table, figure and image sheet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import method_named, method_options
 from dalda.reporting.contact_sheet import CELL, SheetRow, drawn_sheet, png_of
 from dalda.reporting.plots import rendered
-from dalda.reporting.study_figure import study_figure
+from dalda.reporting.study_figure import gains_figure
 from dalda.storage import exists, write
 from dalda.types import REAL, Interval, SyntheticImage
 from dalda.workflows.dry_run import dry_run_experiment
@@ -195,10 +195,9 @@ def _row(arm: str, numbers: ArmNumbers, run: RunFolder, tasks: list[Task]) -> Co
 
 
 def _figure(study: Study, run: RunFolder, tasks: list[Task]) -> bytes:
-    """Accuracy and gain of each arm over the numbers of shots, as PNG."""
+    """The gain of each method, as PNG."""
     results = [result for result, _ in finished(run, tasks)]
-    panels = [dataset_panel(name, {"": results}) for name in dict.fromkeys(x.dataset for x in results)]
-    return rendered(study_figure([replace(panel, class_gains={}) for panel in panels], {}), ".png")
+    return rendered(gains_figure(dataset_panel(results[0].dataset, {"": results})), ".png")
 
 
 def _sheet(study: Study, tasks: list[Task]) -> bytes:
