@@ -1,4 +1,7 @@
-"""The figures of a study: accuracy and gain over shots and per class, scales; of a comparison: gains by arm."""
+"""The figure of a study: for each data set accuracy and gain over shots and gain per class; then scales.
+
+That of a comparison has a row for each arm.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
