@@ -92,7 +92,6 @@ def test_what_changes_images_is_refused_and_what_only_rounds_is_not(folder: Path
         (["--scheduler", "lcm", "--steps", "200"], "cannot take 200 steps"),
         (["--lora", "no such lora"], "fix --lora"),
         (["--vae", "no such vae"], "fix --vae"),
-        (["--adapter", "no such adapter"], "fix --adapter"),
     ],
 )
 def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence: str) -> None:
@@ -116,6 +115,9 @@ def test_every_mistake_is_one_sentence(folder: Path, words: list[str], sentence:
             ["--model", "FLUX", "--model-option", "second_adapter=a/b:c"],
             "no use for --model-option second_",
         ),
+        (["--adapter", "no such adapter"], "fix --adapter"),
+        (["--adapter", "nothing.safetensors"], "there is no file 'nothing.safetensors'"),
+        (["--adapter", "shipped:doodles/weights/vision"], "it has no file"),
         (["--model-option", "second_adapter=nowhere"], "second_adapter= is FOLDER_OR_ID:FILE"),
         (["--model-option", "second_adapter_scale=0.5"], "is for a second adapter; name one"),
         (["--model", "VIDEO"], "is a WanPipeline; dalda generates with StableDiffusionPipeline, "),

@@ -474,6 +474,7 @@ ACROSS_MODULES: set[str] = {
     "evaluation/test_memory.py",
     "evaluation/test_trials_doc.py",
     "generation/backends/test_killed_families.py",
+    "generation/backends/test_kolors.py",
     "generation/backends/test_memory_of_families.py",
     "generation/backends/test_speed.py",
     "generation/backends/test_transformers.py",

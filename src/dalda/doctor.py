@@ -31,6 +31,7 @@ EXTRAS = {
     "lora": ("peft",),
     "download": ("pooch",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "kolors": ("sentencepiece",),
     "ray": ("ray",),
     "stores": ("obstore",),
 }

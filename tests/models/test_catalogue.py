@@ -13,7 +13,11 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import SD3IPAdapterJointAttnProcessor2_0
-from diffusers.models.embeddings import ImageProjection, IPAdapterTimeImageProjection
+from diffusers.models.embeddings import (
+    ImageProjection,
+    IPAdapterPlusImageProjection,
+    IPAdapterTimeImageProjection,
+)
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 
 from dalda.models.catalogue import PUBLISHED, files_of, parts_of, unwanted_of
@@ -28,7 +32,7 @@ def millions(library: str, kind: str, config: dict[str, Any]) -> float:
     """Parameters of a published configuration; no weight is made."""
     found = getattr(importlib.import_module(library), kind)
     with torch.device("meta"):
-        model = found(found.config_class(**config)) if library == "transformers" else found(**config)
+        model = found(found.config_class(**config)) if hasattr(found, "config_class") else found(**config)
     return float(sum(weight.numel() for weight in model.parameters())) / 1e6
 
 
@@ -53,11 +57,14 @@ def test_the_other_parts_have_as_many_parameters_as_their_configurations() -> No
 def test_the_adapters_have_as_many_parameters_as_their_layers() -> None:
     """Keys and values of each cross-attention, and the projection of the image's features."""
     with torch.device("meta"):
-        for name in ("sd15", "sdxl"):
+        for name in ("sd15", "sdxl", "kolors"):
             config = ARCHITECTURES["denoiser"][name][2]
             unet, width = UNet2DConditionModel(**config), config["cross_attention_dim"]
             widths = [x.to_q.in_features for key, x in unet.named_modules() if key.endswith(".attn2")]
-            count = 2 * width * sum(widths) + counted([ImageProjection(1024, width, 4)])
+            projection = ImageProjection(1024, width, 4)
+            if name == "kolors":
+                projection = IPAdapterPlusImageProjection(1024, width, 2048, heads=12, num_queries=16)
+            count = 2 * width * sum(widths) + counted([projection])
             assert PUBLISHED[name].adapter == pytest.approx(count / 1e6, abs=0.1)
         layers = [FluxIPAdapterAttnProcessor(3072, 4096, num_tokens=(4,)) for _ in range(19)]
         flux = counted([ImageProjection(768, 4096, 4), *layers])

@@ -107,7 +107,8 @@ def machine_teraflops() -> tuple[str, float]:
 
 _CLIP_L, _CLIP_G, _T5_XXL, _QWEN3_4B = 123.1, 694.7, 4762.3, 4022.5
 _QWEN25_VL_7B, _GEMMA2_2B = 8292.2, 2614.3
-_VIT_H, _VIT_L, _SIGLIP = 632.1, 304.0, 428.2
+_CHATGLM3_6B = 6243.6
+_VIT_H, _VIT_L, _VIT_L_336, _SIGLIP = 632.1, 304.0, 304.3, 428.2
 _SD15 = Published(
     "CreativeML OpenRAIL-M",
     859.5,
@@ -148,6 +149,16 @@ PUBLISHED = {
     "lcm": _SD15,
     "sdxl": _SDXL,
     "sdxl-turbo": replace(_SDXL, licence="Stability non-commercial", teraflops=1.5),
+    "kolors": replace(
+        _SDXL,
+        licence="Kolors: commercial use by registration; outputs may not improve other models",
+        denoiser=2579.5,
+        text=(_CHATGLM3_6B,),
+        adapter=506.5,
+        encoder=_VIT_L_336,
+        encoder_gigabytes=1.71,
+        largest_layer=270.0,
+    ),
     "sd35": replace(
         _FLUX,
         licence="Stability Community (below $1 M of revenue)",

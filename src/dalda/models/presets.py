@@ -127,6 +127,17 @@ _ROWS = {
         noise_schedule=None,
     ),
 }
+_ROWS["kolors"] = replace(
+    _ROWS["sdxl"],
+    model="Kwai-Kolors/Kolors-diffusers",
+    # On its main branch are pickled files alone.
+    adapter="Kwai-Kolors/Kolors-IP-Adapter-Plus@refs/pr/4",
+    adapter_folder=".",
+    adapter_file="ip_adapter_plus_general.safetensors",
+    image_encoder="image_encoder",
+    steps=50,
+    scheduler="euler",
+)
 _FLOW = replace(
     _SD,
     vae=None,
@@ -198,6 +209,7 @@ _ROWS |= {
 }
 PRESETS: Registry[Preset] = Registry(_ROWS)
 ROWS_OF_CLASSES = {
+    "KolorsPipeline": "kolors",
     "StableDiffusion3Pipeline": "sd35",
     "FluxPipeline": "flux-dev",
     "ChromaPipeline": "chroma",
@@ -209,6 +221,10 @@ ROWS_OF_CLASSES = {
 """Pipeline class of a local folder -> the row whose settings it starts from."""
 ROWS_OF_FILES = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
 """The same for a model in one file."""
+CLASSES_OF_ROWS = {row: kind for kind, row in (ROWS_OF_CLASSES | ROWS_OF_FILES).items()}
+CLASSES_OF_ROWS |= dict.fromkeys(("sd14", "sd15-hyper", "lcm"), "StableDiffusionPipeline")
+CLASSES_OF_ROWS |= {"sdxl-turbo": "StableDiffusionXLPipeline", "flux-schnell": "FluxPipeline"}
+"""Row -> the pipeline class of its published model."""
 
 
 def preset_named(model: str) -> Preset:
@@ -222,7 +238,7 @@ def preset_named(model: str) -> Preset:
     single_file = Path(model).is_file() or Path(model).suffix in SINGLE_FILES
     row = ROWS_OF_CLASSES.get(pipeline_class_in(Path(model)))
     if row is not None:
-        return replace(PRESETS[row], model=model, size=None)
+        return replace(PRESETS[row], model=model, variant=None, size=None)
     if Path(model).is_dir() or (model.count("/") == 1 and not single_file):
         return replace(_SD, model=model, vae=None, size=None, noise_schedule=None)
     if single_file:

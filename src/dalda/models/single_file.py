@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.models.weights import tensor_names
+from dalda.models.weights import tensor_shapes
 
 SINGLE_FILES = frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin"})
 """What checkpoints of a model in one file are called."""
@@ -29,7 +29,7 @@ def class_of_file(path: Path) -> str:
             f"'{path}' is a pickled checkpoint, which could run code; a model in one file must be a "
             ".safetensors file: take that form of it"
         )
-    names = tensor_names(path, "the checkpoint")
+    names = tensor_shapes(path, "the checkpoint")
     if UNET in names:
         for kind, prefix in TEXT_ENCODERS.items():
             if any(name.startswith(prefix) for name in names):
@@ -41,4 +41,4 @@ def class_of_file(path: Path) -> str:
 
 
 def predicts_noise(path: Path) -> bool:
-    return not OTHER_TRAINING & tensor_names(path, "the checkpoint")
+    return not OTHER_TRAINING & tensor_shapes(path, "the checkpoint").keys()

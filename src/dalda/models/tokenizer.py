@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dalda.device import quiet_libraries
 from dalda.models.hub import folder_on_disk, place_of
@@ -22,7 +22,9 @@ class TextLimit(NamedTuple):
 
 
 CLIP_LIMIT = TextLimit(77)
+KOLORS_LIMIT = TextLimit(256)
 TEXT_LIMITS = {
+    "KolorsPipeline": KOLORS_LIMIT,
     "StableDiffusion3Pipeline": TextLimit(256, "tokenizer_3"),
     "FluxPipeline": TextLimit(512, "tokenizer_2"),
     "ChromaPipeline": TextLimit(512),
@@ -46,9 +48,14 @@ def token_counter(preset: Preset) -> Callable[[str], int] | None:
     from transformers import AutoTokenizer, CLIPTokenizer
 
     place, limit = place_of(preset.model), text_limit(preset)
+    kind: Any = CLIPTokenizer if limit == CLIP_LIMIT else AutoTokenizer
+    if limit == KOLORS_LIMIT:
+        from diffusers.pipelines.kolors import ChatGLMTokenizer
+
+        kind = ChatGLMTokenizer
     try:
         tokenizer = load_settings(
-            CLIPTokenizer if limit == CLIP_LIMIT else AutoTokenizer,
+            kind,
             place.name,
             subfolder=limit.folder,
             revision=place.revision,

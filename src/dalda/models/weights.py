@@ -86,13 +86,13 @@ def read_tensors(path: Path, part: str) -> dict[str, Any]:
     return tensors
 
 
-def tensor_names(path: Path, part: str) -> frozenset[str]:
-    """The names of a safetensors file's tensors; raises WeightsError for another file."""
+def tensor_shapes(path: Path, part: str) -> dict[str, tuple[int, ...]]:
+    """Name and shape of a safetensors file's tensors; raises WeightsError for another file."""
     from safetensors import safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            return frozenset(file.keys())
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # a parser fed broken bytes raises anything
         raise WeightsError(f"{part} in '{path}' is no readable safetensors file; replace it") from error
 
@@ -102,8 +102,7 @@ def fill(model: Any, tensors: Mapping[str, Any], where: str) -> None:
     weights = {key: value for key, value in tensors.items() if not RECOMPUTED.search(f".{key}")}
     wanted = model.state_dict()
     refuse_difference(weights, wanted, where)
-    misshapen = (key for key, value in wanted.items() if value.shape != weights[key].shape)
-    _refuse(where, "has tensors of the wrong shape", misshapen)
+    refuse_misshapen(weights, wanted, where)
     model.load_state_dict(weights, assign=True)
 
 
@@ -111,6 +110,16 @@ def refuse_difference(found: Collection[str], wanted: Collection[str], where: st
     """Raises WeightsError unless a file holds exactly the tensors that its model needs."""
     _refuse(where, "lacks tensors", set(wanted) - set(found))
     _refuse(where, "has tensors that the model does not use", set(found) - set(wanted))
+
+
+def refuse_misshapen(found: Mapping[str, Any], wanted: Mapping[str, Any], where: str) -> None:
+    """Raises WeightsError for tensors, or shapes, of another shape than wanted."""
+
+    def shape(value: Any) -> tuple[int, ...]:
+        return tuple(getattr(value, "shape", value))
+
+    misshapen = (key for key, value in wanted.items() if shape(value) != shape(found[key]))
+    _refuse(where, "has tensors of the wrong shape", misshapen)
 
 
 def refuse_non_finite(tensors: Mapping[str, Any], where: str, *, may_lack: str = "") -> None:

@@ -13,6 +13,7 @@ import diffusers
 import pytest
 from safetensors.torch import load_file, save_file
 from tests.generation.stock import preset_of, request_of, source_of
+from tests.generation.tiny_kolors import save_kolors
 from tests.generation.tiny_transformers import SAVERS, tiny_preset
 
 from dalda.errors import UserError
@@ -26,14 +27,23 @@ from dalda.types import Capability
 ROOT = Path(__file__).parents[3]
 SIZES = {"klein": 64, "sana-sprint": 32}
 """Pixels of a tiny model, where 16 are too few."""
-TINY = ("sd", "xl", *SAVERS)
-FOREIGN = [("sd", "flux"), ("xl", "sd"), ("sd3", "flux"), ("flux", "sd"), ("chroma", "sd3")]
+TINY = ("sd", "xl", "kolors", *SAVERS)
+FOREIGN = [
+    ("sd", "flux"),
+    ("xl", "sd"),
+    ("kolors", "sd"),
+    ("sd3", "flux"),
+    ("flux", "sd"),
+    ("chroma", "sd3"),
+]
 """A family, and one whose adapter does not fit it; FLUX and Chroma share theirs."""
 
 
 def saved(folder: Path, family: str) -> Preset:
     if family in ("sd", "xl"):
         return preset_of(folder, xl=family == "xl")
+    if family == "kolors":
+        return save_kolors(folder)
     return replace(tiny_preset(folder, family), size=SIZES.get(family, 16))
 
 

@@ -1,13 +1,15 @@
 """Which family a checkpoint is of, and whether a preset's options fit it: known before it is loaded."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from dalda.config import AugmentConfig
 from dalda.errors import UserError
+from dalda.generation.backends.adapter_files import refuse_foreign_adapters
 from dalda.generation.backends.families import FAMILIES, OPTIONS
 from dalda.models.hub import folder_on_disk, place_of
 from dalda.models.preset_options import split_file
-from dalda.models.presets import PRESETS, ROWS_OF_CLASSES, Preset, pipeline_class_in
+from dalda.models.presets import CLASSES_OF_ROWS, PRESETS, ROWS_OF_CLASSES, Preset, pipeline_class_in
 from dalda.models.single_file import class_of_file
 from dalda.plugins import plugins_of
 
@@ -34,6 +36,8 @@ def refuse_misfit(preset: Preset) -> None:
     family = _class_on_disk(preset.model)
     if family:
         refuse_foreign(preset, family)
+        if family in FAMILIES:
+            refuse_foreign_adapters(preset, family)
 
 
 def refuse_foreign(preset: Preset, family: str) -> None:
@@ -46,10 +50,16 @@ def refuse_foreign(preset: Preset, family: str) -> None:
             "one of these with --model"
         )
     row = ROWS_OF_CLASSES.get(family)
-    if row is not None and preset.scheduler != "flow-euler" and not place_of(preset.model).is_local:
+    flows = [one.scheduler == "flow-euler" for one in (preset, PRESETS[row or "sd15"])]
+    if row is not None and flows == [False, True] and not place_of(preset.model).is_local:
         raise UserError(
             f"the model '{preset.model}' is a {family}; start from the preset of its family: --model {row} "
             f"--model-option model={preset.model}"
+        )
+    if family == "KolorsPipeline" and find_spec("sentencepiece") is None:
+        raise UserError(
+            f"the tokenizer of '{preset.model}' needs the package sentencepiece; run pip install "
+            "'dalda[kolors]'"
         )
     for name in OPTIONS:
         if getattr(preset, name) is not None and name not in FAMILIES[family].options:
@@ -65,5 +75,5 @@ def _class_on_disk(model: str) -> str:
         return class_of_file(Path(model))
     folder = folder_on_disk(model)
     named = "" if folder is None else pipeline_class_in(Path(folder))
-    published = (kind for kind, row in ROWS_OF_CLASSES.items() if PRESETS[row].model == model)
+    published = (kind for row, kind in CLASSES_OF_ROWS.items() if PRESETS[row].model == model)
     return named or next(published, "")

@@ -95,6 +95,11 @@ _STRENGTH = Family(
 FAMILIES = {
     "StableDiffusionPipeline": _SD,
     "StableDiffusionXLPipeline": _SDXL,
+    "KolorsPipeline": replace(
+        _SDXL,
+        steps="50",
+        licence="Kolors: commercial use by registration; outputs may not improve other models",
+    ),
     "StableDiffusionInstructPix2PixPipeline": replace(
         _SD,
         loader=_BACKENDS + "instruct_pix2pix:load_instruct_pix2pix",

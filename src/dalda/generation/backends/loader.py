@@ -7,6 +7,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DiffusionPipeline,
+    KolorsPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -34,6 +35,7 @@ PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"safety_checker": None, "requires_safety_checker": False},
     ),
     "StableDiffusionXLPipeline": (StableDiffusionXLPipeline, {"add_watermarker": False}),
+    "KolorsPipeline": (KolorsPipeline, {}),
 }
 """The kinds of model, and what each of them is loaded without."""
 
@@ -44,7 +46,7 @@ def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
     own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
 
     def load(name: str, **options: Any) -> Any:
-        kind, without = _kind_of(name, options)
+        kind, without = PIPELINES[DiffusionPipeline.load_config(name, **options)["_class_name"]]
         exact = _decoding(kind, dtype)
         if own is None:
             variant = preset.variant or variant_in(name, "vae")
@@ -97,24 +99,18 @@ def _of_file(preset: Preset, dtype: torch.dtype, own: Any) -> Any:
 
 
 def _decoding(kind: Any, dtype: torch.dtype) -> torch.dtype:
-    """As stock diffusers decodes: XL's own autoencoder overflows in half precision."""
-    return torch.float32 if dtype == torch.float16 and kind is StableDiffusionXLPipeline else dtype
-
-
-def _kind_of(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    named = DiffusionPipeline.load_config(name, **options).get("_class_name")
-    if named not in PIPELINES:
-        raise UserError(
-            f"the model '{name}' is a {named}; dalda renders with Stable Diffusion 1.x and XL, "
-            "choose one of these with --model"
-        )
-    return PIPELINES[named]
+    """As stock diffusers decodes: the own autoencoder of XL and Kolors overflows in half precision."""
+    return torch.float32 if dtype == torch.float16 and kind is not StableDiffusionPipeline else dtype
 
 
 def _modules_of(kind: Any) -> dict[str, Any]:
     """The classes of a pipeline's parts with weights, but for its autoencoder."""
     parts: dict[str, Any] = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    if kind is StableDiffusionXLPipeline:
+    if kind is KolorsPipeline:
+        from diffusers.pipelines.kolors import ChatGLMModel
+
+        parts["text_encoder"] = ChatGLMModel
+    elif kind is StableDiffusionXLPipeline:
         parts["text_encoder_2"] = CLIPTextModelWithProjection
     return parts
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and XL with an IP-Adapter, each image with its own scale and strength."""
+"""Stable Diffusion 1.x, XL and Kolors with an IP-Adapter, each image with its own scale and strength."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -101,7 +101,7 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         Capability.INPAINTING,
     }
     concepts = None
-    if getattr(pipeline, "text_encoder_2", None) is None:
+    if type(pipeline).__name__ == "StableDiffusionPipeline":
         concepts = ConceptReader(LoraLayers.of(pipeline.unet, pipeline.text_encoder), spec.device)
         capabilities.add(Capability.CONCEPTS)
     return DiffusionGenerator(

@@ -1,4 +1,4 @@
-"""IP-Adapters of UNets: Stable Diffusion 1.x and XL, one or two at once."""
+"""IP-Adapters of UNets: Stable Diffusion 1.x, XL and Kolors, one or two at once."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from diffusers.models.embeddings import (
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
+from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, refuse_unfit
 from dalda.generation.backends.attention import set_block_scales
 from dalda.models.hub import file_of, loaded
 from dalda.models.preset_options import split_file
 from dalda.models.presets import Preset
-from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors, refuse_difference
+from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors
 
 Parts = dict[str, dict[str, Any]]
 """An adapter's tensors by part: `image_proj` and `ip_adapter`."""
@@ -45,6 +46,7 @@ def add_adapters(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
             CLIPVisionModelWithProjection,
             name,
             "the adapter's image encoder",
+            may_have=WHOLE_CLIP,
             subfolder=_encoder_folder(name, options, preset, projections[0]),
             dtype=dtype,
             **options,
@@ -89,16 +91,8 @@ def _put_into(pipeline: Any, adapters: list[Parts], where: str) -> list[Any]:
 
 def _parts_of_adapter(pipeline: Any, path: Path) -> Parts:
     """An IP-Adapter's tensors by part. Raises UserError where the UNet's are not all there."""
-    where = f"the adapter in '{path}'"
-    tensors = read_tensors(path, "the adapter")
-    parts: Parts = {"image_proj": {}, "ip_adapter": {}}
-    for key, value in tensors.items():
-        part, _, rest = key.partition(".")
-        parts.setdefault(part, {})[rest] = value
-    cross = [name for name in pipeline.unet.attn_processors if name.endswith("attn2.processor")]
-    wanted = {f"{2 * number + 1}.to_{part}_ip.weight" for number in range(len(cross)) for part in "kv"}
-    # Adapters of faces hold LoRA tensors too; they are refused by their projection.
-    refuse_difference({key for key in parts["ip_adapter"] if "_lora" not in key}, wanted, where)
+    parts = by_part(read_tensors(path, "the adapter"))
+    refuse_unfit(parts["ip_adapter"], pipeline.unet, f"the adapter in '{path}'")
     return parts
 
 
