@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from dalda.cache import cache_folder
 from dalda.datasets.image_io import open_image
@@ -17,9 +18,6 @@ from dalda.evaluation.backbones.base import FeatureExtractor
 from dalda.evaluation.feature_cache import FeatureTable, Matrix
 from dalda.evaluation.transforms import augmented_views, check_transforms, recipe_of
 from dalda.progress import progress
-
-if TYPE_CHECKING:
-    from torch import nn
 
 MAX_IMAGES, MAX_PIXELS = 256, 2**26
 """Views that are in memory at once, and their pixels (200 MB as RGB)."""
@@ -149,7 +147,7 @@ def normalized(rows: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def load_features(
-    backbone: "str | nn.Module | FeatureExtractor",
+    backbone: str | nn.Module | FeatureExtractor,
     device: str,
     *,
     views: int = 8,

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, digest_of, names_of
 from dalda.datasets.image_folder import refuse_output_inside
@@ -28,9 +31,6 @@ from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from dalda.generation.backends.base import ImageGenerator
     from dalda.models.clip import Clip
 
@@ -187,7 +187,7 @@ def plan_augment(
 
 
 def chosen_classes(
-    config: AugmentConfig, split: FewShotSplit, features: Callable[[], "NDArray[np.float32]"]
+    config: AugmentConfig, split: FewShotSplit, features: Callable[[], NDArray[np.float32]]
 ) -> frozenset[str]:
     """The classes to generate for. Raises UserError for an unknown class."""
     unknown = sorted(set(config.only_classes) - set(split.classes))
@@ -261,7 +261,7 @@ class _Sources:
             }
         return tuple(found[key] for key in keys)
 
-    def clip_features(self) -> "NDArray[np.float32]":
+    def clip_features(self) -> NDArray[np.float32]:
         """CLIP features of the split's images, [images, d]."""
         return image_features(self.split, self.clip_model())
 

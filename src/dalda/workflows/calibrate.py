@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from dalda.config import AugmentConfig, CalibrateConfig
 from dalda.config.roles import digest_of
 from dalda.datasets.image_io import open_source
@@ -21,8 +23,6 @@ from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import checked, split_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from dalda.generation.backends.base import ImageGenerator
     from dalda.models.clip import Clip
 
@@ -83,7 +83,7 @@ def calibrate(config: CalibrateConfig, generator: "ImageGenerator | None" = None
 
 
 def _at_all_scales(
-    generator: "ImageGenerator", request: GenerationRequest, source: "Image.Image"
+    generator: "ImageGenerator", request: GenerationRequest, source: Image.Image
 ) -> list[Any]:
     """An image at each scale, as many together as the generator takes."""
     requests = [replace(request, ip_adapter_scale=scale) for scale in SCALES]
@@ -127,7 +127,7 @@ def _requests(split: FewShotSplit, preset: Preset, seed: int) -> list[Generation
     ]
 
 
-def _cosine(clip: "Clip", source: "Image.Image", image: "Image.Image") -> float:
+def _cosine(clip: "Clip", source: Image.Image, image: Image.Image) -> float:
     import torch
 
     features = clip.image_features(torch.stack([clip.pixels(source), clip.pixels(image)])).float()

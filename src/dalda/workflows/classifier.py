@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
 from dalda.config import PredictConfig
 from dalda.datasets.class_names import same_name
 from dalda.datasets.image_folder import images_below
@@ -22,7 +24,6 @@ from dalda.storage import path_of, write_new
 from dalda.types import REAL
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import nn
 
     from dalda.evaluation.backbones.base import FeatureExtractor
@@ -170,11 +171,11 @@ def images_in_places(places: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _opened(paths: Sequence[Path], size: int) -> "Iterator[tuple[Path, Image | UserError]]":
+def _opened(paths: Sequence[Path], size: int) -> Iterator[tuple[Path, Image | UserError]]:
     """The images, decoded as they are in training, or why one cannot be used."""
     from dalda.evaluation.features import MARGIN
 
-    def opened(path: Path) -> "Image | UserError":
+    def opened(path: Path) -> Image | UserError:
         try:
             return open_image(path, shorter=MARGIN * size)
         except UserError as error:
@@ -184,7 +185,7 @@ def _opened(paths: Sequence[Path], size: int) -> "Iterator[tuple[Path, Image | U
         yield from zip(paths, pool.map(opened, paths), strict=True)
 
 
-def _predicted(classifier: "ImageClassifier", images: "dict[Path, Image]") -> Iterator[Prediction]:
+def _predicted(classifier: "ImageClassifier", images: dict[Path, Image]) -> Iterator[Prediction]:
     if not images:
         return
     for path, row in zip(images, classifier.probabilities(list(images.values())), strict=True):

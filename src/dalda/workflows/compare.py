@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL.Image import Image
 
 from dalda.config import CompareConfig
 from dalda.config.compare import arms_of_methods
@@ -27,9 +29,6 @@ from dalda.workflows.experiment import finished, run_experiment, run_of
 from dalda.workflows.plot import dataset_panel
 from dalda.workflows.reports import StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 TABLE, FIGURE, SHEET = "comparison.md", "comparison.png", "sheet.png"
 MAX_SOURCES = 6
@@ -203,7 +202,7 @@ def _figure(study: Study, run: RunFolder, tasks: list[Task]) -> bytes:
 def _sheet(study: Study, tasks: list[Task]) -> bytes:
     """The same source images through every method: a row each, for the first seed and fewest shots."""
 
-    def small(path: Path) -> "Image":
+    def small(path: Path) -> Image:
         return open_image(path, shorter=CELL)
 
     first = [task for task in tasks if task.spec.train.seed == tasks[0].spec.train.seed]

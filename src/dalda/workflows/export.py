@@ -1,6 +1,5 @@
 """Exports a synthetic set in a form that other programs read, with its real images if asked for."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from dalda.reporting.text import is_path
 from dalda.storage import path_of, whole_folder, write_new
 from dalda.types import SyntheticImage
 from dalda.workflows.reports import ExportReport
-from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set
+from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set, written_suffix
 
 CSV = "csv"
 
@@ -106,13 +105,7 @@ def _synthetic_image(
 
     Where the real images are exported too, `source` is the new name of its source image.
     """
-    suffix = sample.path.suffix.lower()
-    inside = sample.path.resolve().is_relative_to(folder.resolve())
-    if not re.fullmatch(r"[0-9a-f]{8,64}", sample.request_id) or suffix not in IMAGE_SUFFIXES or not inside:
-        raise UserError(
-            f"the metadata of '{folder}' names {str(sample.path)!r} for the request {sample.request_id!r}, "
-            "which dalda did not write; take that line out"
-        )
+    suffix = written_suffix(folder, sample.request_id, sample.path)
     if "sha256" in record and sha256_of(sample.path) != record["sha256"]:
         raise UserError(
             f"the image '{sample.path}' is not the one that was generated; "

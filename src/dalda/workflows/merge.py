@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dalda.config import MergeConfig
-from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
 from dalda.generation.set_settings import read_settings, refuse_other, write_settings
@@ -24,7 +23,7 @@ from dalda.progress import say
 from dalda.review.log import REVIEW, ReviewLog
 from dalda.storage import exists, jsonl, link_or_copy, list_folder, make_folder, path_of, whole_folder
 from dalda.workflows.fitting import CONCEPTS
-from dalda.workflows.synthetic_sets import refuse_output_beside
+from dalda.workflows.synthetic_sets import refuse_output_beside, written_suffix
 
 ROWS_AT_ONCE = 1000
 
@@ -93,7 +92,7 @@ def _join_images(sets: Sequence[SyntheticDataset], joined: SyntheticDataset) -> 
                 continue
             hashes[name] = sha256
             path = dataset.folder / TRAIN / line["file_name"]
-            file_name = f"{folder_name(line['label'])}/{name}{_suffix(dataset, name, path)}"
+            file_name = f"{folder_name(line['label'])}/{name}{written_suffix(dataset.folder, name, path)}"
             part = joined.folder / TRAIN / part_for(name, "", joined.division)
             link_or_copy(path, part / file_name, root=joined.folder)
             new[part].append({**line, "file_name": file_name})
@@ -124,16 +123,6 @@ def _refuse_second(
             f"two sets hold different images for the request {name}, one of them '{dataset.folder}'; "
             "they were generated on different devices: leave one of the sets out"
         )
-
-
-def _suffix(dataset: SyntheticDataset, name: str, path: Path) -> str:
-    """Of a file that dalda wrote. Raises UserError for any other name."""
-    if not re.fullmatch(r"[0-9a-f]{8,64}", name) or path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(
-            f"the metadata of '{dataset.folder}' names {str(path)!r} for the request {name!r}, which dalda "
-            "did not write; take that line out"
-        )
-    return path.suffix.lower()
 
 
 def _join_concepts(places: Sequence[Path], out: Path) -> None:

@@ -9,6 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from dalda.config import DataConfig
 from dalda.datasets.class_names import class_wordings
 from dalda.datasets.few_shot import held_out_count, sample_few_shot
@@ -24,10 +28,6 @@ from dalda.storage import write_new
 from dalda.types import FewShotSplit, RealImage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL import Image
-
     from dalda.models.clip import Clip
 
 
@@ -148,7 +148,7 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     hashes = {image.path: image.sha256 for image in split.images}
     found: dict[tuple[str, str], float] = {}
 
-    def opened(path: Path) -> "Image.Image":
+    def opened(path: Path) -> Image.Image:
         return open_image(path, sha256=hashes[path], shorter=2 * scorer.size)
 
     with progress("score", len(wanted)) as bar:
@@ -167,9 +167,8 @@ def score_examples(split: FewShotSplit, scorer: "Clip") -> list[float]:
     return [found[image.sha256, image.label] for image in split.images]
 
 
-def image_features(split: FewShotSplit, clip: "Clip") -> "NDArray[np.float32]":
+def image_features(split: FewShotSplit, clip: "Clip") -> NDArray[np.float32]:
     """Unnormalised CLIP features of each image, in the split's order: [images, d]."""
-    import numpy as np
     import torch
 
     rows = []

@@ -69,15 +69,11 @@ def sets_in(place: Path) -> list[Path]:
     if _is_set(place):
         return [place]
     inside = [*place.glob("*/"), *place.glob("synthetic/*/")]
-    return sorted(folder for folder in inside if _is_set(folder) and _has_images(folder))
+    return sorted(x for x in inside if _is_set(x) and next(SyntheticDataset(x).lines(), None) is not None)
 
 
 def _is_set(folder: Path) -> bool:
     return (folder / SETTINGS).is_file() and (folder / TRAIN).is_dir()
-
-
-def _has_images(folder: Path) -> bool:
-    return next(SyntheticDataset(folder).lines(), None) is not None
 
 
 def arms_of(folder: Path, trials: Sequence[PlannedTrial]) -> str:

@@ -1,11 +1,13 @@
 """Reads synthetic sets back without the images that a person rejected, and reports how many those are."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.config import DataConfig
 from dalda.datasets.image_folder import refuse_output_among
+from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.datasets.registry import DATASETS, PHOTOS, made_for
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import refuse_unknown_backbone
@@ -43,6 +45,17 @@ def synthetic_set(folder: Path, *, ignore_review: bool = False) -> SyntheticSet:
     return SyntheticSet(
         folder, tuple(image for image in images if image.request_id not in refused), removed
     )
+
+
+def written_suffix(folder: Path, request_id: str, path: Path) -> str:
+    """The suffix of an image that dalda wrote. Raises UserError for any other name in the metadata."""
+    suffix = path.suffix.lower()
+    if not re.fullmatch(r"[0-9a-f]{8,64}", request_id) or suffix not in IMAGE_SUFFIXES:
+        raise UserError(
+            f"the metadata of '{folder}' names {str(path)!r} for the request {request_id!r}, which dalda "
+            "did not write; take that line out"
+        )
+    return suffix
 
 
 def clip_for(config: DataConfig) -> str:

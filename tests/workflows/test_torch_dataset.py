@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from itertools import islice, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +8,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from dalda.errors import UserError
-from dalda.evaluation.torch_dataset import MixedImageDataset
 from dalda.types import FewShotSplit, SyntheticImage
+from dalda.workflows.torch_dataset import MixedDataset
 
-Opener = Callable[[Path], Image.Image]
-Make = Callable[..., MixedImageDataset]
+Make = Callable[..., MixedDataset]
 
 
 def tensor_of(image: Image.Image) -> torch.Tensor:
@@ -22,18 +20,14 @@ def tensor_of(image: Image.Image) -> torch.Tensor:
 
 @pytest.fixture
 def make(
-    make_split: Callable[..., FewShotSplit],
-    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
-    open_image: Opener,
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> Make:
     split = make_split("train", 2)
     synthetic = make_synthetic(split, 3)
-    return lambda seed=7: MixedImageDataset(
-        split, synthetic, 0.5, seed, open_image=open_image, transform=tensor_of
-    )
+    return lambda seed=7: MixedDataset(split, synthetic, 0.5, seed, transform=tensor_of)
 
 
-def epochs(dataset: MixedImageDataset, count: int, **options: object) -> list[torch.Tensor]:
+def epochs(dataset: MixedDataset, count: int, **options: object) -> list[torch.Tensor]:
     loader = DataLoader(dataset, batch_size=2, **options)  # type: ignore[arg-type]
     return [torch.cat([images for images, _ in loader]) for _ in range(count)]
 
@@ -137,12 +131,10 @@ def test_a_run_can_go_on_at_an_epoch(make: Make) -> None:
 
 
 def test_a_foreign_folder_is_refused(
-    make_split: Callable[..., FewShotSplit],
-    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
-    open_image: Opener,
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:
     synthetic = make_synthetic(make_split("train", 2), 1)
     with pytest.raises(UserError, match="None of the 6"):
-        MixedImageDataset(make_split("train", 2, seed=9), synthetic, open_image=open_image)
+        MixedDataset(make_split("train", 2, seed=9), synthetic)
     with pytest.raises(UserError, match="between 0 and 1"):
-        MixedImageDataset(make_split("train", 2), synthetic, 2.0, open_image=open_image)
+        MixedDataset(make_split("train", 2), synthetic, 2.0)
