@@ -62,7 +62,7 @@ def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
         raise UserError(f"--root goes with {', '.join(PUBLISHED)} only, not with {dataset}: leave it out")
     if dataset in DATASETS:
         return DATASETS[dataset].read()
-    if dataset.startswith(HUGGING_FACE):
+    if dataset.startswith(HUGGING_FACE) and not dataset.startswith(f"{HUGGING_FACE}//"):
         from dalda.datasets.huggingface import read_hugging_face
 
         return read_hugging_face(dataset.removeprefix(HUGGING_FACE))
