@@ -63,7 +63,11 @@ def test_a_folder_is_there_when_something_lies_in_it() -> None:
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("ftp://bucket/x", "the address 'ftp://bucket/x' cannot be used"), ("s3://", "names no bucket")],
+    [
+        ("ftp://bucket/x", "the address 'ftp://bucket/x' cannot be used"),
+        ("s3://", "names no bucket"),
+        ("s3:/bucket/x", "lacks a slash; write s3://bucket/x"),
+    ],
 )
 def test_an_address_that_cannot_be_used_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):

@@ -7,13 +7,15 @@ import pytest
 from tests.storage.test_object_store import files
 from tests.test_train_command import CLASSES, doodle, synthetic
 
-from dalda.config import ExportConfig, MergeConfig, ReportConfig, TrainConfig
+from dalda.config import ExportConfig, MergeConfig, PredictConfig, ReportConfig, TrainConfig
+from dalda.datasets.download import download
 from dalda.errors import UserError
 from dalda.evaluation.results import read_results
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.review.log import ReviewLog, current_decisions
 from dalda.storage import path_of, write
 from dalda.workflows import clip_of_set
+from dalda.workflows.classifier import predict
 from dalda.workflows.export import export
 from dalda.workflows.merge import merge
 from dalda.workflows.report import report
@@ -76,6 +78,11 @@ def test_a_training_in_a_bucket_is_that_of_a_disk(
     assert {name: data for name, data in files(run).items() if name != "run.yaml"} == {
         name: data for name, data in there.items() if name != "run.yaml"
     }
+    predicted = predict(
+        PredictConfig(classifier=run, images=(stored / "photos/val",), out=stored / "predictions.csv")
+    )
+    assert (predicted.arm, len(predicted.predictions)) == ("made", 9)
+    assert files(stored)["predictions.csv"].count(b"\n") == 10
     done = report(ReportConfig(places=(run, stored / "made"), out=stored / "report.html"))
     assert (done.trials, done.images) == (4, 12)
     html = files(stored)["report.html"].decode()
@@ -91,8 +98,15 @@ def test_sets_of_buckets_are_joined_on_a_disk(stored: Path, tmp_path: Path) -> N
     images = SyntheticDataset.existing(tmp_path / "all").synthetic_images()
     whole = {path.stem: path.read_bytes() for path in (tmp_path / "made").rglob("*.png")}
     assert {image.request_id: image.path.read_bytes() for image in images} == whole
-    with pytest.raises(UserError, match="lies in an object store, and a folder"):
-        merge(MergeConfig(places=(stored / "made",), out=stored / "all"))
+    for attempt in (
+        lambda: merge(MergeConfig(places=(stored / "made",), out=stored / "all")),
+        lambda: export(ExportConfig(source=stored / "made", out=stored / "all")),
+        lambda: report(ReportConfig(places=(stored / "made",), out=stored / "all.html", open=True)),
+        lambda: download("pets", stored / "pets"),
+    ):
+        with pytest.raises(UserError, match="lies in an object store, and a folder or file of a disk is"):
+            attempt()
+    assert not [name for name in files(stored) if name.startswith("all")]
 
 
 def test_decisions_about_images_in_a_bucket_are_kept(stored: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dalda.errors import UserError
 from dalda.storage import lease as leases
 from dalda.storage import list_folder, lock, path_of, write
 from dalda.storage.lease import PREFIX, lease
-from dalda.storage.object_store import object_at
+from dalda.storage.object_store import StoredObject, object_at
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,52 @@ def test_of_several_that_create_one_object_one_does() -> None:
     assert not place.create(b"b")
     assert place.create(b"a")  # a request that was sent twice
     assert place.read() == b"a"
+
+
+def test_a_lease_that_goes_between_listing_and_reading_is_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = path_of("memory://tests/lease/six")
+    old, new = folder / f"{PREFIX}000004", folder / f"{PREFIX}000005"
+    write(old, "another-machine 12 345")
+    read = StoredObject.read
+
+    def taken_over_now(self: StoredObject) -> bytes:
+        if self.path == object_at(old).path and list_folder(folder) == [old.name]:
+            write(new, "a-third-machine 1 1")
+            object_at(old).remove()
+        return read(self)
+
+    monkeypatch.setattr(StoredObject, "read", taken_over_now)
+    with pytest.raises(UserError, match="busy"), lease(folder, "busy"):
+        pass
+    assert list_folder(folder) == [new.name]
+
+
+def test_a_lease_of_the_same_number_is_another_ones_after_all_have_ended() -> None:
+    folder = path_of("memory://tests/lease/seven")
+    with lease(folder, "busy"):
+        write(folder / f"{PREFIX}000001", "another-machine 1 1")
+        time.sleep(0.3)
+        with pytest.raises(UserError, match="another process has taken over"):
+            write(folder / "b", "2")
+    assert list_folder(folder) == [f"{PREFIX}000001"]
+
+
+def test_a_listing_that_comes_late_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = path_of("memory://tests/lease/eight")
+    with lease(folder, "busy"):
+        monkeypatch.setattr(StoredObject, "entries", lambda self: [])
+        time.sleep(0.3)
+        write(folder / "a", "1")
+    monkeypatch.undo()
+    assert list_folder(folder) == ["a"]
+
+
+def test_another_file_of_such_a_name_is_no_lease() -> None:
+    folder = path_of("memory://tests/lease/nine")
+    write(folder / f"{PREFIX}of-mine", "1")
+    with lease(folder, "busy"):
+        time.sleep(0.2)
+        write(folder / "a", "1")
+    assert list_folder(folder) == [f"{PREFIX}of-mine", "a"]

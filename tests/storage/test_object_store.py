@@ -11,8 +11,18 @@ from tests.generation.executors.test_processes import REQUESTS, Faulty, finish
 from tests.storage.conftest import use
 from tests.storage.s3_server import FaultyProxy
 
+from dalda.datasets.image_folder import read_folder
 from dalda.errors import UserError
-from dalda.storage import Address, StorageError, list_folder, lock, object_store, read_bytes
+from dalda.storage import (
+    Address,
+    StorageError,
+    list_folder,
+    lock,
+    object_store,
+    path_of,
+    read_bytes,
+    write,
+)
 from dalda.storage.object_store import object_at
 
 pytestmark = pytest.mark.slow
@@ -78,6 +88,24 @@ def test_a_server_that_is_gone_is_one_sentence(bucket: Path, monkeypatch: pytest
     use(monkeypatch, 9)
     with pytest.raises(StorageError, match=r"'s3://bucket/.*' cannot be read: .*; fix this and run"):
         list_folder(bucket)
+
+
+def test_what_a_store_refuses_is_one_sentence(
+    bucket: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StorageError, match=r"'s3://bukcet/a' cannot be read: the store has no such bucket"):
+        read_folder(path_of("s3://bukcet/a"))
+    assert path_of("s3://bucket").is_dir()
+    assert "begin" in list_folder("s3://bucket")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    object_store._store.cache_clear()
+    for attempt in (
+        lambda: read_bytes(bucket / "a"),
+        lambda: list_folder(bucket),
+        lambda: write(bucket / "a", "1"),
+    ):
+        with pytest.raises(StorageError, match=r"the key is not valid, or has no right to do this \(403"):
+            attempt()
 
 
 def test_one_process_at_a_time_by_a_put_that_creates_or_fails(bucket: Path) -> None:

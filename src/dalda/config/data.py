@@ -12,7 +12,7 @@ from dalda.storage import path_of
 
 
 def _path_of(value: object) -> object:
-    if not isinstance(value, str) or "://" not in value:
+    if not isinstance(value, str) or ":/" not in value:
         return value
     try:
         return path_of(value)

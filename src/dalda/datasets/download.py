@@ -1,5 +1,6 @@
 """The three published data sets, from their official addresses to the layouts that `published` reads."""
 
+import os
 import tarfile
 import zipfile
 import zlib
@@ -96,6 +97,7 @@ def download(dataset: str, root: Path, mirror: str | None = None, *, checked: bo
         catalog = read_published(dataset, root)
         say(f"{dataset} is complete in {root}")
     except UserError:
+        os.fspath(root)  # an address is refused before anything is fetched
         for source in SOURCES[dataset]:
             with explained(root, "written"):
                 archive = _fetch(source, root, mirror, checked)

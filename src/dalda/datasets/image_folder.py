@@ -9,6 +9,7 @@ from dalda.datasets.class_names import same_name
 from dalda.datasets.image_io import IMAGE_SUFFIXES
 from dalda.errors import UserError
 from dalda.progress import note
+from dalda.storage import StorageError
 
 PARTS = ("train", "val")
 TRAINING_NAMES = ("train", "training")
@@ -43,6 +44,8 @@ def read_folder(folder: Path, dataset: str | None = None, *, halved: bool = Fals
     """
     try:
         return _read(folder, dataset, halved)
+    except StorageError:
+        raise
     except OSError as error:
         raise unreadable(folder, error) from error
 

@@ -19,8 +19,8 @@ from dalda.config.roles import plain
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, FeatureExtractor
 from dalda.evaluation.inputs import trainable_copy
-from dalda.models.weights import read_tensors, refuse_difference
-from dalda.storage import make_folder, parse_json, write
+from dalda.models.weights import read_metadata, read_tensors, refuse_difference
+from dalda.storage import StorageError, make_folder, parse_json, write
 
 FORMAT = 1
 FOLDER, SUFFIX = "classifiers", ".safetensors"
@@ -164,12 +164,9 @@ def write_classifier(path: Path, trained: TrainedHead, info: ClassifierInfo) -> 
 
 def read_classifier_info(path: Path) -> ClassifierInfo:
     """What a classifier's file says of itself. Raises UserError for another file."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("dalda", "")
-    except (OSError, SafetensorError):
+        text = str(read_metadata(path).get("dalda", ""))
+    except StorageError:
         text = ""
     problem = f"'{path}' is no classifier of dalda train; name its run folder, or a file in its '{FOLDER}'"
     if not text:

@@ -53,6 +53,8 @@ def with_adapter(preset: Preset, adapter: str) -> Preset:
 
 def split_file(named: str) -> tuple[str, str | None]:
     """A file's path, or FOLDER_OR_ID:FILE, in two; a folder whose name holds a colon is a folder."""
+    if "://" in named:
+        raise UserError(f"'{named}' is no file of a disk; copy it to one, and name that")
     path = Path(named)
     if path.is_file():
         return str(path.parent), path.name

@@ -1,5 +1,6 @@
 """Weights of every model: complete, of the right shapes and finite, or refused. Nothing in them is run."""
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 from dalda.device import quiet_libraries
 from dalda.errors import UserError
+from dalda.storage import Address, open_binary, read_bytes
 
+MAX_HEADER = 100_000_000
+"""Bytes, as safetensors itself has it."""
 WRAPPERS = {"_orig_mod.": "torch.compile", "module.": "DataParallel"}
 """Prefixes that these give to the names of a model's tensors."""
 RECOMPUTED = re.compile(r"\.(position_ids|inv_freq|masked_bias)$")
@@ -65,15 +69,17 @@ def load_settings(kind: Any, name: str, **options: Any) -> Any:
 def read_tensors(path: Path, part: str) -> dict[str, Any]:
     """The tensors of a safetensors or pickled file by name, on the CPU; nested ones by dotted names.
 
-    Pickled files are read as weights only. Raises WeightsError for a file that holds anything else.
+    Pickled files are read as weights only, and never from an object store. Raises WeightsError for a file
+    that holds anything else.
     """
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     where = f"{part} in '{path}'"
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_file(path)
+            stored = isinstance(path, Address)
+            found: Any = load(read_bytes(path, limit=None)) if stored else load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
         tensors = dict(_flat(found))
@@ -84,6 +90,18 @@ def read_tensors(path: Path, part: str) -> dict[str, Any]:
     refuse_wrapped(tensors, where)
     refuse_non_finite(tensors, where)
     return tensors
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says beside its tensors; empty for another file."""
+    with open_binary(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= MAX_HEADER else b""
+    try:
+        found = json.loads(header).get("__metadata__")
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def tensor_shapes(path: Path, part: str) -> dict[str, tuple[int, ...]]:

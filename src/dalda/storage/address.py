@@ -29,7 +29,10 @@ class Address(_Base):  # type: ignore[misc, valid-type]
         return f"{scheme}//{'/'.join(rest)}" if scheme.endswith(":") else "/".join(self.parts)
 
     def __fspath__(self) -> NoReturn:
-        raise UserError(f"'{self}' lies in an object store, and a folder or file of a disk is needed here")
+        raise UserError(
+            f"'{self}' lies in an object store, and a folder or file of a disk is needed here; name one, "
+            "and copy between the two"
+        )
 
     def __reduce__(self) -> tuple[type["Address"], tuple[str]]:
         return type(self), (str(self),)
@@ -109,6 +112,9 @@ def path_of(text: str | Path) -> Path:
         return text
     scheme = scheme_of(text)
     if scheme is None:
+        first, _, rest = text.partition(":/")
+        if first in SCHEMES:  # what is generated would lie in a folder of this disk
+            raise UserError(f"the address '{text}' lacks a slash; write {first}://{rest}")
         return Path(text)
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES if name != "memory")

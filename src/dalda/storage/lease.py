@@ -6,6 +6,7 @@ for longer is that of a process that is no more, and whoever creates the next nu
 
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from dalda.storage.failures import explained
 from dalda.storage.object_store import READ_ONLY, StoredObject, object_at
 
 PREFIX = ".dalda-lease-"
+LEASE = re.compile(rf"{re.escape(PREFIX)}\d{{6,}}")
 BEAT = 5.0
 """Seconds from one writing of a lease to the next."""
 STALE = 20.0
@@ -32,8 +34,9 @@ def lease(folder: Path, busy: str, *, seconds: float = 0) -> Iterator[None]:
     """Raises UserError with the sentence `busy` where another process has the folder for longer."""
     if object_at(folder).scheme == READ_ONLY:
         raise UserError(f"'{folder}' is read-only here; name a folder, or s3://, gs:// or az:// with -o")
+    held = _Held(folder)
     with explained(folder, "written"):
-        held = _Held(folder, _take(folder, busy, seconds))
+        held.number = _take(folder, held.content(), busy, seconds)
     thread = threading.Thread(target=held.renew, daemon=True)
     thread.start()
     try:
@@ -54,7 +57,7 @@ def refuse_lost(path: Path) -> None:
         )
 
 
-def _take(folder: Path, busy: str, seconds: float) -> int:
+def _take(folder: Path, own: bytes, busy: str, seconds: float) -> int:
     """The number of the lease that is ours now."""
     started = time.monotonic()
     since, before = started, (0, b"")
@@ -62,34 +65,30 @@ def _take(folder: Path, busy: str, seconds: float) -> int:
         number, content = _latest(folder)
         now = time.monotonic()
         if (number, content) != before:
-            if before[0] and now - started >= seconds:
+            if number and before[0] and now - started >= seconds:
                 raise UserError(busy)
             since, before = now, (number, content)
         if not number or _ended(content) or now - since >= STALE:
-            if object_at(folder / f"{PREFIX}{number + 1:06d}").create(_content()):
+            if object_at(folder / f"{PREFIX}{number + 1:06d}").create(own):
                 if number:
                     with suppress(OSError):
                         object_at(folder / f"{PREFIX}{number:06d}").remove()
                 return number + 1
-            continue
-        if now - started < PAUSE:
+        elif now - started < PAUSE:
             say(f"note: looking whether another process is at work in '{folder}'; up to {STALE:.0f} s")
         time.sleep(PAUSE)
 
 
 def _latest(folder: Path) -> tuple[int, bytes]:
-    """The highest number, 0 if there is no lease, and what it says."""
-    names = [entry.name for entry in object_at(folder).entries() if entry.name.startswith(PREFIX)]
+    """The highest number, 0 if there is no lease, and what it says: nothing if it went just now."""
+    names = [entry.name for entry in object_at(folder).entries() if LEASE.fullmatch(entry.name)]
     if not names:
         return 0, b""
+    number = int(names[-1].removeprefix(PREFIX))
     try:
-        return int(names[-1].removeprefix(PREFIX)), object_at(folder / names[-1]).read()
-    except (FileNotFoundError, ValueError):  # released just now
-        return 0, b""
-
-
-def _content() -> bytes:
-    return f"{platform.node()} {os.getpid()} {time.time_ns()}".encode()
+        return number, object_at(folder / names[-1]).read()
+    except FileNotFoundError:  # the next listing says what came of it
+        return number, b""
 
 
 def _ended(content: bytes) -> bool:
@@ -109,16 +108,28 @@ def _ended(content: bytes) -> bool:
 class _Held:
     """A lease of this process, renewed by a thread of its own."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self.folder, self.number, self.ended = folder, number, threading.Event()
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number, self.ended = folder, 0, threading.Event()
+        self.owner = f"{platform.node()} {os.getpid()} {time.time_ns()} "
+
+    def content(self) -> bytes:
+        return f"{self.owner}{time.time_ns()}".encode()
+
+    def _is_lost(self) -> bool:
+        """Whether there is a higher number, or this one is gone, or another process's after a restart."""
+        try:
+            own = self._object().read().decode(errors="replace")
+        except FileNotFoundError:
+            return True
+        return not own.startswith(self.owner) or _latest(self.folder)[0] > self.number
 
     def renew(self) -> None:
         while not self.ended.wait(BEAT):
             with suppress(OSError):  # a store that does not answer now may do so at the next beat
-                if _latest(self.folder)[0] != self.number:
+                if self._is_lost():
                     _lost.add(self.folder)
                     return
-                self._object().write(_content())
+                self._object().write(self.content())
 
     def release(self) -> None:
         if self.folder in _lost:

@@ -17,6 +17,14 @@ READ_ONLY = "hf"
 RETRIES = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 """Of requests that a server refused as it was busy or broken, or that a lost connection cut off."""
 CLIENT = {"connect_timeout": "5s", "timeout": "60s"}
+ROOTS = ("s3", "gs", "az")
+"""Stores of buckets, which are folders, whether anything lies in them or not."""
+REASONS = (
+    ("169.254.169.254", "no key is in the environment, and this machine has no role"),
+    ("403 Forbidden", "the key is not valid, or has no right to do this (403 Forbidden)"),
+    ("404 Not Found", "the store has no such bucket (404 Not Found)"),
+)
+"""What a client's report of a whole request means, by words in it."""
 VERSIONS = ("e_tag", "blob_id", "oid", "created")
 """What a store says of an object's content, by the names that stores have for it."""
 
@@ -69,6 +77,8 @@ class StoredObject:
 
     def entry(self) -> Entry | None:
         """None where there is nothing."""
+        if self.scheme in ROOTS and "/" not in self.path.strip("/"):
+            return Entry(self.path, True, 0, None)
         with _as_os_error():
             self.store.invalidate_cache()
             try:
@@ -144,4 +154,5 @@ def _as_os_error() -> Iterator[None]:
     except (OSError, UserError):
         raise
     except Exception as error:
-        raise OSError(0, first_line(error).partition(": <?xml")[0]) from error
+        text = first_line(error).partition(": <?xml")[0]
+        raise OSError(0, next((reason for words, reason in REASONS if words in text), text)) from error

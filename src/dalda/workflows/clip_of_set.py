@@ -1,6 +1,7 @@
 """The CLIP that a synthetic set was generated with, for the report and for the review page."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from dalda.errors import UserError
@@ -32,4 +33,4 @@ def load_set_clip(settings: Mapping[str, Any], device: str) -> FeatureStore:
 
 def classes_of(store: SyntheticDataset) -> list[str]:
     """What CLIP chooses from: the classes that images were generated for, whatever became of these."""
-    return list(dict.fromkeys(str(line["label"]) for line in (*store.lines(), *store.dropped())))
+    return list(dict.fromkeys(str(line["label"]) for line in chain(store.lines(), store.dropped())))

@@ -24,7 +24,7 @@ from dalda.evaluation.results import PlannedTrial, RunFolder, RunSettings
 from dalda.evaluation.verdict import answer_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
-from dalda.storage import lock, make_folder
+from dalda.storage import lock, make_folder, path_of
 from dalda.terminal import did_you_mean
 from dalda.types import BASELINES, REAL, FewShotSplit, GenerationPlan, SyntheticImage, TrialResult
 from dalda.workflows.augment import generate_plan, open_dataset
@@ -127,7 +127,7 @@ def resolved(source: Study | Path | str, *, out: Path | None, root: Path | None,
 
     Raises UserError where it asks for what its protocol does not have.
     """
-    study = source if isinstance(source, Study) else read_study(Path(source))
+    study = source if isinstance(source, Study) else read_study(path_of(source))
     name = study.dataset if isinstance(source, Study) else Path(source).stem
     place = out or study.out or Path("runs") / folder_name(Path(name).name)
     study = study.model_copy(

@@ -1,7 +1,9 @@
 """Exports a synthetic set in a form that other programs read, with its real images if asked for."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport
     if config.readable_names and (form is None or not form.names_files):
         raise UserError(f"the form '{config.to}' has names of its own; leave --readable-names out")
     _refuse_existing(config.out)
+    if form is not None:
+        os.fspath(config.out)  # an address is refused before any work
     settings = read_settings(config.source)
     dataset = synthetic_set(config.source, ignore_review=config.ignore_review)
     recorded = SyntheticDataset.existing(config.source)
@@ -126,7 +130,7 @@ def _real_images(folder: Path, names: ExportNames) -> dict[tuple[str, str], Expo
     """
     dataset = SyntheticDataset.existing(folder)
     images: dict[tuple[str, str], ExportImage] = {}
-    for line in (*dataset.lines(), *dataset.dropped()):
+    for line in chain(dataset.lines(), dataset.dropped()):
         label, sha256 = str(line["label"]), str(line["source_sha256"])
         if (label, sha256) in images:
             continue

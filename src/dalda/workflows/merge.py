@@ -1,5 +1,6 @@
 """Joins synthetic sets that were generated apart, as shards of one plan, into one folder."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ def merge(config: MergeConfig) -> MergeReport:
 
     Raises UserError for sets of different settings, and for images that no one plan could have.
     """
+    os.fspath(config.out)  # an address is refused before any work
     sets = [SyntheticDataset.existing(place) for place in config.places]
     settings = read_settings(sets[0].folder)
     for dataset in sets[1:]:

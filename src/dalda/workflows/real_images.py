@@ -24,7 +24,7 @@ from dalda.device import device_named, is_out_of_memory
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import note, progress, say
-from dalda.storage import write_new
+from dalda.storage import Address, write_new
 from dalda.types import FewShotSplit, RealImage
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def new_file(path: Path) -> None:
     """Raises UserError unless a new file may be written there."""
     if path.exists():
         raise UserError(f"'{path}' is already there; name another file, nothing is overwritten")
-    if not path.parent.is_dir():
+    if not isinstance(path, Address) and not path.parent.is_dir():
         raise UserError(
             f"there is no folder '{path.parent}' for '{path.name}'; make it or name another file"
         )

@@ -57,6 +57,7 @@ def report(config: ReportConfig) -> PageReport:
     started = time.monotonic()
     if config.out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"the report '{config.out}' must end in .html")
+    opened = config.out.resolve().as_uri() if config.open else ""
     inputs = report_inputs(config.places)
     folders = sets_to_show(inputs.sets)
     sets = {name: read_set(folder, config.ignore_review) for name, folder in folders.items()}
@@ -71,8 +72,8 @@ def report(config: ReportConfig) -> PageReport:
     page = page_of(config, inputs, sets, sections)
     html = report_page(page).encode("utf-8", "replace")
     write_new(config.out, html)
-    if config.open:
-        webbrowser.open(config.out.resolve().as_uri())
+    if opened:
+        webbrowser.open(opened)
     return PageReport(
         path=config.out,
         headline=page.headline,
