@@ -460,6 +460,7 @@ def test_no_function_or_class_is_defined_twice() -> None:
 
 
 ACROSS_MODULES: set[str] = {
+    "storage/test_hub.py",
     "storage/test_in_a_bucket.py",
     "browser",
     "captions/test_captions_command.py",

@@ -55,9 +55,7 @@ def test_an_adapter_is_a_folder_or_id_with_a_file(tmp_path: Path) -> None:
 def test_a_file_is_reported_from_its_folder(tmp_path: Path) -> None:
     assert split_file("somebody/lora") == ("somebody/lora", None)
     assert split_file("somebody/lora@v1:x.safetensors") == ("somebody/lora@v1", "x.safetensors")
-    with pytest.raises(
-        UserError, match=r"'s3://bucket/a\.safetensors' is no file of a disk; copy it"
-    ):
+    with pytest.raises(UserError, match=r"'s3://bucket/a\.safetensors' is no file of a disk; copy it"):
         split_file("s3://bucket/a.safetensors")
     assert split_file("shipped:doodles/weights") == ("shipped:doodles/weights", None)
 
