@@ -83,7 +83,6 @@ def test_a_dry_run_of_the_papers_grid(
 @pytest.mark.parametrize(
     ("study", "trials", "sets", "images"),
     [
-        ("doodles", 45 + 18, 3 * (2 + 2 * 3), 3 * 12 * 2 * (2 * 4 + 2 * 7)),
         ("answers", 5 * (4 + 3), 5 * 4, 5 * 4 * 12 * 2 * 4),
     ],
 )

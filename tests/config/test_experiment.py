@@ -161,14 +161,6 @@ def test_the_papers_grid(name: str) -> None:
     assert {one.ip_adapter_scale for one in sets} == {"uniform", "adaptive"}
 
 
-def test_the_grid_on_doodles_is_the_same_but_small() -> None:
-    folder = Path(__file__).parents[2] / "experiments"
-    small, paper = read_study(folder / "doodles.yaml"), read_study(folder / "pets.yaml")
-    assert [arm.name for arm in small.arms] == [arm.name for arm in paper.arms]
-    assert small.seeds == paper.seeds
-    assert set(small.shots) < set(paper.shots)
-
-
 def test_the_held_out_share_is_that_of_the_whole_study() -> None:
     (trial, *_) = trials_of(parse_study(STUDY.replace("seeds: 2", "seeds: 2\nhold_out: 0.25")))
     assert trial.train.hold_out == 0.25
