@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.generation.executors.faulty import REQUESTS, Faulty
 from tests.generation.executors.noise import EXECUTOR
-from tests.generation.executors.test_processes import REQUESTS, Faulty, finish
+from tests.generation.executors.test_processes import finish
 from tests.storage.conftest import use
 from tests.storage.s3_server import FaultyProxy
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.workflows.test_experiment import STUDY, world
 from dalda.config.cluster import ClusterConfig
 from dalda.errors import UserError
 from dalda.evaluation.results import read_results
+from dalda.generation.executors.ray_cluster import Watch
+from dalda.workflows import experiment_on_ray
 from dalda.workflows.experiment import resolved, run_experiment
 from dalda.workflows.experiment_on_ray import finish_on_ray
 from dalda.workflows.trials import tasks_of
@@ -87,3 +90,11 @@ def test_a_folder_that_a_machine_lacks_is_one_sentence(
     monkeypatch.setattr(os, "getcwd", lambda: "/nowhere")
     with pytest.raises(UserError, match="a machine of the Ray cluster has no folder '/nowhere'"):
         run_experiment("study.yaml", out=world / "elsewhere", cluster=ON_RAY)
+
+
+def test_a_study_without_room_is_one_sentence(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment_on_ray, "Watch", partial(Watch, replaced=1))
+    with pytest.raises(UserError, match=r"no machine .* a worker \(1 GPU\), and none came in 1 s"):
+        run_experiment(
+            "study.yaml", out=Path("no room"), cluster=ClusterConfig(executor="ray", gpus_per_worker=1)
+        )

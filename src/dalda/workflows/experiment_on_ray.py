@@ -6,14 +6,14 @@ machines see the results folder, into which every task writes what is its own.
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dalda.config.cluster import ClusterConfig
 from dalda.config.experiment import Study
 from dalda.errors import UserError, first_line
-from dalda.generation.executors.ray import connected, gpus_of_worker
+from dalda.generation.executors.ray_cluster import RETRIES, Watch, connected, gpus_of_worker, next_of
 from dalda.methods.base import method_named
 from dalda.methods.fitting.recipe import FitJob
 from dalda.progress import say
@@ -24,9 +24,6 @@ from dalda.workflows.experiment import Stages, run_of
 from dalda.workflows.fitting import CONCEPTS, fit_concepts
 from dalda.workflows.runner import say_result
 from dalda.workflows.trials import Task
-
-RETRIES = 2
-"""Times that a task is done again after its worker or its node was lost; it resumes like any run."""
 
 
 @dataclass
@@ -54,7 +51,7 @@ def finish_on_ray(study: Study, tasks: Sequence[Task], cluster: ClusterConfig) -
         options = {"num_gpus": gpus, "num_cpus": 0 if gpus else 1, "max_retries": RETRIES}
         remote = ray.remote(**options)(_in_folder)
         try:
-            return _finish_all(ray, remote, study, groups)
+            return _finish_all(ray, remote, study, groups, Watch(ray, gpus))
         except ray.exceptions.RayTaskError as error:
             cause: Any = error
             while isinstance(cause, ray.exceptions.RayTaskError):  # also of a task that it waited for
@@ -66,13 +63,14 @@ def finish_on_ray(study: Study, tasks: Sequence[Task], cluster: ClusterConfig) -
             raise _lost(error) from error
 
 
-def _finish_all(ray: Any, remote: Any, study: Study, groups: dict[str, list[Task]]) -> int:
+def _finish_all(ray: Any, remote: Any, study: Study, groups: dict[str, list[Task]], watch: Watch) -> int:
     place, run = os.getcwd(), run_of(study)
     learning = [name for name, group in groups.items() if _learns(group[0])]
-    found = ray.get([remote.remote(place, _fittings, groups[name][0]) for name in learning])
+    plans = [remote.remote(place, _fittings, groups[name][0]) for name in learning]
+    found = [ray.get(next_of(ray, [plan], watch)) for plan in plans]
     fittings: dict[str, _Fitting] = {}
     for fitting in (fitting for several in found for fitting in several):
-        fittings.setdefault(fitting.job.key, fitting).sets.extend(fitting.sets)
+        fittings.setdefault(fitting.job.key, replace(fitting, sets=[])).sets.extend(fitting.sets)
     fits = {key: remote.remote(place, _fit, fitting) for key, fitting in fittings.items()}
     needed = {
         name: [fits[fitting.job.key] for fitting in several]
@@ -87,7 +85,7 @@ def _finish_all(ray: Any, remote: Any, study: Study, groups: dict[str, list[Task
     done = generated = 0
     try:
         while waiting:
-            (first,), _ = ray.wait(list(waiting))
+            first = next_of(ray, waiting, watch)
             generated += ray.get(first)
             for task in waiting.pop(first):
                 done += 1

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from tests.generation.executors.faulty import REQUESTS, Faulty, check
 from tests.generation.executors.noise import EXECUTOR
-from tests.generation.executors.test_processes import REQUESTS, Faulty, check, finish, images
+from tests.generation.executors.test_processes import finish, images
 
 from dalda.errors import UserError
 from dalda.generation.executors.ray import RayExecutor

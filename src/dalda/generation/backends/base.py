@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from dalda.datasets.masks import edited_region
 from dalda.generation.backends.checkpoint import GROUP, refuse_foreign, refuse_misfit
@@ -24,6 +22,10 @@ from dalda.models.presets import Preset
 from dalda.models.single_file import class_of_file
 from dalda.plugins import load_plugin, plugins_of
 from dalda.types import Capability, GenerationRequest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class ImageGenerator(Protocol):
@@ -117,7 +119,7 @@ class Conditioning(Protocol):
     """What the denoiser is conditioned on, for each image of a batch."""
 
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> "torch.dtype": ...
 
     def select(self, count: int, guided: bool) -> "Conditioning":
         """Of the first `count` images; guided is all branches of the guidance, unconditional rows first."""
@@ -134,7 +136,7 @@ class Conditioner(Protocol):
 class Denoiser(Protocol):
     """Predicts the noise (or velocity) in latents."""
 
-    def predict(self, latents: Tensor, timestep: Tensor, conditioning: Any) -> Tensor: ...
+    def predict(self, latents: "Tensor", timestep: "Tensor", conditioning: Any) -> "Tensor": ...
 
 
 def generate_from(
@@ -167,8 +169,8 @@ class LatentSpace(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Of one image's latents."""
 
-    def encode(self, key: str, image: Image.Image, noise: torch.Generator) -> Tensor:
+    def encode(self, key: str, image: Image.Image, noise: "torch.Generator") -> "Tensor":
         """Latents [1, ...] of an image; equal keys are equal images."""
 
-    def decode(self, latents: Tensor) -> list[Image.Image | None]:
+    def decode(self, latents: "Tensor") -> list[Image.Image | None]:
         """Images of latents; None for one with values that are not numbers."""

@@ -1,11 +1,13 @@
 """Generation on a Ray cluster: a Ray Data pipeline with a pool of actors, each with a generator of its own.
 
-Ray restarts actors that die and gives their batches to others; it has the queues and the schedule. Images
-come back to this process, whose sink writes them, in the plan's order.
+Ray has the queues and the schedule, and restarts an actor that dies, where there is room. The batch that it
+had is generated again after all others, by any actor. Images come back to this process, whose sink writes.
 """
 
 import os
+import queue
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,10 +18,18 @@ import numpy as np
 
 from dalda.errors import UserError, first_line
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
+from dalda.generation.executors.ray_cluster import (
+    CHECK,
+    RETRIES,
+    Watch,
+    connected,
+    gpus_of_worker,
+    next_of,
+)
 from dalda.generation.executors.worker import DIED, PATIENCE, Outcome, Worker, failed
 
-RETRIES = 2
-"""Actors that a batch is given to after the first one died."""
+CLOSING = 3.0
+"""Seconds that a pipeline may take to end before its last batch."""
 
 
 class _Actor:
@@ -75,6 +85,8 @@ class RayExecutor:
     address: str | None = None
     patience: float = PATIENCE
     """Seconds that a batch may take; an actor that takes longer is ended and replaced."""
+    replaced: float = Watch.replaced
+    """Seconds that the cluster has to replace its last machine; then a run ends."""
 
     def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
         """Generates all batches. Raises UserError if one does not fit into memory."""
@@ -89,15 +101,23 @@ class RayExecutor:
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
         gpus = gpus_of_worker(ray, self.gpus)
-        size = batches.size or ray.get(
-            ray.remote(num_gpus=gpus)(_batch_size).remote(self.worker, tuple(batches.requests[:1]))
-        )
+        size: int | str | None = batches.size
+        if size is None:
+            task = ray.remote(num_gpus=gpus)(_batch_size).remote(self.worker, tuple(batches.requests[:1]))
+            size = ray.get(next_of(ray, [task], Watch(ray, gpus, self.replaced)))
         if isinstance(size, str):
             raise UserError(size)
         pending, begun = list(batches.of_size(size)), False
+        lost: Counter[str] = Counter()
         while pending:
             again = []
             for batch, outcome in self._outcomes(ray, pending, size, gpus):
+                if outcome is None:
+                    lost[batch[0].id] += 1
+                    if lost[batch[0].id] <= RETRIES:
+                        again.append(batch)
+                        continue
+                    outcome = failed(batch, DIED, self.worker.local)
                 if outcome.error is not None:
                     raise UserError(outcome.error)
                 if not begun:
@@ -110,12 +130,16 @@ class RayExecutor:
 
     def _outcomes(
         self, ray: Any, batches: Sequence[Batch], size: int, gpus: float
-    ) -> Iterator[tuple[Batch, Outcome]]:
-        """In the order of the batches; a block holds one, so that it is always the same slice."""
+    ) -> Iterator[tuple[Batch, Outcome | None]]:
+        """In the order of the batches, then those that were lost with their actors, without an outcome.
+
+        A block holds one, so that it is always the same slice.
+        """
+        workers = min(self.workers, len(batches))
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        context.max_errored_blocks = -1  # a batch whose actor dies again and again is dropped, not the run
+        context.max_errored_blocks = -1  # a batch whose actor dies is tried again, or dropped, not the run
         items = ray.data.from_items(
             [{"number": number, "item": _Item(batch)} for number, batch in enumerate(batches)],
             override_num_blocks=len(batches),
@@ -125,50 +149,51 @@ class RayExecutor:
             fn_constructor_args=(self.worker, size, self.patience),
             batch_size=1,
             # One batch at a time, so that an actor that dies takes no other batch with it.
-            compute=ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             num_gpus=gpus or None,
             num_cpus=None if gpus else 1,
-            ray_remote_args_fn=partial(dict, max_task_retries=RETRIES),
+            ray_remote_args_fn=partial(dict, max_task_retries=0),  # Ray's wait for the actor, lost or not
         )
         finished = set()
-        for row in done.iter_rows():
+        for row in self._rows(ray, done, gpus):
             finished.add(int(row["number"]))
             yield batches[int(row["number"])], row["outcome"]
         for number in sorted(set(range(len(batches))) - finished):
-            yield batches[number], failed(batches[number], DIED, self.worker.local)
+            yield batches[number], None
 
+    def _rows(self, ray: Any, pipeline: Any, gpus: float) -> Iterator[dict[str, Any]]:
+        """Of the pipeline. Raises UserError where Ray would wait for ever."""
+        rows: queue.Queue[Any] = queue.Queue(1)
+        closed = threading.Event()
 
-def gpus_of_worker(ray: Any, asked: float | None) -> float:
-    """Without a wish one, if the cluster has any."""
-    return float(min(1.0, ray.cluster_resources().get("GPU", 0.0)) if asked is None else asked)
+        def read() -> None:
+            try:
+                for row in pipeline.iter_rows():
+                    rows.put(row)
+                    if closed.is_set():
+                        return
+                rows.put(None)
+            except BaseException as error:
+                rows.put(error)
 
-
-@contextmanager
-def connected(address: str | None, workers: int) -> Iterator[Any]:
-    """Ray, connected to the cluster at `address`; one that is started here has room for `workers`.
-
-    It ends with the block. Raises UserError where there is no such cluster.
-    """
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise UserError("--executor ray needs Ray: pip install 'dalda[ray]'") from None
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        if address is None:
-            cores = max(workers, os.cpu_count() or 1)
-            ray.init("local", num_cpus=cores, log_to_driver=False, include_dashboard=False)
-        else:
-            ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError) as error:
-        raise UserError(
-            f"there is no Ray cluster at '{address}' ({first_line(error)}); start one with "
-            "ray start --head, or leave --ray-address out"
-        ) from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        watch = Watch(ray, gpus, self.replaced)
+        try:
+            while True:
+                try:
+                    row = rows.get(timeout=CHECK)
+                except queue.Empty:
+                    watch.look()
+                    continue
+                if row is None:
+                    return
+                if isinstance(row, BaseException):
+                    raise row
+                yield row
+                watch.result()
+        finally:
+            closed.set()
+            with suppress(queue.Empty):
+                rows.get_nowait()
+            reader.join(CLOSING)  # so that its actors end before the connection does

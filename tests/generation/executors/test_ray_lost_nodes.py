@@ -1,0 +1,98 @@
+"""A run on a real Ray cluster that loses a machine goes on where there is room, else it ends."""
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from tests.generation.executors.faulty import REQUESTS, Faulty, check
+from tests.generation.executors.noise import EXECUTOR
+from tests.generation.executors.test_processes import finish, images
+
+from dalda.errors import UserError
+from dalda.generation.executors.ray import RayExecutor
+from dalda.generation.executors.worker import Worker
+from dalda.generation.synthetic_dataset import SyntheticDataset
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without cores for actors, and two nodes of one."""
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
+    )
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, num_gpus=0)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
+
+
+def actors(cluster: Cluster, generator: Faulty, replaced: float) -> RayExecutor:
+    worker = Worker(generator, EXECUTOR, check)
+    return RayExecutor(worker, workers=2, address=cluster.address, replaced=replaced)
+
+
+def raylet(node: Any) -> str:
+    """Its process, by which a worker knows its node."""
+    return str(node.all_processes["raylet"][0].process.pid)
+
+
+def lose_the_node(cluster: Cluster, generator: Faulty) -> threading.Thread:
+    """Takes the node away whose actor hangs, in the middle of the plan."""
+
+    def lose() -> None:
+        hanging = generator.folder / "hang"
+        while not (hanging.exists() and hanging.read_text()):
+            time.sleep(0.1)
+        (lost,) = (node for node in cluster.worker_nodes if hanging.read_text() == raylet(node))
+        cluster.remove_node(lost, allow_graceful=False)
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    return thread
+
+
+def test_a_lost_node_that_is_not_replaced_leaves_its_batch_to_the_others(
+    tmp_path: Path, whole: dict[str, bytes], cluster: Cluster
+) -> None:
+    generator = Faulty(tmp_path, hangs_once_at=9)
+    thread = lose_the_node(cluster, generator)
+    dataset = finish(tmp_path / "out", actors(cluster, generator, 3), generator)
+    thread.join()
+    assert images(dataset) == whole
+    assert len(list(dataset.lines())) == len(REQUESTS)
+    assert not dataset.dropped()
+
+
+def test_the_last_node_that_is_lost_ends_the_run_which_is_resumed(
+    tmp_path: Path, whole: dict[str, bytes], cluster: Cluster
+) -> None:
+    for node in list(cluster.worker_nodes)[1:]:
+        cluster.remove_node(node, allow_graceful=False)
+    generator = Faulty(tmp_path, hangs_once_at=9)
+    thread = lose_the_node(cluster, generator)
+    with pytest.raises(UserError, match=r"no machine .* a worker \(1 CPU\), and none came in 3 s"):
+        finish(tmp_path / "out", actors(cluster, generator, 3), generator)
+    thread.join()
+    cluster.add_node(num_cpus=1, num_gpus=0)
+    again = multiprocessing.get_context("spawn").Process(
+        target=finish, args=(tmp_path / "out", actors(cluster, generator, 300), generator)
+    )
+    again.start()
+    again.join()
+    assert again.exitcode == 0
+    assert images(SyntheticDataset.existing(tmp_path / "out")) == whole
