@@ -460,6 +460,7 @@ def test_no_function_or_class_is_defined_twice() -> None:
 
 
 ACROSS_MODULES: set[str] = {
+    "generation/executors/test_ray_lost_nodes.py",
     "storage/test_hub.py",
     "storage/test_in_a_bucket.py",
     "browser",
