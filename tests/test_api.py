@@ -1,5 +1,8 @@
 """The functions of `import dalda`: options as keywords, and one sentence for each mistake."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,18 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         dalda.augment("doodles", out=tmp_path / "x", per_image=0)
     with pytest.raises(dalda.UserError, match="there is no folder"):
         dalda.inspect(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_sends_nothing_unless_the_user_says_so(before: str | None, after: str) -> None:
+    name = "ORT_DISABLE_TELEMETRY"
+    given = {key: value for key, value in os.environ.items() if key != name}
+    given |= {name: before} if before else {}
+    script = f"import dalda, os; print(os.environ[{name!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == after
 
 
 def test_captions_may_be_given_as_they_are(tmp_path: Path) -> None:

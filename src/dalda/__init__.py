@@ -5,7 +5,11 @@ The flow, in the order of the data: `datasets` (data set -> few-shot split), `ca
 classifier -> numbers), `reporting` and `review`. `workflows` joins them, a function per command.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime, which diffusers imports where it is installed, sends usage data to its maker otherwise.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -213,6 +213,8 @@ def test_the_command_line_has_lists_as_text() -> None:
     options = method_options(method_named("diagen"), written)
     assert (options.strengths, options.noise) == ((0.3, 0.7), (0.0,))
     assert method_options(method_named("diff-mix"), {"strengths": 0.5}).strengths == (0.5,)
+    with pytest.raises(UserError, match=r"unable to parse string as a number: 'x'$"):
+        method_options(method_named("diff-mix"), {"strengths": "0.3,x"})
 
 
 @given(st.integers(1, 7), st.integers(0, 30), st.integers(0, 2**31))

@@ -337,6 +337,7 @@ def test_each_label_of_fiftyone_is_one_that_its_importer_takes(out: Path) -> Non
         assert set(entry) == {"label", "attributes"}
         assert content["classes"][entry["label"]] in EVIL
         assert all(isinstance(value, str | int | float | bool) for value in entry["attributes"].values())
+        assert not {"label", "confidence", "logits", "tags", "id"} & set(entry["attributes"])
 
 
 def test_coco_has_a_box_of_the_whole_image_for_each(out: Path) -> None:

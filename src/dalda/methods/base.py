@@ -245,4 +245,5 @@ def method_options(method: Method, values: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         option, reason = first["loc"][0], first["msg"].removeprefix("Value error, ")
+        reason += f": {first['input']!r}" if first["type"].endswith("_parsing") else ""
         raise UserError(f"the option '{option}' of the method {method.name} is wrong: {reason}") from None

@@ -16,12 +16,15 @@ LABELS = "labels.json"
 
 
 def write_fiftyone(images: Sequence[ExportImage], folder: ExportFolder) -> None:
-    """Labels as places in `classes`, by the file's name without its suffix; metadata as attributes."""
+    """Labels as places in `classes`, by the file's name without its suffix; metadata as attributes.
+
+    No attribute is named `label`: FiftyOne passes attributes on beside the label, by name.
+    """
     classes = _add_images(images, folder)
     labels = {
         PurePosixPath(image.relative_path).with_suffix("").as_posix(): {
             "label": classes[image.label],
-            "attributes": _flat(image.metadata),
+            "attributes": {key: value for key, value in _flat(image.metadata).items() if key != "label"},
         }
         for image in images
     }
