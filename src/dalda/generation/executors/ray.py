@@ -5,7 +5,6 @@ had is generated again after all others, by any actor. Images come back to this 
 """
 
 import os
-import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,6 @@ import numpy as np
 from dalda.errors import UserError, first_line
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
 from dalda.generation.executors.ray_cluster import (
-    CHECK,
     RETRIES,
     Watch,
     connected,
@@ -27,9 +25,6 @@ from dalda.generation.executors.ray_cluster import (
     next_of,
 )
 from dalda.generation.executors.worker import DIED, PATIENCE, Outcome, Worker, failed
-
-CLOSING = 3.0
-"""Seconds that a pipeline may take to end before its last batch."""
 
 
 class _Actor:
@@ -85,15 +80,15 @@ class RayExecutor:
     address: str | None = None
     patience: float = PATIENCE
     """Seconds that a batch may take; an actor that takes longer is ended and replaced."""
-    replaced: float = Watch.replaced
-    """Seconds that the cluster has to replace its last machine; then a run ends."""
+    silence: float = PATIENCE + 300.0
+    """Seconds without a batch after which a run ends: the cluster's machines are lost."""
 
     def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
-        """Generates all batches. Raises UserError if one does not fit into memory."""
+        """Generates all batches. Raises UserError if one does not fit into memory, or none comes."""
         with connected(self.address, self.workers) as ray:
             try:
                 self._run(ray, batches, sink)
-            except ray.exceptions.RayError as error:
+            except (ray.exceptions.RayError, ray.data.exceptions.ExecutionTimeoutError) as error:
                 raise UserError(
                     f"the Ray cluster cannot go on ({first_line(error)}); what is finished is kept, run "
                     "the same command again"
@@ -101,10 +96,12 @@ class RayExecutor:
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
         gpus = gpus_of_worker(ray, self.gpus)
+        watch = Watch(ray, gpus)
+        watch.wait_for_room()
         size: int | str | None = batches.size
         if size is None:
             task = ray.remote(num_gpus=gpus)(_batch_size).remote(self.worker, tuple(batches.requests[:1]))
-            size = ray.get(next_of(ray, [task], Watch(ray, gpus, self.replaced)))
+            size = ray.get(next_of(ray, [task], watch))
         if isinstance(size, str):
             raise UserError(size)
         pending, begun = list(batches.of_size(size)), False
@@ -140,6 +137,8 @@ class RayExecutor:
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # a batch whose actor dies is tried again, or dropped, not the run
+        context.max_consecutive_actor_init_deaths = workers  # so ends one that waits for room at the end
+        context.execution_no_progress_timeout_s = self.silence
         items = ray.data.from_items(
             [{"number": number, "item": _Item(batch)} for number, batch in enumerate(batches)],
             override_num_blocks=len(batches),
@@ -155,45 +154,8 @@ class RayExecutor:
             ray_remote_args_fn=partial(dict, max_task_retries=0),  # Ray's wait for the actor, lost or not
         )
         finished = set()
-        for row in self._rows(ray, done, gpus):
+        for row in done.iter_rows():
             finished.add(int(row["number"]))
             yield batches[int(row["number"])], row["outcome"]
         for number in sorted(set(range(len(batches))) - finished):
             yield batches[number], None
-
-    def _rows(self, ray: Any, pipeline: Any, gpus: float) -> Iterator[dict[str, Any]]:
-        """Of the pipeline. Raises UserError where Ray would wait for ever."""
-        rows: queue.Queue[Any] = queue.Queue(1)
-        closed = threading.Event()
-
-        def read() -> None:
-            try:
-                for row in pipeline.iter_rows():
-                    rows.put(row)
-                    if closed.is_set():
-                        return
-                rows.put(None)
-            except BaseException as error:
-                rows.put(error)
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        watch = Watch(ray, gpus, self.replaced)
-        try:
-            while True:
-                try:
-                    row = rows.get(timeout=CHECK)
-                except queue.Empty:
-                    watch.look()
-                    continue
-                if row is None:
-                    return
-                if isinstance(row, BaseException):
-                    raise row
-                yield row
-                watch.result()
-        finally:
-            closed.set()
-            with suppress(queue.Empty):
-                rows.get_nowait()
-            reader.join(CLOSING)  # so that its actors end before the connection does
