@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+from tests.source import tree_of
 
 import dalda
 from dalda.config import AugmentConfig, CaptionConfig, TrainConfig
@@ -94,7 +95,7 @@ def home_of(file: Path) -> str:
 def imports_of(file: Path) -> Iterator[tuple[str, int]]:
     """Every imported dotted name with its line, those inside functions included."""
     package = ["dalda", *file.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield name.name, node.lineno
@@ -151,7 +152,7 @@ def test_heavy_modules_stay_where_they_are_needed(file: Path) -> None:
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_nothing_from_outside_is_run(file: Path) -> None:
     """No exec, eval or shell, and YAML and weights only by their safe readers."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func)
@@ -171,7 +172,7 @@ FIELDS = {name for model in (AugmentConfig, TrainConfig, CaptionConfig) for name
 def test_no_list_of_field_names_is_kept(file: Path) -> None:
     """What an option decides is declared by its role, once (config/roles.py)."""
     lists = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Set | ast.Tuple | ast.List):
             names = {one.value for one in node.elts if isinstance(one, ast.Constant)}
             # A tuple of table columns may share some names with options.
@@ -227,14 +228,14 @@ def touches_the_disk(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_only_storage_touches_the_disk(file: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)]
     found = [ast.unparse(call) for call in calls if touches_the_disk(call)]
     assert home_of(file) == "storage" or not found
 
 
 @pytest.mark.parametrize("file", FILES, ids=named)
 def test_every_file_says_what_it_is(file: Path) -> None:
-    assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    assert ast.get_docstring(tree_of(file))
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -424,7 +425,7 @@ def module_of(file: Path) -> str:
 def imported_at_once(file: Path) -> Iterator[str]:
     """The modules of the package that a module imports when it is imported itself."""
     modules = {module_of(other) for other in FILES}
-    for node in statements(ast.parse(file.read_text(encoding="utf-8")).body):
+    for node in statements(tree_of(file).body):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module in modules:
@@ -451,7 +452,7 @@ def test_no_import_goes_in_a_circle() -> None:
 def test_no_function_or_class_is_defined_twice() -> None:
     places: dict[str, list[str]] = {}
     for file in FILES:
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in tree_of(file).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(named(file))
     # `api.py` offers the workflows under their own names, with options as keywords.

@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from tests.generation.stock import preset_of
+from tests.source import tree_of
 from torch import Tensor
 from transformers import (
     CLIPTextModel,
@@ -263,7 +264,7 @@ def test_models_are_loaded_in_one_place_only() -> None:
     package = Path(dalda.__file__).parent
     loaders = {"from_pretrained", "from_single_file", "load_file"}
     for file in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)

@@ -34,12 +34,6 @@ def processes(generator: Faulty, patience: float = 600) -> ProcessExecutor:
     return ProcessExecutor(Worker(generator, EXECUTOR, check), workers=2, patience=patience)
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("whole")
-    return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
-
-
 def test_a_worker_that_dies_is_replaced(tmp_path: Path, whole: dict[str, bytes]) -> None:
     generator = Faulty(tmp_path, dies_once_at=9)
     dataset = finish(tmp_path / "out", processes(generator), generator)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from tests.generation.executors.conftest import ray_nodes
 from tests.generation.executors.faulty import REQUESTS, Faulty, check
 from tests.generation.executors.noise import EXECUTOR
 from tests.generation.executors.test_processes import finish, images
@@ -24,21 +25,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[Cluster]:
-    """A head without cores for actors, and a node of two."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
-    )
-    cluster.add_node(num_cpus=2, num_gpus=0)
-    ray.init(address=cluster.address, log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("whole")
-    return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
+    with ray_nodes(2) as cluster:
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster
 
 
 def actors(generator: Faulty, patience: float = 600) -> RayExecutor:

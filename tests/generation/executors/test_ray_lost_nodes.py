@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ray.cluster_utils import Cluster
+from tests.generation.executors.conftest import ray_nodes
 from tests.generation.executors.faulty import REQUESTS, Faulty, check
 from tests.generation.executors.noise import EXECUTOR
 from tests.generation.executors.test_processes import finish, images
@@ -22,21 +22,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without cores for actors, and two nodes of one."""
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
-    )
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, num_gpus=0)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("whole")
-    return images(finish(folder / "out", EXECUTOR, Faulty(folder)))
+    with ray_nodes(1, 1) as cluster:
+        yield cluster
 
 
 def actors(cluster: Cluster, generator: Faulty, silence: float = 600) -> RayExecutor:

@@ -116,9 +116,9 @@ def _refuse_foreign(preset: Preset, family: str, option: str, adapter: str, file
     denoiser = _denoiser_without_weights(preset, family)
     if denoiser is None:
         return
-    where = f"the adapter in '{path}'"
+    shapes = by_part(tensor_shapes(path, "the adapter"))
     try:
-        refuse_unfit(by_part(tensor_shapes(path, "the adapter"))["ip_adapter"], denoiser, where)
+        refuse_unfit(shapes["ip_adapter"], denoiser, f"the adapter in '{path}'")
     except UserError as error:
         raise UserError(
             f"{error}, made for '{preset.model}', a {family}, and name it with {option}"

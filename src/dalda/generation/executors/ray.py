@@ -54,10 +54,10 @@ def _at_most(seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _batch_size(worker: Worker, batch: Batch) -> int | str:
-    """As many images as a worker takes together, or why it cannot be loaded."""
+def _batch_size(worker: Worker, batch: Batch, asked: int | None) -> int | str:
+    """The size that was asked for, else as many images as a worker takes, or why it cannot be loaded."""
     try:
-        return worker.batch_size(batch)
+        return asked or worker.batch_size(batch)
     except UserError as error:
         return str(error)
 
@@ -96,12 +96,10 @@ class RayExecutor:
 
     def _run(self, ray: Any, batches: Batches, sink: Sink) -> None:
         gpus = gpus_of_worker(ray, self.gpus)
-        watch = Watch(ray, gpus)
-        watch.wait_for_room()
-        size: int | str | None = batches.size
-        if size is None:
-            task = ray.remote(num_gpus=gpus)(_batch_size).remote(self.worker, tuple(batches.requests[:1]))
-            size = ray.get(next_of(ray, [task], watch))
+        remote, one = ray.remote(num_gpus=gpus), tuple(batches.requests[:1])
+        # A task asks for what a worker needs: it waits for room, and a cluster that grows sees the wish.
+        first = remote(_batch_size).remote(self.worker, one, batches.size)
+        size: int | str = ray.get(next_of(ray, [first], Watch(ray, gpus)))
         if isinstance(size, str):
             raise UserError(size)
         pending, begun = list(batches.of_size(size)), False

@@ -35,24 +35,17 @@ class Watch:
         """Called with each result."""
         self._well = time.monotonic()
 
-    def wait_for_room(self) -> None:
-        """Returns as soon as a machine has room for a worker."""
-        while not self.look():
-            time.sleep(CHECK)
-
-    def look(self) -> bool:
-        """Whether there is room. Raises UserError when there was none for too long."""
+    def look(self) -> None:
+        """Called while none comes. Raises UserError when there was no room for too long."""
         name, each = ("GPU", self.gpus) if self.gpus else ("CPU", 1.0)
         machines = [node["Resources"].get(name, 0.0) for node in self.ray.nodes() if node["Alive"]]
-        room = bool(max(machines, default=0.0) >= each)
-        if room:
+        if max(machines, default=0.0) >= each:
             self.result()
         elif time.monotonic() - self._well > self.replaced:
             raise UserError(
                 f"no machine of the Ray cluster has room for a worker ({each:g} {name}), and none came in "
                 f"{self.replaced:.0f} s; what is finished is kept, run the same command again"
             )
-        return room
 
 
 def next_of(ray: Any, tasks: Iterable[Any], watch: Watch) -> Any:
