@@ -1,6 +1,7 @@
 """Ray against one process, as one JSON object: images/s of two workers, and of 64 that only wait.
 
-`doodle`: two actors of one thread each against the local executor with one thread, on the same requests.
+`doodle`: two actors of one thread each against the local executor with one thread, on the same requests;
+and two plain processes, which say what two cores of this machine can give.
 `waiting`: a generator that waits 0.2 s for each image; 64 actors against 64 x 5 images/s. Both are
 measured after the start-up, from the image at `AFTER` of all images to the last one.
 """
@@ -24,6 +25,7 @@ from dalda.datasets.image_io import sha256_of
 from dalda.generation.backends.base import ImageGenerator
 from dalda.generation.executors.base import Batch, Batches, Executor, LoadsGenerator
 from dalda.generation.executors.local import LocalExecutor
+from dalda.generation.executors.processes import ProcessExecutor
 from dalda.generation.executors.ray import RayExecutor
 from dalda.generation.executors.worker import Worker
 from dalda.generation.image_encoding import FORMATS, EncodedImage
@@ -86,7 +88,7 @@ def rate_of(
 
 
 def measure_doodle(images: int, batch: int, folder: Path) -> dict[str, float]:
-    """Images/s of the local executor with one thread, and of two actors with one each."""
+    """Images/s of the local executor with one thread, of two processes and of two actors with one each."""
     import torch
 
     from dalda.config import AugmentConfig
@@ -98,13 +100,19 @@ def measure_doodle(images: int, batch: int, folder: Path) -> dict[str, float]:
     )
     planned = plan_augment(config)
     requests, local = planned.plan.requests[:images], LocalExecutor(FORMATS["png"])
-    rates = {
-        "local": rate_of(local, planned.loader, requests, batch),
-        "ray": rate_of(
-            RayExecutor(Worker(planned.loader, local, accept), 2), planned.loader, requests, batch
-        ),
+    executors: dict[str, Executor] = {
+        "local": local,
+        "processes": ProcessExecutor(Worker(planned.loader, local, accept), 2),
+        "ray": RayExecutor(Worker(planned.loader, local, accept), 2),
     }
-    return {**rates, "ratio": rates["ray"] / rates["local"]}
+    rates = {
+        name: rate_of(executor, planned.loader, requests, batch) for name, executor in executors.items()
+    }
+    return {
+        **rates,
+        "ratio of processes": rates["processes"] / rates["local"],
+        "ratio": rates["ray"] / rates["local"],
+    }
 
 
 def measure_waiting(workers: int, seconds: float, folder: Path) -> dict[str, float]:

@@ -236,6 +236,7 @@ STEPS: dict[str, Callable[[int, Path], Figures]] = {
     "resuming": measure_resuming,
     "opening": measure_opening,
     "export-parquet": partial(measure_export, form="parquet"),
+    "export-webdataset": partial(measure_export, form="webdataset"),
     "export-folder": partial(measure_export, form="folder"),
     "report": measure_report,
 }

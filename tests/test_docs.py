@@ -8,11 +8,14 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
 import answers_table
 from dalda.cli import app
+from dalda.config import AugmentConfig
+from dalda.generation.sharding import Shard
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -52,6 +55,56 @@ def test_every_command_names_what_is_there(page: Path) -> None:
     for words in commands(page) + commands_in_text(page):
         named = {word for word in words[1:] if word.startswith("-")}
         assert named <= options_of(words), words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_yaml_block_is_read(page: Path) -> None:
+    assert all(yaml.safe_load(block) for block in blocks(page, "yaml"))
+
+
+def test_the_ray_cluster_is_one_that_ray_accepts() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    (cluster,) = (block for block in blocks(ROOT / "docs/scale.md", "yaml") if "cluster_name" in block)
+    validate_config(prepare_config(yaml.safe_load(cluster)))
+
+
+def run_by_shell(script: str, folder: Path, **variables: str) -> list[str]:
+    """The words of the `dalda` command that a script comes to."""
+    (folder / "dalda").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (folder / "dalda").chmod(0o755)
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", **variables}
+    shell = subprocess.run(
+        ["bash", "-eu", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    return shell.stdout.splitlines()
+
+
+def test_the_slurm_script_takes_its_shard_from_the_array_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = blocks(ROOT / "docs/scale.md", "bash")
+    words = run_by_shell(script, tmp_path)
+    assert {word for word in words[1:] if word.startswith("-")} <= options_of(words)
+    first, last = re.findall(r"--array=(\d+)-(\d+)", script)[0]
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", last)
+    for task in (first, last):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        asked = AugmentConfig(dataset="d", out=Path("o"), shard=words[words.index("--shard") + 1])
+        assert asked.shard == f"{task}/{last}"
+
+
+def test_the_indexed_job_of_kubernetes_generates_every_shard_once(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks(ROOT / "docs/scale.md", "yaml") if "kind: Job" in block)
+    job = yaml.safe_load(text)["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    assert container["command"] == ["sh", "-c"]
+    found = []
+    for index in range(job["completions"]):
+        words = run_by_shell(container["args"][0], tmp_path, JOB_COMPLETION_INDEX=str(index))
+        assert {word for word in words[1:] if word.startswith("-")} <= options_of(words)
+        found.append(Shard.parse(words[words.index("--shard") + 1]))
+    assert found == [Shard(number, job["completions"]) for number in range(1, job["completions"] + 1)]
 
 
 @pytest.mark.usefixtures("doodle_cache")

@@ -16,6 +16,7 @@ from dalda.review.log import ReviewLog, current_decisions
 from dalda.storage import path_of, write
 from dalda.workflows import clip_of_set
 from dalda.workflows.classifier import predict
+from dalda.workflows.experiment import run_experiment
 from dalda.workflows.export import export
 from dalda.workflows.merge import merge
 from dalda.workflows.report import report
@@ -88,6 +89,33 @@ def test_a_training_in_a_bucket_is_that_of_a_disk(
     html = files(stored)["report.html"].decode()
     assert html.count("<img ") >= 12
     assert "real image of car" in html
+
+
+def test_a_study_in_a_bucket_is_that_of_a_disk(stored: Path, photos: Path, tmp_path: Path) -> None:
+    study = """dataset: {folder}
+shots: [1, 2]
+seeds: 1
+baselines: false
+augment: {{per_image: 1, steps: 1, batch_size: 4}}
+train: {{backbone: doodle, epochs: 1, iterations: 2, feature_views: 2}}
+arms:
+  - {{name: real, method: real}}
+  - {{name: random, captions: base, ip_adapter_scale: uniform}}
+"""
+    numbers = []
+    for dataset, out in ((photos, tmp_path / "run"), (stored / "photos", stored / "run")):
+        (tmp_path / "study.yaml").write_text(study.format(folder=dataset))
+        done = run_experiment(tmp_path / "study.yaml", out=out)
+        assert (done.trials, done.trained, done.generated > 0) == (4, 4, True)
+        results = read_results(out)
+        numbers.append([(one.arm, one.seed, one.shots, one.right, one.loss) for one in results])
+    assert numbers[0] == numbers[1]
+    there = files(stored / "run")
+    made = {Path(name).name: data for name, data in there.items() if "/train/" in name and ".png" in name}
+    assert made == {path.name: path.read_bytes() for path in tmp_path.glob("run/synthetic/*/train/*/*.png")}
+    again = run_experiment(tmp_path / "study.yaml", out=stored / "run")
+    assert (again.trials, again.trained, again.generated) == (4, 0, 0)
+    assert files(stored / "run").keys() == there.keys()
 
 
 def test_sets_of_buckets_are_joined_on_a_disk(stored: Path, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import multiprocessing
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.generation.executors.faulty import REQUESTS, Faulty
+from tests.generation.executors.faulty import REQUESTS, Faulty, check
 from tests.generation.executors.noise import EXECUTOR
 from tests.generation.executors.test_processes import finish
 from tests.storage.conftest import use
@@ -14,6 +16,11 @@ from tests.storage.s3_server import FaultyProxy
 
 from dalda.datasets.image_folder import read_folder
 from dalda.errors import UserError
+from dalda.generation.executors.base import Batch, Batches, Executor, LoadsGenerator, Sink
+from dalda.generation.executors.ray import RayExecutor
+from dalda.generation.executors.worker import Worker
+from dalda.generation.image_encoding import REPEATED, EncodedImage
+from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.storage import (
     Address,
     StorageError,
@@ -67,6 +74,65 @@ def test_a_killed_run_is_resumed_by_listing(bucket: Path, whole: dict[str, bytes
     assert any(name.startswith(".dalda-lease-") for name in files(bucket / "out"))
     finish(bucket / "out", EXECUTOR, generator)
     assert files(bucket / "out") == whole
+
+
+@dataclass
+class Received:
+    """A sink that counts the bytes of images that come back to it."""
+
+    sink: Sink
+    bytes: int = 0
+
+    def begin(self, batch_size: int, execution: Mapping[str, object]) -> None:
+        self.sink.begin(batch_size, execution)
+
+    def take(
+        self, batch: Batch, images: Sequence[EncodedImage], execution: Mapping[str, object]
+    ) -> Batch | None:
+        self.bytes += sum(len(image.data) for image in images)
+        return self.sink.take(batch, images, execution)
+
+
+@dataclass
+class Counted:
+    """An executor, and what its sink received."""
+
+    executor: Executor
+    received: int = 0
+
+    def run(self, spec: LoadsGenerator, batches: Batches, sink: Sink) -> None:
+        between = Received(sink)
+        self.executor.run(spec, batches, between)
+        self.received += between.bytes
+
+
+def on_ray(folder: Path, generator: Faulty) -> Counted:
+    store = SyntheticDataset.open(folder, {}).store
+    return Counted(RayExecutor(Worker(generator, EXECUTOR, check, store=store), workers=2))
+
+
+def test_actors_put_images_themselves(bucket: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    generator = Faulty(tmp_path, dies_once_at=9)
+    executor = on_ray(bucket / "out", generator)
+    finish(bucket / "out", executor, generator)
+    assert executor.received == 0
+    assert files(bucket / "out") == whole
+    lost = REQUESTS[5]
+    object_at(bucket / "out/train/car" / f"{lost.id}.png").remove()
+    finish(bucket / "out", executor, generator)
+    others = [name for name in whole if Path(name).stem in {one.id for one in REQUESTS[4:8]} - {lost.id}]
+    assert executor.received == sum(len(whole[name]) for name in others)  # generated again, but not stored
+    assert files(bucket / "out") == whole
+
+
+def test_what_an_actor_put_and_is_not_kept_is_taken_back(bucket: Path, tmp_path: Path) -> None:
+    generator = Faulty(tmp_path, repeats=(2, 3))
+    dataset = finish(bucket / "out", on_ray(bucket / "out", generator), generator)
+    (dropped,) = dataset.dropped()
+    assert (dropped["request_id"], dropped["reason"]) == (REQUESTS[3].id, REPEATED)
+    assert {Path(name).stem for name in files(bucket / "out") if name.endswith(".png")} == {
+        request.id for request in REQUESTS
+    } - {REQUESTS[3].id}
 
 
 def test_errors_slow_answers_and_lost_connections_change_nothing(

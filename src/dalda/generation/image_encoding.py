@@ -58,6 +58,8 @@ class EncodedImage:
     """Of `data`: two images with the same hash are one and the same."""
     invalid: str | None = None
     """Why the image is invalid; None for a valid one."""
+    stored: int = 0
+    """Bytes of the file that a worker has stored already, of which `data` has none."""
 
 
 def encode(image: Image.Image | None, form: Format) -> EncodedImage:

@@ -103,6 +103,8 @@ class DatasetSink:
                 continue
             reason = image.invalid or (REPEATED if image.sha256 in self._hashes else None)
             attempt = earlier.attempt + 1 if earlier else 1
+            if reason is not None and image.stored:
+                self.dataset.take_back(planned, image)
             if reason is None:
                 self._hashes.add(image.sha256)
                 finished.append(

@@ -6,13 +6,14 @@ ever deleted, and no file that is there is overwritten by another image.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dalda.errors import UserError
 from dalda.generation import set_settings
 from dalda.generation.folder_names import folder_name
+from dalda.generation.image_encoding import EncodedImage
 from dalda.generation.part import METADATA as METADATA
 from dalda.generation.part import Part, divided
 from dalda.generation.recorded_set import DROPPED as DROPPED
@@ -20,7 +21,7 @@ from dalda.generation.recorded_set import TRAIN as TRAIN
 from dalda.generation.recorded_set import RecordedSet
 from dalda.generation.records import Dropped, Finished, image_of, record_of
 from dalda.generation.sharding import part_for
-from dalda.storage import Address, lock, make_folder, write_all
+from dalda.storage import Address, lock, make_folder, remove, write_all
 from dalda.storage import jsonl as lines
 from dalda.types import GenerationRequest, SyntheticImage, as_dict
 
@@ -161,10 +162,11 @@ class SyntheticDataset(RecordedSet):
         records: dict[Path, list[dict[str, Any]]] = {}
         files, added = {}, []
         for image in images:
-            part = self.folder / TRAIN / part_for(image.request.id, self.part, self.division)
-            name = f"{folder_name(image.request.label)}/{image.request.id}{image.image.suffix}"
-            files[part / name] = image.image.data
-            content: dict[str, Any] = {"sha256": image.image.sha256, "bytes": len(image.image.data)}
+            encoded = image.image
+            part, name = self._place(image.request, encoded.suffix)
+            if not encoded.stored:
+                files[part / name] = encoded.data
+            content = {"sha256": encoded.sha256, "bytes": encoded.stored or len(encoded.data)}
             record = {"file_name": name, **record_of(image), **content, "retried_for": image.retried_for}
             records.setdefault(part / METADATA, []).append(record)
             added.append(image_of(part / name, record))
@@ -175,6 +177,23 @@ class SyntheticDataset(RecordedSet):
             new = [{**record_of(record), "reason": record.reason} for record in dropped]
             lines.append(self._drops, new)
         return added
+
+    def _place(self, request: GenerationRequest, suffix: str) -> tuple[Path, str]:
+        """The part of a request, and its image's name there."""
+        part = self.folder / TRAIN / part_for(request.id, self.part, self.division)
+        return part, f"{folder_name(request.label)}/{request.id}{suffix}"
+
+    def store(self, images: Sequence[tuple[GenerationRequest, EncodedImage]]) -> list[EncodedImage]:
+        """Only the files, by a worker; returns the images without their bytes, to be added elsewhere."""
+        places = [self._place(request, image.suffix) for request, image in images]
+        files = {part / name: image.data for (part, name), (_, image) in zip(places, images, strict=True)}
+        write_all(files, root=self.folder)
+        return [replace(image, data=b"", stored=len(image.data)) for _, image in images]
+
+    def take_back(self, request: GenerationRequest, image: EncodedImage) -> None:
+        """Removes what a worker has stored, and what is not kept."""
+        part, name = self._place(request, image.suffix)
+        remove(part / name)
 
     def settle(self, order: Iterable[GenerationRequest]) -> None:
         """Puts the records into the plan's order, so that no interruption can be seen in them."""

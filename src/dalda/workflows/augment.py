@@ -23,7 +23,7 @@ from dalda.models.catalogue import revisions_of
 from dalda.models.presets import Preset
 from dalda.models.tokenizer import text_limit, token_counter
 from dalda.progress import note, progress, say
-from dalda.storage import lock
+from dalda.storage import Address, lock
 from dalda.types import Capability, GenerationRequest, SyntheticImage
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader, options_of, plan_augment
 from dalda.workflows.augment_settings import SETTING_DEFAULTS, extent_of, generation_settings, provenance_of
@@ -140,7 +140,10 @@ def _generate(
     device: object = device_named(config.device)
     several = executor is None and (config.workers > 1 or config.executor == "ray")
     if several:
-        executor = _workers(config, Worker(loader, local, check))
+        # Every machine of a cluster sees a bucket, but not every one sees a disk.
+        remote = config.executor == "ray" and isinstance(dataset.folder, Address)
+        worker = Worker(loader, local, check, store=dataset.store if remote else None)
+        executor = _workers(config, worker)
     if jobs or not several:
         generator = loader.load()
         check(generator)

@@ -28,6 +28,8 @@ class Faulty:
     raises_at: int = -1
     raises_from: int = len(REQUESTS)
     refuses_at: int = -1
+    repeats: tuple[int, int] = (-1, -1)
+    """The second is always the image of the first."""
 
     def load(self) -> Generator:
         return Generator(self.rendered)
@@ -47,7 +49,11 @@ class Faulty:
             raise UserError("the generator's server is gone")
         if self.raises_at in numbers or max(numbers) >= self.raises_from:
             raise ValueError("a strange prompt")
-        return render(requests, sources)
+        images = render(requests, sources)
+        if set(self.repeats) <= set(numbers):
+            first, second = map(numbers.index, self.repeats)
+            images[second] = images[first]
+        return images
 
 
 def check(generator: ImageGenerator) -> None:

@@ -17,7 +17,7 @@ from tests.generation.executors.test_processes import finish, images
 
 from dalda.errors import UserError
 from dalda.generation.executors.ray import RayExecutor
-from dalda.generation.executors.worker import Worker
+from dalda.generation.executors.worker import DIED, Worker
 from dalda.generation.synthetic_dataset import SyntheticDataset
 
 pytestmark = pytest.mark.slow
@@ -50,6 +50,15 @@ def test_a_batch_that_cannot_be_generated_is_dropped_and_the_rest_goes_on(
     reasons = {line["request_id"]: line["reason"] for line in dataset.dropped()}
     assert reasons == {request.id: "ValueError: a strange prompt" for request in REQUESTS[4:8]}
     rest = {f"{request.id}.png" for request in (*REQUESTS[:4], *REQUESTS[8:])}
+    assert images(dataset) == {name: whole[name] for name in rest}
+
+
+def test_a_batch_that_ends_its_actor_every_time_is_dropped(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    generator = Faulty(tmp_path, dies_at=13)
+    dataset = finish(tmp_path / "out", actors(generator), generator)
+    reasons = {line["request_id"]: line["reason"] for line in dataset.dropped()}
+    assert reasons == {request.id: DIED for request in REQUESTS[12:16]}
+    rest = {f"{request.id}.png" for request in (*REQUESTS[:12], *REQUESTS[16:])}
     assert images(dataset) == {name: whole[name] for name in rest}
 
 

@@ -1,16 +1,17 @@
 """Generation on a Ray cluster: a Ray Data pipeline with a pool of actors, each with a generator of its own.
 
 Ray has the queues and the schedule, and restarts an actor that dies, where there is room. The batch that it
-had is generated again after all others, by any actor. Images come back to this process, whose sink writes.
+had is generated again after all others, by any actor. Actors put images into a bucket themselves; to a
+disk, which they may not share, the sink of this process writes. Records are written here alone.
 """
 
 import os
 import threading
+import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class _Actor:
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         outcomes = np.empty(len(block["item"]), dtype=object)
         with _at_most(self.patience):
-            outcomes[:] = [self.worker.generate(item.batch, self.size) for item in block["item"]]
+            outcomes[:] = [self.worker.generate(one.batch, self.size, one.wanted) for one in block["item"]]
         return {"number": block["number"], "outcome": outcomes}
 
 
@@ -64,9 +65,33 @@ def _batch_size(worker: Worker, batch: Batch, asked: int | None) -> int | str:
 
 @dataclass(frozen=True)
 class _Item:
-    """A batch as one value of a column."""
+    """A batch as one value of a column, and the ids of those whose images are wanted."""
 
     batch: Batch
+    wanted: frozenset[str]
+
+
+@dataclass
+class _Actors:
+    """The actors of one pipeline, by name."""
+
+    names: list[str] = field(default_factory=list)
+
+    def next(self) -> dict[str, Any]:
+        """Ray's arguments for one more. Its tasks are not tried again by Ray, which waits for an actor
+        that is lost for good."""
+        self.names.append(f"dalda-{uuid.uuid4().hex}")
+        return {"name": self.names[-1], "max_task_retries": 0}
+
+    @contextmanager
+    def ended(self, ray: Any) -> Iterator[None]:
+        """Ends them with the block: one that died at last is started again, and would keep its place."""
+        try:
+            yield
+        finally:
+            for name in self.names:
+                with suppress(ValueError, ray.exceptions.RayError):
+                    ray.kill(ray.get_actor(name))
 
 
 @dataclass(frozen=True)
@@ -106,7 +131,7 @@ class RayExecutor:
         lost: Counter[str] = Counter()
         while pending:
             again = []
-            for batch, outcome in self._outcomes(ray, pending, size, gpus):
+            for batch, outcome in self._outcomes(ray, pending, batches.wanted, size, gpus):
                 if outcome is None:
                     lost[batch[0].id] += 1
                     if lost[batch[0].id] <= RETRIES:
@@ -124,13 +149,13 @@ class RayExecutor:
             pending = again
 
     def _outcomes(
-        self, ray: Any, batches: Sequence[Batch], size: int, gpus: float
+        self, ray: Any, batches: Sequence[Batch], wanted: Collection[str], size: int, gpus: float
     ) -> Iterator[tuple[Batch, Outcome | None]]:
         """In the order of the batches, then those that were lost with their actors, without an outcome.
 
         A block holds one, so that it is always the same slice.
         """
-        workers = min(self.workers, len(batches))
+        workers, actors = min(self.workers, len(batches)), _Actors()
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
@@ -138,7 +163,13 @@ class RayExecutor:
         context.max_consecutive_actor_init_deaths = workers  # so ends one that waits for room at the end
         context.execution_no_progress_timeout_s = self.silence
         items = ray.data.from_items(
-            [{"number": number, "item": _Item(batch)} for number, batch in enumerate(batches)],
+            [
+                {
+                    "number": number,
+                    "item": _Item(batch, frozenset(one.id for one in batch if one.id in wanted)),
+                }
+                for number, batch in enumerate(batches)
+            ],
             override_num_blocks=len(batches),
         )
         done = items.map_batches(
@@ -149,11 +180,12 @@ class RayExecutor:
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             num_gpus=gpus or None,
             num_cpus=None if gpus else 1,
-            ray_remote_args_fn=partial(dict, max_task_retries=0),  # Ray's wait for the actor, lost or not
+            ray_remote_args_fn=actors.next,
         )
         finished = set()
-        for row in done.iter_rows():
-            finished.add(int(row["number"]))
-            yield batches[int(row["number"])], row["outcome"]
+        with actors.ended(ray):
+            for row in done.iter_rows():
+                finished.add(int(row["number"]))
+                yield batches[int(row["number"])], row["outcome"]
         for number in sorted(set(range(len(batches))) - finished):
             yield batches[number], None

@@ -1,6 +1,6 @@
 """A worker of several, in a process or a Ray actor: it loads the generator once and generates batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dalda.device import free_memory, is_out_of_memory
@@ -9,7 +9,10 @@ from dalda.generation.backends.base import ImageGenerator, TunableGenerator, gen
 from dalda.generation.executors.base import Batch, LoadsGenerator
 from dalda.generation.executors.local import LocalExecutor, read_sources
 from dalda.generation.image_encoding import EncodedImage
+from dalda.types import GenerationRequest
 
+Store = Callable[[Sequence[tuple[GenerationRequest, EncodedImage]]], Sequence[EncodedImage]]
+"""Keeps images as their requests' files, and returns them without their bytes; picklable."""
 DIED = "its worker died"
 """Why a batch has no images that was there whenever its worker died."""
 PATIENCE = 1800.0
@@ -35,9 +38,14 @@ class Worker:
     check: Callable[[ImageGenerator], None]
     """Raises UserError for a generator that cannot do what the requests need."""
     generator: ImageGenerator | None = None
+    store: Store | None = None
+    """Keeps images from here; without it they are returned."""
 
-    def generate(self, batch: Batch, size: int | None) -> Outcome:
-        """A whole batch, of a plan in batches of `size`. An exception makes each of its images invalid."""
+    def generate(self, batch: Batch, size: int | None, wanted: Collection[str] = ()) -> Outcome:
+        """A whole batch, of a plan in batches of `size`. An exception makes each of its images invalid.
+
+        Valid images of wanted requests, by id, are stored if the worker can.
+        """
         try:
             generator = self.load()
             tunable = generator if isinstance(generator, TunableGenerator) else None
@@ -46,7 +54,7 @@ class Worker:
             sources = read_sources(batch, self.local.open_image)
             generated = generate_from(generator, batch, sources)
             images = [self.local.encode(*each) for each in zip(generated, batch, sources, strict=True)]
-            return Outcome(images, dict(tunable.execution) if tunable else {})
+            return Outcome(self._stored(batch, images, wanted), dict(tunable.execution) if tunable else {})
         except UserError as error:
             return Outcome(error=str(error))
         except Exception as error:
@@ -57,6 +65,16 @@ class Worker:
                     "smaller --batch-size: what is finished is kept"
                 )
             return failed(batch, f"{type(error).__name__}: {first_line(error)}", self.local)
+
+    def _stored(
+        self, batch: Batch, images: Sequence[EncodedImage], wanted: Collection[str]
+    ) -> Sequence[EncodedImage]:
+        if self.store is None:
+            return images
+        valid = [place for place, image in enumerate(images) if image.invalid is None]
+        kept = [place for place in valid if batch[place].id in wanted]
+        stored = dict(zip(kept, self.store([(batch[place], images[place]) for place in kept]), strict=True))
+        return [stored.get(place, image) for place, image in enumerate(images)]
 
     def batch_size(self, batch: Batch) -> int:
         """As many images as the generator takes together. Raises UserError if it cannot be loaded."""
