@@ -12,16 +12,17 @@ CARDS = (8, 12, 24)
 
 def table() -> Iterator[str]:
     offloads: tuple[Offload, ...] = get_args(Offload)
-    needs = [f"`--offload {offload}`" if offload != "none" else "as it is" for offload in offloads]
+    needs = ["as it is", "`--dtype int8`", *(f"`--offload {offload}`" for offload in offloads[1:])]
     cards = [f"{card} GB" for card in CARDS]
     yield f"| `--model` | {' | '.join([*needs, *cards])} |"
     yield "| " + " | ".join(["---"] * (1 + len(needs) + len(cards))) + " |"
     for name in PRESETS:
         if name in PUBLISHED:
-            memory = {offload: PUBLISHED[name].memory_gigabytes(offload) for offload in offloads}
-            least = [next((one for one in offloads if memory[one] <= card), "no") for card in CARDS]
-            cells = [f"{memory[offload]:.1f}" for offload in offloads]
-            cells += ["yes" if one == "none" else one for one in least]
+            model = PUBLISHED[name]
+            memory = {"yes": model.memory_gigabytes(), "int8": model.memory_gigabytes_in_eight_bits()}
+            memory |= {offload: model.memory_gigabytes(offload) for offload in offloads[1:]}
+            cells = [f"{gigabytes:.1f}" for gigabytes in memory.values()]
+            cells += [next((one for one in memory if memory[one] <= card), "no") for card in CARDS]
             yield f"| `{name}` | {' | '.join(cells)} |"
 
 

@@ -30,7 +30,7 @@ def device_named(device: str) -> str:
 
 def dtype_named(dtype: str, device: str, half: str = "fp16") -> str:
     """The precision of a name; `auto` is half precision on a GPU and single precision elsewhere."""
-    if dtype == "bf16" and device == "cpu" and not processor_computes_in_bf16():
+    if dtype in ("bf16", "int8") and device == "cpu" and not processor_computes_in_bf16():
         say("note: this processor does not compute in bf16, which is many times slower than --dtype fp32")
     if dtype != "auto":
         return dtype

@@ -29,11 +29,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = json.loads(
 
 
 def millions(library: str, kind: str, config: dict[str, Any]) -> float:
-    """Parameters of a published configuration; no weight is made."""
+    """Parameters of a published configuration."""
+    return counted([meta(library, kind, config)]) / 1e6
+
+
+def meta(library: str, kind: str, config: dict[str, Any]) -> Any:
+    """The model of a published configuration; no weight is made."""
     found = getattr(importlib.import_module(library), kind)
     with torch.device("meta"):
-        model = found(found.config_class(**config)) if hasattr(found, "config_class") else found(**config)
-    return float(sum(weight.numel() for weight in model.parameters())) / 1e6
+        return found(found.config_class(**config)) if hasattr(found, "config_class") else found(**config)
 
 
 @pytest.mark.slow
@@ -75,6 +79,25 @@ def test_the_adapters_have_as_many_parameters_as_their_layers() -> None:
     assert PUBLISHED["sd35"].adapter == pytest.approx(sd35 / 1e6, abs=0.1)
 
 
+@pytest.mark.slow
+def test_what_is_not_held_in_eight_bits_lies_outside_linear_layers() -> None:
+    def outside(row: list[Any]) -> float:
+        model = meta(*row)
+        linear = sum(x.weight.numel() for x in model.modules() if isinstance(x, torch.nn.Linear))
+        return counted([model]) / 1e6 - linear / 1e6
+
+    encoders = {
+        round(millions(*row), 1): outside(row)
+        for part in ("text", "encoder")
+        for row in ARCHITECTURES[part].values()
+    }
+    for name, row in ARCHITECTURES["denoiser"].items():
+        model = PUBLISHED[name]
+        parts = (*model.text, *((model.encoder,) if model.encoder else ()))
+        wanted = outside(row) + sum(encoders[size] for size in parts)
+        assert model.unrounded == pytest.approx(wanted, abs=0.2)
+
+
 def counted(modules: list[Any]) -> int:
     return sum(weight.numel() for module in modules for weight in module.parameters())
 
@@ -90,6 +113,8 @@ def test_what_is_held_in_memory_by_hand() -> None:
     assert sd15.memory_gigabytes() == pytest.approx(1720.7 * 2 / 1000 + 1.5)
     assert sd15.memory_gigabytes("model") == pytest.approx(881.8 * 2 / 1000 + 1.5)
     assert sd15.memory_gigabytes("sequential") == pytest.approx(0.04 + 1.5)
+    # 1,720.7 - 83.7 - 629.2 of them need one byte less.
+    assert sd15.memory_gigabytes_in_eight_bits() == pytest.approx(1720.7 * 2 / 1000 + 1.5 - 1.0078)
     # Base model in single precision, adapter in half, ViT-H and CLIP in single.
     assert sd15.download_gigabytes == pytest.approx(1066.3 * 4 / 1000 + 0.0446 + 2.53 + 0.5984)
     # 41 TFLOP an image, 30 steps with guidance, at 40 % of an H100's 790 TFLOP/s.

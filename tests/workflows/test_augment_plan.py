@@ -57,3 +57,10 @@ def test_trainings_on_doodles_are_short_unless_the_user_says_how_long(tmp_path: 
     assert steps("da-fusion") == {(MOST_STEPS["doodle"], True)}
     assert steps("da-fusion", fit_steps=1000) == {(1000, False)}
     assert steps("datadream", epochs=150) == {(150, False)}
+
+
+def test_weights_in_eight_bits_are_not_trained(tmp_path: Path) -> None:
+    config = AugmentConfig(dataset="doodles", out=tmp_path / "out", method="da-fusion", dtype="int8")
+    with pytest.raises(UserError, match="'da-fusion' trains the model, and weights in eight bits do not"):
+        plan_augment(config)
+    assert not config.out.exists()

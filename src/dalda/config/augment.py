@@ -73,8 +73,8 @@ class AugmentConfig(ClusterConfig, DataConfig):
     size: Annotated[int, Field(ge=8, le=4096)] | Literal["model", "source"] = Content("model")
     """The size of images: the source's shape within the model's square, the source's own size (up to
     2048 pixels), or the longer side in pixels."""
-    dtype: Literal["auto", "fp32", "fp16", "bf16"] = Execution("auto")
-    """The precision of the model."""
+    dtype: Literal["auto", "fp32", "fp16", "bf16", "int8"] = Execution("auto")
+    """The precision of the model; int8 is bf16 with linear layers in eight bits, for half the memory."""
     channels_last: bool = Execution(False)
     """Uses the channels-last memory layout."""
     compile: bool = Execution(False)

@@ -50,6 +50,8 @@ class Published:
     """Bytes of a number in the base model's files."""
     clip: float = 149.6
     largest_layer: float = 60.0
+    unrounded: float = 0.0
+    """Of the denoiser and the encoders: outside linear layers, which alone are held in eight bits."""
     guidance_built_in: bool = False
     """Whether guidance costs no second pass."""
     mirrors: tuple[str, ...] = ()
@@ -70,6 +72,11 @@ class Published:
         """What generating one image at a time takes in half precision."""
         held = {"none": sum(self.parts), "model": max(self.parts), "sequential": self.largest_layer}
         return held[offload] * HALF / 1000 + WORKING_SPACE
+
+    def memory_gigabytes_in_eight_bits(self) -> float:
+        """The same with `--dtype int8`."""
+        rounded = sum(self.parts) - self.vae - self.unrounded
+        return self.memory_gigabytes() - rounded / 1000
 
     def images_per_second(self, preset: Preset, card: str) -> float | None:
         """An estimate, from the card's peak; None for a card that is not in the table."""
@@ -119,6 +126,7 @@ _SD15 = Published(
     encoder_gigabytes=2.53,
     stored=2 * HALF,
     largest_layer=20.0,
+    unrounded=629.2,
 )
 _SDXL = Published(
     "CreativeML OpenRAIL++-M",
@@ -128,6 +136,7 @@ _SDXL = Published(
     adapter=349.2,
     encoder=_VIT_H,
     encoder_gigabytes=2.53,
+    unrounded=438.4,
 )
 _FLUX = Published(
     "FLUX.1 dev non-commercial (the adapter too)",
@@ -139,6 +148,7 @@ _FLUX = Published(
     encoder=_VIT_L,
     encoder_gigabytes=1.71,
     largest_layer=340.0,
+    unrounded=174.2,
     guidance_built_in=True,
 )
 _ADAPTER = "; its adapter: FLUX.1 dev non-commercial"
@@ -158,6 +168,7 @@ PUBLISHED = {
         encoder=_VIT_L_336,
         encoder_gigabytes=1.71,
         largest_layer=270.0,
+        unrounded=603.0,
     ),
     "sd35": replace(
         _FLUX,
@@ -170,6 +181,7 @@ PUBLISHED = {
         encoder_gigabytes=3.51,
         guidance_built_in=False,
         largest_layer=220.0,
+        unrounded=242.6,
     ),
     "flux-dev": _FLUX,
     "flux-schnell": replace(_FLUX, licence="Apache-2.0" + _ADAPTER, denoiser=11891.2),
@@ -179,11 +191,18 @@ PUBLISHED = {
         denoiser=8900.0,
         text=(_T5_XXL,),
         teraflops=82.0,
+        unrounded=135.1,
         guidance_built_in=False,
     ),
-    "klein": Published("Apache-2.0", 3875.5, (_QWEN3_4B,), 43.0, vae=84.0, largest_layer=400.0),
-    "z-image": Published("Apache-2.0", 6154.9, (_QWEN3_4B,), 57.0, vae=83.8, largest_layer=400.0),
-    "qwen-image": Published("Apache-2.0", 20430.4, (_QWEN25_VL_7B,), 70.0, vae=126.9, largest_layer=550.0),
+    "klein": Published(
+        "Apache-2.0", 3875.5, (_QWEN3_4B,), 43.0, vae=84.0, largest_layer=400.0, unrounded=0.2
+    ),
+    "z-image": Published(
+        "Apache-2.0", 6154.9, (_QWEN3_4B,), 57.0, vae=83.8, largest_layer=400.0, unrounded=1.2
+    ),
+    "qwen-image": Published(
+        "Apache-2.0", 20430.4, (_QWEN25_VL_7B,), 70.0, vae=126.9, largest_layer=550.0, unrounded=553.0
+    ),
     "sana-sprint": Published(
         "NVIDIA, non-commercial",
         1610.2,
@@ -191,6 +210,7 @@ PUBLISHED = {
         3.3,
         vae=312.3,
         largest_layer=590.0,
+        unrounded=1346.0,
         guidance_built_in=True,
     ),
 }

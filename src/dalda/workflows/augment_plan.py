@@ -152,6 +152,11 @@ def plan_augment(
     )
 
     def fit(job: FitJob) -> str:
+        if config.dtype == "int8":
+            raise UserError(
+                f"the method '{method.name}' trains the model, and weights in eight bits do not learn; "
+                "choose --dtype bf16"
+            )
         job = job if most is None else replace(job, recipe=with_fewer_steps(job.recipe, most))
         jobs[job.key] = job
         return job.key

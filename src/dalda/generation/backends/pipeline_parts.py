@@ -9,6 +9,7 @@ import torch
 from dalda.device import is_out_of_memory
 from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec
+from dalda.generation.backends.eight_bit import round_to_eight_bits
 from dalda.models.hub import loaded
 from dalda.models.weights import load_module, load_settings
 
@@ -63,10 +64,12 @@ def variant_in(name: str, part: str) -> str | None:
 
 
 def to_device(pipeline: Any, spec: GeneratorSpec) -> None:
-    """Moves a pipeline, or has its parts moved when they are needed.
+    """Moves a pipeline, or has its parts moved when they are needed; rounds its weights before, if asked.
 
     Raises UserError where it does not fit into the device's memory.
     """
+    if spec.dtype == "int8":
+        round_to_eight_bits(pipeline)
     try:
         if spec.offload == "model":
             pipeline.enable_model_cpu_offload(device=spec.device)
@@ -80,5 +83,5 @@ def to_device(pipeline: Any, spec: GeneratorSpec) -> None:
             raise
         raise UserError(
             f"the model '{spec.preset.model}' does not fit into the memory of '{spec.device}'; free some, "
-            "choose --dtype fp16, --offload model, a smaller --model or another --device"
+            "choose --dtype fp16 or int8, --offload model, a smaller --model or another --device"
         ) from error

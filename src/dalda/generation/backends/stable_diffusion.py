@@ -20,7 +20,13 @@ from dalda.generation.backends.schedulers import scheduler_of
 from dalda.models.adaptation import AppliedLora, ConceptReader, LoraLayers
 from dalda.types import Capability
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.bfloat16,
+}
+"""What is computed in; with int8, linear layers hold their weights in eight bits."""
 MAX_GRAPHS = 64
 """Compiled variants of a block at most: one for each resolution, with and without guidance."""
 
