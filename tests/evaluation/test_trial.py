@@ -64,3 +64,12 @@ def test_a_soft_label_is_shared_by_two_classes(
     wrong = replace(trial, synthetic=(replace(images[0], soft_label=(("green", 0.5),)),))
     with pytest.raises(UserError, match="must sum to one"):
         _ = wrong.targets
+
+
+def test_a_replayed_real_image_has_the_weight_of_its_own_place(
+    make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
+) -> None:
+    split = make_split("train", 1)
+    copies = (replace(x, path=split.images[0].path) for x in make_synthetic(split, 2)[:2])
+    trial = Trial("replay", 0, split, tuple(copies), mixing="concatenation", sample_weights=(0.5, 1.5))
+    assert trial.shares.tolist() == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.3])

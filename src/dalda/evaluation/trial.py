@@ -123,8 +123,9 @@ class Trial:
                 f"There are {len(self.sample_weights)} sample weights for {len(self.synthetic)} synthetic "
                 "images: give one for each."
             )
-        by_path = dict(zip((image.path for image in self.synthetic), self.sample_weights, strict=True))
-        return np.array([by_path.get(item.path, 1.0) for item in self.items], np.float32)
+        # Not by path: a real image that is replayed has that of the real one beside it.
+        weights: dict[object, float] = dict(zip(self.synthetic, self.sample_weights, strict=True))
+        return np.array([weights.get(item, 1.0) for item in self.items], np.float32)
 
 
 @dataclass(frozen=True)

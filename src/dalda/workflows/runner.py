@@ -109,9 +109,7 @@ class TrialRunner:
         )
         trial, excluded = self._filtered(config, trial, excluded)
         if config.real_replay:
-            real = {image.sha256: image.path for image in split.images}
-            replayed = (replace(image, path=real[image.source_sha256]) for image in trial.synthetic)
-            trial = replace(trial, synthetic=tuple(replayed))
+            trial = replace(trial, synthetic=_replayed(trial))
         return trial, excluded
 
     def _filtered(
@@ -199,6 +197,15 @@ class TrialRunner:
         write_classifier(
             classifier_file(run, folder_name(result.arm), result.seed, result.shots), trained, info
         )
+
+
+def _replayed(trial: Trial) -> tuple[SyntheticImage, ...]:
+    """The source of each synthetic image in its place, with the class that it has itself."""
+    real = {image.sha256: image.path for image in trial.split.images}
+    return tuple(
+        replace(x, path=real[x.source_sha256], label=x.source_class, source_label="", soft_label=())
+        for x in trial.synthetic
+    )
 
 
 def method_of(config: ClassifierConfig) -> TrainingMethod:
