@@ -107,6 +107,13 @@ def test_a_line_that_lacks_something_is_named(tmp_path: Path, line: str) -> None
         ("label", "7"),
         ("index", "0.5"),
         ("source", "[]"),
+        ("source", '"a\\u0000b"'),
+        ("file_name", '["car"]'),
+        ("source_label", "5"),
+        ("soft_label", "5"),
+        ("soft_label", "[1]"),
+        ("soft_label", '[{"label": "car"}]'),
+        ("soft_label", '[{"label": "car", "share": "x"}]'),
     ],
 )
 def test_a_line_of_odd_values_is_named(tmp_path: Path, name: str, value: str) -> None:

@@ -23,7 +23,19 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    """Without a null, which no path may hold."""
+    return isinstance(value, str) and "\0" not in value
+
+
+def _are_shares(value: object) -> bool:
+    """A soft label: classes with their shares."""
+    return value is None or (
+        isinstance(value, list)
+        and all(
+            isinstance(part, dict) and _is_text(part.get("label")) and _is_number(part.get("share"))
+            for part in value
+        )
+    )
 
 
 NEEDED: Mapping[str, Callable[[object], bool]] = {
@@ -37,6 +49,12 @@ NEEDED: Mapping[str, Callable[[object], bool]] = {
     "source_clip_probability": lambda value: value is None or _is_number(value),
 }
 """What a record must say of itself to be a synthetic image."""
+CHECKED: Mapping[str, Callable[[object], bool]] = {
+    "file_name": lambda value: value is None or _is_text(value),
+    "source_label": _is_text,
+    "soft_label": _are_shares,
+}
+"""What it may say; a record of an older version, or of no image, does not."""
 
 
 def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | None = None) -> None:
@@ -102,6 +120,8 @@ def _is_valid(record: object) -> bool:
     if not isinstance(record, dict) or not all(
         name in record and fits(record[name]) for name, fits in NEEDED.items()
     ):
+        return False
+    if not all(fits(record[name]) for name, fits in CHECKED.items() if name in record):
         return False
     return all(not isinstance(value, float) or _is_number(value) for value in record.values())
 
