@@ -21,14 +21,11 @@ from dalda.types import GenerationRequest
 
 SETTINGS = {
     "dataset": "doodles",
-    "shots": 2,
-    "seed": 0,
     "split_strategy": "original",
     "model": "doodle",
     "method": "dalda",
     "ip_adapter_scale": "adaptive",
     "scale_sampling": "truncated",
-    "per_image": 2,
     "preset": {
         "model": "shipped:doodles/weights/model",
         "clip": "shipped:doodles/weights/clip",
@@ -56,9 +53,8 @@ def drawn_set(
     A label is drawn as the doodle of its place in the list, whatever it is called. With `size`, images
     are enlarged to that many pixels, in noise that no compression can help.
     """
-    store = SyntheticDataset.open(
-        root / "out", {**SETTINGS, "shots": sources, "per_image": copies, **settings}
-    )
+    extent = {"per_image": copies, "shots": sources, "seed": 0, "real_images": len(labels) * sources}
+    store = SyntheticDataset.open(root / "out", {**SETTINGS, "extent": extent, **settings})
     requests: list[GenerationRequest] = []
     batch: list[Finished] = []
     dropped: list[Dropped] = []

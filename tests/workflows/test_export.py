@@ -429,6 +429,7 @@ def test_the_data_card_says_what_the_set_is(out: Path, to: str) -> None:
     assert "10 synthetic images, generated from 5 real images" in body
     assert "beside 6 real images" in body
     assert "| boat | 4 | 2 |" in body
+    assert "| seed | 0 |" in body
     assert "<script>" not in body
     assert str(out.parent) not in head + body
     assert not exists(exported(out, "coco")[0] / "README.md")

@@ -75,6 +75,8 @@ def test_of_a_very_large_set_some_images_are_measured(
 def test_without_clip_on_disk_the_rest_is_there(tmp_path: Path) -> None:
     html, done = written(drawn_set(tmp_path, model="sd15"))
     assert html.count("IP-Adapter scale adaptive") == 1
+    assert "doodles, shots 2, seed 0, split strategy original" in html
+    assert "scale sampling truncated, per image 2" in html
     assert done.shown == 12
     assert "is not on disk, and nothing is fetched" in html
 
@@ -124,6 +126,17 @@ def test_the_page_says_how_it_was_trained(tmp_path: Path) -> None:
     facts = _training_facts(run)
     assert facts["Classifier"] == "doodle-vision, finetune head, 7 epochs of 11 steps, batch size 32"
     assert (facts["Versions"], facts["Time"]) == ("torch 9.9", "1 min 15 s, on cpu")
+    change(run, settings={"dataset": "doodles", "head": "lp++"}, arms={"real": {**trained, "head": "auto"}})
+    assert _training_facts(run)["Classifier"] == "doodle-vision, finetune head, head lp++"
+    by_step = {"real": {**usual, "head": "auto", "epochs": 7}}
+    for original, arms_of_study, end in (
+        (False, {"real": {**usual, "head": "auto", "batch_size": 32}}, "head auto"),
+        (False, by_step, "7 epochs of 200 steps, batch size 64"),
+        (True, {"real": {**usual, "head": "auto", "batch_size": 32}}, "200 steps, batch size 32"),
+    ):
+        change(run, settings={"dataset": "doodles", "original": original}, arms=arms_of_study)
+        assert _training_facts(run)["Classifier"].endswith(end)
+    change(run, settings={"dataset": "doodles"}, arms={"real": trained}, recorded=recorded)
     html, _ = written(run, study)
     assert "study: resnet50, finetune head, 50 epochs of 200 steps, batch size 64" in html
     assert " or concatenation" in html

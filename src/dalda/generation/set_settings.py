@@ -52,6 +52,17 @@ def read_section(folder: Path, name: str) -> dict[str, Any]:
     return dict(recorded) if isinstance(recorded, dict) else {}
 
 
+def with_extent(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with how much was asked for last; without the seed, where other runs had others."""
+    extent = settings.get("extent")
+    if not isinstance(extent, dict):
+        return dict(settings)
+    numbers = [extent.get(name) for name in ("planned", "per_image", "real_images")]
+    planned, per_image, images = (number if isinstance(number, int) else 0 for number in numbers)
+    grown = planned > per_image * images
+    return {**settings, **{name: extent[name] for name in extent if name != "seed" or not grown}}
+
+
 def remember(folder: Path, section: str, values: Mapping[str, Any]) -> None:
     """Records values in a section."""
     recorded = read_section(folder, section)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.config.methods import METHODS
+from dalda.generation.set_settings import with_extent
 from dalda.methods.base import method_named
 from dalda.models.catalogue import PUBLISHED
 from dalda.models.presets import SHIPPED
@@ -89,6 +90,7 @@ def licence_of(settings: Mapping[str, Any]) -> str:
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, object]]:
     """What a reader of the card asks first."""
+    settings = with_extent(settings)
     preset = settings.get("preset")
     preset = preset if isinstance(preset, Mapping) else {}
     method = settings.get("method")

@@ -5,7 +5,9 @@ from typing import Any
 
 from dalda.captions.quality import summary_of
 from dalda.captions.validation import Rules
+from dalda.config import ClassifierConfig
 from dalda.datasets.class_names import wordings_of
+from dalda.generation.set_settings import with_extent
 from dalda.models.presets import SHIPPED
 from dalda.reporting.image_set import ReportedSet
 from dalda.types import TrialResult
@@ -13,7 +15,7 @@ from dalda.types import TrialResult
 
 def set_facts(dataset: ReportedSet) -> dict[str, str]:
     """What the set was generated with, as far as its settings say."""
-    settings, preset = dataset.settings, _mapping(dataset.settings.get("preset"))
+    settings, preset = with_extent(dataset.settings), _mapping(dataset.settings.get("preset"))
     sources = len({(image.label, image.source_sha256) for image in dataset.images})
     name, weights = str(settings.get("model", "")), str(preset.get("model", ""))
     if weights not in ("", name) and not weights.startswith(SHIPPED):
@@ -95,9 +97,7 @@ def training_facts(recorded: Mapping[str, Any], arms: Sequence[Mapping[str, Any]
         return {}
     seconds, versions = recorded.get("seconds"), _mapping(recorded.get("versions"))
     facts = {
-        "Classifier": f"{first.get('backbone')}, finetune {first.get('finetune')}, "
-        f"{first.get('epochs')} epochs of {first.get('iterations')} steps, "
-        f"batch size {first.get('batch_size')}",
+        "Classifier": f"{first.get('backbone')}, finetune {first.get('finetune')}, {_schedule(first)}",
         "Mixing": " or ".join(
             dict.fromkeys(_words(arm, "mixing", "synthetic_probability", "batch_augment") for arm in arms)
         ),
@@ -107,6 +107,17 @@ def training_facts(recorded: Mapping[str, Any], arms: Sequence[Mapping[str, Any]
         device = recorded.get("device")
         facts["Time"] = duration(seconds) + (f", on {device}" if device not in (None, "auto") else "")
     return {fact: text for fact, text in facts.items() if text}
+
+
+def _schedule(arm: Mapping[str, Any]) -> str:
+    """The steps of a linear head, the only one of older versions; another one has none, and is named."""
+    head = arm.get("head", "linear")
+    known = {name: arm[name] for name in ClassifierConfig.model_fields if name in arm}
+    if head != "linear" and not (head == "auto" and ClassifierConfig.model_construct(**known).stepwise):
+        return f"head {head}"
+    return (
+        f"{arm.get('epochs')} epochs of {arm.get('iterations')} steps, batch size {arm.get('batch_size')}"
+    )
 
 
 def duration(seconds: float) -> str:

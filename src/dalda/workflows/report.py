@@ -225,5 +225,9 @@ def _training_facts(folder: Path) -> dict[str, str]:
         return {}
     backbone = run.settings.get("backbone")
     usual = DATASETS.get(str(run.settings.get("dataset")), PHOTOS).backbone
-    arms = [{**arm, "backbone": backbone or arm.get("backbone") or usual} for arm in run.arms.values()]
+    head = "linear" if run.settings.get("original") else run.settings.get("head")
+    own = {"head": head} if head else {}
+    arms = [
+        {**arm, "backbone": backbone or arm.get("backbone") or usual, **own} for arm in run.arms.values()
+    ]
     return training_facts(run.recorded, arms) if arms else {}
