@@ -16,7 +16,12 @@ from dalda.generation.folder_names import folder_name
 from dalda.generation.image_encoding import FORMATS, encode
 from dalda.generation.records import Dropped, Finished
 from dalda.generation.set_settings import SETTINGS, read_settings
-from dalda.generation.source_probabilities import read_probabilities, write_probabilities
+from dalda.generation.source_probabilities import (
+    PROBABILITIES,
+    clip_of_probabilities,
+    read_probabilities,
+    write_probabilities,
+)
 from dalda.generation.synthetic_dataset import METADATA, TRAIN, SyntheticDataset
 from dalda.storage import jsonl as lines
 from dalda.storage import unfinished
@@ -155,6 +160,14 @@ def test_what_a_generator_calls_its_own_never_replaces_what_a_record_says(tmp_pa
     assert (line["label"], line["seed"], line["mine"]) == ("car", 0, 1)
     assert store.synthetic_images()[0].path == tmp_path / "out" / TRAIN / f"car/{request_of(0).id}.png"
     assert (dropped["label"], dropped["reason"], dropped["seed"]) == ("car", "blank", 1)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "{}", '{"clip": 5}'])
+def test_damaged_probabilities_are_named(tmp_path: Path, text: str) -> None:
+    assert clip_of_probabilities(tmp_path) is None
+    (tmp_path / PROBABILITIES).write_text(text)
+    with pytest.raises(UserError, match=r"source_probabilities.json' is damaged"):
+        clip_of_probabilities(tmp_path)
 
 
 def test_probabilities_without_an_image_do_not_hold(tmp_path: Path) -> None:

@@ -43,13 +43,19 @@ def read_probabilities(
             for sha256, value in by_hash.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"'{path}' is damaged; restore it, or choose another folder with -o") from None
+        raise _damaged(path) from None
 
 
 def clip_of_probabilities(folder: Path) -> str | None:
-    """The CLIP that the folder's probabilities are of; None if it holds none."""
+    """The CLIP that the folder's probabilities are of; None if it holds none.
+
+    Raises UserError if damaged.
+    """
     path = folder / PROBABILITIES
-    return str(read_json(path).get("clip")) if exists(path) else None
+    recorded = read_json(path) if exists(path) else None
+    if recorded is not None and not (isinstance(recorded, dict) and isinstance(recorded.get("clip"), str)):
+        raise _damaged(path)
+    return None if recorded is None else str(recorded["clip"])
 
 
 def write_probabilities(
@@ -75,3 +81,7 @@ def _share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(value)
     return float(value)
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"'{path}' is damaged; restore it, or choose another folder with -o")
