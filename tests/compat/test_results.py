@@ -67,3 +67,14 @@ def test_a_plot_configuration_without_its_lists_is_one_sentence(world: Path) -> 
     (world / "bad.py").write_text('datasets = ["Pets"]\nlogdirs = "pets-baselines"\n')
     with pytest.raises(UserError, match=r"bad.py: \'logdirs\' must be a list of strings"):
         read_run(Path("bad"), "last")
+
+
+@pytest.mark.parametrize("epoch", ["last", "best"])
+@pytest.mark.parametrize("row", ["0,1,49,0.5,Accuracy A", "0,x,49,0.5,Accuracy", "0,1,49,7,Accuracy"])
+def test_a_table_that_lacks_something_is_one_sentence(tmp_path: Path, row: str, epoch: str) -> None:
+    folder = table(tmp_path / "logs", 0.5)
+    (folder / "results_0_1.csv").write_text(
+        f",seed,examples_per_class,epoch,value,metric,split\n0,{row},Validation\n"
+    )
+    with pytest.raises(UserError, match="are no result tables of the original DALDA code"):
+        read_run(folder, epoch)

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from dalda.errors import UserError
 from dalda.evaluation.comparison import (
     Comparison,
     class_gains,
@@ -197,3 +198,15 @@ def test_an_arms_accuracy_never_leaves_the_scale() -> None:
     found = summarize([result(0, 0.5), result(1, 1.0)])
     assert (found.accuracy.low, found.accuracy.high) == (0.0, 1.0)
     assert found.class_accuracy["red"] == Interval(1.0, 1.0, 1.0)
+
+
+def test_trials_of_different_classes_are_no_seeds_of_one_arm() -> None:
+    other = replace(result(1, 0.5), classes=("red",), class_accuracy=(1.0,))
+    with pytest.raises(UserError, match="the trials of 'arm' have different classes"):
+        summarize([result(0, 0.5), other])
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_class_accuracy_is_no_warning() -> None:
+    bare = replace(result(0, 0.5), classes=(), class_accuracy=())
+    assert np.isnan(summarize([bare]).macro_accuracy.mean)

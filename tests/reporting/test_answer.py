@@ -33,7 +33,7 @@ def result(
         shots=shots,
         classes=CLASSES,
         accuracy=right / IMAGES,
-        class_accuracy=(1.0, 2 * right / IMAGES - 1),
+        class_accuracy=(min(1.0, 2 * right / IMAGES), max(0.0, 2 * right / IMAGES - 1)),
         loss=1.0,
         real_images=4,
         synthetic_images=0 if arm == "real" else 40,

@@ -82,7 +82,7 @@ def test_the_best_epoch_is_one_for_all_seeds(tmp_path: Path) -> None:
 
 
 def test_runs_with_arms_of_one_name_have_different_names(tmp_path: Path) -> None:
-    runs = [run_in(tmp_path / "one"), run_in(tmp_path / "two", gain=0.2), original_run(tmp_path / "logs")]
+    runs = [run_in(tmp_path / "one"), run_in(tmp_path / "two", gain=0.15), original_run(tmp_path / "logs")]
     text = text_of(plot(runs, tmp_path / "figure.svg", panels="shots"))
     for arm in ("one: real", "one: dalda", "two: dalda", ">logs<"):
         assert arm in text
@@ -114,11 +114,11 @@ def test_a_run_named_twice_is_drawn_once(tmp_path: Path) -> None:
 def test_a_run_without_real_images_is_compared_with_those_of_the_other(tmp_path: Path) -> None:
     runs = {
         "one": run_results(run_in(tmp_path / "one"), "last"),
-        "two": run_results(run_in(tmp_path / "two", gain=0.2, real=False), "last"),
+        "two": run_results(run_in(tmp_path / "two", gain=0.15, real=False), "last"),
     }
     panel = dataset_panel("pets", runs)
     assert list(panel.accuracy) == ["real", "one: dalda", "two: dalda"]
-    assert panel.gains["two: dalda"]["1"].mean == pytest.approx(0.2)
+    assert panel.gains["two: dalda"]["1"].mean == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from dalda.workflows.results import result_of_table
 COLUMNS = ("", "seed", "examples_per_class", "epoch", "value", "metric", "split")
 TABLE = re.compile(r"results_(\d+)_(\d+|all)\.csv")
 PARTS = ("training", "validation")
+_Trials = dict[tuple[str, str], dict[int, dict[str, float]]]
+"""By seed and number of shots, then by epoch, the value of each metric."""
 
 
 def csv_rows(result: TrialResult, curves: Curves | None, epochs: int) -> Iterable[list[Any]]:
@@ -142,12 +144,23 @@ def read_tables(folder: Path, epoch: str, dataset: str) -> list[TrialResult]:
     whose mean over seeds is best on the validation images. Each seed counts once (the original DALDA code
     reads earlier seeds several times, because the tables are cumulative).
     """
-    trials: dict[tuple[str, str], dict[int, dict[str, float]]] = {}
+    trials: _Trials = {}
     for path in tables_in(folder).values():
         for row in read_rows(path):
             if row["split"] == "Validation" and row["metric"].startswith("Accuracy"):
                 epochs = trials.setdefault((row["seed"], row["examples_per_class"]), {})
                 epochs.setdefault(int(row["epoch"]), {})[row["metric"]] = float(row["value"] or "nan")
+    try:
+        return _results_of(trials, epoch, dataset, folder.resolve().name)
+    except (KeyError, ValueError):
+        raise UserError(
+            f"the tables in '{folder}' are no result tables of the original DALDA code; restore them or "
+            "name another folder"
+        ) from None
+
+
+def _results_of(trials: _Trials, epoch: str, dataset: str, arm: str) -> list[TrialResult]:
+    """The results of the trials. Raises KeyError and ValueError for tables that lack something."""
     results = []
     for (seed, shots), epochs in trials.items():
         chosen = max(epochs)
@@ -160,5 +173,5 @@ def read_tables(folder: Path, epoch: str, dataset: str) -> list[TrialResult]:
         values = dict(epochs[chosen])
         accuracy = values.pop("Accuracy")
         classes = {name.removeprefix("Accuracy "): value for name, value in values.items()}
-        results.append(result_of_table(dataset, folder.resolve().name, seed, shots, accuracy, classes))
+        results.append(result_of_table(dataset, arm, seed, shots, accuracy, classes))
     return results

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from dalda.errors import UserError
 from dalda.evaluation.gains import Estimate, Pairs, difference_by_image, gain_estimate, gains_of, paired
 from dalda.evaluation.statistics import accuracy_interval, interval
 from dalda.seeding import generator_of
@@ -98,19 +99,30 @@ def by_shots(results: Sequence[TrialResult]) -> dict[str, list[TrialResult]]:
 
 
 def summarize(results: Sequence[TrialResult]) -> ArmSummary:
-    """The numbers of one arm's results, one per seed, all on the same validation images."""
+    """The numbers of one arm's results, one per seed, all on the same validation images.
+
+    Raises UserError for results of different classes.
+    """
+    names = results[0].classes
+    if any(result.classes != names for result in results):
+        raise UserError(
+            f"the trials of '{results[0].arm}' have different classes, and are no seeds of one arm; "
+            "name the folder of one run"
+        )
     classes = np.array([result.class_accuracy for result in results], float)
+    known = np.isfinite(classes).sum(1)
+    macro = np.divide(np.nansum(classes, 1), known, out=np.full(len(known), np.nan), where=known > 0)
+    counts = [result.confusion for result in results if result.confusion] or [()]
     errors = [result.calibration_error for result in results if result.calibration_error is not None]
     best = [max(result.epoch_accuracy, default=result.accuracy) for result in results]
-    names = results[0].classes
     return ArmSummary(
         accuracy=accuracy_interval([result.accuracy for result in results]),
-        macro_accuracy=accuracy_interval(np.nanmean(classes, axis=1)),
+        macro_accuracy=accuracy_interval(macro),
         best_epoch_accuracy=float(np.mean(best)),
         loss=float(np.mean([result.loss for result in results])),
         calibration_error=float(np.mean(errors)) if errors else np.nan,
         class_accuracy={name: accuracy_interval(classes[:, place]) for place, name in enumerate(names)},
-        confusion=tuple(map(tuple, np.sum([result.confusion for result in results], axis=0).tolist())),
+        confusion=tuple(map(tuple, np.sum(counts, axis=0).tolist())),
         accuracy_by_seed={result.seed: result.accuracy for result in results},
         real_images=round(float(np.mean([result.real_images for result in results]))),
         synthetic_images=round(float(np.mean([result.synthetic_images for result in results]))),

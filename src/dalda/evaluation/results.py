@@ -27,6 +27,8 @@ from dalda.types import BASELINES, REAL, TrialResult, as_dict
 FORMAT = 1
 SETTINGS, RESULTS, TABLE = "run.yaml", "results", "results.csv"
 COLUMNS = ("dataset", "arm", "seed", "shots", "epoch", "split", "metric", "value")
+ROUNDING = 1e-6
+"""By which a mean of shares may leave [0, 1]."""
 VERSIONED = ("dalda", "torch", "transformers", "numpy", "Pillow", "kornia")
 
 
@@ -225,11 +227,25 @@ def read_result(path: Path) -> TrialResult:
         result: TrialResult = TypeAdapter(TrialResult).validate_python(found)
     except ValidationError:
         raise UserError(f"'{path}' is no result of a trial; take it out and run again") from None
-    if len(result.classes) != len(result.class_accuracy):
-        raise UserError(f"'{path}' has not one accuracy per class; take it out and run again")
-    if result.images and len(result.images) != len(result.right):
-        raise UserError(f"'{path}' does not name each image that it counts; take it out and run again")
+    fault = fault_of_result(result)
+    if fault:
+        raise UserError(f"'{path}' {fault}; take it out and run again")
     return result
+
+
+def fault_of_result(result: TrialResult) -> str:
+    """What numbers of a trial cannot be; empty where all can."""
+    classes = len(result.classes)
+    shares = [result.accuracy, *result.class_accuracy, *result.epoch_accuracy]
+    if classes != len(result.class_accuracy):
+        return "has not one accuracy per class"
+    if not all(-ROUNDING <= share <= 1 + ROUNDING or math.isnan(share) for share in shares):
+        return "has an accuracy that is no share"
+    if result.confusion and [len(row) for row in result.confusion] != [classes] * classes:
+        return "has not one count for each pair of classes"
+    if result.images and len(result.images) != len(result.right):
+        return "does not name each image that it counts"
+    return ""
 
 
 def write_table(folder: Path, results: Iterable[TrialResult]) -> None:

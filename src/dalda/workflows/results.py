@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.evaluation.results import PlannedTrial, planned_trials, read_results
+from dalda.evaluation.results import PlannedTrial, fault_of_result, planned_trials, read_results
 from dalda.generation.set_settings import SETTINGS
 from dalda.generation.synthetic_dataset import TRAIN, SyntheticDataset
 from dalda.registry import Registry
@@ -85,8 +85,11 @@ def arms_of(folder: Path, trials: Sequence[PlannedTrial]) -> str:
 def result_of_table(
     dataset: str, arm: str, seed: str, shots: str, accuracy: float, classes: Mapping[str, float]
 ) -> TrialResult:
-    """A trial of which only the accuracies of a table are known."""
-    return TrialResult(
+    """A trial of which only the accuracies of a table are known.
+
+    Raises ValueError for what they cannot be.
+    """
+    result = TrialResult(
         dataset=dataset,
         arm=arm,
         seed=int(seed),
@@ -100,6 +103,9 @@ def result_of_table(
         right=(),
         confusion=((0,) * len(classes),) * len(classes),
     )
+    if fault := fault_of_result(result):
+        raise ValueError(fault)
+    return result
 
 
 RUN_READERS: Registry[Callable[[Path, str], list[TrialResult]]] = Registry()
