@@ -1,6 +1,7 @@
 """The dry run before a model is there: nothing is asked of the network, and the time is computed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -9,6 +10,7 @@ from tests.workflows.drawn_set import drawn_set
 from dalda.cli.output.numbers import in_seconds
 from dalda.cli.output.synthetic import augment_dry_run_lines
 from dalda.config import AugmentConfig
+from dalda.errors import UserError
 from dalda.models import catalogue
 from dalda.workflows import dry_run as module
 from dalda.workflows.dry_run import dry_run
@@ -38,6 +40,38 @@ def test_a_model_that_is_not_on_disk_is_not_downloaded(
     assert any("dalda models get" in line for line in augment_dry_run_lines(report))
     assert not no_network
     assert not (photos.parent / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"only_classes": ("boaat",)}, "no class 'boaat'; did you mean 'boat'"),
+        ({"only_classes": ("boat",), "hardest": 1}, "leave --only-classes out"),
+        ({"captions": Path("none.json")}, "there is no caption file"),
+        ({"ip_adapter_scale": "7"}, "must lie between 0 and 1"),
+        ({"method_option": {"nothing": "1"}}, "has no option 'nothing'"),
+    ],
+)
+def test_what_the_run_would_refuse_is_refused_without_the_model(
+    photos: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        dry_run(AugmentConfig(dataset=str(photos), out=photos.parent / "o", model="sd15", **options))
+    with pytest.raises(UserError, match="lies among the classes"):
+        dry_run(AugmentConfig(dataset=str(photos), out=photos / "o", model="sd15"))
+
+
+def test_only_what_is_asked_for_is_counted(photos: Path) -> None:
+    def planned(**options: Any) -> tuple[int, int]:
+        every: dict[str, Any] = {"model": "sd15", "per_image": 3, "hold_out": 0, **options}
+        report = dry_run(AugmentConfig(dataset=str(photos), out=photos.parent / "o", **every))
+        return report.planned, report.images
+
+    assert planned(hardest=2) == (12, 4)
+    assert planned(only_classes=("boat",)) == (6, 2)
+    assert planned(shard="2/4") == (5, 6)
+    shards = [planned(model="doodle", steps=1, shard=f"{number}/9") for number in range(1, 10)]
+    assert sum(count for count, _ in shards) == 18
 
 
 def test_of_an_unknown_model_the_time_is_unknown(photos: Path, no_network: list[str]) -> None:

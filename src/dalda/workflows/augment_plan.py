@@ -1,6 +1,7 @@
 """What is decided before the first image: split, captions, CLIP class probabilities and requests."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +20,7 @@ from dalda.generation.plan import generator_fingerprint, make_plan, refuse_incap
 from dalda.generation.source_probabilities import read_probabilities
 from dalda.methods.base import Common, Method, Prepared, Tools, method_named, method_options
 from dalda.methods.fitting.recipe import MOST_STEPS, FitJob, with_fewer_steps
+from dalda.methods.scale_policy import policy_named
 from dalda.methods.similarity_curve import SimilarityCurve, load_curve
 from dalda.models.fingerprint import contents_of
 from dalda.models.preset_options import overridden, with_adapter
@@ -191,18 +193,31 @@ def plan_augment(
     )
 
 
-def chosen_classes(
-    config: AugmentConfig, split: FewShotSplit, features: Callable[[], NDArray[np.float32]]
-) -> frozenset[str]:
-    """The classes to generate for. Raises UserError for an unknown class."""
+def refuse_wrong_classes(config: AugmentConfig, split: FewShotSplit) -> None:
+    """Raises UserError for an unknown class to generate for, and where both options choose classes."""
     unknown = sorted(set(config.only_classes) - set(split.classes))
     if unknown:
         near = did_you_mean(unknown[0], split.classes) or f"; it has {', '.join(split.classes[:9])}"
         raise UserError(f"--only-classes: the data set has no class '{unknown[0]}'{near}")
+    if config.hardest is not None and config.only_classes:
+        raise UserError("--hardest chooses the classes itself; leave --only-classes out")
+
+
+def source_count(config: AugmentConfig, split: FewShotSplit) -> int:
+    """How many real images a set is made from, at most: which classes are the hardest is not known yet."""
+    counted = Counter(image.label for image in split.images)
+    if config.only_classes:
+        return sum(counted[name] for name in config.only_classes)
+    return sum(sorted(counted.values(), reverse=True)[: config.hardest])
+
+
+def chosen_classes(
+    config: AugmentConfig, split: FewShotSplit, features: Callable[[], NDArray[np.float32]]
+) -> frozenset[str]:
+    """The classes to generate for. Raises UserError for an unknown class."""
+    refuse_wrong_classes(config, split)
     if config.hardest is None:
         return frozenset(config.only_classes or split.classes)
-    if config.only_classes:
-        raise UserError("--hardest chooses the classes itself; leave --only-classes out")
     from dalda.evaluation.hardest_classes import hardest_classes
 
     labels = [image.label for image in split.images]
@@ -230,6 +245,12 @@ def _sampling(config: AugmentConfig, preset: Preset, options: Any) -> dict[str, 
 def shared_options() -> set[str]:
     """Options of the default method that have an option of `dalda augment` of their own."""
     return AugmentConfig.model_fields.keys() & method_named("dalda").Options.model_fields.keys()
+
+
+def refuse_wrong_options(config: AugmentConfig) -> None:
+    """Raises UserError for options of the method that are wrong: before the work."""
+    policy_named(config.ip_adapter_scale, config.scale_sampling)
+    options_of(config)
 
 
 def options_of(config: AugmentConfig) -> Any:

@@ -1,5 +1,6 @@
 """What augment or a study would do: how many images and trials, how long, how large; nothing is made."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,29 +12,35 @@ import numpy as np
 from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
 from dalda.datasets.class_names import say_unclear
+from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.backends.checkpoint import GROUP
 from dalda.generation.set_settings import SETTINGS
+from dalda.generation.sharding import Shard
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.fitting.recipe import Recipe
 from dalda.methods.scale_policy import THRESHOLD
 from dalda.models.catalogue import PUBLISHED, machine_teraflops, missing_parts
 from dalda.plugins import plugins_of
 from dalda.progress import say
-from dalda.types import GenerationRequest
+from dalda.types import GenerationPlan, GenerationRequest
 from dalda.workflows.augment import warn_of_model
 from dalda.workflows.augment_plan import (
     AugmentPlan,
     GeneratorLoader,
     plan_augment,
     preset_of,
+    refuse_wrong_classes,
+    refuse_wrong_options,
     shared_options,
+    source_count,
 )
+from dalda.workflows.captions import captions_for
 from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of
 from dalda.workflows.fitting import is_fitted, seconds_per_step
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.real_images import split_of, usable
+from dalda.workflows.real_images import load_dataset, split_of, usable
 from dalda.workflows.reports import AugmentDryRun, StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
@@ -58,6 +65,10 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
         return _without_model(config, missing)
     planned = plan_augment(config)
     say_unclear(planned.split)
+    if config.shard:
+        planned = replace(
+            planned, plan=GenerationPlan(Shard.parse(config.shard).requests(planned.plan.requests))
+        )
     requests = planned.plan.requests
     probabilities = [request.source_clip_probability for request in requests]
     seconds, size = _measured(config, planned)
@@ -75,12 +86,17 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
 
 def _without_model(config: AugmentConfig, missing: Sequence[str]) -> AugmentDryRun:
     """What is known before a model is downloaded."""
+    refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
-    say_unclear(split)
     preset, known = preset_of(config), PUBLISHED.get(config.model)
-    chosen = config.only_classes
-    sources = [image for image in split.images if not chosen or image.label in chosen]
-    count, seconds = len(sources) * config.per_image, None
+    # What the run itself would refuse only once the model is there.
+    refuse_wrong_options(config)
+    refuse_wrong_classes(config, split)
+    captions_for(split, preset.words, config.seed, config.captions)
+    say_unclear(split)
+    sources = source_count(config, split)
+    shards = Shard.parse(config.shard).count if config.shard else 1
+    count, seconds = math.ceil(sources * config.per_image / shards), None
     if known is not None:
         device, teraflops = machine_teraflops()
         seconds = round(count * known.seconds_per_image(preset, teraflops), 1)
@@ -94,7 +110,7 @@ def _without_model(config: AugmentConfig, missing: Sequence[str]) -> AugmentDryR
     return AugmentDryRun(
         planned=count,
         classes=len(split.classes),
-        images=len(sources),
+        images=sources,
         ip_adapter_scale={},
         low_clip_probability=None,
         seconds=seconds,
@@ -109,6 +125,8 @@ def _measured(config: AugmentConfig, planned: AugmentPlan) -> tuple[float | None
     from dalda.generation.executors.local import seconds_per_image
 
     requests = planned.plan.requests
+    if not requests:
+        return 0.0, planned.preset.size or 512
     try:
         generator = planned.loader.load()
         pace = seconds_per_image(generator, requests, config.batch_size)
@@ -122,6 +140,8 @@ def scale_summary(requests: Sequence[GenerationRequest]) -> dict[str, float]:
     """How a plan's IP-Adapter scales are distributed: minimum, quartiles and maximum."""
     percentiles = {"min": 0, "q25": 25, "median": 50, "q75": 75, "max": 100}
     scales = [request.ip_adapter_scale for request in requests]
+    if not scales:
+        return {}
     return {name: round(float(np.percentile(scales, at)), 4) for name, at in percentiles.items()}
 
 

@@ -1,6 +1,5 @@
 """What a study comes to on this data: its trials and synthetic sets, each with an id of its content."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,11 @@ from dalda.config.roles import content_of, digest_of
 from dalda.datasets.class_names import chosen_wordings, class_wordings
 from dalda.errors import UserError
 from dalda.generation.folder_names import folder_name
-from dalda.methods.scale_policy import policy_named
 from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
 from dalda.storage import path_of
 from dalda.types import BASELINES, REAL, FewShotSplit
-from dalda.workflows.augment_plan import options_of, preset_of
+from dalda.workflows.augment_plan import preset_of, refuse_wrong_options, source_count
 from dalda.workflows.captions import captions_for
 from dalda.workflows.real_images import split_of
 from dalda.workflows.synthetic_sets import backbone_for
@@ -67,11 +65,7 @@ def tasks_of(study: Study) -> list[Task]:
     for spec in specs:
         config, base, set_id, sources = spec.synthetic, None, None, 0
         if config is not None:
-            only = config.only_classes
-            counted = Counter(image.label for image in drawn(config).images)
-            # Which classes are the hardest is not known yet, only how many there are.
-            most = sorted(counted.values(), reverse=True)[: config.hardest]
-            sources = sum(counted[name] for name in only) if only else sum(most)
+            sources = source_count(config, drawn(config))
             _refuse_wrong_options(spec.arm, config)
             config, base, set_id = _settled(study, spec, config, drawn(config))
             if folders.setdefault(config.out, set_id) != set_id:
@@ -105,8 +99,7 @@ def tasks_of(study: Study) -> list[Task]:
 def _refuse_wrong_options(arm: str, config: AugmentConfig) -> None:
     """Raises UserError, with the arm, for options of methods that are wrong: before the work."""
     try:
-        policy_named(config.ip_adapter_scale, config.scale_sampling)
-        options_of(config)
+        refuse_wrong_options(config)
     except UserError as error:
         raise UserError(f"arm '{arm}': {error}") from None
 
