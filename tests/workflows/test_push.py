@@ -117,6 +117,36 @@ def test_a_push_is_private_and_holds_images_and_card(hub: FakeHub, out: Path) ->
     assert not list(cache_folder("push").iterdir())
 
 
+def test_no_place_of_any_file_is_uploaded(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("client/model").mkdir(parents=True)
+    set_ = drawn_set(Path("client"))
+    metadata = set_ / "train/metadata.jsonl"
+    places = {
+        "second_source": "client/real/boat/0.png",
+        "more_sources": ["client/real/boat/0.png", str(tmp_path / "1.png")],
+        "mask": "client/masks/boat/0.png",
+        "adapter": "client/model:adapter.bin",
+        "vae": "ann/vae",
+    }
+    lines = [json.dumps({**json.loads(line), **places}) for line in metadata.read_text().splitlines()]
+    metadata.write_text("\n".join(lines) + "\n")
+    assert pushed(set_).exit_code == 0
+    assert hub.files is not None
+    rows = pyarrow.parquet.read_table(io.BytesIO(hub.files["train-000000.parquet"])).to_pylist()
+    found = json.loads(rows[0]["metadata"])
+    names = {
+        "second_source": "0.png",
+        "more_sources": ["0.png", "1.png"],
+        "mask": "0.png",
+        "adapter": "model:adapter.bin",
+        "vae": "ann/vae",
+    }
+    assert {name: found[name] for name in places} == names
+
+
 def test_a_public_push_is_confirmed_first(hub: FakeHub, out: Path) -> None:
     result = pushed(out, "--public", "--with-real")
     assert result.exit_code == 2

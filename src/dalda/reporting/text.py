@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from os.path import commonpath
+from os.path import commonpath, exists
 from pathlib import Path, PureWindowsPath
 
 JOINERS = "\u200c\u200d"
@@ -22,8 +22,13 @@ def harmless(text: str) -> str:
 
 
 def is_path(text: str) -> bool:
-    """Whether a text is a place on a disk, which tells of its owner: absolute, or by `..` or `~`."""
-    return Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text[:1] in ("~", ".")
+    """Whether a text is a place on a disk, which tells of its owner: absolute, by `..` or `~`, or there.
+
+    What follows a colon is a file in that place.
+    """
+    if Path(text).is_absolute() or PureWindowsPath(text).is_absolute() or text[:1] in ("~", "."):
+        return True
+    return "/" in text and exists(text.partition(":")[0])
 
 
 def shortened(text: str, length: int) -> str:

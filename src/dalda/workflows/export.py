@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from dalda.reporting.export_forms import EXPORT_FORMS, table_of
 from dalda.reporting.export_names import ExportNames
 from dalda.reporting.text import is_path
 from dalda.storage import path_of, whole_folder, write_new
-from dalda.types import SyntheticImage
+from dalda.types import GenerationRequest, SyntheticImage
 from dalda.workflows.reports import ExportReport
 from dalda.workflows.synthetic_sets import refuse_output_beside, synthetic_set, written_suffix
 
 CSV = "csv"
+PATHS = {item.name for item in fields(GenerationRequest) if "Path" in str(item.type)}
+"""What a record says of files, all of them real images or masks."""
 
 
 def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport:
@@ -77,10 +79,13 @@ def export(config: ExportConfig, *, without_paths: bool = False) -> ExportReport
 
 def _without_paths(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The same with the last part of every path in place of it."""
-    return {
-        key: Path(value).name if isinstance(value, str) and (key == "source" or is_path(value)) else value
-        for key, value in metadata.items()
-    }
+
+    def name_of(key: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [name_of(key, part) for part in value]
+        return Path(value).name if isinstance(value, str) and (key in PATHS or is_path(value)) else value
+
+    return {key: name_of(key, value) for key, value in metadata.items()}
 
 
 def _sources(records: Mapping[str, Mapping[str, Any]], dataset: SyntheticDataset) -> list[tuple[str, str]]:
