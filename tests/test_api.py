@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
         dalda.augment("doodles", out=tmp_path / "x", per_image=0)
     with pytest.raises(dalda.UserError, match="there is no folder"):
         dalda.inspect(tmp_path / "nowhere")
+    with pytest.raises(dalda.UserError, match=r"^'out' is missing; give it$"):
+        dalda.augment("doodles")
+    with pytest.raises(dalda.UserError, match=r"^the head lp\+\+ learns from all features at once"):
+        dalda.train("doodles", head="lp++", epochs=3)
+    captions: Any = {"boat": [b"a boat"]}
+    with pytest.raises(dalda.UserError, match=r"is not text but .*b'a boat'"):
+        dalda.augment("doodles", out=tmp_path / "x", captions=captions)
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])

@@ -149,4 +149,8 @@ def _config(model: type[Config], first: str, given: object, options: dict[str, A
         mistake = error.errors()[0]
         name = ".".join(map(str, mistake["loc"]))
         message = str(mistake["msg"]).removeprefix("Value error, ")
+        if not name:  # of options that do not go together
+            raise UserError(message) from None
+        if mistake["type"] == "missing":
+            raise UserError(f"'{name}' is missing; give it") from None
         raise UserError(f"{name} cannot be {mistake['input']!r:.80}: {message}") from None

@@ -116,9 +116,8 @@ def _checked(source: object, name: str, value: object) -> list[str]:
         raise UserError(f"{source}: the class {name!r} needs a list of at least one caption.")
     for caption in captions:
         if not isinstance(caption, str) or not caption.strip():
-            raise UserError(
-                f"{source}: a caption of the class {name!r} is not text but {json.dumps(caption)[:60]}."
-            )
+            found = json.dumps(caption, default=repr)[:60]
+            raise UserError(f"{source}: a caption of the class {name!r} is not text but {found}.")
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in caption):
             raise UserError(
                 f"{source}: a caption of the class {name!r} holds a control character: {caption[:60]!r}."
