@@ -17,6 +17,7 @@ import dalda
 from dalda.cli import app
 from dalda.doodles.draw import draw_doodle, random_doodle
 from dalda.seeding import generator_of
+from dalda.workflows.classifier import images_in_places
 
 CLASSES = ("car", "fish", "tree")
 SHORT: tuple[object, ...] = (
@@ -110,6 +111,17 @@ def test_every_head_predicts_as_it_was_measured(world: Path, tmp_path: Path, hea
         report = answer("predict", file, world / "photos/val")
         assert str(report["accuracy"]) == accuracies(tmp_path / "run", arm)["0"]
     assert answer("predict", tmp_path / "run", world / "photos/val")["arm"] == "real"
+
+
+def test_an_image_counts_once_however_its_place_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / "new" / name).write_bytes(b"")
+    places = [Path("new/b.png"), Path("new"), tmp_path / "new", Path("new/../new/a.png")]
+    assert images_in_places(places) == [Path("new/b.png"), Path("new/a.png")]
 
 
 def test_what_a_person_reads(world: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from dalda.errors import UserError
 from dalda.evaluation.results import planned_trials
 from dalda.generation.folder_names import folder_name
 from dalda.progress import progress, say
-from dalda.storage import path_of, write_new
+from dalda.storage import Address, path_of, write_new
 from dalda.types import REAL
 
 if TYPE_CHECKING:
@@ -157,18 +158,19 @@ def images_in_places(places: Sequence[Path]) -> list[Path]:
 
     Raises UserError for a place that is not there, and a folder without images.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for place in places:
         if place.is_dir():
             inside = list(images_below(place))
             if not inside:
                 raise UserError(f"'{place}' holds no images; name images or folders of images")
-            found |= dict.fromkeys(inside)
         elif place.is_file():
-            found[place] = None
+            inside = [place]
         else:
             raise UserError(f"there is no image or folder '{place}'")
-    return list(found)
+        for path in inside:  # by its place, however that is written
+            found.setdefault(os.path.abspath(path) if not isinstance(path, Address) else str(path), path)
+    return list(found.values())
 
 
 def _opened(paths: Sequence[Path], size: int) -> Iterator[tuple[Path, Image | UserError]]:
