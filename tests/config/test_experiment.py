@@ -111,6 +111,7 @@ def test_what_is_converted_reads_back() -> None:
         ("seeds: 2", "dataset: pets", "line 3: 'dataset' is set twice"),
         ("per_image: 2", "per_image: 0", r"line 4: augment\.per_image: .*greater"),
         ("per_image: 2", "seed: 2", r"line 4: augment\.seed: set this once"),
+        ("per_image: 2", "shard: 1/2", r"line 4: augment\.shard: a study needs whole sets"),
         ("epochs: 3", "epochs: x", r"line 5: train\.epochs: .*valid integer"),
         (
             "method: real",

@@ -76,6 +76,8 @@ def _check_arms(study: Study, tree: yaml.Node | None, name: str) -> None:
     for place, settings in _sections(study):
         for key in of_study() & settings.keys():
             raise StudyMistake((*place, key), "set this once, for the whole study", tree, name)
+        if "shard" in settings:
+            raise StudyMistake((*place, "shard"), "a study needs whole sets; leave it out", tree, name)
     for number, arm in enumerate(study.arms):
         for key in arm.settings.keys() - UsageConfig.model_fields.keys() if arm.method in BASELINES else ():
             raise StudyMistake(
