@@ -101,3 +101,6 @@ def test_an_array_job_knows_its_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ID": "7", "COUNT": "4", "MIN": "5"}.items():
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     assert shard_of("slurm") == "3/4"
+    for name, value in {"ID": "4", "MIN": "0", "STEP": "2"}.items():  # --array=0-6:2
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    assert shard_of("slurm") == "3/4"

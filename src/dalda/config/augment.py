@@ -17,8 +17,9 @@ from dalda.terminal import did_you_mean
 
 BY_PROBABILITY = ("adaptive", "shuffled")
 """Scale policies that draw from the CLIP class probabilities and the shots."""
-SLURM_NUMBERS = ("ID", "COUNT", "MIN")
-"""SLURM_ARRAY_TASK_...: the number of a task, how many there are, and the first number."""
+SLURM_NUMBERS = ("ID", "COUNT", "MIN", "STEP")
+"""SLURM_ARRAY_TASK_...: the number of a task, how many there are, the first number, and the step from one
+to the next."""
 
 
 class AugmentConfig(ClusterConfig, DataConfig):
@@ -111,10 +112,12 @@ class AugmentConfig(ClusterConfig, DataConfig):
     @classmethod
     def _numbered(cls, value: str | None) -> str | None:
         if value == "slurm":
-            number, count, first = (os.environ.get(f"SLURM_ARRAY_TASK_{x}", "") for x in SLURM_NUMBERS)
+            number, count, first, step = (
+                os.environ.get(f"SLURM_ARRAY_TASK_{x}", "") for x in SLURM_NUMBERS
+            )
             if not (number.isdigit() and count.isdigit()):
                 raise ValueError("this is no array job of SLURM; write I/N, such as 1/4")
-            value = f"{int(number) - int(first or 1) + 1}/{count}"
+            value = f"{(int(number) - int(first or 1)) // int(step or 1) + 1}/{count}"
         match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", "1/1" if value is None else value)
         if match is None or int(match[1]) > int(match[2]):
             raise ValueError("write I/N with I from 1 to N, such as 1/4, or slurm")
