@@ -21,7 +21,7 @@ def test_images_of_two_revisions_do_not_share_a_folder(tmp_path: Path) -> None:
     assert read_section(tmp_path / "out", "revisions") == recorded
 
 
-def test_the_seed_of_a_set_of_several_is_not_told() -> None:
+def test_the_seed_of_a_set_of_several_is_not_named() -> None:
     extent = {"per_image": 2, "shots": 1, "seed": 7, "real_images": 3, "planned": 6}
     assert with_extent({"model": "doodle", "extent": extent}) == {
         "model": "doodle",
