@@ -1,7 +1,6 @@
 """What is decided before the first image: split, captions, CLIP class probabilities and requests."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,10 +25,9 @@ from dalda.models.fingerprint import contents_of
 from dalda.models.preset_options import overridden, with_adapter
 from dalda.models.presets import Preset, preset_named
 from dalda.plugins import plugins_of
-from dalda.progress import say
-from dalda.terminal import did_you_mean
 from dalda.types import FewShotSplit, GenerationPlan
 from dalda.workflows.captions import captions_for
+from dalda.workflows.chosen_classes import chosen_classes, refuse_wrong_classes
 from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
 
 if TYPE_CHECKING:
@@ -193,39 +191,6 @@ def plan_augment(
     )
 
 
-def refuse_wrong_classes(config: AugmentConfig, split: FewShotSplit) -> None:
-    """Raises UserError for an unknown class to generate for, and where both options choose classes."""
-    unknown = sorted(set(config.only_classes) - set(split.classes))
-    if unknown:
-        near = did_you_mean(unknown[0], split.classes) or f"; it has {', '.join(split.classes[:9])}"
-        raise UserError(f"--only-classes: the data set has no class '{unknown[0]}'{near}")
-    if config.hardest is not None and config.only_classes:
-        raise UserError("--hardest chooses the classes itself; leave --only-classes out")
-
-
-def source_count(config: AugmentConfig, split: FewShotSplit) -> int:
-    """How many real images a set is made from, at most: which classes are the hardest is not known yet."""
-    counted = Counter(image.label for image in split.images)
-    if config.only_classes:
-        return sum(counted[name] for name in config.only_classes)
-    return sum(sorted(counted.values(), reverse=True)[: config.hardest])
-
-
-def chosen_classes(
-    config: AugmentConfig, split: FewShotSplit, features: Callable[[], NDArray[np.float32]]
-) -> frozenset[str]:
-    """The classes to generate for. Raises UserError for an unknown class."""
-    refuse_wrong_classes(config, split)
-    if config.hardest is None:
-        return frozenset(config.only_classes or split.classes)
-    from dalda.evaluation.hardest_classes import hardest_classes
-
-    labels = [image.label for image in split.images]
-    hardest = hardest_classes(features(), labels, config.hardest, config.seed)
-    say(f"note: the hardest classes are {', '.join(hardest)}")
-    return frozenset(hardest)
-
-
 def _of_weights(fingerprint: Mapping[str, object]) -> dict[str, object]:
     """What decides a training: the weights, and none of the sampler's settings."""
     names = ("model", "variant", "vae", "lora", "lora_scale", "size", "noise_schedule")
@@ -251,6 +216,14 @@ def refuse_wrong_options(config: AugmentConfig) -> None:
     """Raises UserError for options of the method that are wrong: before the work."""
     policy_named(config.ip_adapter_scale, config.scale_sampling)
     options_of(config)
+
+
+def refuse_early(config: AugmentConfig, split: FewShotSplit, words: str) -> None:
+    """Raises UserError for what a run refuses, as far as that is known without its model."""
+    refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
+    refuse_wrong_options(config)
+    refuse_wrong_classes(config, split)
+    captions_for(split, words, config.seed, config.captions)
 
 
 def options_of(config: AugmentConfig) -> Any:

@@ -12,7 +12,6 @@ import numpy as np
 from dalda.config import AugmentConfig
 from dalda.config.experiment import Study
 from dalda.datasets.class_names import say_unclear
-from dalda.datasets.image_folder import refuse_output_inside
 from dalda.datasets.image_io import open_image
 from dalda.errors import UserError
 from dalda.generation.backends.checkpoint import GROUP
@@ -31,16 +30,14 @@ from dalda.workflows.augment_plan import (
     GeneratorLoader,
     plan_augment,
     preset_of,
-    refuse_wrong_classes,
-    refuse_wrong_options,
+    refuse_early,
     shared_options,
-    source_count,
 )
-from dalda.workflows.captions import captions_for
+from dalda.workflows.chosen_classes import source_count
 from dalda.workflows.experiment import chosen_arms, missing_tasks, resolved, run_of
 from dalda.workflows.fitting import is_fitted, seconds_per_step
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.real_images import load_dataset, split_of, usable
+from dalda.workflows.real_images import split_of, usable
 from dalda.workflows.reports import AugmentDryRun, StudyDryRun
 from dalda.workflows.trials import Task, tasks_of
 
@@ -86,13 +83,9 @@ def dry_run(config: AugmentConfig) -> AugmentDryRun:
 
 def _without_model(config: AugmentConfig, missing: Sequence[str]) -> AugmentDryRun:
     """What is known before a model is downloaded."""
-    refuse_output_inside(config.out, load_dataset(config.dataset, config.root))
     split, skipped = usable(split_of(config), config.on_bad_image)
     preset, known = preset_of(config), PUBLISHED.get(config.model)
-    # What the run itself would refuse only once the model is there.
-    refuse_wrong_options(config)
-    refuse_wrong_classes(config, split)
-    captions_for(split, preset.words, config.seed, config.captions)
+    refuse_early(config, split, preset.words)
     say_unclear(split)
     sources = source_count(config, split)
     shards = Shard.parse(config.shard).count if config.shard else 1

@@ -16,8 +16,9 @@ from dalda.models.fingerprint import content_of_folder, contents_of
 from dalda.review.log import rejected
 from dalda.storage import path_of
 from dalda.types import BASELINES, REAL, FewShotSplit
-from dalda.workflows.augment_plan import preset_of, refuse_wrong_options, source_count
+from dalda.workflows.augment_plan import preset_of, refuse_wrong_options
 from dalda.workflows.captions import captions_for
+from dalda.workflows.chosen_classes import source_count
 from dalda.workflows.real_images import split_of
 from dalda.workflows.synthetic_sets import backbone_for
 from dalda.workflows.usage import with_usage_of
