@@ -107,6 +107,7 @@ def test_what_is_converted_reads_back() -> None:
         ("shots: [1, 4, all]", "shots: [1, 0]", r"line 2: shots\.1: .*greater than or equal to 1"),
         ("shots: [1, 4, all]", "shots: [1, 1]", r"line 2: shots: 1 is there twice"),
         ("seeds: 2", "seeds: 0", "line 3: seeds: .*at least 1"),
+        ("seeds: 2", "seeds: 1001", "line 3: seeds: at most 1000 seeds"),
         ("seeds: 2", "seedz: 2", "line 3: seedz: there is no such setting"),
         ("seeds: 2", "dataset: pets", "line 3: 'dataset' is set twice"),
         ("per_image: 2", "per_image: 0", r"line 4: augment\.per_image: .*greater"),

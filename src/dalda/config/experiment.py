@@ -70,7 +70,11 @@ class Study(Strict):
     @classmethod
     def _seeds(cls, value: object) -> object:
         """A number of seeds, or the seeds themselves."""
-        return tuple(range(min(value, 1000))) if type(value) is int else value
+        if type(value) is not int:
+            return value
+        if value > 1000:
+            raise ValueError("at most 1000 seeds; name the seeds themselves for others")
+        return tuple(range(value))
 
     @field_validator("shots", "seeds", "arms")
     @classmethod
