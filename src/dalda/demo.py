@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dalda.config import AugmentConfig, DataConfig, ReportConfig
 from dalda.datasets.image_io import open_image
+from dalda.device import use_one_thread
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.evaluation.baselines import baselines_of
 from dalda.evaluation.comparison import by_arm, compare, summarize
@@ -111,11 +112,9 @@ def _generate(sets: Sequence[AugmentConfig]) -> int:
 
 def _begin() -> None:
     """In a new process: quiet, on one core, and deaf to Ctrl-C, which the first process hears."""
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     quiet()
-    torch.set_num_threads(1)
+    use_one_thread()
 
 
 def _trials(

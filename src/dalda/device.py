@@ -90,6 +90,13 @@ def quiet_libraries(*, diffusers: bool = False) -> None:
         library.disable_progress_bar()
 
 
+def use_one_thread() -> None:
+    """Keeps the models of this process on one core, for good: others have the other cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Arithmetic of numpy and torch on one core, for products so small that sharing them costs more.

@@ -28,7 +28,7 @@ class EightBitLinear(torch.nn.Linear):
 
     @property
     def weight(self) -> torch.Tensor:  # type: ignore[override]
-        """The weights in the layer's precision, made anew each time they are used."""
+        """The weights in the layer's precision, made each time they are used."""
         return self.rounded.to(self.scale.dtype) * self.scale
 
 

@@ -131,7 +131,10 @@ class RayExecutor:
         lost: Counter[str] = Counter()
         while pending:
             again = []
-            for batch, outcome in self._outcomes(ray, pending, batches.wanted, size, gpus):
+            # No actor waits for its next batch. Once one has died, each has one alone: a batch that ends
+            # its actor takes no other with it.
+            ahead = 1 if lost else 2
+            for batch, outcome in self._outcomes(ray, pending, batches.wanted, size, gpus, ahead):
                 if outcome is None:
                     lost[batch[0].id] += 1
                     if lost[batch[0].id] <= RETRIES:
@@ -149,11 +152,17 @@ class RayExecutor:
             pending = again
 
     def _outcomes(
-        self, ray: Any, batches: Sequence[Batch], wanted: Collection[str], size: int, gpus: float
+        self,
+        ray: Any,
+        batches: Sequence[Batch],
+        wanted: Collection[str],
+        size: int,
+        gpus: float,
+        ahead: int,
     ) -> Iterator[tuple[Batch, Outcome | None]]:
         """In the order of the batches, then those that were lost with their actors, without an outcome.
 
-        A block holds one, so that it is always the same slice.
+        A block holds one, so that it is always the same slice. Each actor has up to `ahead` of them.
         """
         workers, actors = min(self.workers, len(batches)), _Actors()
         context = ray.data.DataContext.get_current()
@@ -176,8 +185,7 @@ class RayExecutor:
             _Actor,
             fn_constructor_args=(self.worker, size, self.patience),
             batch_size=1,
-            # One batch at a time, so that an actor that dies takes no other batch with it.
-            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=ahead),
             num_gpus=gpus or None,
             num_cpus=None if gpus else 1,
             ray_remote_args_fn=actors.next,
