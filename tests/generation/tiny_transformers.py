@@ -35,6 +35,9 @@ from transformers import (
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
+    SiglipConfig,
+    SiglipModel,
+    SiglipTextConfig,
     SiglipVisionConfig,
     SiglipVisionModel,
     T5Config,
@@ -159,6 +162,46 @@ def save_flux_adapter(folder: Path, blocks: int) -> None:
     ).save_pretrained(folder / "image_encoder")
 
 
+def save_siglip(folder: Path, width: int = PATCH_WIDTH, *, whole: bool = False) -> None:
+    """An image encoder, alone or in a whole model with its text encoder, as it is published."""
+    config = SiglipVisionConfig(
+        hidden_size=width,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=16,
+        patch_size=8,
+    )
+    if whole:
+        text = SiglipTextConfig(
+            vocab_size=8,
+            hidden_size=width,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+        )
+        SiglipModel(SiglipConfig(text_config=text, vision_config=config)).save_pretrained(folder)
+    else:
+        SiglipVisionModel(config).save_pretrained(folder)
+
+
+def save_instantx_adapter(folder: Path, blocks: int) -> dict[str, dict[str, Tensor]]:
+    """In InstantX' layout and names, pickled; weights of a size that shows each step of the attention."""
+    wide = 2 * PATCH_WIDTH
+    shapes = {"proj.0": (wide, PATCH_WIDTH), "proj.2": (32 * TOKENS, wide)}
+    projection = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    projection |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in shapes.items()}
+    projection |= {"norm.weight": 1 + 0.3 * torch.randn(32), "norm.bias": 0.3 * torch.randn(32)}
+    attention = {
+        f"{number}.to_{one}_ip.weight": torch.randn(32, 32) for number in range(blocks) for one in "kv"
+    }
+    weights = {"image_proj": projection, "ip_adapter": attention}
+    folder.mkdir()
+    torch.save(weights, folder / "ip-adapter.bin")
+    save_siglip(folder / "image_encoder")
+    return weights
+
+
 def save_sd3(folder: Path) -> None:
     text, tokenizer = clip_text(CLIPTextModelWithProjection)
     second, _ = clip_text(CLIPTextModelWithProjection)
@@ -197,16 +240,7 @@ def save_sd3(folder: Path) -> None:
     )
     weights |= {f"image_proj.{name}": weight for name, weight in projection.state_dict().items()}
     save_adapter(folder / "adapter", weights)
-    SiglipVisionModel(
-        SiglipVisionConfig(
-            hidden_size=PATCH_WIDTH,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=16,
-            patch_size=8,
-        )
-    ).save_pretrained(folder / "adapter/image_encoder")
+    save_siglip(folder / "adapter/image_encoder")
 
 
 def qwen() -> tuple[Qwen3ForCausalLM, Qwen2Tokenizer]:

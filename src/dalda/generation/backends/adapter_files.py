@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,14 +58,19 @@ def refuse_unfit(attention: Mapping[str, Any], denoiser: Any, where: str) -> Non
 
     The values are shapes, or tensors.
     """
-    wanted = _attention_of(denoiser)
+    wanted = _attention_of(denoiser, attention)
     # Adapters of faces hold LoRA tensors too; they are refused by their projection.
     found = {name: value for name, value in attention.items() if "_lora" not in name}
     refuse_difference(found, wanted, where)
     refuse_misshapen(found, {name: shape for name, shape in wanted.items() if shape}, where)
 
 
-def _attention_of(denoiser: Any) -> dict[str, tuple[int, ...]]:
+def is_instantx(attention: Collection[str]) -> bool:
+    """Whether a FLUX.1 adapter's tensors of attention are in InstantX' layout; XLabs' has biases."""
+    return not any(name.endswith("_ip.bias") for name in attention)
+
+
+def _attention_of(denoiser: Any, attention: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Name and shape of each attention tensor; no shape where the model's settings do not decide it."""
     kind = type(denoiser).__name__
     if kind == "UNet2DConditionModel":
@@ -79,6 +84,8 @@ def _attention_of(denoiser: Any) -> dict[str, tuple[int, ...]]:
         shape: tuple[int, ...] = (width, width)
     else:
         blocks, more = len(denoiser.transformer_blocks), {f"to_{x}_ip.bias": (width,) for x in "kv"}
+        if is_instantx(attention):
+            blocks, more = len(denoiser.attn_processors), {}
         shape = (width, denoiser.config.joint_attention_dim)
     parts = {f"to_{x}_ip.weight": shape for x in "kv"} | more
     return {f"{number}.{part}": size for number in range(blocks) for part, size in parts.items()}

@@ -57,7 +57,7 @@ _SD3 = Family(
 )
 _FLUX = Family(
     loader=_BACKENDS + "flux:load_flux",
-    scale="IP-Adapter (XLabs')",
+    scale="IP-Adapter (XLabs' or InstantX')",
     reference_per_image=True,
     image_to_image=True,
     size=1024,

@@ -1,4 +1,4 @@
-"""FLUX.1 (dev, schnell) and Chroma with XLabs' IP-Adapter."""
+"""FLUX.1 (dev, schnell) and Chroma with XLabs' IP-Adapter or InstantX'."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +8,12 @@ from diffusers import ChromaPipeline, FluxPipeline
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 from PIL import Image
 from torch import Tensor
+from transformers import SiglipVisionModel
 
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift, even_sigmas
+from dalda.generation.backends.flux_instantx import InstantXAttention
 from dalda.generation.backends.image_prompts import merged_image_prompts
 from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning, set_scale
@@ -25,7 +27,7 @@ PATCH = 2
 
 @dataclass
 class FluxEncoders:
-    """CLIP and T5 for the text (Chroma: T5 alone, with a mask), CLIP's image encoder for the adapter."""
+    """CLIP and T5 for the text (Chroma: T5 alone, with a mask), the image encoder of the adapter."""
 
     pipeline: Any
     device: str
@@ -40,7 +42,12 @@ class FluxEncoders:
         return {"text": states, "pooled": pooled}
 
     def image(self, image: Image.Image) -> Tensor:
-        features: Tensor = self.pipeline.encode_image(image, self.device, 1)
+        encoder = self.pipeline.image_encoder
+        if isinstance(encoder, SiglipVisionModel):  # the pipeline knows CLIP alone
+            pixels = self.pipeline.feature_extractor(image, return_tensors="pt").pixel_values
+            features: Tensor = encoder(pixels.to(self.device, encoder.dtype)).pooler_output
+        else:
+            features = self.pipeline.encode_image(image, self.device, 1)
         return features[:, None]
 
     def no_image(self) -> Tensor:
@@ -55,7 +62,8 @@ class FluxDenoiser:
 
     def __post_init__(self) -> None:
         processors = self.transformer.attn_processors.values()
-        self.adapted = [one for one in processors if isinstance(one, FluxIPAdapterAttnProcessor)]
+        adapted = FluxIPAdapterAttnProcessor | InstantXAttention
+        self.adapted = [one for one in processors if isinstance(one, adapted)]
 
     def predict(self, latents: Tensor, timestep: Tensor, rows: RowConditioning) -> Tensor:
         """Velocity [rows, channels, side, side]."""

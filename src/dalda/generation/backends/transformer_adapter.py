@@ -1,6 +1,7 @@
-"""IP-Adapters of transformers: Stable Diffusion 3.5's (InstantX) and FLUX.1's (XLabs)."""
+"""IP-Adapters of transformers: Stable Diffusion 3.5's (InstantX) and FLUX.1's (XLabs, InstantX)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, refuse_unfit
+from dalda.errors import UserError
+from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, is_instantx, refuse_unfit
+from dalda.generation.backends.flux_instantx import add_instantx
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, encoder_place
 from dalda.models.weights import WeightsError, load_module, read_tensors
@@ -19,43 +22,66 @@ from dalda.models.weights import WeightsError, load_module, read_tensors
 Tensors = dict[str, dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class EncoderKind:
+    """A kind of image encoder, as an adapter reads it."""
+
+    name: str
+    model: Any
+    processor: Callable[[int], Any]
+    """Makes the image processor for a side in pixels."""
+    width: str
+    """Which of the encoder's settings is the number of its features."""
+
+
+CLIP = EncoderKind(
+    "CLIP",
+    CLIPVisionModelWithProjection,
+    lambda side: CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    ),
+    "projection_dim",
+)
+SIGLIP = EncoderKind(
+    "SigLIP",
+    SiglipVisionModel,
+    lambda side: SiglipImageProcessorPil(size={"height": side, "width": side}),
+    "hidden_size",
+)
+
+
 def add_sd3_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
     """Loads a Stable Diffusion 3 adapter and its SigLIP encoder. Raises UserError where they do not fit."""
 
-    def processor(encoder: Any) -> Any:
-        side = encoder.config.image_size
-        return SiglipImageProcessorPil(size={"height": side, "width": side})
-
-    def add(tensors: Tensors) -> None:
+    def add(tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
         pipeline.transformer._load_ip_adapter_weights(tensors, low_cpu_mem_usage=False)
+        return SIGLIP, "proj_in.weight"
 
-    _add(pipeline, preset, dtype, SiglipVisionModel, processor, add)
+    _add(pipeline, preset, dtype, add)
 
 
 def add_flux_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
-    """Loads a FLUX.1 adapter and its CLIP image encoder. Raises UserError where they do not fit."""
+    """Loads XLabs' or InstantX' FLUX.1 adapter and its encoder. Raises UserError where they do not fit."""
 
-    def processor(encoder: Any) -> Any:
-        side = encoder.config.image_size
-        return CLIPImageProcessorPil(
-            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-        )
-
-    def add(tensors: Tensors) -> None:
+    def add(tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
+        if is_instantx(tensors["ip_adapter"]):
+            add_instantx(pipeline.transformer, tensors, where)
+            return SIGLIP, "proj.0.weight"
         pipeline.transformer._load_ip_adapter_weights([tensors], low_cpu_mem_usage=False)
+        return CLIP, "proj.weight"
 
-    _add(pipeline, preset, dtype, CLIPVisionModelWithProjection, processor, add)
+    _add(pipeline, preset, dtype, add)
 
 
 def _add(
     pipeline: Any,
     preset: Preset,
     dtype: torch.dtype,
-    encoder_kind: Any,
-    processor: Callable[[Any], Any],
-    add: Callable[[Tensors], None],
+    add: Callable[[Tensors, str], tuple[EncoderKind, str]],
 ) -> None:
-    def load(name: str, **options: Any) -> None:
+    """`add` returns which encoder an adapter reads, and the tensor that reads its features."""
+
+    def load(name: str, **options: Any) -> tuple[EncoderKind, int]:
         folder = "" if preset.adapter_folder in (".", "") else f"{preset.adapter_folder}/"
         path = file_of(name, folder + preset.adapter_file, **options)
         where = f"the adapter in '{path}'"
@@ -63,27 +89,35 @@ def _add(
         tensors = by_part(found)
         refuse_unfit(tensors["ip_adapter"], pipeline.transformer, where)
         try:
-            add(tensors)
+            kind, first = add(tensors, where)
         except (KeyError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
                 f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
             ) from error
         pipeline.transformer.to(dtype)
+        return kind, tensors["image_proj"][first].shape[-1]
 
     def load_encoder(name: str, **options: Any) -> None:
         encoder = load_module(
-            encoder_kind,
+            kind.model,
             name,
-            "the adapter's image encoder",
+            f"the adapter's image encoder ({kind.name})",
             may_have=WHOLE_CLIP,
             subfolder=folder,
             dtype=dtype,
             **options,
         )
-        pipeline.register_modules(image_encoder=encoder, feature_extractor=processor(encoder))
+        given = getattr(encoder.config, kind.width)
+        if given != wanted:
+            raise UserError(
+                f"the adapter '{adapter}' reads images as {wanted} numbers, and the image encoder in "
+                f"'{name}' gives {given}; name another {kind.name} with --model-option image_encoder="
+            )
+        processor = kind.processor(encoder.config.image_size)
+        pipeline.register_modules(image_encoder=encoder, feature_extractor=processor)
 
     adapter = str(preset.adapter)
-    loaded(adapter, "--adapter", load)
+    kind, wanted = loaded(adapter, "--adapter", load)
     place, folder = encoder_place(preset)
     loaded(place, "--model-option image_encoder=", load_encoder)
