@@ -269,3 +269,9 @@ def test_an_image_encoder_of_another_kind_or_width_is_refused(tiny: Tiny, tmp_pa
     save_siglip(tmp_path / "wide", 16)
     with pytest.raises(UserError, match=r"as 12 numbers, .* gives 16; name another SigLIP with"):
         load(replace(tiny.preset, image_encoder=f"{tmp_path}/wide:"))
+
+
+def test_the_image_encoder_may_lie_in_a_whole_siglip(tiny: Tiny, tmp_path: Path) -> None:
+    save_siglip(tmp_path / "whole", whole=True)
+    generator = load(replace(tiny.preset, image_encoder=f"{tmp_path}/whole:"))
+    assert isinstance(pipeline_of(generator).image_encoder, SiglipVisionModel)

@@ -16,8 +16,8 @@ from dalda.models.single_file import SINGLE_FILES
 from dalda.models.weights import refuse_difference, refuse_misshapen, tensor_shapes
 from dalda.storage import read_text
 
-WHOLE_CLIP = re.compile(r"^(text_model|text_projection|logit_scale|visual_projection)")
-"""What an image encoder that lies in a whole CLIP does not use."""
+WHOLE_CLIP = re.compile(r"^(text_model|text_projection|logit_scale|logit_bias|visual_projection)")
+"""What an image encoder that lies in a whole CLIP or SigLIP does not use."""
 DENOISERS = {
     "UNet2DConditionModel",
     "SD3Transformer2DModel",
