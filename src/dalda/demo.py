@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dalda.config import AugmentConfig, DataConfig, ReportConfig
 from dalda.datasets.image_io import open_image
 from dalda.device import use_one_thread
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
+from dalda.errors import UserError
 from dalda.evaluation.baselines import baselines_of
 from dalda.evaluation.comparison import by_arm, compare, summarize
 from dalda.evaluation.features import load_features
@@ -46,6 +48,8 @@ ARMS = {"text": "0", "uniform": "uniform", "dalda": "adaptive"}
 SAMPLER: Sampler = "unipc"
 STEPS = 6
 """In place of 12 of DDIM, in half the time (docs/evaluation.md)."""
+MOST_PROCESSES = 4
+"""Each takes 0.7 GB of memory."""
 CLIP_HEAD = "real-clip"
 """Real images alone on the CLIP, with the head that stays near its zero-shot classifier."""
 GROUPS = {"known": FAMILIAR, "unknown": UNFAMILIAR}
@@ -94,7 +98,7 @@ def _generate(sets: Sequence[AugmentConfig]) -> int:
 
     Returns the number of new images.
     """
-    cores = min(len(sets), os.cpu_count() or 1)
+    cores = min(MOST_PROCESSES, os.cpu_count() or 1)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context, initializer=_begin) as pool:
         try:
@@ -104,6 +108,11 @@ def _generate(sets: Sequence[AugmentConfig]) -> int:
                     task.result()
                     bar.advance()
             return sum(task.result().generated for task in tasks)
+        except BrokenProcessPool:
+            raise UserError(
+                "a process of the demo died, perhaps for lack of memory; what is finished is kept, run "
+                "the same command again"
+            ) from None
         except BaseException:
             for process in multiprocessing.active_children():
                 process.kill()  # what is written is whole, and the same command resumes
