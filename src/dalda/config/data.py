@@ -30,6 +30,16 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
+    def _is_there(cls, value: object, info: ValidationInfo) -> object:
+        """A variable of a shell that is not set would name the folder that one is in."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        empty = any(isinstance(one, str) and not one.strip() for one in values)
+        if empty and cls.model_fields[str(info.field_name)].default != "":
+            raise ValueError("it is empty; is a variable not set?")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
     def _address(cls, value: object, info: ValidationInfo) -> object:
         """`s3://bucket` as a plain path would be a folder called `s3:`."""
         if "Path" not in str(cls.model_fields[str(info.field_name)].annotation):
