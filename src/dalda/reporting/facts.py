@@ -10,7 +10,11 @@ from dalda.datasets.class_names import wordings_of
 from dalda.generation.set_settings import with_extent
 from dalda.models.presets import SHIPPED
 from dalda.reporting.image_set import ReportedSet
+from dalda.reporting.thumbnails import chosen_evenly
 from dalda.types import TrialResult
+
+MOST_CAPTIONS = 200
+"""Of a class, since each is compared with all others."""
 
 
 def set_facts(dataset: ReportedSet) -> dict[str, str]:
@@ -41,11 +45,10 @@ def set_facts(dataset: ReportedSet) -> dict[str, str]:
 def caption_facts(dataset: ReportedSet) -> dict[str, str]:
     """How good and how different the captions are, by the rules of `dalda captions`."""
     prefix = str(_mapping(dataset.settings.get("preset")).get("prompt_prefix") or "")
-    captions: dict[str, list[str]] = {}
+    different: dict[str, dict[str, None]] = {}
     for image in dataset.images:
-        of_class = captions.setdefault(image.label, [])
-        if (caption := image.prompt.removeprefix(prefix)) not in of_class:
-            of_class.append(caption)
+        different.setdefault(image.label, {})[image.prompt.removeprefix(prefix)] = None
+    captions = {label: chosen_evenly(list(texts), MOST_CAPTIONS) for label, texts in different.items()}
     name = str(dataset.settings.get("dataset", ""))
     rules = Rules(list(captions), wordings_of(name, list(captions)), prefix)
     reasons = (
@@ -55,9 +58,11 @@ def caption_facts(dataset: ReportedSet) -> dict[str, str]:
     )
     summary = summary_of(captions, rules, [reason for reason in reasons if reason is not None])
     facts = {
-        "Different captions": f"{summary.captions} for {len(dataset.images)} images; "
-        f"at least {summary.fewest} per class"
+        "Different captions": f"{sum(map(len, different.values()))} for {len(dataset.images)} images; "
+        f"at least {min(map(len, different.values()), default=0)} per class"
     }
+    if any(len(texts) > MOST_CAPTIONS for texts in different.values()):
+        facts["Compared"] = f"{MOST_CAPTIONS} of a class's captions, evenly chosen"
     if summary.distinct_2 is not None:
         share = f"{100 * summary.distinct_2:.0f} % of all pairs of neighbouring words"
         facts["Variety"] = f"{share} are different (distinct-2)"
