@@ -126,6 +126,15 @@ def test_a_shard_that_is_missing_is_counted(tmp_path: Path) -> None:
     assert report.images + report.missing == COUNT
 
 
+def test_what_a_set_of_another_seed_lacks_is_counted(tmp_path: Path) -> None:
+    run(tmp_path / "real", tmp_path / "one")
+    run(tmp_path / "real", tmp_path / "other", shard="1/2", seed=1)
+    half = len(images(tmp_path / "other"))
+    merged = merge(MergeConfig(places=(tmp_path / "one", tmp_path / "other"), out=tmp_path / "all"))
+    assert 0 < half < COUNT
+    assert (merged.images, merged.missing) == (COUNT + half, COUNT - half)
+
+
 def changed_image(place: Path) -> None:
     """As another device would have generated it."""
     metadata = next(place.glob("train/part*/metadata.jsonl"))

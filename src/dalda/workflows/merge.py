@@ -59,8 +59,7 @@ def merge(config: MergeConfig) -> MergeReport:
             count += 1
         refuse_output_beside(config.out, dataset.folder, ((path_of(x), label) for x, label in sources))
     extents = [dataset.extent() for dataset in sets]
-    numbers = [extent.get("planned") for extent in extents]
-    planned = max((number for number in numbers if isinstance(number, int)), default=0)
+    planned = _planned(extents)
     with whole_folder(config.out) as out:
         write_settings(out, {**settings, "extent": {**extents[0], "planned": planned}})
         make_folder(out / TRAIN)
@@ -78,6 +77,15 @@ def merge(config: MergeConfig) -> MergeReport:
             jsonl.append(out / REVIEW, map(asdict, decisions), root=out)
     missing = max(0, planned - len(images) - len(dropped))
     return MergeReport(config.out, len(sets), len(images), len(dropped), missing)
+
+
+def _planned(extents: Sequence[Mapping[str, Any]]) -> int:
+    """How many images there are to be: sets of one seed are parts of a plan, those of others are more."""
+    by_seed: dict[str, int] = {}
+    for extent in extents:
+        seed, number = str(extent.get("seed")), extent.get("planned")
+        by_seed[seed] = max(by_seed.get(seed, 0), number if isinstance(number, int) else 0)
+    return sum(by_seed.values())
 
 
 def _join_images(sets: Sequence[SyntheticDataset], joined: SyntheticDataset) -> dict[str, str]:
