@@ -1,5 +1,8 @@
 import platform
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +58,38 @@ def test_who_was_taken_over_writes_no_more() -> None:
         with pytest.raises(UserError, match="another process has taken over"):
             write(folder / "b", "2")
     assert list_folder(folder) == [f"{PREFIX}000001", f"{PREFIX}000002", "a"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_write_waits_while_nobody_knows_who_has_the_lease(
+    taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = path_of(f"memory://tests/lease/silent-{taken}")
+    answers = threading.Event()
+    renewal = StoredObject.write
+
+    def silent(self: StoredObject, data: bytes) -> None:
+        if PREFIX in self.path:
+            answers.wait()
+        renewal(self, data)
+
+    with lease(folder, "busy"):
+        monkeypatch.setattr(StoredObject, "write", silent)
+        time.sleep(0.8)
+        written = threading.Thread(target=lambda: write_or_not(folder / "a"))
+        written.start()
+        time.sleep(0.3)
+        assert "a" not in list_folder(folder)
+        if taken:
+            assert object_at(folder / f"{PREFIX}000002").create(b"another-machine 1 1")
+        answers.set()
+        written.join()
+        assert ("a" in list_folder(folder)) is not taken
+
+
+def write_or_not(place: Path) -> None:
+    with suppress(UserError):
+        write(place, "1")
 
 
 def test_of_several_that_create_one_object_one_does() -> None:

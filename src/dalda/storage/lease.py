@@ -25,8 +25,10 @@ BEAT = 5.0
 STALE = 20.0
 """Seconds after which a lease that stays the same is nobody's."""
 PAUSE = 1.0
-_lost: set[Path] = set()
-"""Folders of this process that another one took over, as after a long sleep of this machine."""
+PATIENCE = 60.0
+"""Seconds that writes wait for a lease whose renewal has no answer; then they find out for themselves."""
+_held: dict[Path, "_Held"] = {}
+"""By folder, the leases of this process."""
 
 
 @contextmanager
@@ -37,11 +39,14 @@ def lease(folder: Path, busy: str, *, seconds: float = 0) -> Iterator[None]:
     held = _Held(folder)
     with explained(folder, "written"):
         held.number = _take(folder, held.content(), busy, seconds)
+    held.renewed = time.monotonic()
+    _held[folder] = held
     thread = threading.Thread(target=held.renew, daemon=True)
     thread.start()
     try:
         yield
     finally:
+        del _held[folder]
         held.ended.set()
         thread.join()
         with suppress(OSError):
@@ -49,8 +54,12 @@ def lease(folder: Path, busy: str, *, seconds: float = 0) -> Iterator[None]:
 
 
 def refuse_lost(path: Path) -> None:
-    """Raises UserError where another process has taken over the folder meanwhile."""
-    if any(path.is_relative_to(folder) for folder in _lost):
+    """Raises UserError where another process has taken over the folder meanwhile.
+
+    It may have as soon as a lease was not renewed for too long: a write waits until that is known.
+    """
+    holders = [held for folder, held in list(_held.items()) if path.is_relative_to(folder)]
+    if any(held.is_lost_at_last() for held in holders):
         raise UserError(
             f"another process has taken over '{path.parent}', as this one did not answer; what is finished "
             "is kept, run the same command again when it has ended"
@@ -110,6 +119,7 @@ class _Held:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.number, self.ended = folder, 0, threading.Event()
+        self.lost, self.renewed = False, time.monotonic()
         self.owner = f"{platform.node()} {os.getpid()} {time.time_ns()} "
 
     def content(self) -> bytes:
@@ -127,15 +137,24 @@ class _Held:
         while not self.ended.wait(BEAT):
             with suppress(OSError):  # a store that does not answer now may do so at the next beat
                 if self._is_lost():
-                    _lost.add(self.folder)
+                    self.lost = True
                     return
+                now = time.monotonic()
                 self._object().write(self.content())
+                self.renewed = now
 
     def release(self) -> None:
-        if self.folder in _lost:
-            _lost.remove(self.folder)
-        else:
+        if not self.lost:
             self._object().remove()
+
+    def is_lost_at_last(self) -> bool:
+        """Whether another process has it; waits while that may be so, but is not known."""
+        started = time.monotonic()
+        while (
+            not self.lost and (now := time.monotonic()) - self.renewed >= STALE and now - started < PATIENCE
+        ):
+            time.sleep(PAUSE)
+        return self.lost
 
     def _object(self) -> StoredObject:
         return object_at(self.folder / f"{PREFIX}{self.number:06d}")
