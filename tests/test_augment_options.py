@@ -88,7 +88,7 @@ def test_what_changes_images_is_refused_and_what_only_rounds_is_not(folder: Path
         (["--size", "tiny"], "--size cannot be 'tiny'; write a number, model or source"),
         (["--shots", "few"], "--shots cannot be 'few'; write a number or all"),
         (["--scheduler", "eule"], "--scheduler cannot be 'eule'"),
-        (["--dtype", "int8"], "--dtype cannot be 'int8'"),
+        (["--dtype", "int4"], "--dtype cannot be 'int4'"),
         (["--scheduler", "lcm", "--steps", "200"], "cannot take 200 steps"),
         (["--lora", "no such lora"], "fix --lora"),
         (["--vae", "no such vae"], "fix --vae"),

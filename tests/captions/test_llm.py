@@ -79,7 +79,9 @@ def start(server: ChatServer, folder: Path, questions: int) -> "subprocess.Popen
     (folder / "names.txt").write_text("\n".join(f"class number {index}" for index in range(5 * questions)))
     words = ["captions", "--classes", "names.txt", "-o", "c.json", "--llm", "openai:tiny"]
     words += ["--base-url", server.url, "--model", "doodle"]
-    code = f"import sys; sys.argv = ['dalda', *{words!r}]; from dalda.cli import main; main()"
+    # A process of a shell's background ignores the signal, and those that it starts do so too.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; import sys; sys.argv = ['dalda', *{words!r}]; from dalda.cli import main; main()"
     command = [sys.executable, "-c", code]
     return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ})
 
