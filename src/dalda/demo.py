@@ -104,10 +104,11 @@ def _generate(sets: Sequence[AugmentConfig]) -> int:
         try:
             with progress("generate: sets", len(sets)) as bar:
                 tasks = [pool.submit(augment, config) for config in sets]
+                generated = 0
                 for task in as_completed(tasks):
-                    task.result()
+                    generated += task.result().generated
                     bar.advance()
-            return sum(task.result().generated for task in tasks)
+            return generated
         except BrokenProcessPool:
             raise UserError(
                 "a process of the demo died, perhaps for lack of memory; what is finished is kept, run "

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.storage.test_object_store import files
 from tests.test_train_command import CLASSES, doodle, synthetic
+from tests.workflows.test_experiment import STUDY
 
 from dalda.config import ExportConfig, MergeConfig, PredictConfig, ReportConfig, TrainConfig
 from dalda.datasets.download import download
@@ -92,16 +93,7 @@ def test_a_training_in_a_bucket_is_that_of_a_disk(
 
 
 def test_a_study_in_a_bucket_is_that_of_a_disk(stored: Path, photos: Path, tmp_path: Path) -> None:
-    study = """dataset: {folder}
-shots: [1, 2]
-seeds: 1
-baselines: false
-augment: {{per_image: 1, steps: 1, batch_size: 4}}
-train: {{backbone: doodle, epochs: 1, iterations: 2, feature_views: 2}}
-arms:
-  - {{name: real, method: real}}
-  - {{name: random, captions: base, ip_adapter_scale: uniform}}
-"""
+    study = STUDY.partition("  - {{name: adaptive")[0]
     numbers = []
     for dataset, out in ((photos, tmp_path / "run"), (stored / "photos", stored / "run")):
         (tmp_path / "study.yaml").write_text(study.format(folder=dataset))

@@ -16,12 +16,14 @@ from dalda.config import AugmentConfig
 from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.generation.executors.local import seconds_per_image
+from dalda.generation.executors.ray import RayExecutor
 from dalda.generation.plan import make_plan
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.methods.base import Common, Prepared, method_named
 from dalda.models.presets import preset_named
+from dalda.storage import path_of
 from dalda.types import Capability, FewShotSplit, GenerationRequest, RealImage
-from dalda.workflows.augment import generate_plan
+from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import AugmentPlan, GeneratorLoader
 from dalda.workflows.reports import AugmentReport
 
@@ -190,3 +192,22 @@ def test_a_dry_run_takes_half_a_batch_where_the_whole_does_not_fit(decided: Augm
     assert calls == [8, 4, 2]
     with pytest.raises(UserError, match="memory for a single image"):
         seconds_per_image(generator_up_to(0), decided.plan.requests, 2)
+
+
+@pytest.mark.parametrize("out", ["memory://tests/augment/ray", "disk"])
+def test_rays_actors_store_images_in_a_bucket_alone(
+    decided: AugmentPlan, out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may not be the same on all machines."""
+    stored = []
+
+    def run(self: RayExecutor, *work: object) -> None:
+        stored.append(self.worker.store is not None)
+        raise UserError("seen")
+
+    monkeypatch.setattr(RayExecutor, "run", run)
+    folder = path_of(out) if ":" in out else tmp_path / out
+    config = AugmentConfig(dataset="folder", out=folder, executor="ray", batch_size=4)
+    with pytest.raises(UserError, match="seen"):
+        generate_plan(config, decided, open_dataset(config, decided))
+    assert stored == [folder != tmp_path / out]

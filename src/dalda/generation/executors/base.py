@@ -43,7 +43,7 @@ class Batches:
 
 
 class Sink(Protocol):
-    """Takes images batch by batch in the plan's order. Only it writes."""
+    """Takes images batch by batch in the plan's order. It writes records, and images not stored yet."""
 
     def begin(self, batch_size: int, execution: Mapping[str, object]) -> None:
         """Called before the first batch, and again whenever the batch size changes."""
