@@ -89,10 +89,15 @@ def shard_of(value: str) -> str | None:
     return AugmentConfig(dataset="doodles", out=Path("out"), shard=value).shard
 
 
-@pytest.mark.parametrize("value", ["0/4", "5/4", "1", "1/0", "-1/4", "1/4/2", "a/b", "", "1 / 4"])
+@pytest.mark.parametrize("value", ["0/4", "5/4", "1", "1/0", "-1/4", "1/4/2", "a/b", "1 / 4"])
 def test_what_is_no_shard_is_refused(value: str) -> None:
     with pytest.raises(ValidationError, match="I from 1 to N"):
         shard_of(value)
+
+
+def test_an_empty_shard_is_a_variable_that_is_not_set() -> None:
+    with pytest.raises(ValidationError, match="is a variable not set"):
+        shard_of("")
 
 
 def test_an_array_job_knows_its_shard(monkeypatch: pytest.MonkeyPatch) -> None:
