@@ -12,6 +12,7 @@ from dalda.datasets.few_shot import sample_few_shot, split_as_json
 from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.registry import read_catalog
 from dalda.errors import UserError
+from dalda.storage import path_of
 
 Listed = dict[str, dict[str, list[str]]]
 """Part ('train', 'val' or, where there is one list only, 'both') to class to relative paths."""
@@ -148,6 +149,11 @@ def test_a_missing_data_set_says_how_to_get_it(tmp_path: Path, dataset: str) -> 
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=f"is missing.*dalda download {dataset} --root"):
             read_catalog(dataset, root)
+
+
+def test_what_a_bucket_misses_is_downloaded_to_a_disk_first() -> None:
+    with pytest.raises(UserError, match="download pets --root FOLDER` on a disk, and copy it there"):
+        read_catalog("pets", path_of("memory://tests/published/pets"))
 
 
 def test_a_half_extracted_pets_names_what_is_missing(tmp_path: Path) -> None:

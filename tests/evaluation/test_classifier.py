@@ -15,6 +15,7 @@ from dalda.evaluation.classifier import (
     ClassifierInfo,
     Head,
     TrainedHead,
+    classifier_file,
     read_classifier,
     read_classifier_info,
     write_classifier,
@@ -110,3 +111,11 @@ def test_a_tensor_that_is_missing_is_named(tmp_path: Path, lost: str) -> None:
         save_file(tensors, path, file.metadata())
     with pytest.raises(UserError, match=rf"lacks tensors \({lost}\)"):
         read_classifier(path, BACKBONE)
+
+
+def test_no_two_trials_share_a_file() -> None:
+    arms = ["x", "x-1shots", "x-allshots", "x-1shots-allshots", "x-1shots-1shots"]
+    files = {classifier_file(Path("run"), arm, 0, shots) for arm in arms for shots in (None, 1, 11)}
+    assert len(files) == 3 * len(arms)
+    assert classifier_file(Path("run"), "x", 0, None) == Path("run/classifiers/x-seed0.safetensors")
+    assert classifier_file(Path("run"), "x", 0, 1) == Path("run/classifiers/x-1shots-seed0.safetensors")

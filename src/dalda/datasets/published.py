@@ -9,7 +9,7 @@ from dalda.datasets.class_names import published_classes
 from dalda.datasets.image_folder import ClassFiles, ImageDataset, unreadable, visible
 from dalda.errors import UserError
 from dalda.progress import note
-from dalda.storage import read_text
+from dalda.storage import Address, read_text
 
 
 def read_pets(root: Path) -> ImageDataset:
@@ -153,4 +153,6 @@ def _require(dataset: str, root: Path, needed: list[Path]) -> None:
 
 
 def _how_to_get(dataset: str, root: Path) -> str:
+    if isinstance(root, Address):
+        return f"get {dataset} with `dalda download {dataset} --root FOLDER` on a disk, and copy it there"
     return f"get {dataset} with `dalda download {dataset} --root {root}`"

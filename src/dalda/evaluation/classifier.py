@@ -5,6 +5,7 @@ it needs them, with the cached images of Tip-Adapter (arXiv 2111.03930) beside i
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from dalda.storage import StorageError, make_folder, parse_json, write
 FORMAT = 1
 FOLDER, SUFFIX = "classifiers", ".safetensors"
 """Where a run folder keeps its classifiers."""
+SHOTS = re.compile(r"-(\d+|all)shots$")
+"""An arm's name that ends as a file's name says the shots."""
 HEAD, BACKBONE = "head.", "backbone."
 """Beginnings of the tensors' names in a file."""
 WHAT = "the classifier"
@@ -143,8 +146,10 @@ class ImageClassifier(nn.Module):
 
 
 def classifier_file(run: Path, arm_folder: str, seed: int, shots: int | None) -> Path:
-    """The file of a trial's classifier in a run folder."""
+    """The file of a trial's classifier in a run folder; no two trials share one."""
     number = "" if shots is None else f"-{shots}shots"
+    if shots is None and SHOTS.search(arm_folder):
+        number = "-allshots"
     return run / FOLDER / f"{arm_folder}{number}-seed{seed}{SUFFIX}"
 
 
