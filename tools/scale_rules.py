@@ -25,6 +25,7 @@ from dalda.evaluation.heads.cross_validated import ROUGH, standard_of
 from dalda.evaluation.heads.cross_validation import folds_of
 from dalda.evaluation.heads.rows import feature_rows
 from dalda.evaluation.heads.softmax_regression import softmax_regression
+from dalda.evaluation.heads.table import default_head
 from dalda.evaluation.statistics import interval
 from dalda.evaluation.training import TrainingMethod, run_trials
 from dalda.evaluation.trial import Trial, image_file, labels_of
@@ -274,7 +275,7 @@ def trained(
 ) -> dict[str, TrialResult]:
     distinct = dict.fromkeys(arms.values())
     trials = [Trial(str(number), probe.seed, probe.split, x) for number, x in enumerate(distinct)]
-    method = TrainingMethod(head="cross-validated")
+    method = TrainingMethod(head=default_head(probe.store.backbone))
     results = run_trials(trials, validation, probe.store, method=method)
     by_images = dict(zip(distinct, results, strict=True))
     return {name: by_images[images] for name, images in arms.items()}
@@ -289,10 +290,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dataset", default="doodles")
+    parser.add_argument("--backbone", default="doodle-vision", help="of the classifiers and of the rules")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
     asked = parser.parse_args()
-    stores = load_features("doodle-vision", "cpu"), load_features("doodle", "cpu")
+    stores = load_features(asked.backbone, "cpu"), load_features("doodle", "cpu")
     validation = split_of(DataConfig(dataset=asked.dataset), "val")
     for strength in asked.strengths:
         found: dict[str, list[TrialResult]] = {}
