@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 BUILT_IN = ("dalda.doodles.register", "dalda.compat.register")
@@ -15,11 +16,7 @@ _loaded: set[str] = set()
 def lazy(place: str) -> Callable[..., Any]:
     """The function at `module:name`, imported when it is first called."""
 
-    def call(*arguments: Any) -> Any:
-        module, _, name = place.partition(":")
-        return getattr(importlib.import_module(module), name)(*arguments)
-
-    return call
+    return lambda *arguments: resolve_name(place)(*arguments)
 
 
 class Registry(Mapping[str, Value]):

@@ -5,11 +5,12 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import click
 
+from dalda import __version__
 from dalda.cli.commands import COMMANDS, GROUPS, PANELS, CommandSpec
 from dalda.cli.errors import exit_code_of
 from dalda.errors import UserError
@@ -93,7 +94,7 @@ def command_of(name: str, spec: CommandSpec) -> Command:
     """The click command of a row of the table."""
     from dalda.cli.options import config_of, parameters_of
 
-    model = getattr(import_module("dalda.config"), spec.config)
+    model = resolve_name(f"dalda.config:{spec.config}")
     flags = dict(SHARED)
     if spec.dry_run:
         flags = {"dry_run": "Show what would be done, and do nothing.", **flags}
@@ -107,16 +108,11 @@ def command_of(name: str, spec: CommandSpec) -> Command:
         config = config_of(spec, model, values)
         dry = on.get("dry_run", False)
         with silence() if on["quiet"] else nullcontext():
-            result = import_path(spec.dry_run if dry else spec.run)(config)
+            result = resolve_name(spec.dry_run if dry else spec.run)(config)
         return show(result, as_json=on["json"], next_step="" if dry or on["quiet"] else step(spec, config))
 
     parameters = [*parameters_of(spec, model), *options]
     return Command(name, callback=run, params=parameters, help=spec.help, context_settings=SETTINGS)
-
-
-def import_path(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
 
 
 @contextmanager
@@ -163,27 +159,10 @@ def step(spec: CommandSpec, config: Any) -> str:
     return spec.next_step.format(**values)
 
 
-def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from dalda import __version__
-
-        print(f"dalda {__version__}")
-        ctx.exit()
-
-
 app = Commands(
     name="dalda",
     help="More training images from a few, by captions and a diffusion model, and a measured answer to "
     "whether they helped.",
     epilog="dalda COMMAND --help lists the options of a command.",
-    params=[
-        click.Option(
-            ["--version"],
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_version,
-            help="Show the version.",
-        )
-    ],
 )
+click.version_option(__version__, message="dalda %(version)s", help="Show the version.")(app)

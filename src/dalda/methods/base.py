@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -221,8 +221,7 @@ def draw_captions(captions: Sequence[str], count: int, generator: np.random.Gene
 def method_named(name: str) -> Method:
     """The method of that name, from this package or an entry point. Raises UserError for an unknown one."""
     if name in METHODS:
-        module, _, attribute = METHODS[name].partition(":")
-        found = getattr(import_module(module), attribute)
+        found = resolve_name(METHODS[name])
     elif name in method_names():
         found = load_plugin(GROUP, name)
     else:

@@ -6,8 +6,8 @@ by its entry point in the group `dalda.generators`, or an object from Python by 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from PIL import Image
@@ -96,8 +96,7 @@ class GeneratorSpec:
         refuse_foreign(self.preset, family)
         if family not in FAMILIES:
             return _built(load_plugin(GROUP, family), self)
-        module, _, loader = FAMILIES[family].loader.partition(":")
-        return _built(getattr(import_module(module), loader), self)
+        return _built(resolve_name(FAMILIES[family].loader), self)
 
 
 def pipeline_class(model: str) -> str:
