@@ -1,6 +1,7 @@
 """The table of commands: names, one sentence each, and where the code is. Imports nothing heavy."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,10 @@ class CommandSpec:
     """The next command, with `{fields}` of the configuration; a field of None drops the rest."""
     dry_run: str = ""
     """`module:function` in place of `run` with --dry-run."""
-    arguments: tuple[str, ...] = ()
-    """The fields that are given by position."""
-    metavars: tuple[tuple[str, str], ...] = ()
-    """How positional fields are called in the usage line, where it is not their own name."""
-    renamed: tuple[tuple[str, str], ...] = ()
-    """(field, option) pairs with different names."""
+    arguments: Mapping[str, str] = field(default_factory=lambda: {"dataset": "DATASET"})
+    """The fields that are given by position, and how the usage line calls them."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Fields whose option has another name."""
 
 
 ACTIONS = "dalda.cli.actions"
@@ -42,7 +41,6 @@ COMMANDS = {
         "DownloadConfig",
         f"{ACTIONS}:run_download",
         "dalda split {dataset} --root {root} --shots 4",
-        arguments=("dataset",),
     ),
     "inspect": CommandSpec(
         "Data",
@@ -50,7 +48,6 @@ COMMANDS = {
         "InspectConfig",
         "dalda.workflows.inspect_dataset:inspect_dataset",
         "dalda augment {dataset} --dry-run -o OUT",
-        arguments=("dataset",),
     ),
     "split": CommandSpec(
         "Data",
@@ -58,7 +55,6 @@ COMMANDS = {
         "SplitConfig",
         f"{ACTIONS}:run_split",
         "dalda score {dataset}",
-        arguments=("dataset",),
     ),
     "score": CommandSpec(
         "Data",
@@ -66,7 +62,6 @@ COMMANDS = {
         "ScoreConfig",
         f"{ACTIONS}:run_score",
         "dalda augment {dataset} --dry-run -o OUT",
-        arguments=("dataset",),
     ),
     "captions": CommandSpec(
         "Generate",
@@ -74,7 +69,6 @@ COMMANDS = {
         "CaptionConfig",
         f"{ACTIONS}:run_captions",
         "dalda augment {dataset} --captions {out} -o OUT",
-        arguments=("dataset",),
     ),
     "augment": CommandSpec(
         "Generate",
@@ -83,7 +77,6 @@ COMMANDS = {
         "dalda.workflows.augment:augment",
         "dalda train {dataset} --synthetic {out}",
         dry_run="dalda.workflows.dry_run:dry_run",
-        arguments=("dataset",),
     ),
     "merge": CommandSpec(
         "Generate",
@@ -91,8 +84,7 @@ COMMANDS = {
         "MergeConfig",
         "dalda.workflows.merge:merge",
         "dalda export {out} -o EXPORT",
-        arguments=("places",),
-        metavars=(("places", "OUT"),),
+        arguments={"places": "OUT"},
     ),
     "calibrate": CommandSpec(
         "Generate",
@@ -100,7 +92,6 @@ COMMANDS = {
         "CalibrateConfig",
         "dalda.workflows.calibrate:calibrate",
         "dalda augment {dataset} --model {model} --scale-unit similarity -o OUT",
-        arguments=("dataset",),
     ),
     "import": CommandSpec(
         "Generate",
@@ -108,7 +99,7 @@ COMMANDS = {
         "ImportConfig",
         "dalda.compat.import_folder:import_original",
         "dalda train {dataset} --synthetic {out}",
-        arguments=("folder", "dataset"),
+        arguments={"folder": "FOLDER", "dataset": "DATASET"},
     ),
     "demo": CommandSpec(
         "Train",
@@ -116,6 +107,7 @@ COMMANDS = {
         "DemoConfig",
         f"{ACTIONS}:start_demo",
         "open {out}/report.html in a browser",
+        arguments={},
     ),
     "train": CommandSpec(
         "Train",
@@ -123,7 +115,6 @@ COMMANDS = {
         "TrainConfig",
         "dalda.workflows.train:train",
         "dalda report {out} -o report.html",
-        arguments=("dataset",),
     ),
     "run": CommandSpec(
         "Train",
@@ -132,7 +123,7 @@ COMMANDS = {
         f"{ACTIONS}:run_study",
         "dalda plot {out} -o figure.png",
         dry_run=f"{ACTIONS}:dry_run_study",
-        arguments=("study",),
+        arguments={"study": "STUDY"},
     ),
     "compare": CommandSpec(
         "Train",
@@ -141,7 +132,6 @@ COMMANDS = {
         "dalda.workflows.compare:compare_methods",
         "dalda report {out} -o report.html",
         dry_run="dalda.workflows.compare:dry_run_compare",
-        arguments=("dataset",),
     ),
     "config convert": CommandSpec(
         "Train",
@@ -149,7 +139,7 @@ COMMANDS = {
         "ConvertConfig",
         f"{ACTIONS}:run_convert",
         "dalda run {out} --dry-run",
-        arguments=("study",),
+        arguments={"study": "STUDY"},
     ),
     "predict": CommandSpec(
         "Inspect",
@@ -157,8 +147,7 @@ COMMANDS = {
         "PredictConfig",
         "dalda.workflows.classifier:predict",
         "dalda export {classifier} --to onnx -o classifier.onnx",
-        arguments=("classifier", "images"),
-        metavars=(("classifier", "RUN"), ("images", "IMAGE")),
+        arguments={"classifier": "RUN", "images": "IMAGE"},
     ),
     "evaluate": CommandSpec(
         "Inspect",
@@ -166,9 +155,8 @@ COMMANDS = {
         "EvaluateConfig",
         "dalda.workflows.evaluate:evaluate",
         "dalda train {dataset} --synthetic {synthetic}",
-        arguments=("synthetic",),
-        metavars=(("synthetic", "OUT"),),
-        renamed=(("dataset", "against"),),
+        arguments={"synthetic": "OUT"},
+        renamed={"dataset": "against"},
     ),
     "review": CommandSpec(
         "Inspect",
@@ -176,7 +164,7 @@ COMMANDS = {
         "ReviewConfig",
         f"{ACTIONS}:run_review",
         "dalda export {out} -o EXPORT",
-        arguments=("out",),
+        arguments={"out": "OUT"},
     ),
     "plot": CommandSpec(
         "Inspect",
@@ -184,8 +172,7 @@ COMMANDS = {
         "PlotConfig",
         f"{ACTIONS}:run_plot",
         "dalda report {runs} -o report.html",
-        arguments=("runs",),
-        metavars=(("runs", "RUN"),),
+        arguments={"runs": "RUN"},
     ),
     "doctor": CommandSpec(
         "Inspect",
@@ -193,6 +180,7 @@ COMMANDS = {
         "DoctorConfig",
         f"{ACTIONS}:run_doctor",
         "dalda demo",
+        arguments={},
     ),
     "models": CommandSpec(
         "Inspect",
@@ -200,8 +188,7 @@ COMMANDS = {
         "ModelsConfig",
         "dalda.workflows.models:list_models",
         "dalda augment DATASET --model MODEL --dry-run -o OUT",
-        arguments=("words",),
-        metavars=(("words", "[get NAME]"),),
+        arguments={"words": "[get NAME]"},
     ),
     "report": CommandSpec(
         "Share",
@@ -209,8 +196,7 @@ COMMANDS = {
         "ReportConfig",
         "dalda.workflows.report:report",
         "open {out} in a browser",
-        arguments=("places",),
-        metavars=(("places", "RUN_OR_OUT"),),
+        arguments={"places": "RUN_OR_OUT"},
     ),
     "export": CommandSpec(
         "Share",
@@ -218,8 +204,7 @@ COMMANDS = {
         "ExportConfig",
         f"{ACTIONS}:run_export",
         "use {out} in your own code",
-        arguments=("source",),
-        metavars=(("source", "OUT"),),
+        arguments={"source": "OUT"},
     ),
     "push": CommandSpec(
         "Share",
@@ -227,7 +212,6 @@ COMMANDS = {
         "PushConfig",
         "dalda.workflows.push:push",
         'use it anywhere: datasets.load_dataset("{name}")',
-        arguments=("source", "name"),
-        metavars=(("source", "OUT"), ("name", "USER/NAME")),
+        arguments={"source": "OUT", "name": "USER/NAME"},
     ),
 }

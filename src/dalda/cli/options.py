@@ -118,7 +118,7 @@ def _sentence(spec: CommandSpec, model: type[BaseModel], error: ValidationError)
 
 def option_name(spec: CommandSpec, name: str, field: FieldInfo) -> str:
     """`--no-NAME` where the default is on."""
-    written = dict(spec.renamed).get(name, name).replace("_", "-")
+    written = spec.renamed.get(name, name).replace("_", "-")
     return f"--no-{written}" if field.annotation is bool and field.default is True else f"--{written}"
 
 
@@ -144,7 +144,7 @@ def _is_list(field: FieldInfo) -> bool:
 
 
 def _metavar(spec: CommandSpec, name: str, field: FieldInfo) -> str:
-    written = dict(spec.metavars).get(name, name.upper())
+    written = spec.arguments[name]
     written = f"{written}..." if _is_list(field) else written
     return written if field.is_required() else f"[{written}]"
 
