@@ -244,27 +244,21 @@ class TrialResult:
     """How each validation image's hash begins, in the order of `right`; empty where it is not known."""
 
 
-def as_dict(
-    record: RealImage | FewShotSplit | GenerationRequest | SyntheticImage | TrialResult,
-) -> dict[str, object]:
-    """A record's fields as plain JSON values; paths become POSIX strings."""
+def as_dict(request: GenerationRequest) -> dict[str, object]:
+    """A request's fields as plain JSON values; paths become POSIX strings."""
     return {
-        field.name: _plain(getattr(record, field.name))
-        for field in fields(record)
-        if not field.metadata.get("seldom") or getattr(record, field.name) != field.default
+        item.name: _plain(getattr(request, item.name))
+        for item in fields(request)
+        if not item.metadata.get("seldom") or getattr(request, item.name) != item.default
     }
-
-
-def _is_share(value: tuple[object, ...]) -> bool:
-    return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], float)
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return value.as_posix()
-    if isinstance(value, tuple) and value and isinstance(value[0], tuple) and _is_share(value[0]):
-        # Arrow, which reads the metadata for `datasets`, has no list of a text and a number.
-        return [{"label": label, "share": share} for label, share in value]
-    if isinstance(value, tuple):
-        return [as_dict(item) if isinstance(item, RealImage) else _plain(item) for item in value]
-    return value
+    if not isinstance(value, tuple):
+        return value
+    # A soft label: Arrow, which reads the metadata for `datasets`, has no list of a text and a number.
+    return [
+        {"label": item[0], "share": item[1]} if isinstance(item, tuple) else _plain(item) for item in value
+    ]

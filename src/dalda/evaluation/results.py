@@ -22,7 +22,7 @@ from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
 from dalda.evaluation.excluded import EXCLUDED, ExcludedLog
 from dalda.storage import exists, list_folder, lock, make_folder, read_json, read_yaml, to_yaml, write
-from dalda.types import BASELINES, REAL, TrialResult, as_dict
+from dalda.types import BASELINES, REAL, TrialResult
 
 FORMAT = 1
 SETTINGS, RESULTS, TABLE = "run.yaml", "results", "results.csv"
@@ -148,7 +148,7 @@ class RunFolder:
 
     def keep(self, trial_id: str, result: TrialResult) -> None:
         """One JSON object with all that was measured in a trial, complete or not there."""
-        self.keep_part(trial_id, RESULTS, as_dict(result))
+        self.keep_part(trial_id, RESULTS, vars(result))
 
     def keep_part(self, trial_id: str, part: str, value: object) -> None:
         """A JSON file of a trial in a folder of its own; the result is written last."""
