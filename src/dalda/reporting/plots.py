@@ -7,11 +7,11 @@ figure reads in grey and for colour-blind eyes. The same functions draw for file
 import io
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dalda.errors import UserError
 from dalda.reporting.text import harmless, shortened
@@ -51,8 +51,6 @@ ArmIntervals = Mapping[str, Mapping[str, Interval]]
 """Arm to shots, or to class, to a share or a gain with its interval."""
 Styles = Mapping[str, Mapping[str, Any]]
 """Arm to its colour, marker and line style, the same in all parts of a figure."""
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,13 @@ class ScaleBounds:
     high: Sequence[float]
 
 
-def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A function that draws, with `LOOK` as matplotlib's settings."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """The settings of `LOOK` for matplotlib, also as a decorator of a function that draws."""
+    import matplotlib
 
-    @wraps(draw)
-    def with_look(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Result:
-        import matplotlib
-
-        with matplotlib.rc_context(fname=LOOK):
-            return draw(*arguments, **settings)
-
-    return with_look
+    with matplotlib.rc_context(fname=LOOK):
+        yield
 
 
 def new_figure(height: float, columns: int = 1) -> "Figure":
@@ -87,7 +81,7 @@ def new_figure(height: float, columns: int = 1) -> "Figure":
     return Figure(figsize=(WIDTH * columns, height), layout=layout)
 
 
-@styled
+@styled()
 def accuracy_rows(arms: Mapping[str, Interval], chance: float) -> "Figure":
     """One row per arm, and a line through all at the accuracy of zero-shot; from 0 to 100 %."""
     figure = new_figure(0.62 + 0.62 * len(arms))
@@ -103,7 +97,7 @@ def accuracy_rows(arms: Mapping[str, Interval], chance: float) -> "Figure":
     return figure
 
 
-@styled
+@styled()
 def accuracy_figure(
     arms: Mapping[str, tuple[Interval, Sequence[float]]], path: Path, *, title: str = "", chance: float = 0
 ) -> Path:
@@ -124,7 +118,7 @@ def accuracy_figure(
     return save_figure(figure, path, f"{title}\nbar: 95 % interval over seeds, circles: single seeds{note}")
 
 
-@styled
+@styled()
 def gain_rows(gains: Mapping[str, Interval]) -> "Figure":
     """One arm's gain per class, a row each, the class that gains most first."""
     arms = {"": gains}
@@ -195,7 +189,7 @@ def _draw_mark(
     axes.plot([100 * interval.mean], [height], **mark, clip_on=False)
 
 
-@styled
+@styled()
 def shots_figure(accuracy: ArmIntervals) -> "Figure":
     """Accuracy over shots, a line per arm; the axis runs from 0 to 100 %."""
     figure = new_figure(3.4 + 0.2 * ((len(accuracy) + 1) // 2))
@@ -232,7 +226,7 @@ def shots_order(shots: str) -> float:
     return float("inf") if shots == "all" else float(shots)
 
 
-@styled
+@styled()
 def scales_figure(points: Sequence[tuple[float, float]], bounds: Sequence[ScaleBounds] = ()) -> "Figure":
     """The IP-Adapter scale over the source image's CLIP class probability, a dot per synthetic image."""
     figure = new_figure(3.2)
@@ -268,7 +262,7 @@ def add_legend(axes: "Axes", styles: Styles) -> None:
     axes.legend(lines, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
-@styled
+@styled()
 def save_figure(figure: "Figure", path: Path, heading: str = "") -> Path:
     """Writes a new PNG, SVG or PDF file, the same bytes for the same figure."""
     if path.suffix.lower() not in FORMATS:
@@ -283,7 +277,7 @@ def save_figure(figure: "Figure", path: Path, heading: str = "") -> Path:
     return path
 
 
-@styled
+@styled()
 def rendered(figure: "Figure", suffix: str, *, transparent: bool = False) -> bytes:
     """The bytes of a figure's file, without a date."""
     date = {".svg": "Date", ".pdf": "CreationDate"}.get(suffix)

@@ -44,7 +44,7 @@ class DatasetPanel:
     class_gains: ArmIntervals
 
 
-@styled
+@styled()
 def study_figure(
     panels: Sequence[DatasetPanel], scales: Mapping[str, Sequence[tuple[float, float]]]
 ) -> "Figure":
@@ -73,7 +73,7 @@ def study_figure(
     return figure
 
 
-@styled
+@styled()
 def gains_figure(panel: DatasetPanel) -> "Figure":
     """A row for each arm, the one that gains most first, and in it a mark for each number of shots."""
     by_shots: dict[str, dict[str, Interval]] = {}
