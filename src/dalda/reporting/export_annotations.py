@@ -4,23 +4,33 @@ Layouts: FiftyOne's FiftyOneImageClassificationDataset, and COCO's instances fil
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from dalda.datasets.image_io import sides_of
-from dalda.reporting.export_folder import ExportFolder, ExportImage
+from dalda.reporting.export_folder import ExportFolder, ExportImage, places_of_classes
 
 DATA = "data"
 LABELS = "labels.json"
 
 
-def write_fiftyone(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+def write_annotations(
+    images: Sequence[ExportImage],
+    folder: ExportFolder,
+    labels_of: Callable[[Sequence[ExportImage], Mapping[str, int]], dict[str, Any]],
+) -> None:
+    """The images, and what a layout says of them and of the places of their classes."""
+    folder.add_images(images, DATA)
+    folder.files.append(DATA)
+    folder.add_file(LABELS, json.dumps(labels_of(images, places_of_classes(images)), ensure_ascii=False))
+
+
+def fiftyone_labels(images: Sequence[ExportImage], classes: Mapping[str, int]) -> dict[str, Any]:
     """Labels as places in `classes`, by the file's name without its suffix; metadata as attributes.
 
     No attribute is named `label`: FiftyOne passes attributes on beside the label, by name.
     """
-    classes = _add_images(images, folder)
     labels = {
         PurePosixPath(image.relative_path).with_suffix("").as_posix(): {
             "label": classes[image.label],
@@ -28,21 +38,20 @@ def write_fiftyone(images: Sequence[ExportImage], folder: ExportFolder) -> None:
         }
         for image in images
     }
-    folder.add_file(LABELS, _json({"classes": list(classes), "labels": labels}))
+    return {"classes": list(classes), "labels": labels}
 
 
-def write_coco(images: Sequence[ExportImage], folder: ExportFolder) -> None:
+def coco_labels(images: Sequence[ExportImage], classes: Mapping[str, int]) -> dict[str, Any]:
     """COCO has boxes and no labels of whole images: the box of each is the whole image."""
-    classes = _add_images(images, folder)
-    rows: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, image in enumerate(images, 1):
-        width, height = sides_of(image.path)
-        rows.append(
+    numbered = [(number, image, *sides_of(image.path)) for number, image in enumerate(images, 1)]
+    return {
+        "info": {"description": "Images with the class of each; a box is the whole image."},
+        "images": [
             {"id": number, "file_name": image.relative_path, "width": width, "height": height}
             | {"dalda": _flat(image.metadata)}
-        )
-        annotations.append(
+            for number, image, width, height in numbered
+        ],
+        "annotations": [
             {
                 "id": number,
                 "image_id": number,
@@ -52,25 +61,12 @@ def write_coco(images: Sequence[ExportImage], folder: ExportFolder) -> None:
                 "segmentation": [],
                 "iscrowd": 0,
             }
-        )
-    categories = [{"id": place + 1, "name": label} for label, place in classes.items()]
-    info = {"description": "Images with the class of each; a box is the whole image."}
-    content = {"info": info, "images": rows, "annotations": annotations, "categories": categories}
-    folder.add_file(LABELS, _json(content))
-
-
-def _add_images(images: Sequence[ExportImage], folder: ExportFolder) -> dict[str, int]:
-    """Adds the images; returns the place of each class."""
-    for image in images:
-        folder.add_image(image.path, f"{DATA}/{image.relative_path}")
-    folder.files.append(DATA)
-    return {label: place for place, label in enumerate(dict.fromkeys(image.label for image in images))}
+            for number, image, width, height in numbered
+        ],
+        "categories": [{"id": place + 1, "name": label} for label, place in classes.items()],
+    }
 
 
 def _flat(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are plain: the tools take no nested ones."""
     return {key: value for key, value in metadata.items() if isinstance(value, str | int | float | bool)}
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False)

@@ -51,9 +51,19 @@ class ExportFolder:
         self.copied += not linked
         self.progress.advance()
 
+    def add_images(self, images: Iterable[ExportImage], below: str) -> None:
+        """Puts images into class folders below a folder of the export."""
+        for image in images:
+            self.add_image(image.path, f"{below}/{image.relative_path}")
+
     def add_file(self, name: str, content: bytes | str | Iterable[str]) -> None:
         """Writes a new file, at once or piece by piece, and lists it."""
         with open_new(self.path / name, root=self.path) as file:
             for piece in (content,) if isinstance(content, bytes | str) else content:
                 file.write(piece if isinstance(piece, bytes) else piece.encode(errors="backslashreplace"))
         self.files.append(name)
+
+
+def places_of_classes(images: Iterable[ExportImage]) -> dict[str, int]:
+    """The place of each class, in the order of the images."""
+    return {label: place for place, label in enumerate(dict.fromkeys(image.label for image in images))}

@@ -12,7 +12,7 @@ from functools import partial
 
 from dalda.generation.synthetic_dataset import METADATA, TRAIN
 from dalda.registry import Registry
-from dalda.reporting.export_annotations import write_coco, write_fiftyone
+from dalda.reporting.export_annotations import coco_labels, fiftyone_labels, write_annotations
 from dalda.reporting.export_folder import ExportFolder, ExportImage
 from dalda.reporting.export_shards import write_parquet, write_shards, write_tar
 
@@ -60,15 +60,13 @@ def table_of(images: Sequence[ExportImage], file_name: Callable[[ExportImage], s
 
 
 def _write_folder(images: Sequence[ExportImage], folder: ExportFolder) -> None:
-    for image in images:
-        folder.add_image(image.path, f"{TRAIN}/{image.relative_path}")
+    folder.add_images(images, TRAIN)
     folder.files.append(TRAIN)
     folder.add_file(TABLE, table_of(images, lambda image: f"{TRAIN}/{image.relative_path}"))
 
 
 def _write_hugging_face(images: Sequence[ExportImage], folder: ExportFolder) -> None:
-    for image in images:
-        folder.add_image(image.path, f"{TRAIN}/{image.relative_path}")
+    folder.add_images(images, TRAIN)
     # Every line has the same columns: the loader takes them from the first one.
     columns = dict.fromkeys(key for image in reversed(images) for key in image.metadata)
     lines = (
@@ -84,8 +82,8 @@ EXPORT_FORMS: Registry[ExportForm] = Registry(
         "hf": ExportForm(_write_hugging_face, card=True),
         "webdataset": ExportForm(partial(write_shards, suffix=".tar", write=write_tar), card=True),
         "parquet": ExportForm(partial(write_shards, suffix=".parquet", write=write_parquet), card=True),
-        "fiftyone": ExportForm(write_fiftyone),
-        "coco": ExportForm(write_coco),
+        "fiftyone": ExportForm(partial(write_annotations, labels_of=fiftyone_labels)),
+        "coco": ExportForm(partial(write_annotations, labels_of=coco_labels)),
     }
 )
 """By the word of `--to`; a module that brings another form adds it here. `csv` is a single file."""

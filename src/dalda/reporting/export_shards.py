@@ -4,13 +4,12 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dalda.errors import UserError
-from dalda.reporting.export_folder import ExportFolder, ExportImage
+from dalda.reporting.export_folder import ExportFolder, ExportImage, places_of_classes
 from dalda.seeding import generator_of
 from dalda.storage import open_new, read_bytes
 
@@ -18,58 +17,44 @@ SHARD_IMAGES = 1000
 """Images in one file."""
 
 
-@dataclass(frozen=True)
-class ImageShard:
-    name: str
-    images: Sequence[ExportImage]
-
-    def summary(self, size: int) -> dict[str, Any]:
-        return {
-            "file": self.name,
-            "images": len(self.images),
-            "bytes": size,
-            "classes": dict(sorted(Counter(image.label for image in self.images).items())),
-        }
-
-
-def _shards(images: Sequence[ExportImage], suffix: str) -> Iterator[ImageShard]:
-    """In an order that mixes the classes, because shards are read one after the other."""
-    order = generator_of(0, "webdataset").permutation(len(images)).tolist()
-    for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
-        chunk = [images[place] for place in order[start : start + SHARD_IMAGES]]
-        yield ImageShard(f"train-{number:06}{suffix}", chunk)
-
-
 def write_shards(
     images: Sequence[ExportImage],
     folder: ExportFolder,
     suffix: str,
-    write: Callable[[BinaryIO, ImageShard, Mapping[str, int]], None],
+    write: Callable[[BinaryIO, Sequence[ExportImage], Mapping[str, int]], None],
 ) -> None:
-    """Numbered files, the classes that their labels are places in, and a summary of each file."""
+    """Numbered files, the classes that their labels are places in, and a summary of each file.
+
+    Their order mixes the classes, because shards are read one after the other.
+    """
+    order = generator_of(0, "webdataset").permutation(len(images)).tolist()
+    classes = places_of_classes(images)
     summaries = []
-    classes = {label: place for place, label in enumerate(dict.fromkeys(x.label for x in images))}
-    for shard in _shards(images, suffix):
-        with open_new(folder.path / shard.name, root=folder.path) as file:
+    for number, start in enumerate(range(0, len(images), SHARD_IMAGES)):
+        name = f"train-{number:06}{suffix}"
+        shard = [images[place] for place in order[start : start + SHARD_IMAGES]]
+        counts = Counter(image.label for image in shard)
+        with open_new(folder.path / name, root=folder.path) as file:
             write(file, shard, classes)
-            summaries.append(shard.summary(file.tell()))
-        folder.copied += len(shard.images)
-        folder.progress.advance(len(shard.images))
-        folder.files.append(shard.name)
+            summary = {"file": name, "images": len(shard), "bytes": file.tell()}
+        summaries.append({**summary, "classes": dict(sorted(counts.items()))})
+        folder.copied += len(shard)
+        folder.progress.advance(len(shard))
+        folder.files.append(name)
     folder.add_file("classes.json", json.dumps(list(classes)))
     folder.add_file("shards.json", json.dumps(summaries, ensure_ascii=False, indent=1))
 
 
-def write_tar(file: BinaryIO, shard: ImageShard, classes: Mapping[str, int]) -> None:
+def write_tar(file: BinaryIO, images: Sequence[ExportImage], classes: Mapping[str, int]) -> None:
     with tarfile.open(fileobj=file, mode="w") as tar:
-        for image in shard.images:
+        for image in images:
             stem = Path(image.name).stem
             _add_member(tar, image.name, read_bytes(image.path))
             _add_member(tar, f"{stem}.cls", str(classes[image.label]).encode())
             _add_member(tar, f"{stem}.json", json.dumps(dict(image.metadata)).encode())
 
 
-def write_parquet(file: BinaryIO, shard: ImageShard, classes: Mapping[str, int]) -> None:
+def write_parquet(file: BinaryIO, images: Sequence[ExportImage], classes: Mapping[str, int]) -> None:
     """Columns image (bytes and file name), label and metadata (JSON), which `datasets` reads as such."""
     try:
         import pyarrow
@@ -92,7 +77,7 @@ def write_parquet(file: BinaryIO, shard: ImageShard, classes: Mapping[str, int])
             "label": classes[image.label],
             "metadata": json.dumps(dict(image.metadata)),
         }
-        for image in shard.images
+        for image in images
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
 
