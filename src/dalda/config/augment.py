@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from dalda.config.cluster import ClusterConfig
-from dalda.config.data import DataConfig
+from dalda.config.data import DataConfig, Shots
 from dalda.config.methods import METHODS, method_names
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Execution, Location
@@ -35,7 +35,7 @@ class AugmentConfig(ClusterConfig, DataConfig):
     """The augmentation method, such as dalda, real-guidance or dipsy (docs/methods.md)."""
     method_option: dict[str, Any] = Content(default_factory=dict)
     """An option of the method, such as strength=0.3 of real-guidance; repeat it for more."""
-    shots: Annotated[int | None, NoneWord("all")] = Content(None, ge=1, extent=True)
+    shots: Shots = Content(None, extent=True)
     """Real images per class; all (None in Python) is no limit."""
     seed: int = Content(0, ge=0, extent=True)
     """The seed of all randomness."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from dalda.config.cluster import ClusterConfig
+from dalda.config.data import Shots
 from dalda.config.methods import method_names
 from dalda.config.roles import Content, Execution, Location
 from dalda.registry import DEFAULT_MODEL
@@ -29,7 +30,7 @@ class CompareConfig(ClusterConfig):
     """The folder for results, new or to be resumed; more methods, shots or seeds make it grow."""
     methods: tuple[str, ...] = Content(("all",), min_length=1)
     """Methods and their variants, separated by commas (docs/methods.md); all is every one."""
-    shots: tuple[Annotated[int, Field(ge=1)] | None, ...] = Content((1, 4, 16), min_length=1)
+    shots: tuple[Shots, ...] = Content((1, 4, 16), min_length=1)
     """Real images per class, separated by commas; all is no limit."""
     seeds: int = Content(3, ge=1, le=1000)
     """Seeds of the split, the images and the classifier."""
@@ -62,16 +63,6 @@ class CompareConfig(ClusterConfig):
         values = value if isinstance(value, list | tuple) else [value]
         parts = [part for item in values for part in (item.split(",") if isinstance(item, str) else [item])]
         return tuple(dict.fromkeys(part.strip() if isinstance(part, str) else part for part in parts))
-
-    @field_validator("shots", mode="before")
-    @classmethod
-    def _no_limit(cls, value: object) -> object:
-        values = value.split(",") if isinstance(value, str) else value
-        return (
-            tuple(None if str(shots).strip() == "all" else shots for shots in values)
-            if isinstance(values, list | tuple)
-            else values
-        )
 
     @field_validator("methods")
     @classmethod

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dalda.config.none_word import NoneWord
 from dalda.config.roles import Content, Location
 from dalda.errors import UserError
 from dalda.storage import path_of
+
+Shots = Annotated[Annotated[int, Field(ge=1)] | None, NoneWord("all")]
 
 
 def _path_of(value: object) -> object:
@@ -54,7 +56,7 @@ class DataConfig(Strict):
     """A folder of class folders, or a data set by name (docs/trials.md); hf:NAME is one of the Hub."""
     root: Path | None = Location(None)
     """The folder of a data set that is given by name."""
-    shots: Annotated[int | None, NoneWord("all")] = Content(None, ge=1)
+    shots: Shots = Content(None)
     """Real images per class; all (None in Python) is no limit."""
     seed: int = Content(0, ge=0)
     """The seed of all randomness."""

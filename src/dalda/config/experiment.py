@@ -8,13 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dalda.config.augment import BY_PROBABILITY, AugmentConfig
-from dalda.config.data import DataConfig, Strict
+from dalda.config.data import DataConfig, Shots, Strict
 from dalda.config.roles import Content, Execution, Location, names_of
 from dalda.config.train import TrainConfig, UsageConfig
 from dalda.registry import Registry
 from dalda.types import BASELINES, REAL_AUGMENTED, REAL_LINEAR, SCRATCH, ZERO_SHOT
-
-Shots = Annotated[int, Field(ge=1)] | None
 
 
 class ArmConfig(BaseModel):
@@ -63,8 +61,7 @@ class Study(Strict):
     @field_validator("shots", mode="before")
     @classmethod
     def _shots(cls, value: object) -> object:
-        values = value if isinstance(value, list | tuple) else [value]
-        return tuple(None if value == "all" else value for value in values)
+        return value if isinstance(value, list | tuple) else [value]
 
     @field_validator("seeds", mode="before")
     @classmethod
