@@ -18,11 +18,7 @@ def cache_folder(name: str = "") -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     if base:
         return Path(base) / "dalda" / name
-    home: Path | None
-    try:
-        home = Path.home()
-    except RuntimeError:  # neither HOME nor an entry in the system's list of users
-        home = None
-    if home is not None and home.is_dir() and os.access(home, os.W_OK):
-        return home / ".cache/dalda" / name
+    home = os.path.expanduser("~")  # stays "~" with neither HOME nor an entry in the system's list of users
+    if home != "~" and os.path.isdir(home) and os.access(home, os.W_OK):
+        return Path(home) / ".cache/dalda" / name
     return private_folder("dalda-cache") / name
