@@ -13,41 +13,26 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    "AugmentConfig": "dalda.config",
-    "CaptionConfig": "dalda.config",
-    "CompareConfig": "dalda.config",
-    "EvaluateConfig": "dalda.config",
-    "ExportConfig": "dalda.config",
-    "ImportConfig": "dalda.config",
-    "MixedDataset": "dalda.workflows.torch_dataset",
-    "PredictConfig": "dalda.config",
-    "ReportConfig": "dalda.config",
-    "TrainConfig": "dalda.config",
-    "UserError": "dalda.errors",
-    "augment": "dalda.api",
-    "evaluate": "dalda.api",
-    "export": "dalda.api",
-    "inspect": "dalda.api",
-    "compare_methods": "dalda.workflows.compare",
-    "import_original": "dalda.compat.import_folder",
-    "load": "dalda.api",
-    "load_classifier": "dalda.workflows.classifier",
-    "predict": "dalda.workflows.classifier",
-    "MergeConfig": "dalda.config",
-    "merge": "dalda.workflows.merge",
-    "push": "dalda.api",
-    "plot": "dalda.workflows.plot",
-    "describe": "dalda.cli.output.lines",
-    "dry_run": "dalda.workflows.dry_run",
-    "report": "dalda.api",
-    "review": "dalda.workflows.review",
-    "run_experiment": "dalda.workflows.experiment",
-    "train": "dalda.api",
-    "write_captions": "dalda.api",
-    "sample_few_shot": "dalda.datasets.few_shot",
-    "load_dataset": "dalda.workflows.real_images",
+_NAMES = {
+    "dalda.api": "augment evaluate export inspect load push report train write_captions",
+    "dalda.cli.output.lines": "describe",
+    "dalda.compat.import_folder": "import_original",
+    "dalda.config": "AugmentConfig CaptionConfig CompareConfig EvaluateConfig ExportConfig ImportConfig "
+    "MergeConfig PredictConfig ReportConfig TrainConfig",
+    "dalda.datasets.few_shot": "sample_few_shot",
+    "dalda.errors": "UserError",
+    "dalda.workflows.classifier": "load_classifier predict",
+    "dalda.workflows.compare": "compare_methods",
+    "dalda.workflows.dry_run": "dry_run",
+    "dalda.workflows.experiment": "run_experiment",
+    "dalda.workflows.merge": "merge",
+    "dalda.workflows.plot": "plot",
+    "dalda.workflows.real_images": "load_dataset",
+    "dalda.workflows.review": "review",
+    "dalda.workflows.torch_dataset": "MixedDataset",
 }
+"""The public names of each module."""
+_PUBLIC = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
