@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 
 from dalda.config import AugmentConfig, DataConfig, ReportConfig
@@ -20,7 +19,7 @@ from dalda.device import use_one_thread
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
 from dalda.errors import UserError
 from dalda.evaluation.baselines import baselines_of
-from dalda.evaluation.comparison import by_arm, compare, summarize
+from dalda.evaluation.comparison import ArmSummary, by_arm, compare, summarize
 from dalda.evaluation.features import load_features
 from dalda.evaluation.heads.table import default_head
 from dalda.evaluation.results import RunFolder
@@ -30,9 +29,9 @@ from dalda.evaluation.verdict import answer_of
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.presets import Sampler
 from dalda.progress import progress, quiet
-from dalda.reporting.contact_sheet import SheetRow, image_sheet
+from dalda.reporting.contact_sheet import SheetRow, drawn_sheet, png_of
 from dalda.reporting.plots import accuracy_figure
-from dalda.storage import remove
+from dalda.storage import remove, write_new
 from dalda.types import ZERO_SHOT, FewShotSplit, SyntheticImage, TrialResult
 from dalda.workflows.augment import augment
 from dalda.workflows.real_images import split_of
@@ -87,10 +86,31 @@ def run_demo(out: Path) -> DemoReport:
     results = _trials(splits, images)
     run.save(results, {"dataset": DATASET})
     arms = by_arm(results)
-    report = _report(arms, _figure(out, arms), _sheet(out, splits[0], images["dalda", 0]))
+    numbers = {arm: summarize(of_arm) for arm, of_arm in arms.items()}
+    answer = answer_of(results)
+    headline = answer.verdicts["dalda"]
+    others = [compare(arms["dalda"], arms[other]) for other in ("real", "text", "uniform")]
+    figure, sheet = _figure(out, numbers), out / "sheet.png"
+    write_new(sheet, _sheet(splits[0], images["dalda", 0]))
     remove(out / REPORT)  # of an earlier run with fewer results
     page = write_report(ReportConfig(places=(out,), out=out / REPORT, device="cpu")).path
-    return replace(report, report=page, images=generated, seconds=round(time.monotonic() - started, 1))
+    return DemoReport(
+        verdict=" ".join((*answer.warnings, headline.sentence)),
+        arms={arm: summary.accuracy for arm, summary in numbers.items()},
+        groups={
+            group: {arm: _group_accuracy(of_arm, names) for arm, of_arm in arms.items()}
+            for group, names in GROUPS.items()
+        },
+        gain=headline.comparison.gain,
+        answer=answer,
+        comparisons=tuple(gain.sentence() for gain in others if gain is not None),
+        problem=PROBLEM,
+        figure=figure,
+        sheet=sheet,
+        report=page,
+        images=generated,
+        seconds=round(time.monotonic() - started, 1),
+    )
 
 
 def _generate(sets: Sequence[AugmentConfig]) -> int:
@@ -162,33 +182,11 @@ def _group_accuracy(results: Sequence[TrialResult], names: Sequence[str]) -> flo
     return sum(values) / len(values)
 
 
-def _report(arms: Mapping[str, list[TrialResult]], figure: Path, sheet: Path) -> DemoReport:
-    """The headline is the gain over the strongest baseline without synthetic images."""
-    answer = answer_of([result for results in arms.values() for result in results])
-    headline = answer.verdicts["dalda"]
-    others = [compare(arms["dalda"], arms[other]) for other in ("real", "text", "uniform")]
-    return DemoReport(
-        verdict=" ".join((*answer.warnings, headline.sentence)),
-        arms={arm: summarize(results).accuracy for arm, results in arms.items()},
-        groups={
-            group: {arm: _group_accuracy(results, names) for arm, results in arms.items()}
-            for group, names in GROUPS.items()
-        },
-        gain=headline.comparison.gain,
-        answer=answer,
-        comparisons=tuple(gain.sentence() for gain in others if gain is not None),
-        problem=PROBLEM,
-        figure=figure,
-        sheet=sheet,
-    )
-
-
-def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
-    numbers = {arm: summarize(results) for arm, results in arms.items()}
+def _figure(out: Path, arms: Mapping[str, ArmSummary]) -> Path:
     return accuracy_figure(
         {
             arm: (summary.accuracy, tuple(summary.accuracy_by_seed.values()))
-            for arm, summary in numbers.items()
+            for arm, summary in arms.items()
         },
         out / "accuracy.png",
         title=f"Accuracy on all doodles, {SHOTS} images a class, {len(SEEDS)} seeds",
@@ -196,16 +194,14 @@ def _figure(out: Path, arms: Mapping[str, list[TrialResult]]) -> Path:
     )
 
 
-def _sheet(out: Path, split: FewShotSplit, images: Sequence[SyntheticImage]) -> Path:
-    """A real image of every class with its synthetic images."""
+def _sheet(split: FewShotSplit, images: Sequence[SyntheticImage]) -> bytes:
+    """A real image of every class with its synthetic images, as PNG."""
     rows = []
     for name in split.classes:
         real = next(image for image in split.images if image.label == name)
         of_real = [x for x in images if x.source_sha256 == real.sha256 and x.label == name]
         kind = "known" if name in FAMILIAR else "unknown"
-        title = f"{name} ({kind}" + (
-            f", CLIP {of_real[0].source_clip_probability:.2f})" if of_real else ")"
-        )
+        clip = f", CLIP {of_real[0].source_clip_probability:.2f}" if of_real else ""
         shown = [(open_image(x.path), x.prompt, x.ip_adapter_scale) for x in of_real]
-        rows.append(SheetRow(title, open_image(real.path), shown))
-    return image_sheet(rows, out / "sheet.png")
+        rows.append(SheetRow(f"{name} ({kind}{clip})", open_image(real.path), shown))
+    return png_of(drawn_sheet(rows))

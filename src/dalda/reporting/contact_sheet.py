@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dalda.errors import UserError
 from dalda.reporting.text import harmless
-from dalda.storage import write_new
 
 CELL = 160
 """Width and height that an image is fitted into, in pixels."""
@@ -36,20 +35,11 @@ class SheetRow:
     """What is written below each synthetic image in place of its scale; the order is then this."""
 
 
-def image_sheet(rows: Sequence[SheetRow], path: Path, *, heading: str = HEADING) -> Path:
-    """Draws the rows into one PNG, the images of each by rising IP-Adapter scale.
-
-    Small images are enlarged by whole factors without smoothing, large ones reduced. Raises UserError
-    for no rows, for another suffix than .png, and when a different file exists.
-    """
-    if path.suffix.lower() != ".png":
-        raise UserError(f"the image sheet '{path}' must end in .png")
-    write_new(path, png_of(drawn_sheet(rows, heading=heading)))
-    return path
-
-
 def drawn_sheet(rows: Sequence[SheetRow], *, heading: str = HEADING) -> Image.Image:
-    """The sheet in RGB. Raises UserError for no rows."""
+    """The rows in RGB, the images of each by rising IP-Adapter scale. Raises UserError for no rows.
+
+    Small images are enlarged by whole factors without smoothing, large ones reduced.
+    """
     if not rows:
         raise UserError("there is no image to show; generate some first")
     columns = 1 + max(len(row.synthetic) for row in rows)

@@ -205,10 +205,10 @@ class DemoReport:
     problem: str
     figure: Path
     sheet: Path
-    report: Path | None = None
-    images: int = 0
+    report: Path
+    images: int
     """Images that this run generated."""
-    seconds: float = 0.0
+    seconds: float
 
 
 @dataclass

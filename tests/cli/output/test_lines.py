@@ -57,6 +57,9 @@ def test_a_table_of_arms_aligns_whatever_their_names() -> None:
         problem="A problem.",
         figure=Path("a.png"),
         sheet=Path("b.png"),
+        report=Path("report.html"),
+        images=0,
+        seconds=1.0,
     )
     assert lines_of(report)[:5] == [
         "A verdict.",

@@ -80,5 +80,5 @@ def demo_lines(report: "DemoReport") -> list[str]:
         f"{report.images} images generated; {report.seconds:.0f} s in all",
         f"figure: {report.figure}",
         f"sheet: {report.sheet}",
-        *([f"report: {report.report.resolve().as_uri()}"] if report.report else []),
+        f"report: {report.report.resolve().as_uri()}",
     ]
