@@ -4,13 +4,14 @@ import json
 import multiprocessing
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dalda.errors import UserError
-from dalda.review.log import REVIEW, VERDICTS, ReviewLog, Verdict, current_decisions, rejected
+from dalda.review.log import REVIEW, ReviewLog, Verdict, current_decisions, rejected
 
 
 def test_nothing_reviewed_is_nothing_rejected(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_the_order_of_the_file_decides_not_the_clock(tmp_path: Path) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(VERDICTS)), min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(get_args(Verdict))), min_size=1, max_size=3),
     st.data(),
 )
 @settings(max_examples=25, deadline=None)

@@ -6,10 +6,13 @@ undecided. Each line is on the disk before `append` returns. A torn last line is
 
 import json
 import threading
-from dataclasses import asdict, dataclass, field, fields
+from codecs import BOM_UTF8
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from dalda.errors import UserError
 from dalda.storage import Address, append_lines, jsonl, lock, open_binary
@@ -17,7 +20,6 @@ from dalda.storage import Address, append_lines, jsonl, lock, open_binary
 REVIEW = "review.jsonl"
 LOCK_SECONDS = 10.0
 Verdict = Literal["keep", "reject", "undo"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Decision:
     decision: Verdict
     time: str
     author: str
+
+
+DECISIONS = TypeAdapter(Decision)
 
 
 @dataclass
@@ -120,9 +125,6 @@ def rejected(out: Path) -> frozenset[str]:
 def _parsed(line: bytes) -> Decision | None:
     """The decision in a line; None where there is none."""
     try:
-        record = json.loads(line)
-        values = [record[name.name] for name in fields(Decision)]
-        "".join(values).encode()  # half of a surrogate pair is no text that a page could hold
-    except (ValueError, TypeError, LookupError, RecursionError):
+        return DECISIONS.validate_json(line.removeprefix(BOM_UTF8))  # of some editors
+    except ValidationError:
         return None
-    return Decision(*values) if record["decision"] in VERDICTS else None

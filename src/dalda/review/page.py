@@ -22,12 +22,7 @@ from dalda.review.thumbnails import Size, Thumbnails
 from dalda.types import SyntheticImage
 
 STATIC = files("dalda.review").joinpath("static")
-MEDIA_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PAGE_FILES = {file.name: file.name for file in STATIC.iterdir()} | {"": "review.html"}
 """All that is served besides images and data, by its address."""
 Value = TypeVar("Value")
