@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -59,29 +60,27 @@ def lines_of_checks(checks: list[Check]) -> list[str]:
     """The checks by group, aligned, with what to do about what is missing."""
     width = max(len(check.name) for check in checks)
     lines: list[str] = []
-    group = ""
-    for check in checks:
-        if check.group != group:
-            group = check.group
-            lines += [*([""] if lines else []), group]
-        lines.append(f"  {check.state:<8} {check.name:<{width}}  {check.found}")
-        if check.do:
-            lines.append(f"  {'':<8} {'':<{width}}  -> {check.do}")
-    return lines
+    for group, of_group in groupby(checks, key=lambda check: check.group):
+        lines += ["", group]
+        for check in of_group:
+            lines.append(f"  {check.state:<8} {check.name:<{width}}  {check.found}")
+            if check.do:
+                lines.append(f"  {'':<8} {'':<{width}}  -> {check.do}")
+    return lines[1:]
 
 
 def versions() -> list[Check]:
     """Python, the libraries, and the packages of each extra."""
-    checks = [
-        Check("versions", "python", "ok", f"{platform.python_version()}, {platform.platform(terse=True)}")
-    ]
+    python = f"{platform.python_version()}, {platform.platform(terse=True)}"
     reinstall = "pip install --force-reinstall dalda: without it nothing runs"
-    checks += [_packages(name, (name,), reinstall) for name in ("dalda", *NEEDED)]
-    for extra, packages in EXTRAS.items():
-        checks.append(
+    return [
+        Check("versions", "python", "ok", python),
+        *(_packages(name, (name,), reinstall) for name in ("dalda", *NEEDED)),
+        *(
             _packages(f"extra {extra}", packages, f"pip install 'dalda[{extra}]', if you need it")
-        )
-    return checks
+            for extra, packages in EXTRAS.items()
+        ),
+    ]
 
 
 def _packages(name: str, packages: tuple[str, ...], do: str) -> Check:
@@ -167,11 +166,12 @@ def _on_disk(name: str) -> str:
 
 def keys() -> list[Check]:
     """Which keys, and addresses without a default, are set; their values are not looked at."""
-    group = "keys"
+    from huggingface_hub import get_token
+
     try:
         settings = Settings.read()
     except UserError as error:
-        return [Check(group, ".env", "warn", str(error), "fix the file, or take it away")]
+        return [Check("keys", ".env", "warn", str(error), "fix the file, or take it away")]
     dotenv = "set it, or put it into .env"
     keys = {
         variable: (settings.find(variable) is not None, f"captions by --llm {name}:MODEL", dotenv)
@@ -179,18 +179,17 @@ def keys() -> list[Check]:
         for variable in (provider.key, *([] if provider.url else [provider.address]))
         if provider.needs_key
     }
-    keys["HF_TOKEN"] = (_hub_token(), "models that ask for an account", "set it, or hf auth login")
-    checks = []
-    for name, (is_set, purpose, how) in keys.items():
-        do = "" if is_set else f"only for {purpose}: {how}"
-        checks.append(Check(group, name, "ok" if is_set else "missing", "set" if is_set else "not set", do))
-    return checks
-
-
-def _hub_token() -> bool:
-    from huggingface_hub import get_token
-
-    return get_token() is not None
+    keys["HF_TOKEN"] = (
+        get_token() is not None,
+        "models that ask for an account",
+        "set it, or hf auth login",
+    )
+    return [
+        Check("keys", name, "ok", "set")
+        if is_set
+        else Check("keys", name, "missing", "not set", f"only for {purpose}: {how}")
+        for name, (is_set, purpose, how) in keys.items()
+    ]
 
 
 def places() -> list[Check]:
