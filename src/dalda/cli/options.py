@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from dalda.cli.commands import PANELS, CommandSpec
 from dalda.config.none_word import NoneWord
+from dalda.config.roles import role_of
 from dalda.errors import UserError
 from dalda.terminal import did_you_mean
 
@@ -23,9 +24,9 @@ class FieldArgument(click.Argument):
 
     panel = PANELS["argument"]
 
-    def __init__(self, name: str, about: str, **settings: Any) -> None:
-        super().__init__([name], **settings)
-        self.about = about
+    def __init__(self, name: str, metavar: str, field: FieldInfo) -> None:
+        super().__init__([name], required=False, nargs=-1 if _is_list(field) else 1, metavar=metavar)
+        self.about = help_of(field)
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         return self.make_metavar(ctx), self.about
@@ -34,8 +35,13 @@ class FieldArgument(click.Argument):
 class FieldOption(click.Option):
     """An option made of a model's field."""
 
-    def __init__(self, names: list[str], panel: str, **settings: Any) -> None:
-        super().__init__(names, default=None, **settings)
+    def __init__(self, names: list[str], panel: str, field: FieldInfo) -> None:
+        settings: dict[str, Any] = {"multiple": _is_list(field), "metavar": _type_name(field)}
+        if field.annotation is bool:
+            settings = {"is_flag": True, "flag_value": ""}
+        default = "[required]" if field.is_required() else _default(field)
+        about = "  ".join(filter(None, [help_of(field), default]))
+        super().__init__(names, default=None, help=about, **settings)
         self.panel = panel
 
 
@@ -43,32 +49,11 @@ def parameters_of(spec: CommandSpec, model: type[BaseModel]) -> Iterator[click.P
     """A positional argument or an option for each field; values stay text, the model checks them."""
     for name, field in model.model_fields.items():
         if name in spec.arguments:
-            yield FieldArgument(
-                name,
-                help_of(field),
-                required=False,
-                nargs=-1 if _is_list(field) else 1,
-                metavar=_metavar(spec, name, field),
-            )
+            yield FieldArgument(name, _metavar(spec, name, field), field)
     for name, field in model.model_fields.items():
         if name not in spec.arguments:
-            yield _option(spec, name, field)
-
-
-def _option(spec: CommandSpec, name: str, field: FieldInfo) -> FieldOption:
-    flag = option_name(spec, name, field)
-    names = [*(["-o"] if name == "out" else []), flag, name]
-    panel, about = panel_of(field), help_of(field)
-    if field.annotation is bool:
-        return FieldOption(names, panel, is_flag=True, flag_value="", help=about)
-    default = "[required]" if field.is_required() else _default(field)
-    return FieldOption(
-        names,
-        panel,
-        multiple=_is_list(field),
-        metavar=_type_name(field),
-        help="  ".join(filter(None, [about, default])),
-    )
+            names = [*(["-o"] if name == "out" else []), option_name(spec, name, field), name]
+            yield FieldOption(names, PANELS[role_of(model, name).kind], field)
 
 
 def help_of(field: FieldInfo) -> str:
@@ -120,11 +105,6 @@ def option_name(spec: CommandSpec, name: str, field: FieldInfo) -> str:
     """`--no-NAME` where the default is on."""
     written = spec.renamed.get(name, name).replace("_", "-")
     return f"--no-{written}" if field.annotation is bool and field.default is True else f"--{written}"
-
-
-def panel_of(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    return PANELS[str(extra["role"])] if isinstance(extra, dict) and "role" in extra else PANELS["content"]
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
@@ -188,7 +168,7 @@ def _default(field: FieldInfo) -> str:
     """`[default: ...]` as the default is written on the command line, or nothing."""
     value = field.get_default(call_default_factory=True)
     value = _none_word(field) if value is None else value
-    return f"[default: {value}]" if value not in (None, (), {}, "") else ""
+    return f"[default: {value}]" if value not in (None, (), {}, "") and field.annotation is not bool else ""
 
 
 def _pairs(option: str, written: tuple[str, ...]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def Location(default: Any = ..., **field: Any) -> Any:
 def _field(default: Any, role: Role, field: dict[str, Any]) -> Any:
     if "default_factory" not in field:
         field["default"] = default
-    extra: dict[str, Any] = {"role": role.kind, "within": role.within, "extent": role.extent}
+    extra: dict[str, Any] = {"role": role}
     return Field(**field, json_schema_extra=extra)
 
 
@@ -54,7 +54,7 @@ def role_of(model: type[BaseModel], name: str) -> Role:
     extra = model.model_fields[name].json_schema_extra
     if not isinstance(extra, dict) or "role" not in extra:
         raise KeyError(f"{model.__name__}.{name} declares no role")
-    return Role(extra["role"], extra["within"], extra["extent"])  # type: ignore[arg-type]
+    return extra["role"]  # type: ignore[return-value]
 
 
 def names_of(model: type[BaseModel], *kinds: Kind, within: str | None = None) -> tuple[str, ...]:
