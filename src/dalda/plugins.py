@@ -6,8 +6,6 @@ from typing import Any
 
 from dalda.errors import UserError, first_line
 
-GROUPS = ("dalda.methods", "dalda.generators", "dalda.backbones", "dalda.language_models")
-
 
 def plugins_of(group: str) -> Mapping[str, EntryPoint]:
     """The entry points of a group by name; nothing is imported."""

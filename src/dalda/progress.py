@@ -46,17 +46,17 @@ def note(line: str) -> None:
     say(f"note: {line}")
 
 
-def show_log(level: int = logging.INFO) -> None:
+def show_log() -> None:
     """Shows the records of the logger `dalda` on stderr, unless the program has set its own level."""
     if LOGGER.level == logging.NOTSET:
-        LOGGER.setLevel(level)
+        LOGGER.setLevel(logging.INFO)
     if _HANDLER not in LOGGER.handlers:
         LOGGER.addHandler(_HANDLER)
 
 
-def quiet(level: int = logging.WARNING) -> None:
+def quiet() -> None:
     """Silences progress and notes; errors and results still come."""
-    LOGGER.setLevel(level)
+    LOGGER.setLevel(logging.WARNING)
 
 
 @contextmanager

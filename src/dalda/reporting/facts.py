@@ -134,12 +134,9 @@ def duration(seconds: float) -> str:
 
 def _words(settings: Mapping[str, Any], *keys: str) -> str:
     """The settings in words: the first value bare, the others after their names."""
-    named = [(key, settings[key]) for key in keys if settings.get(key) is not None]
-    return ", ".join(str(value) if key == keys[0] else f"{_in_words(key)} {value}" for key, value in named)
-
-
-def _in_words(key: str) -> str:
-    return key.replace("ip_adapter", "IP-Adapter").replace("_", " ")
+    known = [(key, settings[key]) for key in keys if settings.get(key) is not None]
+    names = {key: key.replace("ip_adapter", "IP-Adapter").replace("_", " ") + " " for key in keys[1:]}
+    return ", ".join(f"{names.get(key, '')}{value}" for key, value in known)
 
 
 def _listed(values: Iterable[object]) -> str:
