@@ -48,8 +48,13 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def read_section(folder: Path, name: str) -> dict[str, Any]:
     """A part of the settings that may differ from one run to the next; empty if there is none."""
-    recorded = read_settings(folder).get(name)
-    return dict(recorded) if isinstance(recorded, dict) else {}
+    return section_in(read_settings(folder), name)
+
+
+def section_in(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of settings, which may be a stranger's; empty if there is none."""
+    section = settings.get(name)
+    return dict(section) if isinstance(section, Mapping) else {}
 
 
 def with_extent(settings: Mapping[str, Any]) -> dict[str, Any]:

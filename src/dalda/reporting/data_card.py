@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dalda.config.methods import METHODS
-from dalda.generation.set_settings import with_extent
+from dalda.generation.set_settings import section_in, with_extent
 from dalda.methods.base import method_named
 from dalda.models.catalogue import PUBLISHED
 from dalda.models.presets import SHIPPED
@@ -80,19 +80,15 @@ def data_card(name: str, settings: Mapping[str, Any], images: Sequence[ExportIma
 
 def licence_of(settings: Mapping[str, Any]) -> str:
     """The licence of the diffusion model, or where it is to be looked up."""
-    preset = settings.get("preset")
-    model = str(preset.get("model", "")) if isinstance(preset, Mapping) else ""
     known = PUBLISHED.get(str(settings.get("model")))
-    if model.startswith(SHIPPED):
+    if str(section_in(settings, "preset").get("model", "")).startswith(SHIPPED):
         return "Apache-2.0"
     return known.licence if known else "that of the model, which its own page says"
 
 
 def _settings(settings: Mapping[str, Any]) -> list[tuple[str, object]]:
     """What a reader of the card asks first."""
-    settings = with_extent(settings)
-    preset = settings.get("preset")
-    preset = preset if isinstance(preset, Mapping) else {}
+    settings, preset = with_extent(settings), section_in(settings, "preset")
     method = settings.get("method")
     paper = method_named(method).paper if isinstance(method, str) and method in METHODS else None
     rows = {

@@ -7,7 +7,7 @@ from dalda.captions.quality import summary_of
 from dalda.captions.validation import Rules
 from dalda.config import ClassifierConfig
 from dalda.datasets.class_names import wordings_of
-from dalda.generation.set_settings import with_extent
+from dalda.generation.set_settings import section_in, with_extent
 from dalda.models.presets import SHIPPED
 from dalda.reporting.image_set import ReportedSet
 from dalda.reporting.thumbnails import chosen_evenly
@@ -19,13 +19,13 @@ MOST_CAPTIONS = 200
 
 def set_facts(dataset: ReportedSet) -> dict[str, str]:
     """What the set was generated with, as far as its settings say."""
-    settings, preset = with_extent(dataset.settings), _mapping(dataset.settings.get("preset"))
+    settings, preset = with_extent(dataset.settings), section_in(dataset.settings, "preset")
     sources = len({(image.label, image.source_sha256) for image in dataset.images})
     name, weights = str(settings.get("model", "")), str(preset.get("model", ""))
     if weights not in ("", name) and not weights.startswith(SHIPPED):
         name = f"{name} ({weights})"
-    rendering = {**preset, **_mapping(settings.get("execution"))}
-    versions = _mapping(settings.get("versions"))
+    rendering = {**preset, **section_in(settings, "execution")}
+    versions = section_in(settings, "versions")
     missing = sources - len(dataset.real)
     facts = {
         "Images": f"{len(dataset.images)} from {sources} real ones, {len(dataset.labels)} classes",
@@ -44,7 +44,7 @@ def set_facts(dataset: ReportedSet) -> dict[str, str]:
 
 def caption_facts(dataset: ReportedSet) -> dict[str, str]:
     """How good and how different the captions are, by the rules of `dalda captions`."""
-    prefix = str(_mapping(dataset.settings.get("preset")).get("prompt_prefix") or "")
+    prefix = str(section_in(dataset.settings, "preset").get("prompt_prefix") or "")
     different: dict[str, dict[str, None]] = {}
     for image in dataset.images:
         different.setdefault(image.label, {})[image.prompt.removeprefix(prefix)] = None
@@ -100,7 +100,7 @@ def training_facts(recorded: Mapping[str, Any], arms: Sequence[Mapping[str, Any]
     first = arms[0]
     if not first.get("epochs"):
         return {}
-    seconds, versions = recorded.get("seconds"), _mapping(recorded.get("versions"))
+    seconds, versions = recorded.get("seconds"), section_in(recorded, "versions")
     facts = {
         "Classifier": f"{first.get('backbone')}, finetune {first.get('finetune')}, {_schedule(first)}",
         "Mixing": " or ".join(
@@ -141,7 +141,3 @@ def _words(settings: Mapping[str, Any], *keys: str) -> str:
 
 def _listed(values: Iterable[object]) -> str:
     return ", ".join(dict.fromkeys(map(str, values)))
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}

@@ -6,6 +6,7 @@ from typing import Any
 
 from dalda.errors import UserError
 from dalda.evaluation.features import FeatureStore, load_features
+from dalda.generation.set_settings import section_in
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.models.hub import folder_on_disk
 
@@ -16,8 +17,7 @@ def load_set_clip(settings: Mapping[str, Any], device: str) -> FeatureStore:
     Raises UserError where it is not complete on the disk: a set may be a stranger's, and nothing that it
     names is fetched.
     """
-    preset = settings.get("preset")
-    clip = str(preset.get("clip") or "") if isinstance(preset, dict) else ""
+    clip = str(section_in(settings, "preset").get("clip") or "")
     if not clip:
         raise UserError("the settings name no CLIP model")
     folder = folder_on_disk(clip)
