@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from dalda.config import AugmentConfig, DataConfig, ReportConfig
+from dalda.config import AugmentConfig, DataConfig, DemoConfig, ReportConfig
 from dalda.datasets.image_io import open_image
 from dalda.device import use_one_thread
 from dalda.doodles.vocabulary import FAMILIAR, UNFAMILIAR
@@ -60,9 +60,9 @@ PROBLEM = (
 )
 
 
-def run_demo(out: Path) -> DemoReport:
+def run_demo(config: DemoConfig) -> DemoReport:
     """All arms over all seeds; resumes where an earlier run in the same folder stopped."""
-    started = time.monotonic()
+    started, out = time.monotonic(), config.out
     run = RunFolder(out, "dalda demo")
     run.refuse_foreign({f"{arm}-seed{seed}" for arm in ARMS for seed in SEEDS} | FILES)
     sets = {

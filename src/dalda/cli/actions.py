@@ -9,14 +9,7 @@ from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda import config as configs
-    from dalda.workflows.reports import (
-        ClassifierExport,
-        DemoReport,
-        ExportReport,
-        ReviewReport,
-        StudyDryRun,
-        StudyReport,
-    )
+    from dalda.workflows import reports
 
 
 @dataclass(frozen=True)
@@ -26,12 +19,6 @@ class Output:
     json: Any
     lines: list[str]
     exit_code: int = 0
-
-
-def start_demo(config: "configs.DemoConfig") -> "DemoReport":
-    from dalda.demo import run_demo
-
-    return run_demo(config.out)
 
 
 def run_download(config: "configs.DownloadConfig") -> Output:
@@ -81,13 +68,13 @@ def run_captions(config: "configs.CaptionConfig") -> Output:
     return Output(report.as_dict(), [*lines_of(report), *lines], 1 if report.missing else 0)
 
 
-def run_study(config: "configs.RunConfig") -> "StudyReport":
+def run_study(config: "configs.RunConfig") -> "reports.StudyReport":
     from dalda.workflows.experiment import run_experiment
 
     return run_experiment(config.study, **_study_options(config), cluster=config)
 
 
-def dry_run_study(config: "configs.RunConfig") -> "StudyDryRun":
+def dry_run_study(config: "configs.RunConfig") -> "reports.StudyDryRun":
     from dalda.workflows.dry_run import dry_run_experiment
 
     return dry_run_experiment(config.study, **_study_options(config))
@@ -109,7 +96,7 @@ def run_convert(config: "configs.ConvertConfig") -> Output:
     return Output({"study": text, "out": config.out}, [f"study: {config.out}"])
 
 
-def run_export(config: "configs.ExportConfig") -> "ExportReport | ClassifierExport":
+def run_export(config: "configs.ExportConfig") -> "reports.ExportReport | reports.ClassifierExport":
     if config.to == "onnx":
         from dalda.workflows.onnx_export import export_onnx
 
@@ -125,7 +112,7 @@ def run_plot(config: "configs.PlotConfig") -> Mapping[str, Path]:
     return {"figure": plot(config.runs, config.out, panels=config.panels, epoch=config.epoch)}
 
 
-def run_review(config: "configs.ReviewConfig") -> "ReviewReport":
+def run_review(config: "configs.ReviewConfig") -> "reports.ReviewReport":
     from dalda.workflows.review import review
 
     return review(config.out, config.port, host=config.host, browser=config.browser)

@@ -105,7 +105,7 @@ COMMANDS = {
         "Train",
         "Run everything on the embedded world: do synthetic images help a few-shot classifier?",
         "DemoConfig",
-        f"{ACTIONS}:start_demo",
+        "dalda.demo:run_demo",
         "open {out}/report.html in a browser",
         arguments={},
     ),

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import counted, excluded_lines, percent
+from dalda.cli.output.numbers import counted, excluded_lines, percent, rejected_lines
 from dalda.terminal import table
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ def evaluate_lines(report: "EvaluateReport") -> list[str]:
     lines = table([["class", *MEASURES.values()], *rows])
     low = "low is better for KID, CMMD, copies and off-class, high for the others"
     lines.append(f"features of {report.backbone}; {low}; docs/trials.md explains each measure")
-    if report.rejected_in_review:
-        lines.append(f"{report.rejected_in_review} images were rejected in review and excluded")
-    return lines
+    return lines + rejected_lines(report.rejected_in_review)
 
 
 def train_lines(report: "TrainReport") -> list[str]:

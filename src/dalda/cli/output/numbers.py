@@ -22,6 +22,10 @@ def excluded_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     return [f"{arm} excludes {by_reason(reasons)}" for arm, reasons in counts.items() if reasons]
 
 
+def rejected_lines(count: int) -> list[str]:
+    return [f"{count} images were rejected in review and excluded"] if count else []
+
+
 def in_seconds(seconds: float | None) -> str:
     """In seconds, minutes or hours, whichever has few digits."""
     if seconds is None:

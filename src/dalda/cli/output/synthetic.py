@@ -2,26 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from dalda.cli.output.numbers import by_reason, counted, in_seconds
+from dalda.cli.output.numbers import by_reason, counted, in_seconds, rejected_lines
 from dalda.terminal import table
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport
-    from dalda.workflows.calibrate import CalibrateReport
-    from dalda.workflows.merge import MergeReport
-    from dalda.workflows.models import ModelsReport
-    from dalda.workflows.push import PushReport
-    from dalda.workflows.reports import (
-        AugmentDryRun,
-        AugmentReport,
-        ExportReport,
-        ImportReport,
-        PageReport,
-        ReviewReport,
-    )
+    from dalda.workflows import calibrate, merge, models, push, reports
 
 
-def augment_lines(report: "AugmentReport") -> list[str]:
+def augment_lines(report: "reports.AugmentReport") -> list[str]:
     lines = [f"{counted(report.generated, 'image')} generated in {report.seconds:.0f} s: {report.out}"]
     if report.already_there:
         lines.append(f"{report.already_there} of {report.planned} existed already")
@@ -34,7 +23,7 @@ def augment_lines(report: "AugmentReport") -> list[str]:
     return lines + [f"skipped: {sentence}" for sentence in report.skipped]
 
 
-def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
+def augment_dry_run_lines(report: "reports.AugmentDryRun") -> list[str]:
     quartiles = ", ".join(f"{name} {value:.2f}" for name, value in report.ip_adapter_scale.items())
     lines = [
         f"IP-Adapter scale: {quartiles}",
@@ -55,7 +44,7 @@ def augment_dry_run_lines(report: "AugmentDryRun") -> list[str]:
     ]
 
 
-def import_original_lines(report: "ImportReport") -> list[str]:
+def import_original_lines(report: "reports.ImportReport") -> list[str]:
     lines = [f"{report.kept} of {report.images} images are in {report.out}"]
     if report.dropped_for:
         dropped = sum(report.dropped_for.values())
@@ -69,7 +58,7 @@ def import_original_lines(report: "ImportReport") -> list[str]:
     return lines + [f"skipped: {sentence}" for sentence in report.skipped]
 
 
-def merge_lines(report: "MergeReport") -> list[str]:
+def merge_lines(report: "merge.MergeReport") -> list[str]:
     lines = [f"{report.images} images of {report.sets} sets: {report.out}"]
     if report.dropped:
         lines.append(f"{report.dropped} were dropped; {report.out}/dropped.jsonl lists them")
@@ -78,7 +67,7 @@ def merge_lines(report: "MergeReport") -> list[str]:
     return lines
 
 
-def review_lines(report: "ReviewReport") -> list[str]:
+def review_lines(report: "reports.ReviewReport") -> list[str]:
     undecided = report.images - report.kept - report.rejected
     lines = [
         f"{report.images} images: {report.kept} kept, {report.rejected} rejected, {undecided} undecided"
@@ -91,30 +80,30 @@ def review_lines(report: "ReviewReport") -> list[str]:
     return lines
 
 
-def export_lines(report: "ExportReport") -> list[str]:
+def export_lines(report: "reports.ExportReport") -> list[str]:
     lines = [f"{report.synthetic} synthetic and {report.real} real images: {report.out}"]
     if report.linked:
         lines.append(
             f"{report.linked} are hard links to the existing files, which need no space; a program that "
             "edits one in place edits both"
         )
-    return lines + _rejected(report.rejected)
+    return lines + rejected_lines(report.rejected)
 
 
-def push_lines(report: "PushReport") -> list[str]:
+def push_lines(report: "push.PushReport") -> list[str]:
     visible = "you alone, and whom you let, can" if report.private else "everybody can"
     lines = [
         f"{report.synthetic} synthetic and {report.real} real images: {report.address}",
         f"{visible} see it",
     ]
-    return lines + _rejected(report.rejected)
+    return lines + rejected_lines(report.rejected)
 
 
-def page_lines(report: "PageReport") -> list[str]:
+def page_lines(report: "reports.PageReport") -> list[str]:
     lines = [*report.warnings, report.headline, f"report: {report.path} ({report.megabytes:.1f} MB)"]
     if report.shown < report.images:
         lines.append(f"it shows {report.shown} of {report.images} images, and says which")
-    return lines + _rejected(report.rejected)
+    return lines + rejected_lines(report.rejected)
 
 
 def captions_lines(report: "CaptionReport") -> list[str]:
@@ -140,11 +129,7 @@ def captions_lines(report: "CaptionReport") -> list[str]:
     return [*lines, *([f"stopped: {report.stopped}"] if report.stopped else [])]
 
 
-def _rejected(count: int) -> list[str]:
-    return [f"{count} images were rejected in review and excluded"] if count else []
-
-
-def calibrate_lines(report: "CalibrateReport") -> list[str]:
+def calibrate_lines(report: "calibrate.CalibrateReport") -> list[str]:
     """The curve, and where it is kept."""
     rows = [
         (f"{scale:.2f}", f"{value:.3f}")
@@ -156,7 +141,7 @@ def calibrate_lines(report: "CalibrateReport") -> list[str]:
     ]
 
 
-def models_lines(report: "ModelsReport") -> list[str]:
+def models_lines(report: "models.ModelsReport") -> list[str]:
     """A table of the presets, and the machine that they fit or not."""
     heading = ("model", "on disk", "download GB", "memory GB", "fits", "images/s", "licence")
     fits = {"none": "yes", "model": "--offload model", "sequential": "--offload sequential", None: "no"}
