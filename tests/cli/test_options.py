@@ -12,8 +12,7 @@ from dalda.cli.commands import COMMANDS, PANELS, CommandSpec
 from dalda.cli.options import config_of, parameters_of
 from dalda.config import AugmentConfig, EvaluateConfig, TrainConfig
 from dalda.config.data import Strict
-from dalda.config.none_word import NoneWord
-from dalda.config.roles import Content, Execution, Location
+from dalda.config.roles import Content, Execution, Location, NoneWord
 from dalda.errors import UserError
 
 SPEC = COMMANDS["augment"]

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dalda.cli.commands import PANELS, CommandSpec
-from dalda.config.none_word import NoneWord
-from dalda.config.roles import role_of
+from dalda.config.roles import NoneWord, role_of
 from dalda.errors import UserError
 from dalda.terminal import did_you_mean
 

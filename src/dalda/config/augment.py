@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 from dalda.config.cluster import ClusterConfig
 from dalda.config.data import DataConfig, Shots
 from dalda.config.methods import METHODS, method_names
-from dalda.config.none_word import NoneWord
-from dalda.config.roles import Content, Execution, Location
+from dalda.config.roles import Content, Execution, Location, NoneWord
 from dalda.registry import DEFAULT_MODEL
 from dalda.terminal import did_you_mean
 

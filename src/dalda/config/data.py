@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dalda.config.none_word import NoneWord
-from dalda.config.roles import Content, Location
+from dalda.config.roles import Content, Location, NoneWord
 from dalda.errors import UserError
 from dalda.storage import path_of
 

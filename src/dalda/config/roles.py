@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, GetCoreSchemaHandler
 
 Kind = Literal["content", "execution", "location"]
 
@@ -25,6 +25,19 @@ class Role:
     """What a content field resolves to, such as `preset`: that enters ids in the field's place."""
     extent: bool = False
     """Whether the field says how many, not which: a folder may grow to more of the same."""
+
+
+@dataclass(frozen=True)
+class NoneWord:
+    """Annotation of a field: on the command line and in files, this word is read as None."""
+
+    word: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return BeforeValidator(self.read).__get_pydantic_core_schema__(source, handler)
+
+    def read(self, value: object) -> object:
+        return None if value == self.word else value
 
 
 def Content(default: Any = ..., *, within: str | None = None, extent: bool = False, **field: Any) -> Any:

@@ -1,5 +1,7 @@
-"""The lines of results: one describer for all, and strangers' text is harmless in each."""
+"""Results as lines and as JSON: one form for all, strangers' text is harmless, and there is no NaN."""
 
+import json
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -7,7 +9,7 @@ from pkgutil import iter_modules
 import pytest
 
 from dalda import workflows
-from dalda.cli.output.lines import _LINES, describe, lines_of
+from dalda.cli.output.lines import _LINES, describe, json_of, lines_of
 from dalda.evaluation.verdict import Answer
 from dalda.types import Interval
 from dalda.workflows import reports
@@ -79,3 +81,22 @@ def test_names_cannot_steer_the_terminal() -> None:
 def test_an_unknown_result_is_a_bug() -> None:
     with pytest.raises(KeyError):
         lines_of(reports.NearDuplicate(Path("a"), Path("b"), 1.0))
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A result within a result."""
+
+    share: float
+    names: tuple[str, ...]
+
+
+def test_a_result_is_plain_json() -> None:
+    report = reports.AugmentReport(Path("out"), 12, 6, 6, 0, 3.0, {"blank": 1})
+    found = json.loads(json.dumps(json_of(report), allow_nan=False))
+    assert (found["out"], found["dropped_for"], found["images_per_second"]) == ("out", {"blank": 1}, 2.0)
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    nested = {1: Inner(float("nan"), ("a",)), 2: [float("inf"), True, None]}
+    assert json_of(nested) == {"1": {"share": None, "names": ["a"]}, "2": [None, True, None]}

@@ -1,10 +1,12 @@
-"""The lines that a person reads, for each kind of result."""
+"""A result as JSON, and as the lines that a person reads."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
-from dalda.cli.output import data, evaluation, studies, synthetic
+from dalda.cli.output import evaluation, studies, synthetic
 from dalda.terminal import printable
 
 _LINES: dict[str, Callable[[Any], list[str]]] = {
@@ -13,7 +15,7 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "CalibrateReport": synthetic.calibrate_lines,
     "CaptionReport": synthetic.captions_lines,
     "CompareReport": studies.compare_lines,
-    "DatasetReport": data.dataset_lines,
+    "DatasetReport": evaluation.dataset_lines,
     "ClassifierExport": evaluation.classifier_export_lines,
     "DemoReport": studies.demo_lines,
     "EvaluateReport": evaluation.evaluate_lines,
@@ -30,6 +32,26 @@ _LINES: dict[str, Callable[[Any], list[str]]] = {
     "TrainReport": evaluation.train_lines,
 }
 """By the name of the result's class, so that no stage is imported for the others' results."""
+
+
+def json_of(value: Any) -> Any:
+    """Plain JSON values: a dataclass is an object of its fields and properties, a path is a string.
+
+    A number that is not finite is null, since JSON has none.
+    """
+    if is_dataclass(value):
+        properties = [name for name, kind in vars(type(value)).items() if isinstance(kind, property)]
+        names = [field.name for field in fields(value)] + properties
+        return {name: json_of(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(key): json_of(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_of(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def lines_of(result: Any) -> list[str]:
