@@ -7,7 +7,7 @@ from typing import Any
 
 from dalda.evaluation.generative_metrics import NEAR_DUPLICATE, ImageMeasures
 from dalda.methods.scale_policy import SHUFFLED, THRESHOLD, adaptive_distribution
-from dalda.reporting.plots import ScaleBounds, scales_figure
+from dalda.reporting.plots import MOST_DOTS, ScaleBounds, scales_figure
 from dalda.reporting.svg import inline_svg
 from dalda.reporting.text import share_of
 from dalda.reporting.thumbnails import Thumbnail, ThumbnailBudget, chosen_evenly
@@ -21,8 +21,6 @@ MOST_IMAGES = 1500
 """Of one set: what a person can look through, and a browser too."""
 MOST_LISTED = 12
 """Doubtful images, and as many typical ones and near-duplicates."""
-MOST_DOTS = 5000
-"""Of the chart of scales."""
 TYPICAL_PER_CLASS = 2
 """Else one easy class would take all places."""
 Source = tuple[str, str]
@@ -211,13 +209,10 @@ def scales_section(dataset: ReportedSet, chart: str) -> tuple[str, str]:
 
 def _adaptive_bounds(shots: int) -> list[ScaleBounds]:
     bounds = []
-    for probabilities in ((0.0, THRESHOLD), (THRESHOLD + 1e-6, 1.0)):
-        low, mean, high = [], [], []
-        for spread in (adaptive_distribution(probability, shots) for probability in probabilities):
-            low.append(spread.low)
-            mean.append(spread.mean)
-            high.append(min(spread.high, 1))
-        bounds.append(ScaleBounds(probabilities, low, mean, high))
+    for ends in ((0.0, THRESHOLD), (THRESHOLD + 1e-6, 1.0)):
+        drawn = [adaptive_distribution(probability, shots) for probability in ends]
+        low, mean, high = ([getattr(x, name) for x in drawn] for name in ("low", "mean", "high"))
+        bounds.append(ScaleBounds(ends, low, mean, [min(value, 1) for value in high]))
     return bounds
 
 
