@@ -89,15 +89,13 @@ class ReviewLog:
         added = Decision(request_id, decision, time, author)
         path = self._path()
         busy = f"'{path}' is held by another process; end it and decide again"
-        if isinstance(path, Address):
-            # Beside the file, for an object is no folder; not the set's own folder, which augment may hold.
-            with lock(path.with_name(f".{REVIEW}"), busy, seconds=LOCK_SECONDS):
-                append_lines(path, [json.dumps(asdict(added))])
-            return added
-        jsonl.append(path, ())  # makes the file, which is locked in place of the folder, as above
-        with lock(path, busy, seconds=LOCK_SECONDS):
+        remote = isinstance(path, Address)
+        if not remote:
+            append_lines(path, ())  # makes the file, which is locked in place of the folder
+        # Beside an object, for it is no folder; not the set's own folder, which augment may hold.
+        with lock(path.with_name(f".{REVIEW}") if remote else path, busy, seconds=LOCK_SECONDS):
             jsonl.fix(path, is_whole=lambda line: _parsed(line) is not None)
-            jsonl.append(path, [asdict(added)])
+            append_lines(path, [json.dumps(asdict(added), ensure_ascii=False)])
         return added
 
     def _path(self) -> Path:
