@@ -94,8 +94,3 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_other_formats_are_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"\.png, \.svg, \.pdf"):
         accuracy_figure({"real": REAL}, tmp_path / name)
-
-
-def test_no_arms(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no arm"):
-        accuracy_figure({}, tmp_path / "a.png")

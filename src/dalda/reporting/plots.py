@@ -103,11 +103,9 @@ def accuracy_figure(
 ) -> Path:
     """Writes accuracy per arm with its interval, and the single seeds as circles.
 
-    The suffix of `path` decides the format. Raises UserError for another suffix, for no arms, and when a
-    different file exists.
+    The suffix of `path` decides the format. Raises UserError for another suffix, and when a different file
+    exists.
     """
-    if not arms:
-        raise UserError("there is no arm to draw; train one first")
     figure = accuracy_rows({arm: interval for arm, (interval, _) in arms.items()}, chance)
     for row, (_, seeds) in enumerate(arms.values()):
         percent = [100 * value for value in seeds]
