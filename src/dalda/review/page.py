@@ -108,12 +108,12 @@ def review_app(review: Review, bound: str) -> ASGIApp:
     def synthetic_image(request_id: str, size: Size, request: Request) -> Response:
         path = _look_up(images, request_id).path
         # The same request id stands for another image in another set, or after a change of the file.
-        headers = {"ETag": f'"{thumbnails.version(path, review.out)}"'}
+        version = thumbnails.version(path, review.out)
+        headers = {"ETag": f'"{version}"'}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        return Response(
-            thumbnails.synthetic(path, review.out, size), media_type="image/webp", headers=headers
-        )
+        content = thumbnails.of(version, size, lambda: path)
+        return Response(content, media_type="image/webp", headers=headers)
 
     @app.get("/sources/{sha256}/{size}")
     def source_image(sha256: str, size: Size) -> Response:

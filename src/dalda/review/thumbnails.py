@@ -35,10 +35,6 @@ class Thumbnails:
         state = path.stat()
         return hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode()).hexdigest()
 
-    def synthetic(self, path: Path, out: Path, size: Size) -> bytes:
-        """The thumbnail of a synthetic image."""
-        return self._cached(self.version(path, out), size, lambda: path)
-
     def source(self, path: Path, sha256: str, size: Size) -> bytes:
         """The thumbnail of a source image; refuses a file that is not the one of the metadata."""
 
@@ -47,9 +43,10 @@ class Thumbnails:
                 raise UserError(f"the source image '{path.name}' is not the one that the metadata names")
             return path
 
-        return self._cached(sha256, size, checked)
+        return self.of(sha256, size, checked)
 
-    def _cached(self, key: str, size: Size, original: Callable[[], Path]) -> bytes:
+    def of(self, key: str, size: Size, original: Callable[[], Path]) -> bytes:
+        """The thumbnail of the file that `original` finds; `key` is that of its content."""
         digest = hashlib.sha256(f"{key} {SIDES[size]}".encode()).hexdigest()
         file = self.cache / digest[:2] / f"{digest}.webp"
         with suppress(OSError):
