@@ -97,16 +97,16 @@ def _draw_cell(sheet: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, 
     _write(pen, (left, top + CELL + 12 + LINE), caption, _font(TEXT), SOFT)
 
 
-def fitted(image: Image.Image, cell: int = CELL) -> Image.Image:
-    """The image in RGB, at most cell x cell: enlarged by a whole factor, unsmoothed, or reduced."""
+def fitted(image: Image.Image) -> Image.Image:
+    """The image in RGB, at most CELL x CELL: enlarged by a whole factor, unsmoothed, or reduced."""
     if image.has_transparency_data:
         paper = Image.new("RGBA", image.size, PAPER)
         image = Image.alpha_composite(paper, image.convert("RGBA"))
     flat, longest = image.convert("RGB"), max(image.size)
-    if longest > cell:
-        width, height = (max(1, round(side * cell / longest)) for side in flat.size)
+    if longest > CELL:
+        width, height = (max(1, round(side * CELL / longest)) for side in flat.size)
         return flat.resize((width, height), Image.Resampling.LANCZOS)
-    factor = cell // longest
+    factor = CELL // longest
     return flat.resize((flat.width * factor, flat.height * factor), Image.Resampling.NEAREST)
 
 
