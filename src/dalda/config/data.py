@@ -31,21 +31,16 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_there(cls, value: object, info: ValidationInfo) -> object:
-        """A variable of a shell that is not set would name the folder that one is in."""
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[str(info.field_name)]
         values = value if isinstance(value, list | tuple) else (value,)
-        empty = any(isinstance(one, str) and not one.strip() for one in values)
-        if empty and cls.model_fields[str(info.field_name)].default != "":
+        # A variable of a shell that is not set would name the folder that one is in.
+        if field.default != "" and any(isinstance(one, str) and not one.strip() for one in values):
             raise ValueError("it is empty; is a variable not set?")
-        return value
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _address(cls, value: object, info: ValidationInfo) -> object:
-        """`s3://bucket` as a plain path would be a folder called `s3:`."""
-        if "Path" not in str(cls.model_fields[str(info.field_name)].annotation):
+        # `s3://bucket` as a plain path would be a folder called `s3:`.
+        if "Path" not in str(field.annotation):
             return value
-        return tuple(map(_path_of, value)) if isinstance(value, list | tuple) else _path_of(value)
+        return tuple(map(_path_of, values)) if values is value else _path_of(value)
 
 
 class DataConfig(Strict):
