@@ -1,10 +1,9 @@
 """Command line options from the fields of a configuration model: name, type, default, choices, help."""
 
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -15,7 +14,8 @@ from dalda.config.roles import NoneWord, role_of
 from dalda.errors import UserError
 from dalda.terminal import did_you_mean
 
-TYPE_NAMES = {bool: "", int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", dict: "NAME=VALUE"}
+TYPE_NAMES = {int: "INTEGER", float: "NUMBER", Path: "PATH", dict: "NAME=VALUE", tuple: "FROM:TO"}
+"""How a value is called; any other is a text."""
 
 
 class FieldArgument(click.Argument):
@@ -108,18 +108,13 @@ def option_name(spec: CommandSpec, name: str, field: FieldInfo) -> str:
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
     """The words of a Literal, alone or beside None; nothing for any other type."""
-    if get_origin(annotation) is Literal:
-        return tuple(map(str, get_args(annotation)))
-    parts = [part for part in get_args(annotation) if part is not types.NoneType]
-    if get_origin(annotation) in (Union, types.UnionType) and len(parts) == 1:
-        return choices_of(parts[0])
-    return ()
+    leaves = _leaves(annotation)
+    return () if any(isinstance(leaf, type) for leaf in leaves) else tuple(map(str, leaves))
 
 
 def _is_list(field: FieldInfo) -> bool:
-    if get_origin(field.annotation) is dict:
-        return True
-    return get_origin(field.annotation) is tuple and get_args(field.annotation)[-1] is Ellipsis
+    origin, parts = get_origin(field.annotation), get_args(field.annotation)
+    return origin is dict or (origin is tuple and parts[-1] is Ellipsis)
 
 
 def _metavar(spec: CommandSpec, name: str, field: FieldInfo) -> str:
@@ -129,34 +124,20 @@ def _metavar(spec: CommandSpec, name: str, field: FieldInfo) -> str:
 
 
 def _type_name(field: FieldInfo) -> str:
-    choices = choices_of(field.annotation)
-    if choices:
-        return "|".join(choices)
-    word = _none_word(field)
-    kinds = [kind for kind in _leaves(field.annotation) if kind is not types.NoneType]
-    names = [TYPE_NAMES.get(kind, "TEXT") if isinstance(kind, type) else str(kind) for kind in kinds]
-    if tuple in kinds:
-        return "FROM:TO"
-    return "|".join(dict.fromkeys([*names, *([word] if word else [])]))
+    leaves = _leaves(field.annotation)
+    names = [TYPE_NAMES.get(leaf, "TEXT") if isinstance(leaf, type) else str(leaf) for leaf in leaves]
+    return "|".join(dict.fromkeys(filter(None, [*names, _none_word(field)])))
 
 
-def _leaves(annotation: Any) -> Iterator[Any]:
-    """The types and words that an annotation is made of."""
-    origin = get_origin(annotation)
-    if origin is dict:
-        yield dict
-    elif origin is Literal:
-        yield from get_args(annotation)
-    elif origin is typing.Annotated:
-        yield from _leaves(get_args(annotation)[0])
-    elif origin is None:
-        yield annotation
-    elif origin is tuple and get_args(annotation)[-1] is not Ellipsis:
-        yield tuple
-    else:
-        for part in get_args(annotation):
-            if part is not Ellipsis:
-                yield from _leaves(part)
+def _leaves(annotation: Any) -> list[Any]:
+    """The types and words that an annotation is made of, without None."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin in (None, dict) or (origin is tuple and parts[-1] is not Ellipsis):
+        return [] if annotation is NoneType else [origin or annotation]
+    if origin is Literal:
+        return list(parts)
+    inner = parts[:1] if origin in (tuple, Annotated) else parts
+    return [leaf for part in inner for leaf in _leaves(part)]
 
 
 def _none_word(field: FieldInfo) -> str | None:
