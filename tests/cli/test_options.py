@@ -10,7 +10,7 @@ import dalda.config
 from dalda.cli.app import app, command_of
 from dalda.cli.commands import COMMANDS, PANELS, CommandSpec
 from dalda.cli.options import config_of, parameters_of
-from dalda.config import AugmentConfig, EvaluateConfig, TrainConfig
+from dalda.config import AugmentConfig, CompareConfig, EvaluateConfig, TrainConfig
 from dalda.config.data import Strict
 from dalda.config.roles import Content, Execution, Location, NoneWord
 from dalda.errors import UserError
@@ -56,6 +56,17 @@ def test_text_becomes_values_of_every_kind() -> None:
         places=(Path("a"), Path("b")), kind="round", count=7, browser=False
     )
     assert parsed([], spec, Small) == Small()
+
+
+def test_a_default_is_shown_as_it_is_written() -> None:
+    shown = {
+        option.name: option.help
+        for option in parameters_of(COMMANDS["compare"], CompareConfig)
+        if isinstance(option, click.Option)
+    }
+    assert str(shown["shots"]).endswith("[default: 1,4,16]")
+    assert str(shown["methods"]).endswith("[default: all]")
+    assert "default" not in str(shown["guidance_scales"])
 
 
 def test_positional_renamed_and_none_words() -> None:

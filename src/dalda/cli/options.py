@@ -148,7 +148,8 @@ def _default(field: FieldInfo) -> str:
     """`[default: ...]` as the default is written on the command line, or nothing."""
     value = field.get_default(call_default_factory=True)
     value = _none_word(field) if value is None else value
-    return f"[default: {value}]" if value not in (None, (), {}, "") and field.annotation is not bool else ""
+    value = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return f"[default: {value}]" if value not in (None, {}, "") and field.annotation is not bool else ""
 
 
 def _pairs(option: str, written: tuple[str, ...]) -> dict[str, str]:
