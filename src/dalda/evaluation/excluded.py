@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from dalda.errors import UserError
-from dalda.storage import append_lines, exists, jsonl, open_binary, parse_json, write
+from dalda.storage import append_lines, exists, jsonl, parse_json, read_bytes, write
 
 EXCLUDED = "excluded.jsonl"
 
@@ -64,23 +64,18 @@ class ExcludedLog:
     @cached_property
     def _lines(self) -> dict[str, list[str]]:
         """The lines by what they are of."""
-        jsonl.fix(self.path, is_whole=self._is_whole)
+        jsonl.fix(self.path, self._whole)
+        data = read_bytes(self.path, limit=None) if exists(self.path) else b""
         found: dict[str, list[str]] = {}
-        for line in self._read():
+        for line in data.decode(errors="replace").split("\n")[:-1]:
             found.setdefault(self._parsed(line)["of"], []).append(line)
         return found
 
-    def _read(self) -> Iterator[str]:
-        if exists(self.path):
-            with open_binary(self.path) as file:
-                while line := file.readline(jsonl.MAX_LINE):
-                    yield line.decode(errors="replace").rstrip("\n")
-
-    def _is_whole(self, line: bytes) -> bool:
+    def _whole(self, line: bytes) -> dict[str, str] | None:
         try:
-            return bool(self._parsed(line.decode()))
+            return self._parsed(line.decode())
         except (ValueError, UserError):
-            return False
+            return None
 
     def _parsed(self, line: str) -> dict[str, str]:
         what = "a list of excluded images"

@@ -7,15 +7,17 @@ undecided. Each line is on the disk before `append` returns. A torn last line is
 import json
 import threading
 from codecs import BOM_UTF8
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from dalda.errors import UserError
-from dalda.storage import Address, append_lines, jsonl, lock, open_binary
+from dalda.storage import Address, append_lines, jsonl, lock, read_bytes
 
 REVIEW = "review.jsonl"
 LOCK_SECONDS = 10.0
@@ -41,9 +43,8 @@ class ReviewLog:
 
     out: Path
     _decisions: list[Decision] = field(default_factory=list)
-    _offset: int = 0
-    _last: bytes = b""
-    """The last line that was read: where it is no longer, the file was replaced."""
+    _lines: bytes = b""
+    """Those of the decisions: where the file does not begin with them, it was replaced."""
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def decisions(self) -> list[Decision]:
@@ -51,32 +52,18 @@ class ReviewLog:
 
         Raises UserError for a damaged line, except a torn last one.
         """
-        path, last = self._path(), b""
+        path, data = self._path(), b""
         with self._guard:
-            try:
-                with open_binary(path) as file:
-                    file.seek(max(0, self._offset - len(self._last)))
-                    if file.read(len(self._last)) != self._last:
-                        self._decisions, self._offset, self._last = [], 0, b""
-                        file.seek(0)
-                    for last in file:
-                        self._read(last, path)
-            except FileNotFoundError:
-                self._decisions, self._offset, self._last = [], 0, b""
-            # A line that lacks only its newline, as some editors leave it, is a decision too.
-            ended = not last or last.endswith(b"\n")
-            unended = None if ended else _parsed(last)
-            return self._decisions if unended is None else [*self._decisions, unended]
-
-    def _read(self, line: bytes, path: Path) -> None:
-        if not line.endswith(b"\n"):
-            return  # torn, or being written at this moment: read again next time
-        decision = _parsed(line)
-        if decision is None:
-            number = len(self._decisions) + 1
-            raise UserError(f"line {number} of '{path}' is damaged; take it out and run again")
-        self._decisions.append(decision)
-        self._offset, self._last = self._offset + len(line), line
+            with suppress(FileNotFoundError):
+                data = read_bytes(path, limit=None)
+            if not data.startswith(self._lines):
+                self._decisions, self._lines = [], b""
+            new = jsonl.parsed_lines(BytesIO(data[len(self._lines) :]), path, _parsed, len(self._decisions))
+            decisions = [*self._decisions, *(decision for decision, _ in new)]
+            # A last line without its newline may be a decision, but is read again next time.
+            self._lines = data[: data.rfind(b"\n") + 1]
+            self._decisions = decisions[: data.count(b"\n")]
+            return decisions
 
     def append(self, request_id: str, decision: Verdict, author: str) -> Decision:
         """Adds one line; other processes may add theirs at the same time.
@@ -94,7 +81,7 @@ class ReviewLog:
             append_lines(path, ())  # makes the file, which is locked in place of the folder
         # Beside an object, for it is no folder; not the set's own folder, which augment may hold.
         with lock(path.with_name(f".{REVIEW}") if remote else path, busy, seconds=LOCK_SECONDS):
-            jsonl.fix(path, is_whole=lambda line: _parsed(line) is not None)
+            jsonl.fix(path, _parsed)
             append_lines(path, [json.dumps(asdict(added), ensure_ascii=False)])
         return added
 

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from dalda.errors import UserError
 from dalda.storage import pieces
@@ -16,6 +16,7 @@ from dalda.storage.readers import parse_json
 LARGEST = 1e9
 """Numbers of records are smaller by far; what is not, or is no number, is not one of ours."""
 MAX_LINE = 1 << 20
+_Parsed = TypeVar("_Parsed")
 
 
 def _is_number(value: object) -> bool:
@@ -66,8 +67,8 @@ def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | Non
         append_lines(path, added, root=root)
 
 
-def fix(path: Path, is_whole: Callable[[bytes], bool] | None = None) -> None:
-    """Cuts off a last line that a stop has torn; ends one that lacks only its newline (`is_whole`)."""
+def fix(path: Path, parse: Callable[[bytes], object] | None = None) -> None:
+    """Cuts off a last line that a stop has torn; ends one that `parse` reads without its newline."""
     if isinstance(path, Address) or not exists(path):  # an object is never torn
         return
     with open_binary(path) as file, explained(path, "read"):
@@ -77,7 +78,8 @@ def fix(path: Path, is_whole: Callable[[bytes], bool] | None = None) -> None:
         file.seek(0)
         data = file.read()
     start = data.rfind(b"\n") + 1
-    write(path, data + b"\n" if (is_whole or _is_record)(data[start:]) else data[:start])
+    is_torn = (parse or _record)(data[start:]) is None
+    write(path, data[:start] if is_torn else data + b"\n")
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -127,28 +129,32 @@ def _is_valid(record: object) -> bool:
 
 
 def _numbered(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Records with their lines; a torn last line is no record."""
+    """Records with their lines."""
     for part in _files(path):
         with open_binary(part) as file:
-            number = 0
-            while line := file.readline(MAX_LINE):
-                number += 1
-                record = _record(line)
-                if record is None and not line.endswith(b"\n") and len(line) < MAX_LINE:
-                    break
-                if record is None:
-                    raise UserError(f"line {number} of '{part}' is damaged; take it out and run again")
+            for record, line in parsed_lines(file, part, _record):
                 yield record, line.decode().rstrip("\n") + "\n"
+
+
+def parsed_lines(
+    file: BinaryIO, name: object, parse: Callable[[bytes], _Parsed | None], before: int = 0
+) -> Iterator[tuple[_Parsed, bytes]]:
+    """What each line holds, and the line; a torn last line is omitted. `before` lines were read already.
+
+    Raises UserError for a line that is damaged: that `parse` finds nothing in.
+    """
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), b""), before + 1):
+        parsed = parse(line)
+        if parsed is not None:
+            yield parsed, line
+        elif line.endswith(b"\n") or len(line) == MAX_LINE:
+            raise UserError(f"line {number} of '{name}' is damaged; take it out and run again")
 
 
 def _files(path: Path) -> list[Path]:
     """The file, if it is there, and the pieces that were added to it in an object store."""
     added = pieces.pieces_of(path) if isinstance(path, Address) else []
     return ([path] if exists(path) else []) + added
-
-
-def _is_record(line: bytes) -> bool:
-    return _record(line) is not None
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
