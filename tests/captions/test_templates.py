@@ -1,6 +1,7 @@
 """The grammar's captions: seeded, different within a class, and within the doodle world's words."""
 
 import string
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import pytest
@@ -8,14 +9,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import doodle_training.captions
-from dalda.captions.templates import article, base_caption, deal_captions, template_captions
+from dalda.captions.templates import article, base_caption, template_captions
 from dalda.captions.validation import Rules
-from dalda.captions.vocabulary import Vocabulary, photos, photos_in_nature
+from dalda.captions.vocabulary import Vocabulary, photos
 from dalda.doodles import vocabulary as doodle_words
 from dalda.doodles.register import VOCABULARY as DOODLES
 from dalda.errors import UserError
 
 NAMES = ["hour glass", "Abyssinian", "unicorn", "英国短毛猫", "and/or", "golden_retriever", "a{b}c"]
+
+
+def captions_of(
+    classes: Sequence[str],
+    count: int,
+    seed: int,
+    words: Vocabulary | None = None,
+    names: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
+    return template_captions(Rules(classes, names or {}), count, seed, words or photos())[0]
 
 
 def test_base_caption_is_the_paper_s_and_the_reference_s() -> None:
@@ -39,7 +50,7 @@ def test_article_follows_the_sound(phrase: str, expected: str) -> None:
 
 @pytest.mark.parametrize("words", [photos(), DOODLES])
 def test_captions_name_their_class_and_differ(words: Vocabulary) -> None:
-    book = template_captions(NAMES, 40, seed=3, words=words)
+    book = captions_of(NAMES, 40, seed=3, words=words)
     assert list(book) == NAMES
     for name, captions in book.items():
         assert len(set(captions)) == len(captions) == 40
@@ -48,15 +59,15 @@ def test_captions_name_their_class_and_differ(words: Vocabulary) -> None:
 
 
 def test_captions_depend_on_seed_class_and_index_alone() -> None:
-    few = template_captions(["car", "boat"], 4, seed=0)
-    many = template_captions(["boat", "tree", "car"], 9, seed=0)
+    few = captions_of(["car", "boat"], 4, seed=0)
+    many = captions_of(["boat", "tree", "car"], 9, seed=0)
     assert many["car"][:4] == few["car"]
     assert many["boat"][:4] == few["boat"]
-    assert template_captions(["car"], 4, seed=1)["car"] != few["car"]
+    assert captions_of(["car"], 4, seed=1)["car"] != few["car"]
 
 
 def test_wording_replaces_a_name_that_reads_badly() -> None:
-    book = template_captions(["faces", "bass"], 3, seed=0, names={"faces": "face"})
+    book = captions_of(["faces", "bass"], 3, seed=0, names={"faces": "face"})
     assert all(" face " in caption for caption in book["faces"])
     assert all(" bass " in caption for caption in book["bass"])
 
@@ -68,7 +79,7 @@ def test_doodle_captions_use_the_doodle_world_s_own_phrases() -> None:
         f"seen from the {side}" for side in doodle_words.FACINGS
     }
     known = set(doodle_training.captions.vocabulary())
-    for name, captions in template_captions(doodle_words.CLASSES, 30, seed=0, words=DOODLES).items():
+    for name, captions in captions_of(doodle_words.CLASSES, 30, seed=0, words=DOODLES).items():
         things = [
             f" {colour} {name} {place}" for colour, place in product(DOODLES.colours, DOODLES.backgrounds)
         ]
@@ -78,7 +89,7 @@ def test_doodle_captions_use_the_doodle_world_s_own_phrases() -> None:
 
 
 def test_every_background_comes_once_before_any_comes_again() -> None:
-    captions = template_captions(["car"], 8, seed=5, words=DOODLES)["car"]
+    captions = captions_of(["car"], 8, seed=5, words=DOODLES)["car"]
     assert {place for place in DOODLES.backgrounds for caption in captions if place in caption} == set(
         DOODLES.backgrounds
     )
@@ -86,16 +97,16 @@ def test_every_background_comes_once_before_any_comes_again() -> None:
 
 def test_all_combinations_can_be_had_and_no_more() -> None:
     possible = 6 * 8 * 3
-    assert len(template_captions(["car"], possible, seed=0, words=DOODLES)["car"]) == possible
+    assert len(captions_of(["car"], possible, seed=0, words=DOODLES)["car"]) == possible
     with pytest.raises(UserError, match="only 144"):
-        template_captions(["car"], possible + 1, seed=0, words=DOODLES)
+        captions_of(["car"], possible + 1, seed=0, words=DOODLES)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.text(alphabet=string.printable + "äé猫ß", max_size=20), st.integers(0, 2**31))
 def test_any_name_at_all_gives_one_line(name: str, seed: int) -> None:
     assume(name.replace("_", " ").strip())
-    for caption in template_captions([name], 3, seed)[name]:
+    for caption in captions_of([name], 3, seed)[name]:
         assert caption == " ".join(caption.split())
         assert " ".join(name.replace("_", " ").split()) in caption
 
@@ -104,19 +115,19 @@ def test_no_caption_stands_under_the_wrong_class() -> None:
     """The word lists name forests, lakes and people, which are classes to some."""
     classes = ["River", "Forest", "lake", "person"]
     rules = Rules(classes)
-    book, rejected = deal_captions(rules, 40, 0, photos_in_nature())
+    book, rejected = template_captions(rules, 40, 0, photos(nature=True))
     assert [len(set(captions)) for captions in book.values()] == [40] * 4
     for name, captions in book.items():
         assert not any(rules.reason_against(caption, name, ()) for caption in captions)
     assert "names another class: Forest" in {entry["reason"] for entry in rejected}
     assert {entry["label"] for entry in rejected} == set(classes)
-    assert template_captions(classes, 40, 0, words=photos_in_nature()) == book
-    assert not deal_captions(Rules(["pug"]), 40, 0, photos())[1]
+    assert captions_of(classes, 40, 0, words=photos(nature=True)) == book
+    assert not template_captions(Rules(["pug"]), 40, 0, photos())[1]
 
 
 def test_places_suit_the_kind_of_thing() -> None:
-    captions = template_captions(["computer mouse", "pug"], 24, seed=0)
-    wild = {phrase for phrase in photos_in_nature().backgrounds if phrase not in photos().backgrounds}
+    captions = captions_of(["computer mouse", "pug"], 24, seed=0)
+    wild = {phrase for phrase in photos(nature=True).backgrounds if phrase not in photos().backgrounds}
     assert "on a stone path" in wild
     assert not [text for text in captions["computer mouse"] if any(place in text for place in wild)]
     assert any(place in text for text in captions["pug"] for place in wild)
@@ -124,4 +135,4 @@ def test_places_suit_the_kind_of_thing() -> None:
 
 def test_words_that_cannot_do_are_a_clear_sentence() -> None:
     with pytest.raises(UserError, match="no caption for 'rose'"):
-        template_captions(["rose", "photo"], 2, 0)
+        captions_of(["rose", "photo"], 2, 0)

@@ -12,6 +12,7 @@ from dalda.captions.parsing import parse_answer
 from dalda.captions.quality import summary_of
 from dalda.captions.templates import template_captions
 from dalda.captions.validation import Rules, estimate_tokens, overlap
+from dalda.captions.vocabulary import photos
 from dalda.datasets.class_names import published_classes, wordings_of
 from dalda.datasets.published import PUBLISHED
 
@@ -163,7 +164,7 @@ def test_the_grammar_s_captions_of_the_published_sets_are_accepted(dataset: str)
     classes = published_classes(dataset)
     names = wordings_of(dataset, classes)
     rules = Rules(classes, names, "best quality, high quality, ")
-    for name, captions in template_captions(classes, 2, 0, names=names).items():
+    for name, captions in template_captions(Rules(classes, names), 2, 0, photos())[0].items():
         assert [rules.reason_against(caption, name, ()) for caption in captions] == [None, None]
 
 
@@ -368,5 +369,5 @@ def test_letters_and_function_words_as_classes(caption: str, label: str, expecte
 
 def test_templates_write_captions_for_every_letter() -> None:
     letters = [*ascii_lowercase, *ascii_lowercase.upper()]
-    captions = template_captions(letters, 5, 0)
+    captions, _ = template_captions(Rules(letters), 5, 0, photos())
     assert {name: len(set(texts)) for name, texts in captions.items()} == dict.fromkeys(letters, 5)

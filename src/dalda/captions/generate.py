@@ -13,7 +13,7 @@ from dalda.captions.quality import Summary, summary_of
 from dalda.captions.response_cache import ResponseCache
 from dalda.captions.resume import CaptionRun, Cost, begin_run, end
 from dalda.captions.stage import CaptionRequest, Chunk, Stage, all_captions, chunks_of
-from dalda.captions.templates import deal_captions
+from dalda.captions.templates import template_captions
 from dalda.captions.token_budget import TokenBudget
 from dalda.captions.validation import CountTokens, Rules
 from dalda.captions.vocabulary import Vocabulary, photos
@@ -95,7 +95,7 @@ def generate_captions(
     _check(classes, path)
     rules = Rules(classes, names or {}, prefix, count_tokens)
     if llm == TEMPLATES and base_url is None:
-        captions, rejected = deal_captions(rules, per_class, seed, words or photos())
+        captions, rejected = template_captions(rules, per_class, seed, words or photos())
         summary = summary_of(captions, rules, (str(rejection["reason"]) for rejection in rejected))
         meta = {"llm": TEMPLATES, "per_class": per_class, "seed": seed, "summary": asdict(summary)}
         write_captions_file(path, captions, {**meta, "rejected": rejected})

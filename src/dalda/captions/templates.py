@@ -3,11 +3,10 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 
 from dalda.captions.validation import Rejection, Rules
-from dalda.captions.vocabulary import Vocabulary, photos, photos_in_nature
+from dalda.captions.vocabulary import Vocabulary, photos
 from dalda.datasets.wordnet import lives_in_nature
 from dalda.errors import UserError
 from dalda.seeding import generator_of
@@ -27,27 +26,14 @@ def base_caption(name: str, *, underscores: bool = False) -> str:
 
 
 def template_captions(
-    classes: Sequence[str],
-    per_class: int,
-    seed: int,
-    *,
-    words: Vocabulary | None = None,
-    names: Mapping[str, str] | None = None,
-) -> dict[str, list[str]]:
-    """`per_class` different captions for each class, in the order of `classes`; asking for more keeps them.
-
-    They depend on the seed, the vocabulary, the class and on what the rules have against them. `names` is
-    the wording of classes. Raises UserError if the vocabulary cannot make that many captions.
-    """
-    return deal_captions(Rules(classes, names or {}), per_class, seed, words or photos())[0]
-
-
-def deal_captions(
     rules: Rules, per_class: int, seed: int, words: Vocabulary
 ) -> tuple[dict[str, list[str]], list[Rejection]]:
-    """The captions, and those that the rules reject, such as `... in a forest` beside a class forest.
+    """`per_class` different captions for each class in order, and those that the rules reject, such as
+    `... in a forest` beside a class forest.
 
-    Near-duplicates are accepted here: the phrases are few.
+    They depend on the seed, the vocabulary, the class and the rules alone; asking for more keeps them.
+    Near-duplicates are accepted: the phrases are few. Raises UserError if the vocabulary cannot make so
+    many captions.
     """
     possible = math.prod(len(set(phrases)) for phrases in astuple(words))
     if per_class > possible:
@@ -67,7 +53,7 @@ def _captions_of(
     in_vain = 0
     name = rules.wording.get(label, label)
     if words == photos() and lives_in_nature(name):
-        words = photos_in_nature()
+        words = photos(nature=True)
     for index in itertools.count():
         phrases = {field.name: _deal(words, field.name, label, index, seed) for field in fields(words)}
         caption = _sentence(name, **phrases)

@@ -1,7 +1,7 @@
 """Vocabularies of the caption templates: phrases by attribute, one vocabulary for each kind of image."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -23,19 +23,16 @@ class Vocabulary:
 
 
 @cache
-def photos() -> Vocabulary:
-    """For photographs of anything: places in which a computer mouse, a car and a house can be."""
+def photos(*, nature: bool = False) -> Vocabulary:
+    """For photographs of anything: places in which a computer mouse, a car and a house can be.
+
+    With `nature`, of animals and plants: the places where they live.
+    """
     text = files("dalda.captions.instructions").joinpath("photos.json").read_text(encoding="utf-8")
     phrases = json.loads(text)
-    phrases.pop("nature")
+    natural = phrases.pop("nature")
+    phrases |= natural if nature else {}
     return Vocabulary(**{name: tuple(words) for name, words in phrases.items()})
-
-
-@cache
-def photos_in_nature() -> Vocabulary:
-    """For photographs of animals and plants: the places where they live."""
-    text = files("dalda.captions.instructions").joinpath("photos.json").read_text(encoding="utf-8")
-    return replace(photos(), **{name: tuple(words) for name, words in json.loads(text)["nature"].items()})
 
 
 VOCABULARIES: Registry[Vocabulary] = Registry({"photos": photos()})

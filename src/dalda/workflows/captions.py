@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dalda.captions.caption_file import checked_captions, read_captions
 from dalda.captions.templates import template_captions
+from dalda.captions.validation import Rules
 from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
 from dalda.datasets.class_names import class_wordings, wordings_of
@@ -90,6 +91,4 @@ def captions_for(
         return checked_captions(captions, split.classes, "captions", names)
     if captions is not None:
         return read_captions(captions, split.classes, names)
-    return template_captions(
-        split.classes, CAPTIONS_PER_CLASS, seed, words=VOCABULARIES[words], names=names
-    )
+    return template_captions(Rules(split.classes, names), CAPTIONS_PER_CLASS, seed, VOCABULARIES[words])[0]
