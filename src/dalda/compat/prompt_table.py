@@ -3,8 +3,6 @@
 Of the table's paths only the last parts are looked at, as text: nothing of it is opened or followed.
 """
 
-import csv
-import io
 import math
 import os
 import re
@@ -15,7 +13,7 @@ from pathlib import Path
 
 from dalda.datasets.class_names import same_name
 from dalda.errors import UserError
-from dalda.storage import exists, read_csv
+from dalda.storage import exists, read_csv, to_csv
 
 TABLE = "source_image_prompt.csv"
 IMAGE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
@@ -79,11 +77,7 @@ def read_table(folder: Path) -> list[PromptRow]:
 
 def prompt_table(rows: Iterable[tuple[object, ...]]) -> str:
     """The table as CSV, from the values of COLUMNS; a scale without a mean is its own mean."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([*row[:5], row[3] if row[5] is None else row[5]] for row in rows)
-    return text.getvalue()
+    return to_csv(COLUMNS, ([*row[:5], row[3] if row[5] is None else row[5]] for row in rows))
 
 
 def images_in(folder: Path) -> set[str]:

@@ -1,7 +1,5 @@
 """Result tables of the original DALDA code: results_{seed}_{shots}.csv, each with all earlier trials."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,7 +8,7 @@ from typing import Any
 
 from dalda.compat.literal import read_config
 from dalda.errors import UserError
-from dalda.storage import read_csv, write
+from dalda.storage import read_csv, to_csv, write
 from dalda.types import TrialResult
 from dalda.workflows.protocols import Curves
 from dalda.workflows.results import result_of_table
@@ -58,12 +56,8 @@ def write_results(
     rows = [list(row) for row in earlier]
     for result, curves in trials:
         rows += csv_rows(result, curves, epochs)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([number, *row] for number, row in enumerate(rows))
-        name = f"results_{result.seed}_{result.shots or 'all'}.csv"
-        write(folder / name, text.getvalue(), sync=False)
+        table = to_csv(COLUMNS, ([number, *row] for number, row in enumerate(rows)))
+        write(folder / f"results_{result.seed}_{result.shots or 'all'}.csv", table, sync=False)
 
 
 def tables_in(folder: Path) -> dict[tuple[int, int | None], Path]:

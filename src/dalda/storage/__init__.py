@@ -28,5 +28,6 @@ from dalda.storage.readers import read_bytes as read_bytes
 from dalda.storage.readers import read_csv as read_csv
 from dalda.storage.readers import read_json as read_json
 from dalda.storage.readers import read_text as read_text
+from dalda.storage.readers import to_csv as to_csv
 from dalda.storage.yaml import read_yaml as read_yaml
 from dalda.storage.yaml import to_yaml as to_yaml

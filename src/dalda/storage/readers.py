@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from dalda.errors import UserError
@@ -128,3 +129,14 @@ def read_csv(
         if line and len(line) != len(header):
             refuse(f"row {number} has {len(line)} columns, not {len(header)}")
     return [dict(zip(header, line, strict=True)) for line in lines if line]
+
+
+def to_csv(
+    columns: Sequence[str], rows: Iterable[Iterable[object]], quoting: Any = csv.QUOTE_MINIMAL
+) -> str:
+    """A table as CSV text."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=quoting, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
