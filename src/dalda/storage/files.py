@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from dalda.storage.address import Address, path_of
 from dalda.storage.failures import Place, StorageError, already_there, explained, failure, linked
-from dalda.storage.lease import refuse_lost
+from dalda.storage.lease import is_gone, refuse_lost
 from dalda.storage.object_cache import open_object
 from dalda.storage.object_store import StoredObject, object_at
 
@@ -75,15 +75,10 @@ def _unfinished_of_mine(path: Path) -> Path:
     with suppress(OSError):  # the folder may not be there yet
         names = os.listdir(path.parent)
     for name in names:
-        left = path.parent / name if name.startswith(start) and name.endswith(".partial") else None
-        process = name.removeprefix(start).partition("-")[0]
-        if left is not None and process.isdigit() and not left.is_symlink():
-            try:
-                os.kill(int(process), 0)
-            except (ProcessLookupError, OverflowError):
+        if name.startswith(start) and name.endswith(".partial"):
+            left = path.parent / name
+            if is_gone(name.removeprefix(start).partition("-")[0]) and not left.is_symlink():
                 remove(left)
-            except OSError:
-                continue
     own = f"{machine}-{os.getpid()}-{threading.get_native_id()}"
     return unfinished(path).with_suffix(f".{own}.partial")
 

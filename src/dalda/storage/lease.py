@@ -103,14 +103,18 @@ def _latest(folder: Path) -> tuple[int, bytes]:
 def _ended(content: bytes) -> bool:
     """Whether it is of a process of this machine that is no more."""
     node, process = [*content.decode(errors="replace").split(" "), "", ""][:2]
-    if node != platform.node() or not process.isdigit():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:
-        pass
+    return node == platform.node() and is_gone(process)
+
+
+def is_gone(process: str) -> bool:
+    """Whether no process of this machine has that number any more."""
+    if process.isdecimal():
+        try:
+            os.kill(int(process), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except OSError:
+            pass
     return False
 
 
