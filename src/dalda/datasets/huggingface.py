@@ -9,7 +9,7 @@ from typing import Any
 from dalda.datasets.class_names import same_name
 from dalda.datasets.image_folder import ClassFiles, ImageDataset, choose_parts
 from dalda.datasets.image_io import IMAGE_SUFFIXES, MAX_BYTES
-from dalda.errors import UserError
+from dalda.errors import UserError, first_line
 from dalda.progress import progress, say
 from dalda.storage import make_folder, read_bytes, write
 
@@ -58,8 +58,9 @@ def _load(name: str) -> dict[str, Any]:
     try:
         dataset = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
     except Exception as error:  # the library raises anything, for a name, a network or a file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"hf:{name} cannot be loaded ({reason}): check the name and the network") from error
+        raise UserError(
+            f"hf:{name} cannot be loaded ({first_line(error)}): check the name and the network"
+        ) from error
     splits = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}
     if len(splits) == 1:
         return {"train": next(iter(splits.values()))}
@@ -101,6 +102,7 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
     files: dict[str, list[Path]] = {same_name(str(name)): [] for name in names}
     rows = table.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     unlabelled = 0
+    make_folder(folder)
     with progress(f"reading {what}", len(rows)) as bar:
         for content, suffix, number in _rows(rows, image, label, trusted):
             bar.advance()
@@ -109,7 +111,8 @@ def _write_images(table: Any, what: str, folder: Path, trusted: tuple[Path, ...]
                 unlabelled += 1
                 continue
             path = folder / (hashlib.sha256(content).hexdigest() + suffix)
-            _put(content, path)
+            if not path.exists():
+                write(path, content, shared=True, sync=False)
             files[same_name(name)].append(path)
     if unlabelled:
         say(f"{unlabelled} rows of {what} have no image or no label, and are skipped")
@@ -129,10 +132,3 @@ def _rows(
                 content = read_bytes(Path(named), limit=MAX_BYTES)
         suffix = PurePath(named).suffix.lower()
         yield content, suffix if suffix in IMAGE_SUFFIXES else ".img", row[label]
-
-
-def _put(content: bytes, path: Path) -> None:
-    if path.exists():
-        return
-    make_folder(path.parent)
-    write(path, content, shared=True, sync=False)

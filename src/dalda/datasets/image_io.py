@@ -170,10 +170,7 @@ def sha256_of(path: Path) -> str:
     """The hash of a file's bytes, in hexadecimal. Raises UserError for one that cannot be read."""
     try:
         with open_binary(path) as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(2**20):
-                digest.update(chunk)
-            return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
 
@@ -223,9 +220,8 @@ def _from_deep(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         full = max(1.0, float(np.max(values, where=np.isfinite(values), initial=0.0)))
     grey = np.empty(values.shape, np.uint8)
-    for start in range(
-        0, len(values), 256
-    ):  # a few rows at a time: double precision takes eight times more
+    # A few rows at a time: double precision takes eight times more.
+    for start in range(0, len(values), 256):
         rows = np.nan_to_num(values[start : start + 256].astype(np.float64), posinf=1.0, neginf=0.0)
         grey[start : start + 256] = ((rows / full).clip(0, 1) * 255).round()
     return Image.fromarray(grey).convert("RGB")
