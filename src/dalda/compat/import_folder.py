@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -157,12 +157,18 @@ def _copy(
             hashes = store.hashes()
             for start in range(0, len(missing), AT_A_TIME):
                 batch = missing[start : start + AT_A_TIME]
-                read = dict(zip((image.path for image in batch), pool.map(_read, batch), strict=True))
-                errors = [fault for fault in read.values() if isinstance(fault, UserError)]
-                if errors and on_bad_image == "stop":
-                    raise UserError(f"{errors[0]}; --on-bad-image skip skips such images")
-                skipped += [str(fault) for fault in errors]
-                store.add(*_judged(batch, read, hashes, unknown))
+                finished, dropped = [], []
+                for image, encoded in zip(batch, pool.map(_read, batch), strict=True):
+                    if isinstance(encoded, UserError):
+                        if on_bad_image == "stop":
+                            raise UserError(f"{encoded}; --on-bad-image skip skips such images")
+                        skipped.append(str(encoded))
+                    elif reason := encoded.invalid or (REPEATED if encoded.sha256 in hashes else None):
+                        dropped.append(Dropped(image.request, reason, seed=None, unknown=unknown))
+                    else:
+                        hashes.add(encoded.sha256)
+                        finished.append(Finished(image.request, encoded, seed=None, unknown=unknown))
+                store.add(finished, dropped)
                 bar.advance(len(batch))
         store.settle(requests)
     if skipped:
@@ -175,24 +181,3 @@ def _read(image: OriginalImage) -> EncodedImage | UserError:
         return encode(open_image(image.path), FORMATS["png"])
     except UserError as error:
         return error
-
-
-def _judged(
-    batch: Sequence[OriginalImage],
-    read: Mapping[Path, EncodedImage | UserError],
-    hashes: set[str],
-    unknown: tuple[str, ...],
-) -> tuple[list[Finished], list[Dropped]]:
-    """Accepted images and dropped ones; unreadable images are in neither."""
-    finished, dropped = [], []
-    for image in batch:
-        encoded = read[image.path]
-        if isinstance(encoded, UserError):
-            continue
-        reason = encoded.invalid or (REPEATED if encoded.sha256 in hashes else None)
-        if reason is None:
-            hashes.add(encoded.sha256)
-            finished.append(Finished(image.request, encoded, seed=None, unknown=unknown))
-        else:
-            dropped.append(Dropped(image.request, reason, seed=None, unknown=unknown))
-    return finished, dropped
