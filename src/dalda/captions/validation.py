@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from dalda.captions.class_matching import FUNCTION_WORDS, Names, is_cased, words_of
 
@@ -46,18 +46,18 @@ class Rules:
     prefix: str = ""
     count_tokens: CountTokens | None = None
     """The text encoder's own count, begin and end included; None has it estimated, rather too high."""
-    names: Names = field(init=False)
-    name_words: Mapping[str, frozenset[str]] = field(init=False)
-    """Per class, the words of its name, which all its captions share."""
 
-    def __post_init__(self) -> None:
-        names = Names.of(self.classes, self.wording)
-        name_words = {
-            name: names.forms[name].union(words_of(name), words_of(self.wording.get(name, name)))
+    @cached_property
+    def names(self) -> Names:
+        return Names.of(self.classes, self.wording)
+
+    @cached_property
+    def name_words(self) -> Mapping[str, frozenset[str]]:
+        """Per class, the words of its name, which all its captions share."""
+        return {
+            name: self.names.forms[name].union(words_of(name), words_of(self.wording.get(name, name)))
             for name in self.classes
         }
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "name_words", name_words)
 
     def reason_against(self, caption: object, label: str, accepted: Sequence[str]) -> str | None:
         """Why a caption of a class is not accepted beside those before it, or None."""
