@@ -105,20 +105,16 @@ class _Fields:
     def __init__(self, assigned: Mapping[str, Assigned], name: str) -> None:
         self.assigned = assigned
         self.name = name
+        for written, found in assigned.items():
+            # A name close to a field's is a mistake; any other is a helper of the file's own.
+            close = difflib.get_close_matches(written, DEFAULTS, 1, cutoff=0.85)
+            if written not in DEFAULTS and close and close[0] not in assigned:
+                raise UserError(
+                    f"{name}, line {found.line}: there is no field '{written}'; is it '{close[0]}'?"
+                )
         for field in ("dataset", "aug"):
             if field not in assigned:
-                self._refuse_misspelt()
                 raise UserError(f"{name}: '{field}' is not set; add it")
-        self._refuse_misspelt()
-
-    def _refuse_misspelt(self) -> None:
-        """A name close to a field's is a mistake; any other is a helper of the file's own."""
-        for name, found in self.assigned.items():
-            close = difflib.get_close_matches(name, DEFAULTS, 1, cutoff=0.85)
-            if name not in DEFAULTS and close and close[0] not in self.assigned:
-                raise UserError(
-                    f"{self.name}, line {found.line}: there is no field '{name}'; is it '{close[0]}'?"
-                )
 
     def get(self, field: str) -> Value:
         return self.assigned[field].value if field in self.assigned else DEFAULTS[field]

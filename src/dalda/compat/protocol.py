@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
-from dalda.evaluation.backbones.table import HeadRecipe
 from dalda.evaluation.features import FeatureStore, ImageFile
 from dalda.evaluation.heads.linear import Heads, start_of
 from dalda.evaluation.inputs import FreshViews
@@ -78,8 +77,9 @@ def run_as_original(
     """
     schedule = schedule or Schedule()
     check(trial, validation)
-    views = OriginalViews(trial, store, schedule, backbone=original_backbone(store))
-    heads = Heads([_start(trial, views, schedule)], schedule, _recipe(views), device=views.device)
+    backbone = original_backbone(store)
+    views = OriginalViews(trial, store, schedule, backbone=backbone)
+    heads = Heads([_start(trial, views, schedule)], schedule, backbone.recipe, device=views.device)
     features = torch.cat(
         [views.backbone.extract([views.open(image_file(image))]) for image in validation.images]
     ).to(views.device)
@@ -113,11 +113,6 @@ def _with_sampled_numbers(result: TrialResult, curves: Curves) -> TrialResult:
         loss=float(np.nanmean(curves.validation_loss[-1])),
         class_accuracy=tuple(curves.validation_accuracy[-1].tolist()),
     )
-
-
-def _recipe(views: OriginalViews) -> HeadRecipe:
-    assert isinstance(views.backbone, Backbone)
-    return views.backbone.recipe
 
 
 def _start(trial: Trial, views: OriginalViews, schedule: Schedule) -> tuple[Tensor, Tensor]:

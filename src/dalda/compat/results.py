@@ -85,7 +85,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def read_run(place: Path, epoch: str) -> list[TrialResult]:
     """The trials of a folder of tables, of several such folders, or of a plot configuration.
 
-    None where there is no table. A data set is read off a folder such as `pets-baselines`.
+    A data set is read off a folder such as `pets-baselines`.
     """
     config = plot_config(place)
     if config is not None:

@@ -19,9 +19,9 @@ class _Plain(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
     }
 
 
-def read_yaml(place: Place, *, what: str = "settings", limit: int = MEGABYTE) -> dict[str, Any]:
+def read_yaml(place: Place) -> dict[str, Any]:
     """The mapping of a YAML file. Raises UserError, with the line, for anything else."""
-    return parse_yaml(read_text(place, limit=limit), f"'{place}'", what)[0]
+    return parse_yaml(read_text(place, limit=MEGABYTE), f"'{place}'")[0]
 
 
 def parse_yaml(text: str, name: str, what: str = "settings") -> tuple[dict[str, Any], yaml.Node]:
