@@ -1,10 +1,11 @@
 """Resuming: a run takes up the one that was killed, or continues from the captions in the file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from dalda.captions.ask import Questioner
 from dalda.captions.caption_file import meta_path, read_all, refuse_loss
@@ -19,10 +20,10 @@ from dalda.storage import exists, read_text
 class Cost:
     """What captions have cost, and what was rejected on the way."""
 
-    answers: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    rejected: tuple[Rejection, ...] = ()
+    answers: int
+    tokens_in: int
+    tokens_out: int
+    rejected: tuple[Rejection, ...]
 
     def plus(self, chunks: Sequence[Chunk]) -> "Cost":
         usages = [answer.usage for chunk in chunks for answer in chunk.answers if answer.usage]
@@ -33,19 +34,13 @@ class Cost:
             (*self.rejected, *(rejection for chunk in chunks for rejection in chunk.rejected)),
         )
 
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> "Cost":
-        """From JSON values. Raises KeyError, TypeError or ValueError for anything else."""
-        answers, read, written = (int(values[key]) for key in ("answers", "tokens_in", "tokens_out"))
-        return cls(answers, read, written, tuple(dict(rejection) for rejection in values["rejected"]))
-
 
 @dataclass(frozen=True)
 class CaptionRun:
     """One stage of a request. Killed, it is repeated with the same answers, and ends the same."""
 
     stage: Stage
-    before: Cost = Cost()
+    before: Cost = Cost(0, 0, 0, ())
     done: bool = False
     """Whether its captions were in their file when it began."""
 
@@ -95,19 +90,16 @@ def _in_file(request: CaptionRequest, path: Path) -> tuple[dict[str, list[str]],
         same = all(meta[key] == value for key, value in identity.items())
         if not exists(path) or not same or meta.get("texts") != identity.get("texts"):
             return None
-        return read_all(path), Cost.read(meta)
+        return read_all(path), TypeAdapter(Cost).validate_python(meta)
     except (UserError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _recorded(request: CaptionRequest, cache: ResponseCache) -> CaptionRun | None:
-    record: Any = cache.record(request.id)
-    if record is None:
-        return None
     try:
-        stage = {**record["stage"], "classes": tuple(record["stage"]["classes"])}
-        return CaptionRun(Stage(**stage), Cost.read(record["before"]), bool(record["done"]))
-    except (KeyError, TypeError, ValueError) as error:
+        run: CaptionRun | None = TypeAdapter(CaptionRun | None).validate_python(cache.record(request.id))
+        return run
+    except ValidationError as error:
         raise UserError(
             f"the record of this request in {cache.folder / 'requests'} cannot be read; "
             "move that folder away to start the request again."
