@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 
 from dalda.captions.instructions import SCHEMA, chat_messages, completion_examples, completion_text
 from dalda.captions.llm import Completion, Message, Refused, Unavailable, Usage
@@ -161,18 +160,13 @@ def fill_all(
 
     Returns what the language model raises if it can answer no question; answers are in the cache.
     """
-    pending: SimpleQueue[Chunk] = SimpleQueue()
+    pending = iter(list(chunks))  # one for all threads: each chunk goes to one of them
     errors: list[BaseException] = []
-    for chunk in chunks:
-        pending.put(chunk)
 
     def work() -> None:
-        while True:
+        for chunk in pending:
             try:
-                chunk = pending.get_nowait()
                 questioner.fill(chunk)
-            except Empty:
-                return
             except Stopped as stop:
                 chunk.stopped = str(stop)
             except BaseException as error:
