@@ -75,10 +75,6 @@ class Names:
         longest = max((len(form) for form in owners), default=0)
         return cls(forms, _frozen(owners), frozenset(broken), _frozen(cased), heads, longest)
 
-    def named_in(self, text: str) -> list[frozenset[str]]:
-        """The classes named, from left to right; a set of several where two classes are written alike."""
-        return [self.owners[form] for form in self.forms_in(text)]
-
     def forms_in(self, text: str) -> list[str]:
         """The forms by which classes are named, from left to right; of nested ones only the longer."""
         clauses = _clauses(text)

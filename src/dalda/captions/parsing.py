@@ -62,7 +62,7 @@ class _Classes:
 
     def label_in(self, caption: str) -> str | None:
         """The only class that a caption names, or None."""
-        labels = {label for classes in self.names.named_in(caption) for label in classes}
+        labels = {label for form in self.names.forms_in(caption) for label in self.names.owners[form]}
         return labels.pop() if len(labels) == 1 else None
 
 
