@@ -35,7 +35,7 @@ class OriginalProtocol(StudyProtocol):
 
     def begin(self, folder: Path) -> None:
         """Tables that would be written over stay; ours then go into a folder beside them."""
-        later = _order(self.study)[_resumed(self.study) if self.study.resume else 0 :]
+        later = _order(self.study)[_resumed(self.study) :]
         if not exists(folder / RUN_SETTINGS) and tables_in(folder).keys() & set(later):
             make_folder(folder / OURS, root=folder)
 
@@ -119,17 +119,18 @@ def _order(study: Study) -> list[tuple[int, int | None]]:
 
 
 def _resumed(study: Study) -> int:
-    """The place of the resumed trial in the order of work."""
-    order = _order(study)
-    if study.resume is None or study.resume[:2] not in order:
-        seed, shots = (study.resume or (None, None))[:2]
+    """The place of the resumed trial in the order of work; 0 where the study begins from the start."""
+    if study.resume is None:
+        return 0
+    order, (seed, shots) = _order(study), study.resume[:2]
+    if (seed, shots) not in order:
         raise UserError(f"resume names seed {seed} and {shots} shots, which are not in the study")
-    return order.index(study.resume[:2])
+    return order.index((seed, shots))
 
 
 def _earlier_rows(study: Study) -> list[list[str]]:
     """The rows of the trials before the resumed one, from the table of the last of them."""
-    place = _resumed(study) if study.resume is not None else 0
+    place = _resumed(study)
     if place == 0 or study.out is None:
         return []
     table = tables_in(study.out).get(_order(study)[place - 1])
