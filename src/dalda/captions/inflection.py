@@ -1,20 +1,15 @@
 """Singular and plural of English nouns, by the regular rules and the commonest exceptions."""
 
 import re
+from collections.abc import Sequence
 
-ENDINGS = dict(
-    re.findall(r"(\S+)>(\S+)", "y>ies s>ses x>xes z>zes ch>ches sh>shes o>oes f>ves fe>ves us>i is>es um>a")
-)
-IRREGULAR = {
-    "man": "men",
-    "child": "children",
-    "person": "people",
-    "foot": "feet",
-    "mouse": "mice",
-    "tooth": "teeth",
-}
+_PAIR = re.compile(r"(\S+)>(\S+)")
+PLURALS = _PAIR.findall("y>ies s>ses x>xes z>zes ch>ches sh>shes o>oes f>ves fe>ves us>i is>es um>a")
+SINGULARS = [(plural, singular) for singular, plural in PLURALS]
+IRREGULAR = _PAIR.findall("man>men child>children person>people foot>feet mouse>mice tooth>teeth")
+IRREGULAR += [(plural, singular) for singular, plural in IRREGULAR]
 """As the last part of a longer word too: snowman, coltsfoot, dormouse."""
-IRREGULAR_ALONE = {"goose": "geese", "ox": "oxen"}
+IRREGULAR_ALONE = {"goose": "geese", "geese": "goose", "ox": "oxen", "oxen": "ox"}
 # The bare s belongs to the word after most of these letters (glass, lotus, iris), but not in these words.
 _IN_I_OR_U = re.compile("taxi|kiwi|ski|bikini|safari|yeti|rabbi|emoji|emu|gnu|menu")
 # Their singular is another word, or none.
@@ -28,33 +23,18 @@ def number_forms(word: str) -> set[str]:
         return set()
     if not word.isalpha():
         return {f"{word}s"}  # two F-16s, an A380's nose
-    plurals = {
-        word.removesuffix(singular) + plural
-        for singular, plural in ENDINGS.items()
-        if word.endswith(singular)
-    }
-    return {f"{word}s"} | plurals | _irregular(word) | _singulars(word)
+    alone = {IRREGULAR_ALONE[word]} if word in IRREGULAR_ALONE else set()
+    return {f"{word}s"} | alone | _with_other_ending(word, PLURALS + IRREGULAR) | _singulars(word)
 
 
-def _irregular(word: str) -> set[str]:
-    forms = set()
-    for singular, plural in IRREGULAR.items():
-        for ending, other in ((singular, plural), (plural, singular)):
-            if word.endswith(ending):
-                forms.add(word.removesuffix(ending) + other)
-    for singular, plural in IRREGULAR_ALONE.items():
-        forms |= {plural} if word == singular else {singular} if word == plural else set()
-    return forms
+def _with_other_ending(word: str, endings: Sequence[tuple[str, str]]) -> set[str]:
+    return {word.removesuffix(ending) + other for ending, other in endings if word.endswith(ending)}
 
 
 def _singulars(word: str) -> set[str]:
     if _ONLY_PLURAL.fullmatch(word):
         return set()
-    stems = {
-        word.removesuffix(plural) + singular
-        for singular, plural in ENDINGS.items()
-        if word.endswith(plural)
-    }
+    stems = _with_other_ending(word, SINGULARS)
     bare = word.removesuffix("s")
     if bare != word and (not bare.endswith(("s", "u", "i")) or _IN_I_OR_U.fullmatch(bare)):
         stems.add(bare)
