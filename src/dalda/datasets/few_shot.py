@@ -80,8 +80,7 @@ def sample_few_shot(
     held_out = HOLD_OUT if catalog.halved else hold_out
     if has_validation and not (catalog.halved and strategy.halves_each_list):
         held_out = 0.0
-    files = catalog.parts.get(part, catalog.parts["train"])
-    drawn = _draw(catalog.classes, files, part, seed, shots, strategy, held_out)
+    drawn = _draw(catalog, part, seed, shots, strategy, held_out)
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(_hash, (path for _, path in drawn))
     images = tuple(
@@ -113,22 +112,16 @@ def _hash(path: Path) -> str:
 
 
 def _draw(
-    classes: tuple[str, ...],
-    files: dict[str, tuple[Path, ...]],
-    part: str,
-    seed: int,
-    shots: int | None,
-    strategy: SplitStrategy,
-    held_out: float,
+    catalog: ImageDataset, part: str, seed: int, shots: int | None, strategy: SplitStrategy, held_out: float
 ) -> list[tuple[str, Path]]:
     """(class, file) of each image."""
-    counts = [len(files[label]) for label in classes]
-    if not held_out and shots is None:
-        orders = [np.arange(count) for count in counts]
-    else:
-        orders = strategy.orders(classes, counts, seed)
+    files = catalog.parts.get(part, catalog.parts["train"])
+    counts = [len(files[label]) for label in catalog.classes]
+    orders = [np.arange(count) for count in counts]
+    if held_out or shots is not None:
+        orders = strategy.orders(catalog.classes, counts, seed)
     drawn: list[tuple[str, Path]] = []
-    for label, order in zip(classes, orders, strict=True):
+    for label, order in zip(catalog.classes, orders, strict=True):
         # A class that a published set's own lists leave empty is no mistake of the user's.
         if len(order) == 0:
             continue
