@@ -62,12 +62,11 @@ def write_results(
 
 def tables_in(folder: Path) -> dict[tuple[int, int | None], Path]:
     """The tables of a folder by seed and shots."""
-    found = {}
-    for path in sorted(folder.glob("results_*.csv")):
-        named = TABLE.fullmatch(path.name)
-        if named is not None:
-            found[int(named[1]), None if named[2] == "all" else int(named[2])] = path
-    return found
+    return {
+        (int(named[1]), None if named[2] == "all" else int(named[2])): path
+        for path in sorted(folder.glob("results_*.csv"))
+        if (named := TABLE.fullmatch(path.name))
+    }
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -19,15 +19,16 @@ _new: list[str] = []
 
 def open_object(address: Path) -> BinaryIO:
     """An object's bytes; from the cache while the store says that its content is the same."""
+    from dalda.cache import cache_folder
+
     stored = object_at(address)
     entry = stored.entry()
     if entry is None or entry.is_folder:
         raise IsADirectoryError(0, "it is a folder") if entry else FileNotFoundError()
     if entry.version is None or entry.size > LARGEST:
         return BytesIO(stored.read())
-    folder = _folder()
     key = hashlib.sha256(f"{address} {entry.version} {entry.size}".encode()).hexdigest()
-    path = folder / key
+    path = cache_folder("objects") / key
     with suppress(OSError):
         data = path.read_bytes()
         if len(data) == entry.size:
@@ -37,12 +38,6 @@ def open_object(address: Path) -> BinaryIO:
     if len(data) == entry.size:  # else it has changed in this very moment
         _keep(path, data)
     return BytesIO(data)
-
-
-def _folder() -> Path:
-    from dalda.cache import cache_folder
-
-    return cache_folder("objects")
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -31,11 +31,7 @@ def read_bytes(place: Place, *, limit: int | None = LIMIT) -> bytes:
 
 def read_text(place: Place, *, limit: int = LIMIT) -> str:
     """Text in UTF-8, or in UTF-16 with its mark. Raises UserError for what is neither."""
-    return decoded(read_bytes(place, limit=limit), place)
-
-
-def decoded(data: bytes, place: object) -> str:
-    """The same from bytes."""
+    data = read_bytes(place, limit=limit)
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")
