@@ -2,9 +2,9 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,8 @@ from dalda.workflows.reports import ImportReport
 METHOD = "original"
 AT_A_TIME = 64
 """Images read between two notes on the disk."""
-
-
-@dataclass(frozen=True)
-class OriginalImage:
-    """An image of the folder, and the request that would have generated it."""
-
-    path: Path
-    request: GenerationRequest
+_Images = Mapping[Path, GenerationRequest]
+"""The images of the folder, with their requests."""
 
 
 def import_original(config: ImportConfig) -> ImportReport:
@@ -56,10 +50,9 @@ def import_original(config: ImportConfig) -> ImportReport:
     sources = _sources(used, dataset)
     preset = preset_named(config.model)
     model = contents_of(config.model, preset).get("model", config.model)
-    images = [
-        OriginalImage(config.folder / row.name, _request(row, sources[row.index], model, preset, config))
-        for row in used
-    ]
+    images = {
+        config.folder / row.name: _request(row, sources[row.index], model, preset, config) for row in used
+    }
     division = division_for(len(images))
     store = SyntheticDataset.open(config.out, _settings(config, preset, images), division=division)
     unknown = tuple(name for name, value in _known(config).items() if value is None)
@@ -108,6 +101,7 @@ def _known(config: ImportConfig) -> dict[str, Any]:
 def _request(
     row: PromptRow, source: RealImage, model: str, preset: Preset, config: ImportConfig
 ) -> GenerationRequest:
+    """The request that would have generated the row's image."""
     return GenerationRequest(
         source=source.path,
         source_sha256=source.sha256,
@@ -127,8 +121,8 @@ def _request(
     )
 
 
-def _settings(config: ImportConfig, preset: Preset, images: Sequence[OriginalImage]) -> dict[str, Any]:
-    requests = "\n".join(image.request.id for image in images)
+def _settings(config: ImportConfig, preset: Preset, images: _Images) -> dict[str, Any]:
+    requests = "\n".join(request.id for request in images.values())
     return {
         "dataset": config.dataset,
         "model": config.model,
@@ -142,32 +136,32 @@ def _settings(config: ImportConfig, preset: Preset, images: Sequence[OriginalIma
 
 
 def _copy(
-    images: Sequence[OriginalImage], store: SyntheticDataset, on_bad_image: str, unknown: tuple[str, ...]
+    images: _Images, store: SyntheticDataset, on_bad_image: str, unknown: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Adds what the store lacks; the sentences on images that could not be read."""
     skipped: list[str] = []
-    requests = [image.request for image in images]
+    requests = list(images.values())
     if {request.id for request in requests} <= store.finished() and store.is_settled(requests):
         return ()
     with store.held():
         # Known only now that no other process adds any.
         done = store.finished()
-        missing = [image for image in images if image.request.id not in done]
+        missing = [path for path, request in images.items() if request.id not in done]
         with progress("import", len(missing)) as bar, ThreadPoolExecutor(DECODERS) as pool:
             hashes = store.hashes()
             for start in range(0, len(missing), AT_A_TIME):
                 batch = missing[start : start + AT_A_TIME]
                 finished, dropped = [], []
-                for image, encoded in zip(batch, pool.map(_read, batch), strict=True):
+                for path, encoded in zip(batch, pool.map(_read, batch), strict=True):
                     if isinstance(encoded, UserError):
                         if on_bad_image == "stop":
                             raise UserError(f"{encoded}; --on-bad-image skip skips such images")
                         skipped.append(str(encoded))
                     elif reason := encoded.invalid or (REPEATED if encoded.sha256 in hashes else None):
-                        dropped.append(Dropped(image.request, reason, seed=None, unknown=unknown))
+                        dropped.append(Dropped(images[path], reason, seed=None, unknown=unknown))
                     else:
                         hashes.add(encoded.sha256)
-                        finished.append(Finished(image.request, encoded, seed=None, unknown=unknown))
+                        finished.append(Finished(images[path], encoded, seed=None, unknown=unknown))
                 store.add(finished, dropped)
                 bar.advance(len(batch))
         store.settle(requests)
@@ -176,8 +170,8 @@ def _copy(
     return tuple(skipped)
 
 
-def _read(image: OriginalImage) -> EncodedImage | UserError:
+def _read(path: Path) -> EncodedImage | UserError:
     try:
-        return encode(open_image(image.path), FORMATS["png"])
+        return encode(open_image(path), FORMATS["png"])
     except UserError as error:
         return error
