@@ -178,7 +178,7 @@ def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None
     """Adds lines, on the disk when this returns; adds nothing where it raises StorageError."""
     data = "".join(line + "\n" for line in lines).encode()
     store = stored_object(place)
-    if store is not None:  # for files of few lines; see pieces.py
+    if store is not None:  # for files of few lines; see jsonl.py
         with explained(place, "written"):
             before = store.read() if store.entry() else b""
         write(place, before + data)

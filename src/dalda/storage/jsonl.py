@@ -1,4 +1,8 @@
-"""Records in a file, one JSON object a line, added as the work goes on and read after any stop."""
+"""Records in a file, one JSON object a line, added as the work goes on and read after any stop.
+
+In an object store, where nothing is added to an object, they are pieces beside the file until they are
+put in order.
+"""
 
 import json
 import os
@@ -7,15 +11,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from dalda.errors import UserError
-from dalda.storage import pieces
 from dalda.storage.address import Address
 from dalda.storage.failures import explained
-from dalda.storage.files import append_lines, exists, open_binary, unfinished, write
-from dalda.storage.readers import parse_json
+from dalda.storage.files import append_lines, exists, list_folder, open_binary, remove, unfinished, write
+from dalda.storage.readers import parse_json, read_bytes
 
 LARGEST = 1e9
 """Numbers of records are smaller by far; what is not, or is no number, is not one of ours."""
 MAX_LINE = 1 << 20
+PIECE = 1000
+"""Lines of a piece; the last one is put again with each addition."""
 _Parsed = TypeVar("_Parsed")
 
 
@@ -62,7 +67,7 @@ def append(path: Path, records: Iterable[Mapping[str, Any]], *, root: Path | Non
     """Adds a line per record, on the disk when this returns; adds nothing where it raises StorageError."""
     added = [json.dumps(record, ensure_ascii=False) for record in records]
     if isinstance(path, Address):
-        pieces.add(path, "".join(line + "\n" for line in added).encode())
+        _add_to_pieces(path, "".join(line + "\n" for line in added).encode())
     else:
         append_lines(path, added, root=root)
 
@@ -92,7 +97,11 @@ def put_in_order(path: Path, place: Mapping[str, int], without: Collection[str] 
     in `without`; nothing else changes."""
     text = _reordered(path, place, without)
     if text is not None:
-        pieces.join(path, text) if isinstance(path, Address) else write(path, text)
+        # A stop in between leaves the lines of pieces twice, of which the last counts.
+        pieces = pieces_of(path)
+        write(path, text)
+        for piece in pieces:
+            remove(piece)
 
 
 def are_in_order(path: Path, place: Mapping[str, int], without: Collection[str] = ()) -> bool:
@@ -153,8 +162,28 @@ def parsed_lines(
 
 def _files(path: Path) -> list[Path]:
     """The file, if it is there, and the pieces that were added to it in an object store."""
-    added = pieces.pieces_of(path) if isinstance(path, Address) else []
-    return ([path] if exists(path) else []) + added
+    return ([path] if exists(path) else []) + pieces_of(path)
+
+
+def pieces_of(path: Path) -> list[Path]:
+    """The pieces of a file in an object store, in the order in which they were begun."""
+    folder = _piece_folder(path)
+    return [folder / name for name in list_folder(folder)] if isinstance(path, Address) else []
+
+
+def _piece_folder(path: Path) -> Path:
+    return path.with_name(f".{path.name}.pieces")
+
+
+def _add_to_pieces(path: Path, data: bytes) -> None:
+    """Adds whole lines, in the store when this returns. One process at a time."""
+    pieces = pieces_of(path)
+    last = read_bytes(pieces[-1], limit=None) if pieces else b""
+    if last and last.count(b"\n") < PIECE:
+        write(pieces[-1], last + data)
+    elif data:
+        number = int(pieces[-1].stem) + 1 if pieces else 1
+        write(_piece_folder(path) / f"{number:06d}.jsonl", data)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -1,8 +1,10 @@
+"""Records in an object store: pieces until they are put in order."""
+
 from typing import Any
 
 import pytest
 
-from dalda.storage import jsonl, list_folder, path_of, pieces, read_text
+from dalda.storage import jsonl, list_folder, path_of, read_text, write
 
 
 def record(number: int) -> dict[str, Any]:
@@ -17,13 +19,13 @@ def record(number: int) -> dict[str, Any]:
 
 
 def test_records_are_pieces_until_they_are_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "ROWS", 3)
+    monkeypatch.setattr(jsonl, "PIECE", 3)
     path = path_of("memory://tests/pieces/train/metadata.jsonl")
     jsonl.append(path, [])
     assert list_folder(path.parent) == []
     for number in (4, 0, 3, 1):
         jsonl.append(path, [record(number), record(number + 10)])
-    assert [file.name for file in pieces.pieces_of(path)] == ["000001.jsonl", "000002.jsonl"]
+    assert [file.name for file in jsonl.pieces_of(path)] == ["000001.jsonl", "000002.jsonl"]
     assert [line["request_id"] for line in jsonl.read(path)] == ["4", "14", "0", "10", "3", "13", "1", "11"]
     place = {str(number): number for number in range(20)}
     assert not jsonl.are_in_order(path, place)
@@ -36,11 +38,12 @@ def test_records_are_pieces_until_they_are_put_in_order(monkeypatch: pytest.Monk
 def test_a_stop_while_they_are_joined_is_harmless() -> None:
     path = path_of("memory://tests/pieces/stopped/metadata.jsonl")
     jsonl.append(path, [record(1), record(0)])
-    text = read_text(pieces.pieces_of(path)[0])
+    (piece,) = jsonl.pieces_of(path)
+    text = read_text(piece)
     place = {"0": 0, "1": 1}
     jsonl.put_in_order(path, place)
     whole = read_text(path)
-    pieces.add(path, text.encode())  # the piece is still there
+    write(piece, text)  # the piece is still there
     assert not jsonl.are_in_order(path, place)
     jsonl.put_in_order(path, place)
     assert read_text(path) == whole
