@@ -11,20 +11,25 @@ from dalda.errors import UserError
 from dalda.progress import note
 from dalda.storage import Address, read_text
 
+Classes = tuple[str, ...]
 
-def read_pets(root: Path) -> ImageDataset:
+
+class _Missing(Exception):
+    """What a data set lacks; `read_published` adds how to get it."""
+
+
+def read_pets(root: Path, classes: Classes) -> dict[str, ClassFiles]:
     """Oxford-IIIT Pet: `annotations/trainval.txt` lists train, `annotations/test.txt` val.
 
     A line is `STEM CLASS_ID SPECIES BREED_ID`; the image is `STEM.jpg` in the root or in `images`.
     """
-    classes = published_classes("pets")
     # Users of a published README have the folder under that README's misspelt name.
     misspelt = root / "annnotations"
     listings = (
         misspelt if misspelt.is_dir() and not (root / "annotations").is_dir() else root / "annotations"
     )
     needed = [listings / "trainval.txt", listings / "test.txt"]
-    _require("pets", root, needed)
+    _require(root, *needed)
     folders = [folder for folder in (root / "images", root) if folder.is_dir()]
     files = {path.name: path for folder in folders for path in visible(folder)}
     parts: dict[str, ClassFiles] = {}
@@ -34,52 +39,46 @@ def read_pets(root: Path) -> ImageDataset:
         missing += [name for name, _ in entries if name not in files]
         parts[part] = _by_class(classes, ((files[name], label) for name, label in entries if name in files))
     if missing:
-        raise UserError(
-            f"{len(missing)} of the images that {listings} lists are missing, the first "
-            f"'{missing[0]}': {_how_to_get('pets', root)}"
+        raise _Missing(
+            f"{len(missing)} of the images that {listings} lists are missing, the first '{missing[0]}'"
         )
-    return _published("pets", root, classes, parts)
+    return parts
 
 
-def read_flowers102(root: Path) -> ImageDataset:
+def read_flowers102(root: Path, classes: Classes) -> dict[str, ClassFiles]:
     """Oxford Flowers 102: `jpg/*.jpg` sorted by name, labels counted from 1 in `imagelabels.mat`."""
-    classes = published_classes("flowers102")
-    _require("flowers102", root, [root / "jpg", root / "imagelabels.mat"])
+    _require(root, root / "jpg", root / "imagelabels.mat")
     images = [path for path in visible(root / "jpg") if path.suffix == ".jpg"]
     labels = _flower_labels(root / "imagelabels.mat", len(classes))
     if len(images) != len(labels):
-        raise UserError(
-            f"{root / 'jpg'} has {len(images)} images, but imagelabels.mat labels {len(labels)}: "
-            f"{_how_to_get('flowers102', root)}"
-        )
-    files = _by_class(classes, zip(images, (classes[label - 1] for label in labels), strict=True))
-    return _published("flowers102", root, classes, {"train": files})
+        raise _Missing(f"{root / 'jpg'} has {len(images)} images, but imagelabels.mat labels {len(labels)}")
+    labelled = zip(images, (classes[label - 1] for label in labels), strict=True)
+    return {"train": _by_class(classes, labelled)}
 
 
-def read_caltech101(root: Path) -> ImageDataset:
+def read_caltech101(root: Path, classes: Classes) -> dict[str, ClassFiles]:
     """Caltech 101: folders of `101_ObjectCategories` (or of the root itself), named in the class list.
 
     A class is called as its folder, in lower case and with spaces; others are skipped.
     """
-    classes = published_classes("caltech101")
     inner = root / "101_ObjectCategories"
-    _require("caltech101", root, [] if root.name == inner.name else [root])
+    _require(root)
     top = inner if inner.is_dir() else root
     labelled = [
         (folder, folder.name.lower().replace("_", " ")) for folder in visible(top) if folder.is_dir()
     ]
     known = [(folder, label) for folder, label in labelled if label in classes]
     if not known:
-        raise UserError(f"{inner} is missing: {_how_to_get('caltech101', root)}")
+        raise _Missing(f"{inner} is missing")
     images = ((path, label) for folder, label in known for path in visible(folder) if path.suffix == ".jpg")
     files = _by_class(classes, images)
     missing = [label for label in classes if not files[label]]
     if missing:
-        raise UserError(
+        raise _Missing(
             f"{len(missing)} of the {len(classes)} classes have no images in {top}, the first "
-            f"'{missing[0]}': {_how_to_get('caltech101', root)}"
+            f"'{missing[0]}'"
         )
-    return _published("caltech101", root, classes, {"train": files})
+    return {"train": files}
 
 
 PUBLISHED = {"pets": read_pets, "flowers102": read_flowers102, "caltech101": read_caltech101}
@@ -95,31 +94,30 @@ USUAL_FOLDERS = {
 
 def read_published(dataset: str, root: Path) -> ImageDataset:
     """The catalog of one of PUBLISHED; raises UserError for what is missing, with the way to get it."""
+    classes = published_classes(dataset)
     try:
-        return PUBLISHED[dataset](root)
+        parts = PUBLISHED[dataset](root, classes)
+        bare = [label for label in classes if not any(files[label] for files in parts.values())]
+        if len(bare) == len(classes):
+            raise _Missing(f"{root} lists no images")
+    except _Missing as missing:
+        where = "FOLDER` on a disk, and copy it there" if isinstance(root, Address) else f"{root}`"
+        raise UserError(f"{missing}: get {dataset} with `dalda download {dataset} --root {where}") from None
     except OSError as error:
         raise unreadable(root, error) from error
-
-
-def _published(
-    dataset: str, root: Path, classes: tuple[str, ...], parts: dict[str, ClassFiles]
-) -> ImageDataset:
-    bare = [label for label in classes if not any(files[label] for files in parts.values())]
-    if len(bare) == len(classes):
-        raise UserError(f"{root} lists no images: {_how_to_get(dataset, root)}")
     if bare:
         note(f"{dataset}: {len(bare)} of {len(classes)} classes have no images, the first '{bare[0]}'")
     return ImageDataset(dataset, root, classes, parts, halved=True)
 
 
-def _by_class(classes: tuple[str, ...], images: Iterable[tuple[Path, str]]) -> ClassFiles:
+def _by_class(classes: Classes, images: Iterable[tuple[Path, str]]) -> ClassFiles:
     files: dict[str, list[Path]] = {label: [] for label in classes}
     for path, label in images:
         files[label].append(path)
     return {label: tuple(paths) for label, paths in files.items()}
 
 
-def _pets_lines(listing: Path, classes: tuple[str, ...]) -> Iterable[tuple[str, str]]:
+def _pets_lines(listing: Path, classes: Classes) -> Iterable[tuple[str, str]]:
     """The image stem and the class of each line, without comments and empty lines."""
     for number, line in enumerate(read_text(listing).splitlines(), 1):
         words = line.split()
@@ -146,13 +144,7 @@ def _flower_labels(path: Path, count: int) -> list[int]:
     return [int(label) for label in labels.ravel()]
 
 
-def _require(dataset: str, root: Path, needed: list[Path]) -> None:
-    missing = [path for path in [root, *needed] if not path.exists()]
+def _require(*needed: Path) -> None:
+    missing = [path for path in needed if not path.exists()]
     if missing:
-        raise UserError(f"{missing[0]} is missing: {_how_to_get(dataset, root)}")
-
-
-def _how_to_get(dataset: str, root: Path) -> str:
-    if isinstance(root, Address):
-        return f"get {dataset} with `dalda download {dataset} --root FOLDER` on a disk, and copy it there"
-    return f"get {dataset} with `dalda download {dataset} --root {root}`"
+        raise _Missing(f"{missing[0]} is missing")
