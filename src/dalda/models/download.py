@@ -92,4 +92,4 @@ def _published_hashes(place: Place, patterns: tuple[str, ...]) -> Iterator[tuple
 
 def _sha256(path: Path) -> str:
     with open_binary(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # any open file
+        return hashlib.file_digest(file, "sha256").hexdigest()

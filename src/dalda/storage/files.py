@@ -12,8 +12,8 @@ import stat
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from dalda.storage.address import Address, path_of
 from dalda.storage.failures import Place, StorageError, already_there, explained, failure, linked
@@ -204,7 +204,7 @@ def append_lines(place: Place, lines: Iterable[str], *, root: Path | None = None
             raise
 
 
-def open_binary(place: Place) -> BinaryIO:
+def open_binary(place: Place) -> BufferedReader | BytesIO:
     """A plain file to read; a pipe or a device is refused, not waited for."""
     path = path_of(place)
     with explained(place, "read"):

@@ -5,7 +5,6 @@ import os
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from dalda.storage.object_store import object_at
 
@@ -17,7 +16,7 @@ SWEEP = 256
 _new: list[str] = []
 
 
-def open_object(address: Path) -> BinaryIO:
+def open_object(address: Path) -> BytesIO:
     """An object's bytes; from the cache while the store says that its content is the same."""
     from dalda.cache import cache_folder
 
