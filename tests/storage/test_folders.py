@@ -13,6 +13,7 @@ import pytest
 
 from dalda.storage import (
     StorageError,
+    files,
     link_or_copy,
     list_folder,
     make_folder,
@@ -162,8 +163,22 @@ def test_the_very_same_new_file_is_as_good_and_stale_ones_go(
     for _ in range(2):
         for name in (stale, *others):
             (tmp_path / name).write_text("torn")
+        files._sweep.cache_clear()  # as in the next process
         put(tmp_path / "a", "x")
         assert list_folder(tmp_path) == sorted([*others, "a"])
+
+
+def test_a_folder_of_many_files_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[Path] = []
+
+    def listing(folder: Path) -> list[str]:
+        listed.append(folder)
+        return []
+
+    monkeypatch.setattr("dalda.storage.files.os.listdir", listing)
+    for number in range(3):
+        write_shared(tmp_path / str(number), "x")
+    assert listed == [tmp_path]
 
 
 def test_another_new_file_is_refused(tmp_path: Path) -> None:

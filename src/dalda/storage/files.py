@@ -8,10 +8,12 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import stat
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
 
@@ -70,17 +72,21 @@ def write_new(place: Place, data: bytes | str, *, root: Path | None = None) -> N
 def _unfinished_of_mine(path: Path) -> Path:
     """An unfinished file of this thread alone; those of processes that are no more are removed."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-    start = f".{path.name}.{machine}-"
-    names: list[str] = []
-    with suppress(OSError):  # the folder may not be there yet
-        names = os.listdir(path.parent)
-    for name in names:
-        if name.startswith(start) and name.endswith(".partial"):
-            left = path.parent / name
-            if is_gone(name.removeprefix(start).partition("-")[0]) and not left.is_symlink():
-                remove(left)
+    _sweep(path.parent, machine)
     own = f"{machine}-{os.getpid()}-{threading.get_native_id()}"
     return unfinished(path).with_suffix(f".{own}.partial")
+
+
+@cache
+def _sweep(folder: Path, machine: str) -> None:
+    """Removes the unfinished files of processes that are no more; once, for a listing may be long."""
+    names: list[str] = []
+    with suppress(OSError):
+        names = os.listdir(folder)
+    for name in names:
+        left = re.fullmatch(rf"\..+\.{machine}-(\d+)-\d+\.partial", name)
+        if left and is_gone(left[1]) and not (folder / name).is_symlink():
+            remove(folder / name)
 
 
 def _put(
