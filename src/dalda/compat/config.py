@@ -62,23 +62,18 @@ FIELD_OF = {
 
 
 def read_original_config(path: Path) -> Study:
-    """A study from a .py file, which is read and never executed."""
-    return study_of(read_config(path), str(path))
-
-
-def study_of(assigned: Mapping[str, Assigned], name: str = "config") -> Study:
-    """The study of a configuration: one arm, seeds 0 to num_trials - 1.
+    """A study from a .py file, which is read and never executed: one arm, seeds 0 to num_trials - 1.
 
     Raises UserError, with the line, for a field that is missing, misspelt or of the wrong kind.
     """
-    fields = _Fields(assigned, name)
+    fields = _Fields(read_config(path), str(path))
     dataset = fields.word("dataset", NAMES)
     model = MODELS.get(fields.text("model_path"), fields.text("model_path"))
     settings: dict[str, Any] = {
         "dataset": dataset,
         "shots": fields.get("examples_per_class"),
         "seeds": fields.get("num_trials"),
-        "arms": [{"name": fields.text("EXP_NAME", Path(name).stem), **_arm(fields, model)}],
+        "arms": [{"name": fields.text("EXP_NAME", path.stem), **_arm(fields, model)}],
         "train": {
             "backbone": _backbone(fields, model),
             "synthetic_probability": fields.get("synthetic_probability"),
@@ -87,13 +82,15 @@ def study_of(assigned: Mapping[str, Assigned], name: str = "config") -> Study:
             "batch_size": fields.get("batch_size"),
         },
         "device": _device(fields),
-        "out": fields.text("logdir", f"runs/{Path(name).stem}"),
+        "out": fields.text("logdir", f"runs/{path.stem}"),
         "synthetic_dir": _synthetic_dir(fields),
         "original_csv": True,
         "resume": _resume(fields),
     }
     try:
-        return checked_study({key: value for key, value in settings.items() if value is not None}, name)
+        return checked_study(
+            {key: value for key, value in settings.items() if value is not None}, fields.name
+        )
     except StudyMistake as mistake:
         parts = [FIELD_OF.get(str(part), str(part)) for part in reversed(mistake.place)]
         raise fields.mistake(next((x for x in parts if x in DEFAULTS), "aug"), mistake.what) from None
