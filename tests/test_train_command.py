@@ -283,6 +283,10 @@ def test_each_seed_filters_by_its_own_classifier(photos: Path, made: Path, tmp_p
     assert both["arms"]["made"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
     results = {one.seed: one for one in read_results(tmp_path / "both") if one.arm == "made"}
     assert [results[seed].synthetic_images + filtered[seed] for seed in (0, 1)] == [12, 12]
+    lines = [json.loads(line) for line in (tmp_path / "both/excluded.jsonl").open()]
+    reasons = {line["reason"] for line in lines if line["kind"] in kinds}
+    assert reasons
+    assert all(re.fullmatch(r"looks like (\w+), not (?!\1)\w+", reason) for reason in reasons)
 
 
 def test_a_finished_run_keeps_its_time(photos: Path, tmp_path: Path) -> None:

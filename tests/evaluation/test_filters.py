@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from dalda.errors import UserError
-from dalda.evaluation.filters import by_agreement, by_probability, weights_of, weights_within_sources
+from dalda.evaluation.filters import weights_of, weights_within_sources
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -12,23 +12,6 @@ def synthetic(
     make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> tuple[SyntheticImage, ...]:
     return make_synthetic(make_split("train", 1), 1)
-
-
-def test_a_low_probability_is_excluded_with_its_reason(synthetic: tuple[SyntheticImage, ...]) -> None:
-    found = by_probability(synthetic, [0.2, 0.5, 0.1], 0.2)
-    assert found.passed == synthetic[:2]
-    assert found.excluded == ((synthetic[2].request_id, "CLIP class probability below 0.2"),)
-    with pytest.raises(UserError, match="2 values for 3"):
-        by_probability(synthetic, [0.2, 0.5], 0.2)
-
-
-def test_disagreement_is_excluded_with_what_is_predicted(synthetic: tuple[SyntheticImage, ...]) -> None:
-    found = by_agreement(synthetic, ["red", "red", "red"])
-    assert found.passed == synthetic[:1]
-    assert found.excluded == (
-        (synthetic[1].request_id, "looks like red, not green"),
-        (synthetic[2].request_id, "looks like red, not blue"),
-    )
 
 
 def test_weights_of_have_a_mean_of_one() -> None:

@@ -1,7 +1,6 @@
-"""Filters and weights of synthetic images: which ones a trial uses, and how much each counts."""
+"""CLIP class probabilities of synthetic images, and weights: how much each image counts."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,33 +11,6 @@ from dalda.evaluation.features import FeatureStore
 from dalda.evaluation.trial import image_file, labels_of
 from dalda.models.clip import class_probabilities
 from dalda.types import SyntheticImage
-
-
-@dataclass(frozen=True)
-class Filtered:
-    """The images that pass a filter, and each excluded image's request with the reason."""
-
-    passed: tuple[SyntheticImage, ...]
-    excluded: tuple[tuple[str, str], ...]
-
-
-def by_probability(
-    images: Sequence[SyntheticImage], probabilities: ArrayLike, threshold: float
-) -> Filtered:
-    """Passes images whose own CLIP class probability is at least the threshold."""
-    return _filter(
-        images,
-        np.asarray(probabilities) >= threshold,
-        lambda _: f"CLIP class probability below {threshold:g}",
-    )
-
-
-def by_agreement(images: Sequence[SyntheticImage], predicted: Sequence[str]) -> Filtered:
-    """Passes images whose predicted class (by a classifier of real images alone) is their own."""
-    agreed = [image.label == name for image, name in zip(images, predicted, strict=True)]
-    return _filter(
-        images, agreed, lambda number: f"looks like {predicted[number]}, not {images[number].label}"
-    )
 
 
 def clip_probabilities(
@@ -89,16 +61,4 @@ def weights_within_sources(probabilities: ArrayLike, images: Sequence[SyntheticI
     means = np.bincount(source, values) / np.bincount(source) if len(values) else values
     return tuple(
         np.divide(values, means[source], out=np.ones_like(values), where=means[source] > 0).tolist()
-    )
-
-
-def _filter(images: Sequence[SyntheticImage], passes: ArrayLike, reason: Callable[[int], str]) -> Filtered:
-    chosen = np.asarray(passes, bool)
-    if len(chosen) != len(images):
-        raise UserError(
-            f"There are {len(chosen)} values for {len(images)} synthetic images: give one for each."
-        )
-    return Filtered(
-        tuple(image for image, good in zip(images, chosen, strict=True) if good),
-        tuple((images[number].request_id, reason(number)) for number in np.flatnonzero(~chosen).tolist()),
     )

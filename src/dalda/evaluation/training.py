@@ -147,12 +147,6 @@ def _fitted(trial: Trial, store: FeatureStore, name: str) -> Head:
         return kind.fit(rows, trial.seed)
 
 
-def _temperature(trial: Trial, store: FeatureStore, name: str) -> float:
-    kind = head_named(name, store.backbone)
-    with one_thread():
-        return held_out_temperature(feature_rows(trial, store), kind.fit, trial.seed)
-
-
 def epochs(heads: Heads, inputs: Inputs, schedule: Schedule, seed: int, label: str) -> Iterator[None]:
     """Trains the heads, and stops after each epoch."""
     threads = one_thread() if isinstance(inputs, CachedViews) else nullcontext()
@@ -190,43 +184,32 @@ def prepare(
     ), inputs
 
 
-def predict_classes(
-    trial: Trial,
-    images: Sequence[RealImage | SyntheticImage],
-    store: FeatureStore,
-    schedule: Schedule | None = None,
-    head: str = LINEAR,
-) -> list[str]:
-    """The class that a head, trained as the trial says, predicts for each image.
-
-    Raises `UserError` where the trial cannot be trained.
-    """
-    probabilities = predict_probabilities(trial, images, store, schedule, head)
-    return [trial.split.classes[number] for number in probabilities.argmax(1).tolist()]
-
-
 def predict_probabilities(
     trial: Trial,
     images: Sequence[RealImage | SyntheticImage],
     store: FeatureStore,
-    schedule: Schedule | None = None,
-    head: str = LINEAR,
+    schedule: Schedule,
+    head: str,
     *,
     calibrated: bool = False,
 ) -> NDArray[np.float64]:
-    """Its class probabilities of each image, [images, classes].
+    """Class probabilities of images by a head that is trained as the trial says, [images, classes].
 
     Calibrated ones are those of a temperature that cross-validation finds, for heads on cached features.
+    Raises `UserError` where the trial cannot be trained.
     """
-    schedule = schedule or Schedule()
     check_classes(trial)
     features = torch.from_numpy(store.plain([image_file(image) for image in images]))
-    if head != LINEAR:
-        temperature = _temperature(trial, store, head) if calibrated else 1.0
-        logits = _fitted(trial, store, head)(features).double() / temperature
-        found: NDArray[np.float64] = logits.softmax(1).numpy()
-        return found
-    heads, inputs = prepare([trial], store, schedule, TrainingMethod())
-    for _ in epochs(heads, inputs, schedule, trial.seed, "training"):
-        pass
-    return heads.probabilities(0, features)
+    if head == LINEAR:
+        heads, inputs = prepare([trial], store, schedule, TrainingMethod())
+        for _ in epochs(heads, inputs, schedule, trial.seed, "training"):
+            pass
+        return heads.probabilities(0, features)
+    temperature = 1.0
+    if calibrated:
+        fit = head_named(head, store.backbone).fit
+        with one_thread():
+            temperature = held_out_temperature(feature_rows(trial, store), fit, trial.seed)
+    logits = _fitted(trial, store, head)(features).double() / temperature
+    found: NDArray[np.float64] = logits.softmax(1).numpy()
+    return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dalda.config import ClassifierConfig, TrainConfig
 from dalda.datasets.class_names import class_wordings
@@ -15,18 +16,11 @@ from dalda.evaluation.backbones.base import Backbone, ZeroShot
 from dalda.evaluation.classifier import ClassifierInfo, TrainedHead, classifier_file, write_classifier
 from dalda.evaluation.excluded import Excluded
 from dalda.evaluation.features import FeatureStore, load_features
-from dalda.evaluation.filters import (
-    Filtered,
-    by_agreement,
-    by_probability,
-    clip_probabilities,
-    weights_of,
-    weights_within_sources,
-)
+from dalda.evaluation.filters import clip_probabilities, weights_of, weights_within_sources
 from dalda.evaluation.heads.table import resolved_head
 from dalda.evaluation.mixing import pool_of
 from dalda.evaluation.results import RunFolder
-from dalda.evaluation.training import TrainingMethod, predict_classes, predict_probabilities, run_trials
+from dalda.evaluation.training import TrainingMethod, predict_probabilities, run_trials
 from dalda.evaluation.trial import Schedule, Trial, image_file, labels_of
 from dalda.generation.folder_names import folder_name
 from dalda.progress import say
@@ -117,36 +111,50 @@ class TrialRunner:
     ) -> tuple[Trial, list[Excluded]]:
         images, classes = trial.synthetic, class_wordings(trial.split)
 
-        def passed(found: Filtered, option: str, kind: str) -> tuple[SyntheticImage, ...]:
-            excluded.extend(Excluded(trial.arm, *excluded_image, kind) for excluded_image in found.excluded)
-            if not found.passed:
+        def passed(reasons: Sequence[str], option: str, kind: str) -> tuple[SyntheticImage, ...]:
+            """The images with nothing against them; the others are excluded, each with its reason."""
+            pairs = list(zip(images, reasons, strict=True))
+            excluded.extend(
+                Excluded(trial.arm, x.request_id, reason, kind) for x, reason in pairs if reason
+            )
+            left = tuple(image for image, reason in pairs if not reason)
+            if not left:
                 raise UserError(
                     f"no image of '{trial.arm}' passes {option}: leave that out or make other images"
                 )
-            return found.passed
+            return left
 
         if config.min_clip_probability is not None:
             least = config.min_clip_probability
-            found = by_probability(images, clip_probabilities(images, classes, self.clip), least)
-            images = passed(found, "--min-clip-probability", f"CLIP class probability below {least:g}")
+            low = f"CLIP class probability below {least:g}"
+            probabilities = clip_probabilities(images, classes, self.clip)
+            reasons = ["" if value >= least else low for value in probabilities]
+            images = passed(reasons, "--min-clip-probability", low)
         if config.filter_by_classifier:
-            real = Trial(REAL, trial.seed, trial.split)
-            found = by_agreement(
-                images, predict_classes(real, images, self.store, self.schedule, self.head)
-            )
-            images = passed(found, "--filter-by-classifier", OTHER_CLASS)
+            seen = [trial.split.classes[number] for number in self._judged(trial, images).argmax(1)]
+            reasons = [
+                "" if image.label == name else f"looks like {name}, not {image.label}"
+                for image, name in zip(images, seen, strict=True)
+            ]
+            images = passed(reasons, "--filter-by-classifier", OTHER_CLASS)
         weights = None
         if config.clip_weighting:
             weights = weights_of(clip_probabilities(images, classes, self.clip))
         if config.classifier_weighting:
-            real = Trial(REAL, trial.seed, trial.split)
-            chances = predict_probabilities(
-                real, images, self.store, self.schedule, self.head, calibrated=True
-            )
-            confidence = chances[np.arange(len(images)), labels_of(images, trial.split.classes)]
+            judged = self._judged(trial, images, calibrated=True)
+            confidence = judged[np.arange(len(images)), labels_of(images, trial.split.classes)]
             own = weights_within_sources(confidence, images)
             weights = own if weights is None else tuple(np.multiply(weights, own).tolist())
         return replace(trial, synthetic=images, sample_weights=weights), excluded
+
+    def _judged(
+        self, trial: Trial, images: Sequence[SyntheticImage], *, calibrated: bool = False
+    ) -> NDArray[np.float64]:
+        """Class probabilities [images, classes] by a classifier of the trial's real images alone."""
+        real = Trial(REAL, trial.seed, trial.split)
+        return predict_probabilities(
+            real, images, self.store, self.schedule, self.head, calibrated=calibrated
+        )
 
     def train(self, trials: Mapping[str, Trial], validation: FewShotSplit) -> dict[str, TrialResult]:
         """The results of trials by their ids; those that the run folder has are not trained again."""

@@ -9,8 +9,8 @@ from dalda.evaluation.backbones.clip import ClipBackbone
 from dalda.evaluation.features import FeatureStore, OpenImage
 from dalda.evaluation.heads.rows import feature_rows, mixed_rows
 from dalda.evaluation.heads.table import HEADS
-from dalda.evaluation.training import TrainingMethod, predict_classes, run_trials
-from dalda.evaluation.trial import Trial
+from dalda.evaluation.training import TrainingMethod, predict_probabilities, run_trials
+from dalda.evaluation.trial import Schedule, Trial
 from dalda.types import FewShotSplit, SyntheticImage
 
 
@@ -30,8 +30,8 @@ def test_every_head_learns_the_colours(
     assert result.accuracy > (0.2 if head in ("zero-shot", "constrained") else 0.7)
     assert run_trials([trial], validation, store) == [result]
     if head not in ("linear", "zero-shot", "constrained"):
-        predicted = predict_classes(trial, split.images, store, head=head)
-        assert predicted == [image.label for image in split.images]
+        predicted = predict_probabilities(trial, split.images, store, Schedule(), head).argmax(1)
+        assert [split.classes[number] for number in predicted] == [image.label for image in split.images]
 
 
 def test_synthetic_rows_belong_to_their_source_and_weigh_what_the_mixing_says(
