@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from dalda.evaluation.gains import Estimate, Gains, gain_estimate
+from dalda.evaluation.gains import Gains, gain_estimate
+from dalda.evaluation.statistics import Estimate
 from dalda.evaluation.verdict import Claimed, decide
 
 OF_SEEDS, OF_IMAGES, NOISE = 0.1, 0.2, 0.7

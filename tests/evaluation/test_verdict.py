@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dalda.evaluation.gains import Estimate
+from dalda.evaluation.statistics import Estimate
 from dalda.evaluation.verdict import answer_of, chances_of, decide, holm, smallest_effect
 from dalda.types import TrialResult
 from simulate_verdicts import Setting, effect_for, simulate

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from dalda.errors import UserError
-from dalda.evaluation.gains import Estimate, Pairs, difference_by_image, gain_estimate, gains_of, paired
-from dalda.evaluation.statistics import accuracy_interval, interval
+from dalda.evaluation.gains import Pairs, difference_by_image, gain_estimate, gains_of, paired
+from dalda.evaluation.statistics import Estimate, accuracy_interval, interval
 from dalda.seeding import generator_of
 from dalda.types import Interval, TrialResult
 

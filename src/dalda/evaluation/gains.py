@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dalda.evaluation.statistics import CONFIDENCE, around
+from dalda.evaluation.statistics import CONFIDENCE, Estimate, estimate_of
 from dalda.types import Interval, TrialResult
 
 Numbers = NDArray[np.float64]
@@ -90,23 +90,6 @@ def difference_by_image(gains: Gains, generator: np.random.Generator) -> tuple[I
     return Interval(gains.mean, float(low), float(high)), float((means <= NO_GAIN).mean())
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean gain with its standard error and the degrees of freedom of Student's t; None for one seed."""
-
-    mean: float
-    error: float | None
-    degrees: float | None
-
-    @property
-    def interval(self) -> Interval:
-        if self.error is None or self.degrees is None:
-            return Interval(self.mean, None, None)
-        if self.error == 0:
-            return Interval(self.mean, self.mean, self.mean)
-        return around(self.mean, self.error, self.degrees)
-
-
 def gain_estimate(gains: Gains) -> Estimate:
     """The gain between two arms, paired by seed and by image, that new seeds and new images would show.
 
@@ -117,7 +100,7 @@ def gain_estimate(gains: Gains) -> Estimate:
     """
     seeds, images = gains.parts.shape
     if seeds < 2 or images == 0:
-        return _estimate_by_seed(gains.means)
+        return estimate_of(gains.means)
     if images < 2:
         return Estimate(gains.mean, None, None)
     of_seeds = float(gains.means.var(ddof=1)) / seeds
@@ -136,9 +119,3 @@ def gain_estimate(gains: Gains) -> Estimate:
     spread = float((terms**2 / [seeds - 1, images - 1]).sum())
     degrees = max(rough * variance**2 / spread, seeds - 1) if spread else np.inf
     return Estimate(gains.mean, float(np.sqrt(variance)), float(degrees))
-
-
-def _estimate_by_seed(means: Numbers) -> Estimate:
-    if len(means) < 2:
-        return Estimate(float(means.mean()), None, None)
-    return Estimate(float(means.mean()), float(means.std(ddof=1)) / len(means) ** 0.5, len(means) - 1)

@@ -112,7 +112,8 @@ class RunFolder:
     def update(self, run: RunSettings) -> None:
         """Writes run.yaml unless it says the same: how and in what time that was run stays."""
         path = self.folder / SETTINGS
-        if not exists(path) or _decided(read_run_settings(self.folder)) != _decided(run):
+        decided = _as_written(replace(run, recorded={}))
+        if not exists(path) or decided != _as_written(replace(read_run_settings(self.folder), recorded={})):
             self.write(run)
 
     def write(self, run: RunSettings) -> None:
@@ -120,7 +121,7 @@ class RunFolder:
         run = replace(
             run, recorded={**run.recorded, "versions": {name: version(name) for name in VERSIONED}}
         )
-        write(self.folder / SETTINGS, to_yaml(plain_settings(run)))
+        write(self.folder / SETTINGS, to_yaml(_as_written(run)))
 
     def end(self, results: Iterable[TrialResult], seconds: float) -> None:
         """Writes results.csv, and how long the command took that finished the run."""
@@ -177,21 +178,10 @@ def read_run_settings(folder: Path) -> RunSettings:
     return found
 
 
-def plain_settings(run: RunSettings) -> dict[str, Any]:
-    """The same as plain values, as run.yaml holds them."""
-    return {"format": run.format, **{name: plain_value(value) for name, value in vars(run).items()}}
-
-
-def _decided(run: RunSettings) -> dict[str, Any]:
-    return plain_settings(replace(run, recorded={}))
-
-
-def plain_value(value: object) -> Any:
-    if isinstance(value, PlannedTrial):
-        return asdict(value)
-    if isinstance(value, tuple):
-        return [plain_value(item) for item in value]
-    return plain(value)
+def _as_written(run: RunSettings) -> dict[str, Any]:
+    """The settings as run.yaml holds them."""
+    content: dict[str, Any] = plain({"format": run.format, **asdict(run)})
+    return content
 
 
 def planned_trials(folder: Path) -> tuple[PlannedTrial, ...]:

@@ -1,5 +1,7 @@
 """Accuracies of classifiers and the confidence intervals of their means."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,13 +36,36 @@ def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 1
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def interval(values: ArrayLike) -> Interval:
-    """Student's t interval of the mean of independent values (one per seed), [seeds]."""
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error and the degrees of freedom of Student's t; None for one value."""
+
+    mean: float
+    error: float | None
+    degrees: float | None
+
+    @property
+    def interval(self) -> Interval:
+        from scipy.special import stdtrit
+
+        if self.error is None or self.degrees is None:
+            return Interval(self.mean, None, None)
+        half = float(stdtrit(self.degrees, (1 + CONFIDENCE) / 2)) * self.error if self.error else 0.0
+        return Interval(self.mean, self.mean - half, self.mean + half)
+
+
+def estimate_of(values: ArrayLike) -> Estimate:
+    """The mean of independent values (one per seed), [seeds]."""
     values = np.asarray(values, float)
     mean = float(values.mean())
     if len(values) < 2:
-        return Interval(mean, None, None)
-    return around(mean, float(values.std(ddof=1)) / len(values) ** 0.5, len(values) - 1)
+        return Estimate(mean, None, None)
+    return Estimate(mean, float(values.std(ddof=1)) / len(values) ** 0.5, len(values) - 1)
+
+
+def interval(values: ArrayLike) -> Interval:
+    """Student's t interval of the mean of independent values (one per seed), [seeds]."""
+    return estimate_of(values).interval
 
 
 def accuracy_interval(values: ArrayLike) -> Interval:
@@ -49,11 +74,3 @@ def accuracy_interval(values: ArrayLike) -> Interval:
     if free.low is None or free.high is None:
         return free
     return Interval(free.mean, max(free.low, 0.0), min(free.high, 1.0))
-
-
-def around(mean: float, error: float, degrees: float) -> Interval:
-    """Student's t interval from a mean's standard error and its degrees of freedom."""
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * error
-    return Interval(mean, mean - half, mean + half)

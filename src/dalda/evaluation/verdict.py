@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from dalda.evaluation.comparison import Comparison, by_arm, compare
-from dalda.evaluation.gains import Estimate
-from dalda.evaluation.statistics import CONFIDENCE
+from dalda.evaluation.statistics import CONFIDENCE, Estimate
 from dalda.types import REAL, ZERO_SHOT, TrialResult
 
 Claim = Literal["helps", "no evidence", "hurts"]
