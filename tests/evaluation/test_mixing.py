@@ -99,7 +99,7 @@ def test_samples_find_their_source_by_content(
     synthetic = make_synthetic(split, 2)
     fewer = split.images[1:]
     pool, kept = pool_of(fewer, synthetic[::-1])
-    assert (pool.real, pool.synthetic, pool.unused) == (5, 10, 2)
+    assert (pool.real, pool.synthetic) == (5, 10)
     for sample, source in zip(kept, pool.source, strict=True):
         assert fewer[source].sha256 == sample.source_sha256
 

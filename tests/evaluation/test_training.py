@@ -134,21 +134,6 @@ def test_an_image_that_is_not_trusted_is_not_learned(
         run_trial(arms[1], validation, store, SHORT)
 
 
-def test_images_of_more_shots_are_excluded_and_counted(
-    store: FeatureStore,
-    make_split: Callable[..., FewShotSplit],
-    make_synthetic: Callable[..., tuple[SyntheticImage, ...]],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    split = make_split("train", 2)
-    fewer = replace(split, images=split.images[::2], shots=1)
-    result = run_trial(
-        Trial("dalda", 0, fewer, make_synthetic(split, 2)), make_split("val", 5), store, SHORT
-    )
-    assert (result.real_images, result.synthetic_images) == (3, 6)
-    assert "dalda does not use 6 of 12 synthetic images" in capsys.readouterr().err
-
-
 def test_a_folder_of_features_changes_nothing(
     backbone: ClipBackbone,
     open_image: OpenImage,

@@ -22,8 +22,6 @@ class Pool:
     real: int
     source: Rows
     """For each synthetic image the real one it was made from, [synthetic]."""
-    unused: int = 0
-    """Synthetic images that are excluded, since their source is not among the trial's real images."""
 
     @property
     def synthetic(self) -> int:
@@ -45,8 +43,8 @@ def pool_of(
 ) -> tuple[Pool, list[SyntheticImage]]:
     """The pool, and the synthetic images in it, in its order; each belongs to its source's content.
 
-    Synthetic images from other sources (more shots than this trial has) are excluded and counted. Raises
-    `UserError` where none belongs, or where an image's class is not its source's.
+    Synthetic images from other sources (more shots than these) are not in it. Raises `UserError` where none
+    belongs, or where an image's class is not its source's.
     """
     # Backwards, so that of two real images with the same content the first one is the source.
     source_number = {
@@ -67,8 +65,7 @@ def pool_of(
                 f"is of class {label!r}: the synthetic folder belongs to another data set."
             )
     numbers = [source_number[image.source_sha256, image.source_class] for image in in_pool]
-    excluded = len(synthetic_images) - len(in_pool)
-    return Pool(len(real_images), np.array(numbers, dtype=np.int64), excluded), in_pool
+    return Pool(len(real_images), np.array(numbers, dtype=np.int64)), in_pool
 
 
 def per_image_replacement(

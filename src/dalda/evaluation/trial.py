@@ -13,7 +13,6 @@ from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
 from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of, shares_of
 from dalda.evaluation.statistics import calibration_error, confusion, per_class
-from dalda.progress import say
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 
@@ -30,6 +29,7 @@ class Trial:
     seed: int
     split: FewShotSplit
     synthetic: tuple[SyntheticImage, ...] = ()
+    """All made from images of the split."""
     synthetic_probability: float = 0.5
     mixing: str = "per-image-replacement"
     """A way of `dalda.evaluation.mixing.WAYS`."""
@@ -43,24 +43,20 @@ class Trial:
     """With the classical augmentation that cross-validation on its real images chooses."""
 
     @cached_property
-    def _pool_and_synthetic(self) -> tuple[Pool, list[SyntheticImage]]:
-        return pool_of(self.split.images, self.synthetic)
-
-    @property
     def pool(self) -> Pool:
         """The images by number. Raises `UserError` where the synthetic ones are not of this split."""
-        return self._pool_and_synthetic[0]
+        return pool_of(self.split.images, self.synthetic)[0]
 
     @property
     def replayed(self) -> int:
         """Real images in place of synthetic ones."""
         real = {image.path for image in self.split.images}
-        return sum(image.path in real for image in self._pool_and_synthetic[1])
+        return sum(image.path in real for image in self.synthetic)
 
     @property
     def items(self) -> list[RealImage | SyntheticImage]:
         """The images of the pool, in its order."""
-        return [*self.split.images, *self._pool_and_synthetic[1]]
+        return [*self.split.images, *self.synthetic]
 
     @property
     def labels(self) -> Labels:
@@ -123,9 +119,7 @@ class Trial:
                 f"There are {len(self.sample_weights)} sample weights for {len(self.synthetic)} synthetic "
                 "images: give one for each."
             )
-        # Not by path: a real image that is replayed has that of the real one beside it.
-        weights: dict[object, float] = dict(zip(self.synthetic, self.sample_weights, strict=True))
-        return np.array([weights.get(item, 1.0) for item in self.items], np.float32)
+        return np.array([*[1.0] * self.pool.real, *self.sample_weights], np.float32)
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ class Schedule:
 
 
 def check(trial: Trial, validation: FewShotSplit) -> None:
-    """Raises `UserError` where a trial cannot be trained or compared; notes what it does not use."""
+    """Raises `UserError` where a trial cannot be trained or compared."""
     split = trial.split
     if split.classes != validation.classes:
         odd = sorted(set(split.classes) ^ set(validation.classes))
@@ -158,11 +152,6 @@ def check(trial: Trial, validation: FewShotSplit) -> None:
     if empty:
         raise UserError(
             f"{len(empty)} classes have no validation image ({', '.join(empty[:5])}): add some."
-        )
-    if trial.pool.unused:
-        say(
-            f"note: {trial.arm} does not use {trial.pool.unused} of {len(trial.synthetic)} synthetic "
-            "images, since their source images are not in this split"
         )
 
 
@@ -233,7 +222,7 @@ def result_of(
         class_accuracy=tuple(per_class(correct, labels, classes).tolist()),
         loss=float(-np.log(likelihood).mean()),
         real_images=trial.pool.real,
-        synthetic_images=len(trial.items) - trial.replayed - trial.pool.real,
+        synthetic_images=len(trial.synthetic) - trial.replayed,
         right=tuple(correct.tolist()),
         calibration_error=calibration_error(probabilities, labels),
         confusion=tuple(map(tuple, confusion(predicted, labels, classes).tolist())),

@@ -223,11 +223,11 @@ def method_of(config: ClassifierConfig) -> TrainingMethod:
 
 def other_sources(arm: str, split: FewShotSplit, images: Sequence[SyntheticImage]) -> list[Excluded]:
     """The images that were made of another split's real images."""
-    used = {image.request_id for image in pool_of(split.images, images)[1]}
+    sources = {image.sha256 for image in split.images}
     return [
         Excluded(arm, image.request_id, OTHER_SOURCE, OTHER_SOURCE)
         for image in images
-        if image.request_id not in used
+        if image.source_sha256 not in sources
     ]
 
 
