@@ -1,29 +1,24 @@
 """The temperature of a head's probabilities (Guo et al., arXiv 1706.04599), without a validation set."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from dalda.evaluation.classifier import Head
-from dalda.evaluation.heads.base import FeatureRows, Numbers, tensors
-from dalda.evaluation.heads.cross_validation import folds_of
+from dalda.evaluation.heads.base import FeatureRows, Fit, Numbers, tensors
+from dalda.evaluation.heads.cross_validation import fold_rows, folds_of
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Of temperatures: a few images that are all classified correctly would ask for 0."""
 
 
-def held_out_temperature(rows: FeatureRows, fit: Callable[[FeatureRows, int], Head], seed: int) -> float:
+def held_out_temperature(rows: FeatureRows, fit: Fit, seed: int) -> float:
     """The temperature under which images that the head did not see are most likely.
 
     They are left out of the training by cross-validation; 1 where a class has one image.
     """
     logits, targets = [], []
-    for fold in folds_of(rows, seed):
-        outside = np.asarray(~np.isin(rows.sources, list(fold)).any(1), np.bool_)
-        held_out = rows.real & np.isin(rows.sources[:, 0], list(fold))
-        head = fit(rows.chosen(outside), seed)
+    for training, held_out in fold_rows(rows, folds_of(rows, seed)):
+        head = fit(training, seed)
         logits.append(head(*tensors(rows.features[held_out])).double().numpy())
         targets.append(rows.targets[held_out])
     return best_temperature(np.concatenate(logits), np.concatenate(targets)) if logits else 1.0

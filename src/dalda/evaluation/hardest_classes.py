@@ -9,7 +9,7 @@ from scipy.special import softmax
 from dalda.errors import UserError
 from dalda.evaluation.heads.base import FeatureRows, Numbers, tensors
 from dalda.evaluation.heads.cross_validated import fit_cross_validated
-from dalda.evaluation.heads.cross_validation import folds_of
+from dalda.evaluation.heads.cross_validation import fold_rows, folds_of
 
 DIGITS = 3
 """Of a class's probability: the last digits of features differ from one machine to the next."""
@@ -53,9 +53,8 @@ def held_out_probabilities(
             "more --shots, or name classes with --only-classes"
         )
     found = np.zeros(len(labels))
-    for fold in folds:
-        held_out = np.isin(images, list(fold))
-        head = fit_cross_validated(rows.chosen(~held_out), seed)
+    for training, held_out in fold_rows(rows, folds):
+        head = fit_cross_validated(training, seed)
         predicted = softmax(head(*tensors(features[held_out])).double().numpy(), axis=1)
         found[held_out] = (predicted * targets[held_out]).sum(1)
     return found

@@ -48,14 +48,18 @@ class FeatureRows:
         )
 
 
+Fit = Callable[[FeatureRows, int], Head]
+"""Trains a head on the rows, with a seed for what is drawn."""
+Candidates = Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]
+"""Trains every variant that cross-validation may choose; gives the logits [n, classes] of each."""
+
+
 @dataclass(frozen=True)
 class HeadKind:
     """A way to train a head on cached features."""
 
-    fit: Callable[[FeatureRows, int], Head]
-    """Trains on the rows, with a seed for what is drawn."""
-    candidates: Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]
-    """Trains every variant that cross-validation may choose; gives the logits [n, classes] of each."""
+    fit: Fit
+    candidates: Candidates
     needs_text: bool = False
 
 
@@ -64,9 +68,7 @@ def tensors(*values: Numbers) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.asarray(value)).float() for value in values)
 
 
-def alone(
-    fit: Callable[[FeatureRows, int], Head],
-) -> Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]]:
+def alone(fit: Fit) -> Candidates:
     """The candidates of a head of which there is nothing to choose."""
 
     def candidates(rows: FeatureRows) -> Callable[[Numbers], Sequence[Numbers]]:

@@ -1,11 +1,12 @@
 """Choices by cross-validation on the training images alone: no validation image is used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from dalda.evaluation.heads.base import FeatureRows, Numbers
+from dalda.evaluation.heads.base import Candidates, FeatureRows, Numbers
 from dalda.seeding import generator_of
 
 MAX_FOLDS = 5
@@ -13,9 +14,10 @@ MAX_FOLDS = 5
 
 def folds_of(rows: FeatureRows, seed: int) -> list[set[int]]:
     """Real images by fold, drawn within each class; none where a class has one image only."""
-    images = {int(source): int(target) for source, target in _real_images(rows)}
+    labels = rows.targets.argmax(1)
+    images = zip(rows.sources[rows.real, 0].tolist(), labels[rows.real].tolist(), strict=True)
     by_class: dict[int, list[int]] = {}
-    for image, label in sorted(images.items()):
+    for image, label in sorted(dict(images).items()):
         by_class.setdefault(label, []).append(image)
     count = min(MAX_FOLDS, *(len(group) for group in by_class.values()))
     if count < 2:
@@ -28,31 +30,34 @@ def folds_of(rows: FeatureRows, seed: int) -> list[set[int]]:
     return folds
 
 
-def _real_images(rows: FeatureRows) -> Numbers:
-    labels = rows.targets.argmax(1)
-    return np.stack([rows.sources[:, 0], labels], 1)[rows.real]
+def fold_rows(
+    rows: FeatureRows, folds: Sequence[set[int]]
+) -> Iterator[tuple[FeatureRows, NDArray[np.bool_]]]:
+    """For each fold the rows that it leaves to train on, and which rows it is measured on, [n].
+
+    An image's synthetic images, and mixtures with it, are left out with it.
+    """
+    for fold in folds:
+        held_out = np.isin(rows.sources, list(fold))
+        yield rows.chosen(np.asarray(~held_out.any(1), np.bool_)), rows.real & held_out[:, 0]
 
 
 def likelihoods(
     rows: FeatureRows,
     folds: Sequence[set[int]],
-    fit: Callable[[FeatureRows], Callable[[Numbers], Sequence[Numbers]]],
+    fit: Candidates,
 ) -> Numbers:
     """Mean log-likelihood of the images that are left out, for each of a fit's choices.
 
-    `fit` trains on rows and returns what gives the logits of features, [n, classes] for each choice. An
-    image's synthetic images, and mixtures with it, are left out with it.
+    `fit` trains on rows and returns what gives the logits of features, [n, classes] for each choice.
     """
     scores: list[list[float]] = []
-    for fold in folds:
-        outside = np.asarray(~np.isin(rows.sources, list(fold)).any(1), np.bool_)
-        held_out = rows.real & np.isin(rows.sources[:, 0], list(fold))
-        predict = fit(rows.chosen(outside))
+    for training, held_out in fold_rows(rows, folds):
         labels = rows.targets[held_out]
         scores.append(
             [
                 float((log_softmax(logits, axis=1) * labels).sum(1).mean())
-                for logits in predict(rows.features[held_out])
+                for logits in fit(training)(rows.features[held_out])
             ]
         )
     return np.asarray(np.mean(scores, axis=0))
