@@ -29,14 +29,6 @@ def put(folder: Path, name: str, image: Image.Image, **options: Any) -> tuple[Re
     return RealImage(path, path.parent.name, sha256), check_image(path)
 
 
-def reported(
-    train: list[tuple[RealImage, bytes]], val: list[tuple[RealImage, bytes]] | None = None
-) -> list[str]:
-    images, signatures = zip(*train, strict=True)
-    others, more = zip(*val, strict=True) if val else ((), ())
-    return leaks(images, signatures, others, more)
-
-
 Change = Callable[[Image.Image], Image.Image]
 COPIES: dict[str, tuple[Change, str, dict[str, int]]] = {
     "the same": (lambda image: image, "copy.png", {}),
@@ -60,9 +52,9 @@ def test_a_copy_in_train_and_validation_is_reported(tmp_path: Path, kind: str) -
     change, name, options = COPIES[kind]
     train = [put(tmp_path / "train/dog", f"{number}.png", photo(number)) for number in range(4)]
     val = [put(tmp_path / "val/dog", f"{number}.png", photo(10 + number)) for number in range(4)]
-    assert reported(train, val) == []
+    assert leaks(train, val) == []
     copy = put(tmp_path / "val/dog", name, change(photo(2)), **options)
-    (sentence,) = reported(train, [*val, copy])
+    (sentence,) = leaks(train, [*val, copy])
     assert sentence.startswith("1 of 5 validation images are also in train")
     assert f"as {train[2][0].path} and {copy[0].path}" in sentence
 
@@ -70,7 +62,7 @@ def test_a_copy_in_train_and_validation_is_reported(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_images_are_no_copies(tmp_path: Path, kind: str) -> None:
     train = [put(tmp_path / "train/dog", "0.png", photo(2))]
-    assert reported(train, [put(tmp_path / "val/dog", "0.png", OTHERS[kind](photo(2)))]) == []
+    assert leaks(train, [put(tmp_path / "val/dog", "0.png", OTHERS[kind](photo(2)))]) == []
 
 
 @pytest.mark.parametrize("kind", COPIES)
@@ -78,9 +70,9 @@ def test_a_copy_in_two_classes_is_reported(tmp_path: Path, kind: str) -> None:
     change, name, options = COPIES[kind]
     train = [put(tmp_path / "dog", f"{number}.png", photo(number)) for number in range(3)]
     train += [put(tmp_path / "cat", f"{number}.png", photo(20 + number)) for number in range(3)]
-    assert reported(train) == []
+    assert leaks(train) == []
     copy = put(tmp_path / "cat", name, change(photo(1)), **options)
-    (sentence,) = reported([*train, copy])
+    (sentence,) = leaks([*train, copy])
     assert sentence.startswith("1 images are in two classes")
     assert copy[0].path.as_posix() in sentence
     assert train[1][0].path.as_posix() in sentence
@@ -93,8 +85,7 @@ def test_a_synthetic_copy_of_a_validation_image_is_reported(tmp_path: Path, kind
     synthetic = [put(tmp_path / "made/dog", f"{number}.png", photo(20 + number)) for number in range(4)]
 
     def sentence() -> str:
-        (images, signatures), (others, more) = (zip(*part, strict=True) for part in (synthetic, val))
-        return validation_copies(images, signatures, others, more)
+        return validation_copies(synthetic, val)
 
     assert sentence() == ""
     synthetic.append(put(tmp_path / "made/dog", name, change(photo(3)), **options))
@@ -105,9 +96,9 @@ def test_a_synthetic_copy_of_a_validation_image_is_reported(tmp_path: Path, kind
 def test_images_that_show_nothing_are_compared_by_content_only(tmp_path: Path) -> None:
     white = [put(tmp_path / "dog", "0.png", Image.new("RGB", (40, 40), (250, 250, 250)))]
     whiter = put(tmp_path / "cat", "0.png", Image.new("RGB", (40, 40), (251, 250, 250)))
-    assert reported([*white, whiter]) == []
+    assert leaks([*white, whiter]) == []
     same = put(tmp_path / "cat", "1.png", Image.new("RGB", (40, 40), (250, 250, 250)))
-    assert len(reported([*white, whiter, same])) == 1
+    assert len(leaks([*white, whiter, same])) == 1
 
 
 def test_unread_images_are_not_one_image(tmp_path: Path) -> None:
@@ -115,7 +106,7 @@ def test_unread_images_are_not_one_image(tmp_path: Path) -> None:
         (RealImage(Path(name), name, ""), photo(number).resize((16, 16)).tobytes())
         for number, name in enumerate("ab")
     ]
-    assert reported(unread) == []
+    assert leaks(unread) == []
 
 
 def test_thousands_are_compared_in_seconds() -> None:
@@ -124,7 +115,8 @@ def test_thousands_are_compared_in_seconds() -> None:
     signatures = [rng.integers(0, 256, size, np.uint8).tobytes() for _ in range(6000)]
     images = [RealImage(Path(str(number)), "dog", str(number)) for number in range(6000)]
     started = time.process_time()
-    found = leaks(images[:1000], signatures[:1000], images[1000:], [*signatures[1000:5999], signatures[7]])
+    signed = list(zip(images, [*signatures[:5999], signatures[7]], strict=True))
+    found = leaks(signed[:1000], signed[1000:])
     assert time.process_time() - started < 5
     assert len(found) == 1
     assert "as 7 and 5999" in found[0]
@@ -147,7 +139,7 @@ def test_many_copies_of_one_image_are_counted_in_time(tmp_path: Path, identical:
         ]
 
     started = time.monotonic()
-    across, mixed = reported(copies("train"), copies("val"))
+    across, mixed = leaks(copies("train"), copies("val"))
     assert time.monotonic() - started < 20
     assert across.startswith("2000 of 2000 validation images are also in train")
     assert mixed.startswith("1000 images are in two classes")

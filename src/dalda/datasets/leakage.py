@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from dalda.datasets.image_io import SIGNATURE_SIDE
 from dalda.types import RealImage
 
-Signature = bytes
-"""As `image_io.check_image` gives it: an image in a few RGB pixels."""
+Signed = Sequence[tuple[RealImage, bytes]]
+"""Images with their signatures, as `image_io.check_image` gives them: an image in a few RGB pixels."""
 NEAR = 0.2
 """Distance of two signatures, of mean 0 and length 1, up to which one image is a copy of the other:
 smaller or compressed again. Different photographs are at 0.8 and more."""
@@ -19,20 +19,14 @@ ROWS = 1024
 COARSE = 4
 
 
-def leaks(
-    train: Sequence[RealImage],
-    train_signatures: Sequence[Signature],
-    validation: Sequence[RealImage] = (),
-    validation_signatures: Sequence[Signature] = (),
-) -> list[str]:
+def leaks(train: Signed, validation: Signed = ()) -> list[str]:
     """A sentence for each kind of leakage, with its count and an example; empty where there is none.
 
     Images are compared by hash, then by signature: train with validation, and train between its classes. A
     thousand images with ten thousand take about a second.
     """
     found = []
-    a, b = _features(train_signatures), _features(validation_signatures)
-    across = _copies(train, a, validation, b)
+    across = _copies(train, validation)
     if across:
         one, other = across[0]
         found.append(
@@ -40,7 +34,7 @@ def leaks(
             f"as one there, as {one.path} and {other.path}: accuracies will be too high; take them out of "
             "one part"
         )
-    mixed = _copies(train, a, train, a, of_later_classes=True)
+    mixed = _copies(train, train, of_later_classes=True)
     if mixed:
         one, other = mixed[0]
         found.append(
@@ -50,14 +44,9 @@ def leaks(
     return found
 
 
-def validation_copies(
-    synthetic: Sequence[RealImage],
-    signatures: Sequence[Signature],
-    validation: Sequence[RealImage],
-    validation_signatures: Sequence[Signature],
-) -> str:
+def validation_copies(synthetic: Signed, validation: Signed) -> str:
     """A sentence on synthetic images that show the same as a validation image; empty where none does."""
-    found = _copies(validation, _features(validation_signatures), synthetic, _features(signatures))
+    found = _copies(validation, synthetic)
     if not found:
         return ""
     one, other = found[0]
@@ -69,18 +58,15 @@ def validation_copies(
 
 
 def _copies(
-    first: Sequence[RealImage],
-    a: NDArray[np.float32],
-    second: Sequence[RealImage],
-    b: NDArray[np.float32],
-    *,
-    of_later_classes: bool = False,
+    signed: Signed, others: Signed, *, of_later_classes: bool = False
 ) -> list[tuple[RealImage, RealImage]]:
     """Each image of the second list that shows the same as one of the first, with that one.
 
     Each counts once, however many copies there are of it; with `of_later_classes` only where its class is
     later in the alphabet.
     """
+    first, second = ([image for image, _ in group] for group in (signed, others))
+    a, b = _features(signed), _features(others)
     classes = {label: place for place, label in enumerate(sorted({image.label for image in second}))}
     labels = np.array([classes[image.label] for image in second], np.int64)
     by_hash: dict[str, list[int]] = {}
@@ -116,12 +102,10 @@ def _lengths(a: NDArray[np.float32], b: NDArray[np.float32], start: int) -> NDAr
     return total
 
 
-def _features(signatures: Sequence[Signature]) -> NDArray[np.float32]:
+def _features(signed: Signed) -> NDArray[np.float32]:
     """Signatures at mean 0 and length 1, [n, pixels]; those that show nothing are far from all others."""
-    pixels = 3 * SIGNATURE_SIDE**2
-    values = (
-        np.frombuffer(b"".join(signatures), np.uint8).reshape(len(signatures), pixels).astype(np.float32)
-    )
+    content = b"".join(signature for _, signature in signed)
+    values = np.frombuffer(content, np.uint8).reshape(len(signed), 3 * SIGNATURE_SIDE**2).astype(np.float32)
     values -= values.mean(1, keepdims=True)
     flat = values.std(1) < FLAT
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)

@@ -72,14 +72,7 @@ def inspect_dataset(config: InspectConfig) -> DatasetReport:
         shorter_side={name: int(at(sides)) for name, at in _SPREAD.items()} if sides else {},
         bad=tuple(item.fault for items in opened.values() for item in items if item.fault),
         duplicates=sum(len(items) - len({item.image.sha256 for item in items}) for items in good.values()),
-        leakage=tuple(
-            leaks(
-                [item.image for item in train],
-                [item.signature for item in train],
-                [item.image for item in val],
-                [item.signature for item in val],
-            )
-        ),
+        leakage=tuple(leaks(*([(item.image, item.signature) for item in part] for part in (train, val)))),
         unclear=tuple(unclear_names(class_wordings(parts["train"]).values())),
     )
 

@@ -62,20 +62,14 @@ def checked(split: FewShotSplit, validation: FewShotSplit | None = None) -> FewS
     Raises UserError for the first bad image.
     """
     others = () if validation is None else validation.images
-    with ThreadPoolExecutor(DECODERS) as pool:
-        signatures = list(pool.map(_signature, (*split.images, *others)))
-    count = len(split.images)
-    for sentence in leaks(split.images, signatures[:count], others, signatures[count:]):
+    for sentence in leaks(_signed(split.images), _signed(others)):
         note(sentence)
     return split
 
 
 def report_validation_copies(arm: str, synthetic: Sequence[RealImage], validation: FewShotSplit) -> None:
     """Reports synthetic images of an arm that are nearly the same as a validation image."""
-    with ThreadPoolExecutor(DECODERS) as pool:
-        signatures = list(pool.map(_signature, (*synthetic, *validation.images)))
-    count = len(synthetic)
-    if found := validation_copies(synthetic, signatures[:count], validation.images, signatures[count:]):
+    if found := validation_copies(_signed(synthetic), _signed(validation.images)):
         note(f"{arm}: {found}")
 
 
@@ -98,9 +92,15 @@ def usable(split: FewShotSplit, on_bad_image: str) -> tuple[FewShotSplit, tuple[
         raise UserError(f"no image of the class '{min(empty)}' is left: {bad[0]}")
     if bad:
         say(f"note: {len(bad)} of {len(results)} images are left out, as {bad[0]}")
-    for sentence in leaks([image for image, _ in good], [signature for _, signature in good]):
+    for sentence in leaks(good):
         note(sentence)
     return replace(split, images=tuple(image for image, _ in good)), bad
+
+
+def _signed(images: Sequence[RealImage]) -> list[tuple[RealImage, bytes]]:
+    """Images with their signatures. Raises UserError for the first bad image."""
+    with ThreadPoolExecutor(DECODERS) as pool:
+        return list(zip(images, pool.map(_signature, images), strict=True))
 
 
 def _signature_or_fault(image: RealImage) -> bytes | str:
