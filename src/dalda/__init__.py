@@ -20,6 +20,7 @@ _NAMES = {
     "dalda.config": "AugmentConfig CaptionConfig CompareConfig EvaluateConfig ExportConfig ImportConfig "
     "MergeConfig PredictConfig ReportConfig TrainConfig",
     "dalda.datasets.few_shot": "sample_few_shot",
+    "dalda.datasets.registry": "load_dataset",
     "dalda.errors": "UserError",
     "dalda.workflows.classifier": "load_classifier predict",
     "dalda.workflows.compare": "compare_methods",
@@ -27,7 +28,6 @@ _NAMES = {
     "dalda.workflows.experiment": "run_experiment",
     "dalda.workflows.merge": "merge",
     "dalda.workflows.plot": "plot",
-    "dalda.workflows.real_images": "load_dataset",
     "dalda.workflows.review": "review",
     "dalda.workflows.torch_dataset": "MixedDataset",
 }
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from dalda.config import ReportConfig as ReportConfig
     from dalda.config import TrainConfig as TrainConfig
     from dalda.datasets.few_shot import sample_few_shot as sample_few_shot
+    from dalda.datasets.registry import load_dataset as load_dataset
     from dalda.errors import UserError as UserError
     from dalda.workflows.classifier import load_classifier as load_classifier
     from dalda.workflows.classifier import predict as predict
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from dalda.workflows.experiment import run_experiment as run_experiment
     from dalda.workflows.merge import merge as merge
     from dalda.workflows.plot import plot as plot
-    from dalda.workflows.real_images import load_dataset as load_dataset
     from dalda.workflows.review import review as review
     from dalda.workflows.torch_dataset import MixedDataset as MixedDataset
 

@@ -11,7 +11,7 @@ from PIL import Image
 from dalda.datasets import image_folder
 from dalda.datasets.class_names import wording_of
 from dalda.datasets.image_folder import read_folder, refuse_output_inside
-from dalda.datasets.registry import read_catalog
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 
 
@@ -173,7 +173,7 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
             patch.setattr(Path, method, refuse)
             for dataset, root in ((str(tmp_path), None), ("pets", tmp_path)):
                 with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
-                    read_catalog(dataset, root)
+                    load_dataset(dataset, root)
 
 
 def make_pets_like(root: Path) -> None:
@@ -200,12 +200,12 @@ def test_names_that_are_not_unicode_are_refused(tmp_path: Path) -> None:
 
 def test_a_published_set_needs_a_root_and_a_folder_has_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pets needs --root DIR"):
-        read_catalog("pets")
+        load_dataset("pets")
     put(tmp_path / "cat", "1.png")
     put(tmp_path / "dog", "1.png")
     with pytest.raises(UserError, match="--root goes with pets, flowers102, caltech101 only"):
-        read_catalog(str(tmp_path), tmp_path)
-    assert read_catalog(str(tmp_path)).classes == ("cat", "dog")
+        load_dataset(str(tmp_path), tmp_path)
+    assert load_dataset(str(tmp_path)).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

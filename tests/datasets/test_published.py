@@ -10,7 +10,7 @@ from scipy.io import savemat
 from dalda.datasets.class_names import published_classes
 from dalda.datasets.few_shot import sample_few_shot, split_as_json
 from dalda.datasets.image_folder import ImageDataset
-from dalda.datasets.registry import read_catalog
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.storage import path_of
 
@@ -105,7 +105,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Lis
 @pytest.mark.parametrize("tree", sorted(MAKERS))
 def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Listed]]) -> None:
     dataset, (root, listed) = MAKERS[tree][0], trees[tree]
-    catalog = read_catalog(dataset, root)
+    catalog = load_dataset(dataset, root)
     for seed in (0, 1, 2):
         for shots in (1, 2, 4, None):
             for part in ("train", "val"):
@@ -123,7 +123,7 @@ def test_splits_are_those_of_the_rule(tree: str, trees: dict[str, tuple[Path, Li
 @pytest.mark.parametrize("tree", sorted(MAKERS))
 def test_stratified_parts_share_no_image(tree: str, trees: dict[str, tuple[Path, Listed]]) -> None:
     root, _ = trees[tree]
-    catalog = read_catalog(MAKERS[tree][0], root)
+    catalog = load_dataset(MAKERS[tree][0], root)
     train, val = (
         sample_few_shot(catalog, part=part, split_strategy="stratified").images for part in ("train", "val")
     )
@@ -134,7 +134,7 @@ def test_stratified_parts_share_no_image(tree: str, trees: dict[str, tuple[Path,
 
 def test_caltech_may_be_named_by_its_inner_folder(trees: dict[str, tuple[Path, Listed]]) -> None:
     root, listed = trees["caltech101"]
-    inner = read_catalog("caltech101", root / "101_ObjectCategories")
+    inner = load_dataset("caltech101", root / "101_ObjectCategories")
     names = [example["path"] for example in expected_examples(listed, "caltech101", "train", 0, 1)]
     assert [f"101_ObjectCategories/{path}" for path in paths_of(inner)] == names
 
@@ -148,12 +148,12 @@ def paths_of(catalog: ImageDataset) -> list[str]:
 def test_a_missing_data_set_says_how_to_get_it(tmp_path: Path, dataset: str) -> None:
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=f"is missing.*dalda download {dataset} --root"):
-            read_catalog(dataset, root)
+            load_dataset(dataset, root)
 
 
 def test_what_a_bucket_misses_is_downloaded_to_a_disk_first() -> None:
     with pytest.raises(UserError, match="download pets --root FOLDER` on a disk, and copy it there"):
-        read_catalog("pets", path_of("memory://tests/published/pets"))
+        load_dataset("pets", path_of("memory://tests/published/pets"))
 
 
 def test_a_half_extracted_pets_names_what_is_missing(tmp_path: Path) -> None:
@@ -162,10 +162,10 @@ def test_a_half_extracted_pets_names_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"1 of the images .* missing, .*'Abyssinian_train_3\.jpg'.*download"
     ):
-        read_catalog("pets", tmp_path)
+        load_dataset("pets", tmp_path)
     (tmp_path / "annotations" / "test.txt").unlink()
     with pytest.raises(UserError, match=r"test\.txt is missing.*download pets"):
-        read_catalog("pets", tmp_path)
+        load_dataset("pets", tmp_path)
 
 
 @pytest.mark.parametrize("line", ["stem", "stem 0 1 1", "stem 38 1 1", "stem one 1 1", "stem ² 1 1"])
@@ -173,7 +173,7 @@ def test_a_broken_line_of_pets_is_named(tmp_path: Path, line: str) -> None:
     make_pets(tmp_path)
     (tmp_path / "annotations" / "trainval.txt").write_text(f"# list\n{line}\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"line 2 of .*trainval\.txt is not 'STEM CLASS_ID"):
-        read_catalog("pets", tmp_path)
+        load_dataset("pets", tmp_path)
 
 
 def test_a_stem_of_pets_leads_nowhere_else(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_stem_of_pets_leads_nowhere_else(tmp_path: Path) -> None:
     touch(tmp_path / "outside.jpg")
     (root / "annotations" / "trainval.txt").write_text("../outside 1 1 1\n")
     with pytest.raises(UserError, match=r"missing, the first '\.\./outside\.jpg'"):
-        read_catalog("pets", root)
+        load_dataset("pets", root)
 
 
 def test_classes_without_images_in_the_lists_are_reported(
@@ -193,7 +193,7 @@ def test_classes_without_images_in_the_lists_are_reported(
         (tmp_path / "annotations" / name).write_text("a 1 1 1\nb 1 1 1\nc 5 1 1\nd 5 1 1\n")
     for stem in "abcd":
         touch(tmp_path / f"{stem}.jpg")
-    catalog = read_catalog("pets", tmp_path)
+    catalog = load_dataset("pets", tmp_path)
     assert len(catalog.classes) == 37
     assert "35 of 37 classes have no images" in capsys.readouterr().err
     assert {example.label for example in sample_few_shot(catalog, shots=1).images} == {
@@ -207,7 +207,7 @@ def test_empty_lists_are_no_data_set(tmp_path: Path) -> None:
     for name in ("trainval.txt", "test.txt"):
         (tmp_path / "annotations" / name).write_text("# nothing\n")
     with pytest.raises(UserError, match="lists no images"):
-        read_catalog("pets", tmp_path)
+        load_dataset("pets", tmp_path)
 
 
 def test_a_half_extracted_flowers102_counts(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_half_extracted_flowers102_counts(tmp_path: Path) -> None:
     make_flowers102(root)
     (root / "jpg" / "image_00007.jpg").unlink()
     with pytest.raises(UserError, match=r"has 917 images, but imagelabels\.mat labels 918.*download"):
-        read_catalog("flowers102", root)
+        load_dataset("flowers102", root)
 
 
 @pytest.mark.parametrize(
@@ -231,14 +231,14 @@ def test_strange_flower_labels_are_refused(tmp_path: Path, content: dict[str, ob
     touch(tmp_path / "jpg" / "image_00001.jpg")
     savemat(tmp_path / "imagelabels.mat", content)
     with pytest.raises(UserError, match=words):
-        read_catalog("flowers102", tmp_path)
+        load_dataset("flowers102", tmp_path)
 
 
 def test_a_label_file_that_is_no_matlab_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "jpg" / "image_00001.jpg")
     (tmp_path / "imagelabels.mat").write_bytes(b"<html>not found</html>" * 20)
     with pytest.raises(UserError, match="not a MATLAB file"):
-        read_catalog("flowers102", tmp_path)
+        load_dataset("flowers102", tmp_path)
 
 
 def test_a_half_extracted_caltech101_names_a_class(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_half_extracted_caltech101_names_a_class(tmp_path: Path) -> None:
     for path in (tmp_path / "101_ObjectCategories" / "wrench").iterdir():
         path.unlink()
     with pytest.raises(UserError, match=r"1 of the 101 classes have no images .*'wrench'.*download"):
-        read_catalog("caltech101", tmp_path)
+        load_dataset("caltech101", tmp_path)
 
 
 def test_usual_folders_short_names_and_a_misspelt_folder_are_found(
@@ -255,13 +255,13 @@ def test_usual_folders_short_names_and_a_misspelt_folder_are_found(
     """As the published instructions leave them in `datasets`."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"needs --root DIR, .* no 'datasets/flowers102'"):
-        read_catalog("flowers")
+        load_dataset("flowers")
     make_flowers102(Path("datasets/flowers102"))
     make_caltech101(Path("datasets/caltech-101"))
     make_pets(Path("datasets/oxford_pet"))
     Path("datasets/oxford_pet/annotations").rename("datasets/oxford_pet/annnotations")
     for name, dataset in (("flowers", "flowers102"), ("caltech", "caltech101"), ("pets", "pets")):
-        assert read_catalog(name).dataset == dataset
+        assert load_dataset(name).dataset == dataset
     for label in ("a", "b"):
         touch(Path("flowers") / label / "1.png")
-    assert read_catalog("flowers").classes == ("a", "b")
+    assert load_dataset("flowers").classes == ("a", "b")

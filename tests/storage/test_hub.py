@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from tests.test_train_command import CLASSES, doodle, synthetic
 
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.storage import StorageError, lock, object_store, path_of, read_bytes, write
-from dalda.workflows.real_images import load_dataset
 from dalda.workflows.synthetic_sets import synthetic_set
 
 ROOT = "hf://datasets/me/photos"

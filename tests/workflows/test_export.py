@@ -18,7 +18,7 @@ from tests.workflows.drawn_set import drawn_set
 
 from dalda.compat.prompt_table import images_in, read_table
 from dalda.config import ExportConfig
-from dalda.datasets.registry import read_catalog
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.progress import Progress
@@ -74,7 +74,7 @@ def test_a_folder_holds_real_and_synthetic_side_by_side(out: Path) -> None:
     assert files_of(target) == {row["file_name"] for row in rows} | {"metadata.csv"}
     made = [row for row in rows if row["origin"] == "synthetic"]
     assert {f"train/{row['source']}" for row in made} <= {row["file_name"] for row in rows}
-    catalog = read_catalog(str(target))
+    catalog = load_dataset(str(target))
     assert sum(map(len, catalog.parts["train"].values())) == 16
 
 

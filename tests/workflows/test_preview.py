@@ -9,7 +9,7 @@ from tests.workflows.drawn_set import drawn_set
 
 import dalda
 from dalda.config import ExportConfig
-from dalda.datasets.registry import read_catalog
+from dalda.datasets.registry import load_dataset
 from dalda.generation.synthetic_dataset import SyntheticDataset
 from dalda.workflows import preview
 from dalda.workflows.export import export
@@ -46,7 +46,7 @@ def test_it_is_no_part_of_the_set(tmp_path: Path) -> None:
     before = dalda.load(out).images
     Preview(SyntheticDataset.existing(out), 1).finish()
     assert dalda.load(out).images == before
-    assert sum(map(len, read_catalog(str(out)).parts["train"].values())) == len(before)
+    assert sum(map(len, load_dataset(str(out)).parts["train"].values())) == len(before)
     for form in ("folder", "hf", "coco"):
         export(ExportConfig(source=out, out=tmp_path / form, to=form))
         assert not list((tmp_path / form).rglob(PREVIEW))

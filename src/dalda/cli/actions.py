@@ -33,7 +33,7 @@ def run_download(config: "configs.DownloadConfig") -> Output:
 
 def run_split(config: "configs.SplitConfig") -> Output:
     from dalda.datasets.few_shot import sample_few_shot, split_as_json
-    from dalda.workflows.real_images import load_dataset
+    from dalda.datasets.registry import load_dataset
 
     split = sample_few_shot(
         load_dataset(config.dataset, config.root),

@@ -40,9 +40,9 @@ def made_for(model: str) -> list[str]:
     return [name for name, row in DATASETS.items() if model in row.models]
 
 
-def read_catalog(dataset: str, root: Path | None = None) -> ImageDataset:
-    """The catalog of a published data set in `root` or its usual folder, of a registered one, of
-    `hf:NAME_OR_FOLDER`, or of a folder.
+def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
+    """A data set: a published one in `root` or its usual folder, a registered one, `hf:NAME_OR_FOLDER`, or
+    a folder.
 
     Raises UserError when something is missing, with the way to get it.
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dalda.config import AugmentConfig
 from dalda.config.roles import content_of, digest_of, names_of
 from dalda.datasets.image_folder import refuse_output_inside
+from dalda.datasets.registry import load_dataset
 from dalda.device import device_named, dtype_named, quiet_libraries
 from dalda.errors import UserError
 from dalda.generation.backends.checkpoint import GROUP, refuse_misfit
@@ -28,7 +29,7 @@ from dalda.plugins import plugins_of
 from dalda.types import FewShotSplit, GenerationPlan
 from dalda.workflows.captions import captions_for
 from dalda.workflows.chosen_classes import chosen_classes, refuse_wrong_classes
-from dalda.workflows.real_images import image_features, load_dataset, score_examples, split_of, usable
+from dalda.workflows.real_images import image_features, score_examples, split_of, usable
 
 if TYPE_CHECKING:
     from dalda.generation.backends.base import ImageGenerator

@@ -11,13 +11,12 @@ from dalda.captions.vocabulary import VOCABULARIES
 from dalda.config import CaptionConfig
 from dalda.datasets.class_names import class_wordings, wordings_of
 from dalda.datasets.image_folder import refuse_output_inside
-from dalda.datasets.registry import DATASETS, PHOTOS
+from dalda.datasets.registry import DATASETS, PHOTOS, load_dataset
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.models.tokenizer import token_counter
 from dalda.storage import read_text
 from dalda.types import FewShotSplit
-from dalda.workflows.real_images import load_dataset
 
 if TYPE_CHECKING:
     from dalda.captions.generate import CaptionReport

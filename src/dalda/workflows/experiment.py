@@ -16,6 +16,7 @@ from dalda.config.cluster import ClusterConfig
 from dalda.config.experiment import Study, with_baselines
 from dalda.config.study_file import read_study, refused_by_protocol, study_as_yaml
 from dalda.datasets.image_folder import refuse_output_inside
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.evaluation.backbones.table import ROWS, Row
 from dalda.evaluation.comparison import ArmNumbers, compare_arms
@@ -30,7 +31,7 @@ from dalda.types import BASELINES, REAL, FewShotSplit, GenerationPlan, Synthetic
 from dalda.workflows.augment import generate_plan, open_dataset
 from dalda.workflows.augment_plan import GeneratorLoader, plan_augment
 from dalda.workflows.protocols import protocol_of
-from dalda.workflows.real_images import checked, load_dataset
+from dalda.workflows.real_images import checked
 from dalda.workflows.reports import AugmentReport, StudyReport
 from dalda.workflows.synthetic_sets import SyntheticSet, backbone_for, synthetic_set
 from dalda.workflows.trials import Task, tasks_of

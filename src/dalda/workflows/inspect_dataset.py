@@ -12,10 +12,11 @@ from dalda.config import InspectConfig
 from dalda.datasets.class_names import class_wordings, unclear_names
 from dalda.datasets.image_io import DECODERS, check_source, sides_of
 from dalda.datasets.leakage import leaks
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.progress import progress
 from dalda.types import FewShotSplit, RealImage
-from dalda.workflows.real_images import load_dataset, split_of
+from dalda.workflows.real_images import split_of
 
 
 @dataclass(frozen=True)

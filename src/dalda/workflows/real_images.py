@@ -16,10 +16,9 @@ from PIL import Image
 from dalda.config import DataConfig
 from dalda.datasets.class_names import class_wordings
 from dalda.datasets.few_shot import held_out_count, sample_few_shot
-from dalda.datasets.image_folder import ImageDataset
 from dalda.datasets.image_io import DECODERS, check_image, check_source, open_image
 from dalda.datasets.leakage import leaks, validation_copies
-from dalda.datasets.registry import read_catalog
+from dalda.datasets.registry import load_dataset
 from dalda.device import device_named, is_out_of_memory
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
@@ -29,11 +28,6 @@ from dalda.types import FewShotSplit, RealImage
 
 if TYPE_CHECKING:
     from dalda.models.clip import Clip
-
-
-def load_dataset(dataset: str, root: Path | None = None) -> ImageDataset:
-    """A data set by name or folder."""
-    return read_catalog(dataset, root)
 
 
 def split_of(config: DataConfig, part: str = "train") -> FewShotSplit:

@@ -13,6 +13,7 @@ from dalda.config import DataConfig, TrainConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.class_names import chosen_wordings
 from dalda.datasets.image_folder import refuse_output_inside
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import FeatureExtractor
 from dalda.evaluation.baselines import baselines_of
@@ -23,7 +24,7 @@ from dalda.evaluation.results import PlannedTrial, RunFolder, RunSettings
 from dalda.evaluation.trial import Trial, image_file
 from dalda.evaluation.verdict import answer_of
 from dalda.types import BASELINES, REAL, FewShotSplit, RealImage, SyntheticImage, TrialResult
-from dalda.workflows.real_images import checked, load_dataset, split_of
+from dalda.workflows.real_images import checked, split_of
 from dalda.workflows.reports import TrainReport
 from dalda.workflows.runner import OTHER_CLASS, TrialRunner, other_sources
 from dalda.workflows.synthetic_sets import SyntheticSet, synthetic_set
