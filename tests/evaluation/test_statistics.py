@@ -7,14 +7,8 @@ from dalda.evaluation.statistics import (
     calibration_error,
     confusion,
     interval,
-    per_class,
 )
 from dalda.types import Interval
-
-
-def test_accuracy_per_class_of_an_uneven_set() -> None:
-    correct, labels = [True, True, False, True], [0, 0, 0, 1]
-    np.testing.assert_allclose(per_class(correct, labels, 3), [2 / 3, 1, np.nan])
 
 
 def test_the_interval_is_students() -> None:

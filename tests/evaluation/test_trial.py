@@ -49,6 +49,15 @@ def test_a_training_that_diverged_gives_no_numbers(make_split: Callable[..., Few
         result_of(Trial("arm", 3, split), split, probabilities, [])
 
 
+def test_the_accuracy_of_each_class_counts_its_own_images(make_split: Callable[..., FewShotSplit]) -> None:
+    split = make_split("train", 3)
+    uneven = replace(split, images=split.images[:5] + split.images[6:7])  # 3 red, 2 green, 1 blue
+    probabilities = np.eye(3)[[0, 0, 1, 1, 1, 0]]
+    result = result_of(Trial("arm", 0, split), uneven, probabilities, [])
+    assert result.class_accuracy == (2 / 3, 1.0, 0.0)
+    assert result.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
+
+
 def test_a_soft_label_is_shared_by_two_classes(
     make_split: Callable[..., FewShotSplit], make_synthetic: Callable[..., tuple[SyntheticImage, ...]]
 ) -> None:

@@ -10,15 +10,6 @@ from dalda.types import Interval
 CONFIDENCE = 0.95
 
 
-def per_class(correct: ArrayLike, labels: ArrayLike, classes: int) -> NDArray[np.float64]:
-    """The share of correctly classified images per class, [classes]; NaN for a class without images."""
-    labels = np.asarray(labels)
-    counts = np.bincount(labels, minlength=classes)
-    hits = np.bincount(labels, weights=np.asarray(correct, float), minlength=classes)
-    shares: NDArray[np.float64] = np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
-    return shares
-
-
 def confusion(predicted: ArrayLike, labels: ArrayLike, classes: int) -> NDArray[np.int64]:
     """Counts of images by true class (row) and predicted class (column), [classes, classes]."""
     cells = np.asarray(labels) * classes + np.asarray(predicted)

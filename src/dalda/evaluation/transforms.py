@@ -30,12 +30,10 @@ def check_transforms(name: str) -> None:
 def recipe_of(transforms: str) -> str:
     """A file name for all that decides an augmented view, beside the image and the view's number."""
     settings = {
-        "standard": "",
         "jitter": "".join(f"-{name}{amount:g}" for name, amount in JITTER.items()),
         "randaugment": f"-{OPERATIONS}-{MAGNITUDE}",
-        "trivialaugment": "",
     }
-    return f"flip-rotate{ROTATION_DEGREES:g}-{transforms}{settings[transforms]}"
+    return f"flip-rotate{ROTATION_DEGREES:g}-{transforms}{settings.get(transforms, '')}"
 
 
 def augmented_views(

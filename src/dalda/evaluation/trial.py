@@ -12,7 +12,7 @@ from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError
 from dalda.evaluation.features import ImageFile
 from dalda.evaluation.mixing import Draws, Pool, draw_indices, pool_of, shares_of
-from dalda.evaluation.statistics import calibration_error, confusion, per_class
+from dalda.evaluation.statistics import calibration_error, confusion
 from dalda.seeding import generator_of
 from dalda.types import FewShotSplit, RealImage, SyntheticImage, TrialResult
 
@@ -131,7 +131,6 @@ class Schedule:
     """Steps per epoch."""
     batch: int = 32
     learning_rate: float | None = None
-    weight_decay: float | None = None
     head_init: str = "zero-shot"
     """`zero-shot`: from class names, for a CLIP; `random`: as torch starts a linear layer."""
 
@@ -210,7 +209,7 @@ def result_of(
         )
     labels = labels_of(validation.images, validation.classes)
     predicted = probabilities.argmax(1)
-    correct, classes = predicted == labels, len(validation.classes)
+    correct, counts = predicted == labels, confusion(predicted, labels, len(validation.classes))
     likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).tiny)
     return TrialResult(
         dataset=trial.split.dataset,
@@ -219,13 +218,13 @@ def result_of(
         shots=trial.split.shots,
         classes=validation.classes,
         accuracy=float(correct.mean()),
-        class_accuracy=tuple(per_class(correct, labels, classes).tolist()),
+        class_accuracy=tuple((counts.diagonal() / counts.sum(1)).tolist()),
         loss=float(-np.log(likelihood).mean()),
         real_images=trial.pool.real,
         synthetic_images=len(trial.synthetic) - trial.replayed,
         right=tuple(correct.tolist()),
         calibration_error=calibration_error(probabilities, labels),
-        confusion=tuple(map(tuple, confusion(predicted, labels, classes).tolist())),
+        confusion=tuple(map(tuple, counts.tolist())),
         epoch_accuracy=tuple(epoch_accuracy),
         images=tuple(image.sha256[:IMAGE_DIGITS] for image in validation.images),
     )

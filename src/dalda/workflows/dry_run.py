@@ -279,7 +279,6 @@ def _trial_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
     from dalda.evaluation.heads.table import LINEAR
     from dalda.evaluation.training import run_trials
     from dalda.evaluation.trial import Trial
-    from dalda.workflows.runner import method_of
 
     head = LINEAR if study.original else runner.head
     trial, store = Trial("a try", task.spec.train.seed, task.split), runner.store
@@ -293,7 +292,7 @@ def _trial_seconds(study: Study, task: Task, runner: "TrialRunner") -> float:
     for _ in range(2):  # the first time also computes the features
         started = time.monotonic()
         if protocol_of(study).train(trial, few, quick) is None:
-            run_trials([trial], few, store, quick.schedule, replace(method_of(runner.config), head=head))
+            run_trials([trial], few, store, quick.schedule, replace(runner.method, head=head))
         seconds = time.monotonic() - started
     if head != LINEAR:
         return seconds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dalda.config import ClassifierConfig, TrainConfig
+from dalda.config import TrainConfig
 from dalda.datasets.class_names import class_wordings
 from dalda.errors import UserError
 from dalda.evaluation.backbones.base import Backbone, ZeroShot
@@ -72,6 +72,14 @@ class TrialRunner:
     def schedule(self) -> Schedule:
         config = self.config
         return Schedule(config.epochs, config.iterations, config.batch_size, head_init=config.head_init)
+
+    @property
+    def method(self) -> TrainingMethod:
+        """Beside the schedule, how a classifier is trained."""
+        config = self.config
+        return TrainingMethod(
+            config.feature_views == "online", config.finetune, config.batch_augment, self.head
+        )
 
     def trial(
         self, arm: str, config: TrainConfig, split: FewShotSplit, synthetic: SyntheticSet | None
@@ -171,8 +179,7 @@ class TrialRunner:
             done[name] = result
             say_result(result)
 
-        method = replace(method_of(self.config), head=self.head)
-        run_trials(list(missing.values()), validation, self.store, self.schedule, method, on_trial_end)
+        run_trials(list(missing.values()), validation, self.store, self.schedule, self.method, on_trial_end)
         return {name: done[name] for name in trials}
 
     def _report_copies(self, trials: Iterable[Trial], validation: FewShotSplit) -> None:
@@ -214,11 +221,6 @@ def _replayed(trial: Trial) -> tuple[SyntheticImage, ...]:
         replace(x, path=real[x.source_sha256], label=x.source_class, source_label="", soft_label=())
         for x in trial.synthetic
     )
-
-
-def method_of(config: ClassifierConfig) -> TrainingMethod:
-    """Beside the schedule, how a classifier is trained."""
-    return TrainingMethod(config.feature_views == "online", config.finetune, config.batch_augment)
 
 
 def other_sources(arm: str, split: FewShotSplit, images: Sequence[SyntheticImage]) -> list[Excluded]:

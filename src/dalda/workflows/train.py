@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from dalda.config import DataConfig, TrainConfig
+from dalda.config import TrainConfig
 from dalda.config.roles import content_of, defaults_of, digest_of, names_of
 from dalda.datasets.class_names import chosen_wordings
 from dalda.datasets.image_folder import refuse_output_inside
@@ -52,7 +52,8 @@ def _train(config: TrainConfig, backbone: nn.Module | FeatureExtractor | None) -
     if run is not None:
         refuse_output_inside(run.folder, load_dataset(config.dataset, config.root))
         run.refuse_foreign()
-    split, validation = splits_of(config)
+    validation = split_of(config, "val")
+    split = checked(split_of(config), validation)
     sets = sets_of(config)
     runner = TrialRunner(config, run, backbone)
     usage = {
@@ -60,7 +61,7 @@ def _train(config: TrainConfig, backbone: nn.Module | FeatureExtractor | None) -
         for arm, synthetic in sets.items()
     }
     settings = training_settings(config, split, validation, sets, runner.store.backbone)
-    settings |= {**_own_usage(config, usage), **({} if runner.head == LINEAR else {"head": runner.head})}
+    settings |= _own_usage(config, usage) | ({} if runner.head == LINEAR else {"head": runner.head})
     baselines = _baselines(config, runner, split)
     with nullcontext() if run is None else run.held():
         if run is not None:
@@ -71,7 +72,7 @@ def _train(config: TrainConfig, backbone: nn.Module | FeatureExtractor | None) -
         for arm, trial in baselines.items():
             trials |= {_trial_id(settings, arm, seed): replace(trial, seed=seed) for seed in _seeds(config)}
         for arm, synthetic in sets.items():
-            found = _trials_of(arm, usage.get(arm, config), runner, split, synthetic)
+            found = _trials_of(arm, usage[arm], runner, split, synthetic)
             trials |= {_trial_id(settings, arm, trial.seed): trial for trial, _ in found}
             left_out = list(dict.fromkeys(image for _, images in found for image in images))
             left_out += other_sources(arm, split, synthetic.images)
@@ -115,12 +116,6 @@ def _trials_of(
             excluded = [replace(x, kind=of_seed) if x.kind == OTHER_CLASS else x for x in excluded]
         found.append((trial, excluded))
     return found
-
-
-def splits_of(config: DataConfig) -> tuple[FewShotSplit, FewShotSplit]:
-    """The few real images to learn from, and those to be tested on."""
-    validation = split_of(config, "val")
-    return checked(split_of(config), validation), validation
 
 
 def sets_of(config: TrainConfig) -> dict[str, SyntheticSet]:
@@ -184,8 +179,8 @@ def _run_settings(
         for arm, folder in folders.items()
         for seed in _seeds(config)
     )
-    recorded = config.model_dump(mode="json", include=set(names_of(type(config), "execution", "location")))
-    recorded.pop("out")
+    names = set(names_of(TrainConfig, "execution", "location")) - {"out"}
+    recorded = config.model_dump(mode="json", include=names)
     arms = {arm: arm_settings(usage.get(arm, config)) for arm in folders}
     return RunSettings("train", settings, arms, trials, recorded)
 

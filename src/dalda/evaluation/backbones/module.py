@@ -17,20 +17,15 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def module_backbone(
-    module: nn.Module,
-    *,
-    device: str = "cpu",
-    preprocess: Callable[[Image.Image], Tensor] | None = None,
-    recipe: HeadRecipe | None = None,
+    module: nn.Module, *, device: str = "cpu", recipe: HeadRecipe | None = None
 ) -> Backbone:
     """A module that maps [n, 3, h, w] to [n, d] (or to maps [n, d, h, w], which are averaged).
 
-    `preprocess` makes [3, h, w] of an RGB image; else the module's own attribute of this name does, and
-    else the image is fitted to `module.image_size` (or 224) pixels and normalized as ImageNet's. Weights
-    and the classes' names are its fingerprint. Raises UserError for a module that gives no features.
+    The module's attribute `preprocess` makes [3, h, w] of an RGB image; without one the image is fitted to
+    `module.image_size` (or 224) pixels and normalized as ImageNet's. Weights and the classes' names are its
+    fingerprint. Raises UserError for a module that gives no features.
     """
-    own = preprocess or getattr(module, "preprocess", None)
-    own = own or _standard(int(getattr(module, "image_size", SIZE)))
+    own = getattr(module, "preprocess", None) or _standard(int(getattr(module, "image_size", SIZE)))
 
     def batch(images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([own(image) for image in images])

@@ -39,12 +39,11 @@ class Heads:
         self.weight = nn.Parameter(torch.stack([weight for weight, _ in starts]).to(device))
         self.bias = nn.Parameter(torch.stack([bias for _, bias in starts]).to(device))
         head_rate = recipe.learning_rate if schedule.learning_rate is None else schedule.learning_rate
-        decay = recipe.weight_decay if schedule.weight_decay is None else schedule.weight_decay
         kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         groups: list[dict[str, object]] = [{"params": [self.weight, self.bias]}]
         if moving:
             groups.append({"params": list(moving), "lr": rate})
-        self.optimizer = kind(groups, lr=head_rate, weight_decay=decay, fused=True)
+        self.optimizer = kind(groups, lr=head_rate, weight_decay=recipe.weight_decay, fused=True)
 
     def step(self, batch: Batch) -> tuple[Tensor, float]:
         """One step of every head, and of the backbone where the features come with gradients.
