@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from dalda import UserError
-from dalda.storage import jsonl, read_csv, read_json, read_text, read_yaml
+from dalda.storage import csv_text, jsonl, read_csv, read_json, read_text, read_yaml
 from dalda.storage.yaml import parse_yaml, to_yaml
 
 JSON = {"cat": ["a photo", "größe"], "n": 3, "nested": {"a": [1.5, None, True]}}
@@ -167,3 +167,16 @@ def test_damaged_files_give_one_sentence_or_a_value(tmp_path: Path, seed: int) -
         except UserError as error:
             sentences.append(str(error))
     assert not [one for one in sentences if "\n" in one or str(path) not in one]
+
+
+def test_csv_text_is_read_back_as_it_was(tmp_path: Path) -> None:
+    rows = [("name", "value"), ('a "b", c', 1.5), ("two\nlines", "")]
+    assert csv_text([("a", "b"), ("x,y", 0.25)]) == 'a,b\n"x,y",0.25\n'
+    assert (
+        csv_text([("a", "b"), ("x", 0.25)], line_end="\r\n", quote_text=True) == '"a","b"\r\n"x",0.25\r\n'
+    )
+    (tmp_path / "table.csv").write_text(csv_text(rows), newline="")
+    assert [tuple(row.values()) for row in read_csv(tmp_path / "table.csv")] == [
+        ('a "b", c', "1.5"),
+        ("two\nlines", ""),
+    ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dalda.datasets.class_names import same_name
 from dalda.errors import UserError
-from dalda.storage import exists, read_csv, to_csv
+from dalda.storage import csv_text, exists, read_csv
 
 TABLE = "source_image_prompt.csv"
 IMAGE = re.compile(r"aug-(\d{1,7})-(\d{1,7})\.png")
@@ -77,7 +77,8 @@ def read_table(folder: Path) -> list[PromptRow]:
 
 def prompt_table(rows: Iterable[tuple[object, ...]]) -> str:
     """The table as CSV, from the values of COLUMNS; a scale without a mean is its own mean."""
-    return to_csv(COLUMNS, ([*row[:5], row[3] if row[5] is None else row[5]] for row in rows))
+    lines = ([*row[:5], row[3] if row[5] is None else row[5]] for row in rows)
+    return csv_text([COLUMNS, *lines])
 
 
 def images_in(folder: Path) -> set[str]:

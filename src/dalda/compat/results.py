@@ -8,7 +8,7 @@ from typing import Any
 
 from dalda.compat.literal import read_config
 from dalda.errors import UserError
-from dalda.storage import read_csv, to_csv, write
+from dalda.storage import csv_text, read_csv, write
 from dalda.types import TrialResult
 from dalda.workflows.protocols import Curves
 from dalda.workflows.results import result_of_table
@@ -56,7 +56,7 @@ def write_results(
     rows = [list(row) for row in earlier]
     for result, curves in trials:
         rows += csv_rows(result, curves, epochs)
-        table = to_csv(COLUMNS, ([number, *row] for number, row in enumerate(rows)))
+        table = csv_text([COLUMNS, *([number, *row] for number, row in enumerate(rows))])
         write(folder / f"results_{result.seed}_{result.shots or 'all'}.csv", table, sync=False)
 
 

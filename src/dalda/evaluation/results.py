@@ -4,8 +4,6 @@ A trial's id is a digest of what decides it. Its result is written when it is fi
 command trains only what is missing.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +19,17 @@ from dalda.config.roles import difference, digest_of, plain
 from dalda.errors import UserError
 from dalda.evaluation.comparison import summarize
 from dalda.evaluation.excluded import EXCLUDED, ExcludedLog
-from dalda.storage import exists, list_folder, lock, make_folder, read_json, read_yaml, to_yaml, write
+from dalda.storage import (
+    csv_text,
+    exists,
+    list_folder,
+    lock,
+    make_folder,
+    read_json,
+    read_yaml,
+    to_yaml,
+    write,
+)
 from dalda.types import BASELINES, REAL, TrialResult
 
 FORMAT = 1
@@ -240,12 +248,8 @@ def fault_of_result(result: TrialResult) -> str:
 
 def write_table(folder: Path, results: Iterable[TrialResult]) -> None:
     """results.csv, tidy, of these results."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for result in results:
-        writer.writerows(rows_of(result))
-    write(folder / TABLE, text.getvalue())
+    rows = ([row[name] for name in COLUMNS] for result in results for row in rows_of(result))
+    write(folder / TABLE, csv_text([COLUMNS, *rows]))
 
 
 def rows_of(result: TrialResult) -> list[dict[str, Any]]:

@@ -23,11 +23,11 @@ from dalda.storage.folders import private_folder as private_folder
 from dalda.storage.folders import scratch_folder as scratch_folder
 from dalda.storage.folders import whole_folder as whole_folder
 from dalda.storage.lock import lock as lock
+from dalda.storage.readers import csv_text as csv_text
 from dalda.storage.readers import parse_json as parse_json
 from dalda.storage.readers import read_bytes as read_bytes
 from dalda.storage.readers import read_csv as read_csv
 from dalda.storage.readers import read_json as read_json
 from dalda.storage.readers import read_text as read_text
-from dalda.storage.readers import to_csv as to_csv
 from dalda.storage.yaml import read_yaml as read_yaml
 from dalda.storage.yaml import to_yaml as to_yaml

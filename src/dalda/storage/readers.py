@@ -1,11 +1,11 @@
-"""Bounded readers of text, JSON and CSV: a damaged or hostile file ends in one sentence."""
+"""Bounded readers of text, JSON and CSV: a damaged or hostile file ends in one sentence; and CSV text."""
 
 import codecs
 import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dalda.errors import UserError
@@ -127,12 +127,10 @@ def read_csv(
     return [dict(zip(header, line, strict=True)) for line in lines if line]
 
 
-def to_csv(
-    columns: Sequence[str], rows: Iterable[Iterable[object]], quoting: Any = csv.QUOTE_MINIMAL
-) -> str:
-    """A table as CSV text."""
+def csv_text(rows: Iterable[Iterable[object]], *, line_end: str = "\n", quote_text: bool = False) -> str:
+    """Rows, the header among them, as the text of a CSV file; `quote_text` quotes all that is no number."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, quoting=quoting, lineterminator="\n")
-    writer.writerow(columns)
+    quoting = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
     writer.writerows(rows)
     return text.getvalue()

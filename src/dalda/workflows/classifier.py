@@ -1,6 +1,5 @@
 """A trained classifier of a run: loaded as one torch module, and asked about new images."""
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from dalda.errors import UserError
 from dalda.evaluation.results import planned_trials
 from dalda.generation.folder_names import folder_name
 from dalda.progress import progress, say
-from dalda.storage import Address, path_of, to_csv, write_new
+from dalda.storage import Address, csv_text, path_of, write_new
 from dalda.types import REAL
 
 if TYPE_CHECKING:
@@ -210,4 +209,4 @@ def _text(report: PredictReport, suffix: str) -> str:
         rows = [{**asdict(prediction), "image": str(prediction.image)} for prediction in report.predictions]
         return json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
     cells = ((str(x.image), x.label, x.confidence) for x in report.predictions)
-    return to_csv(("image", "class", "confidence"), cells, quoting=csv.QUOTE_NONNUMERIC)
+    return csv_text([("image", "class", "confidence"), *cells], quote_text=True)

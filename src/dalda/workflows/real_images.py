@@ -1,7 +1,5 @@
 """From a data set to its few images, checked before any work begins, and their CLIP class probabilities."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +21,7 @@ from dalda.device import device_named, is_out_of_memory
 from dalda.errors import UserError
 from dalda.models.presets import preset_named
 from dalda.progress import note, progress, say
-from dalda.storage import Address, write_new
+from dalda.storage import Address, csv_text, write_new
 from dalda.types import FewShotSplit, RealImage
 
 if TYPE_CHECKING:
@@ -127,11 +125,9 @@ def score_table(config: DataConfig, model: str, device: str, out: Path | None) -
         for image, value in zip(split.images, scores, strict=True)
     ]
     if out is not None:
-        file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, ["path", "label", "source_clip_probability"])
-        writer.writeheader()
-        writer.writerows(rows)
-        write_new(out, file.getvalue().encode(errors="backslashreplace"))
+        header = ("path", "label", "source_clip_probability")
+        text = csv_text([header, *(row.values() for row in rows)], line_end="\r\n")
+        write_new(out, text.encode(errors="backslashreplace"))
     return rows
 
 
