@@ -58,7 +58,7 @@ def test_what_is_forgotten_is_encoded_again_to_the_same_bits(generator: Diffusio
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
     kept = RecentTensors(limit=4 * 10 * 4)
     for number in range(100):
-        kept.put(str(number), (torch.zeros(10),))
-        assert kept.get("0") is not None
+        kept.of(str(number), lambda: (torch.zeros(10),))
+        kept.of("0", lambda: pytest.fail("it is still there"))
         assert kept.size == 40 * len(kept.tensors) <= 160
     assert set(kept.tensors) == {"0", "97", "98", "99"}

@@ -82,6 +82,12 @@ class GeneratorSpec:
     """Which parts wait in the machine's memory until they are needed: none, model or sequential."""
 
     @property
+    def execution(self) -> Mapping[str, object]:
+        """How it computes, which changes images by rounding only."""
+        names = ("device", "dtype", "channels_last", "compile")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def fingerprint(self) -> Mapping[str, object]:
         """Whatever decides pixels beyond rounding; folders by content, wherever they are."""
         return generator_fingerprint(self.preset, contents_of(self.preset.model, self.preset))
@@ -167,6 +173,10 @@ class LatentSpace(Protocol):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of one image's latents."""
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether images are decoded in tiles, for want of memory."""
 
     def encode(self, key: str, image: Image.Image, noise: "torch.Generator") -> "Tensor":
         """Latents [1, ...] of an image; equal keys are equal images."""

@@ -1,6 +1,6 @@
 """What the UNet is conditioned on: prompts, image prompts and their scales, each encoded once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,20 +25,17 @@ class RecentTensors:
     tensors: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     size: int = 0
 
-    def get(self, key: str) -> tuple[Tensor, ...] | None:
-        """The tensors under this key, now the most recent; None without any."""
+    def of(self, key: str, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The tensors under this key, made where there are none; the last ones stay, however large."""
         found = self.tensors.pop(key, None)
-        if found is not None:
-            self.tensors[key] = found
-        return found
-
-    def put(self, key: str, value: tuple[Tensor, ...]) -> None:
-        """Adds tensors; the last ones stay, however large."""
-        self.tensors[key] = value
-        self.size += sum(tensor.nbytes for tensor in value)
+        if found is None:
+            found = make()
+            self.size += sum(tensor.nbytes for tensor in found)
+        self.tensors[key] = found
         while self.size > self.limit and len(self.tensors) > 1:
             oldest = self.tensors.pop(next(iter(self.tensors)))
             self.size -= sum(tensor.nbytes for tensor in oldest)
+        return found
 
 
 @dataclass(frozen=True)
@@ -171,21 +168,17 @@ class StableDiffusionConditioner:
 
     def text(self, prompt: str, concept: str | None = None) -> tuple[Tensor, ...]:
         """[1, tokens, width], and for Stable Diffusion XL also the pooled [1, width]."""
-        key = f"{concept}\n{prompt}" if concept else prompt
-        found = self.texts.get(key)
-        if found is None and concept:
-            found = (self._learned(prompt, Concept.read(concept)),)
-            self.texts.put(key, found)
-        if found is None:
-            states, _, *pooled = self.pipeline.encode_prompt(
-                prompt=prompt,
-                device=self.device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=False,
+        if concept:
+            return self.texts.of(
+                f"{concept}\n{prompt}", lambda: (self._learned(prompt, Concept.read(concept)),)
             )
-            found = (states, *pooled[:1])
-            self.texts.put(key, found)
-        return found
+        return self.texts.of(prompt, lambda: self._plain(prompt))
+
+    def _plain(self, prompt: str) -> tuple[Tensor, ...]:
+        states, _, *pooled = self.pipeline.encode_prompt(
+            prompt=prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        return (states, *pooled[:1])
 
     def _learned(self, prompt: str, concept: Concept) -> Tensor:
         """States of a prompt with its learned token, by the text encoder with its LoRAs."""
@@ -205,13 +198,14 @@ class StableDiffusionConditioner:
 
     def encoded(self, key: str, source: Image.Image, adapter: int = 0) -> Tensor:
         """An adapter's embedding of an image, which is squeezed to a square first, as in the paper."""
-        found = self.images.get(key)
-        if found is None:
+
+        def features() -> tuple[Tensor, ...]:
             square = source.resize((self.size, self.size), Image.Resampling.BILINEAR)
-            pixels = self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
-            found = self._features(pixels)
-            self.images.put(key, found)
-        return found[adapter]
+            return self._features(
+                self.pipeline.feature_extractor(square, return_tensors="pt")["pixel_values"]
+            )
+
+        return self.images.of(key, features)[adapter]
 
     def without_image(self, adapter: int = 0) -> Tensor:
         """The unconditional embedding, as stock diffusers has it for each kind of adapter."""

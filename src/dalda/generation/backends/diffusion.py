@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalda.errors import UserError, first_line
-from dalda.generation.backends.base import Conditioner, Denoiser, LatentSpace
+from dalda.generation.backends.base import Conditioner, Denoiser, GeneratorSpec, LatentSpace
 from dalda.generation.backends.guidance import guidance_scales, guide
 from dalda.generation.backends.inpainting import KeptRegions, latent_mask
 from dalda.generation.backends.schedulers import (
@@ -43,11 +43,7 @@ class DiffusionGenerator:
     scheduler: Any
     image_size: int
     capabilities: frozenset[Capability]
-    fingerprint: Mapping[str, object]
-    execution_of: Callable[[], Mapping[str, object]]
-    device: str = "cpu"
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    compiled: bool = False
+    spec: GeneratorSpec
     guidance: bool = True
     """Whether classifier-free guidance is by two predictions; False where it is built into the model."""
     timesteps: Callable[[int], Timesteps] = lambda steps: {}
@@ -55,10 +51,14 @@ class DiffusionGenerator:
     padded_to: int = field(default=0, init=False)
     """Batch size that compiled blocks are made for; smaller batches are filled up to it."""
 
+    def __post_init__(self) -> None:
+        self.fingerprint, self.device = self.spec.fingerprint, self.spec.device
+        self.guidance_interval, self.compiled = self.spec.preset.guidance_interval, self.spec.compile
+
     @property
     def execution(self) -> Mapping[str, object]:
         """Device, dtype and the like, as they are now."""
-        return self.execution_of()
+        return {**self.spec.execution, "tiled": self.latent_space.is_tiled}
 
     def choose_batch_size(self, request: GenerationRequest, image: Image.Image) -> int:
         """From the image size, on a GPU from its free memory."""

@@ -1,6 +1,7 @@
 """What flow-matching families share: the shift of their timesteps, and a generator of their parts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,6 @@ def assemble_flow(
     capabilities = {Capability.IMAGE_PROMPT, *several} if has_adapter else set()
     if not references:
         capabilities.add(Capability.INIT_IMAGE)
-
-    def execution() -> Mapping[str, object]:
-        return {
-            "device": spec.device,
-            "dtype": spec.dtype,
-            "channels_last": False,
-            "compile": spec.compile,
-            "tiled": bool(getattr(pipeline.vae, "use_tiling", False)),
-        }
-
     if spec.compile:
         pipeline.transformer.compile_repeated_blocks(dynamic=False)
     return DiffusionGenerator(
@@ -87,11 +78,7 @@ def assemble_flow(
         scheduler,
         size,
         frozenset(capabilities),
-        spec.fingerprint,
-        execution,
-        spec.device,
-        preset.guidance_interval,
-        spec.compile,
+        replace(spec, channels_last=False),
         guidance,
         timesteps,
     )

@@ -8,7 +8,6 @@ guidance over the image: a scale of 0 is the text alone, 1 the stock pipeline's 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import Flux2KleinPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
@@ -49,9 +48,8 @@ class KleinLatentSpace(AutoencoderLatentSpace):
 
     def reference(self, image: Image.Image) -> Tensor:
         """The tokens [1, tokens, channels] of a reference of the model's size."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-        latents = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mode()
-        tokens: Tensor = Flux2KleinPipeline._pack_latents(self._scaled(latents))
+        latents = self._scaled(self.posterior(image).latent_dist.mode())
+        tokens: Tensor = Flux2KleinPipeline._pack_latents(latents)
         return tokens
 
 

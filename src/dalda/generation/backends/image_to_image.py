@@ -7,7 +7,7 @@ batch of a stock pipeline has one strength.
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import diffusers
@@ -126,6 +126,6 @@ def assemble_image_to_image(from_text: Any, from_image: Any, spec: GeneratorSpec
         from_image,
         spec.preset.size or 1024,
         spec.fingerprint,
-        {"device": spec.device, "dtype": spec.dtype, "channels_last": False, "compile": False},
+        replace(spec, channels_last=False, compile=False).execution,
         GUIDANCE.get(type(from_text).__name__, "guidance_scale"),
     )

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
@@ -36,8 +35,7 @@ class InstructPix2PixConditioner:
     """Instructions and source images, each encoded once."""
 
     pipeline: Any
-    size: int
-    device: str
+    latent_space: AutoencoderLatentSpace
 
     def __post_init__(self) -> None:
         self.texts, self.images = RecentTensors(), RecentTensors()
@@ -50,26 +48,16 @@ class InstructPix2PixConditioner:
         text = torch.cat([*without, *without, *(self._text(request.prompt) for request in requests)])
         latents = [self._image(x.source_sha256, image) for x, image in zip(requests, images, strict=True)]
         image = torch.cat([torch.zeros_like(torch.cat(latents)), *latents, *latents])
-        scale = torch.zeros(len(text), 1, 1, device=self.device, dtype=text.dtype)
+        scale = text.new_zeros(len(text), 1, 1)
         return UNetConditioning(text, (image,), scale, {}, BRANCHES)
 
     def _text(self, prompt: str) -> Tensor:
-        found = self.texts.get(prompt)
-        if found is None:
-            found = (embed_prompts(self.pipeline.tokenizer, self.pipeline.text_encoder, [prompt], [None]),)
-            self.texts.put(prompt, found)
-        return found[0]
+        tokenizer, encoder = self.pipeline.tokenizer, self.pipeline.text_encoder
+        return self.texts.of(prompt, lambda: (embed_prompts(tokenizer, encoder, [prompt], [None]),))[0]
 
     def _image(self, key: str, image: Image.Image) -> Tensor:
         """The mode of the latents [1, channels, side, side], not scaled, as the model was trained."""
-        found = self.images.get(key)
-        if found is None:
-            square = image.resize((self.size, self.size), Image.Resampling.LANCZOS)
-            pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 127.5 - 1
-            vae = self.pipeline.vae
-            found = (vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mode(),)
-            self.images.put(key, found)
-        return found[0]
+        return self.images.of(key, lambda: (self.latent_space.posterior(image).latent_dist.mode(),))[0]
 
 
 @dataclass
@@ -89,6 +77,11 @@ class InstructPix2PixDenoiser:
 @dataclass
 class InstructPix2PixGenerator(DiffusionGenerator):
     """Every request is an edit; one without an image guidance scale has the model's usual one."""
+
+    @property
+    def execution(self) -> Mapping[str, object]:
+        """Device, dtype and the like."""
+        return self.spec.execution
 
     def denoise(
         self,
@@ -123,21 +116,14 @@ def assemble_instruct_pix2pix(pipeline: Any, spec: GeneratorSpec) -> InstructPix
     to_device(pipeline, spec)
     factor = pipeline.vae_scale_factor
     size = spec.preset.size or pipeline.unet.config.sample_size * factor
-
-    def execution() -> Mapping[str, object]:
-        return {"device": spec.device, "dtype": spec.dtype, "channels_last": False, "compile": False}
-
+    channels = pipeline.vae.config.latent_channels
+    latent_space = AutoencoderLatentSpace(pipeline.vae, size, channels, factor, spec.device)
     return InstructPix2PixGenerator(
-        InstructPix2PixConditioner(pipeline, size, spec.device),
+        InstructPix2PixConditioner(pipeline, latent_space),
         InstructPix2PixDenoiser(pipeline.unet),
-        AutoencoderLatentSpace(
-            pipeline.vae, size, pipeline.vae.config.latent_channels, factor, spec.device
-        ),
+        latent_space,
         scheduler_of(spec.preset, pipeline.scheduler),
         size,
         frozenset({Capability.EDIT}),
-        spec.fingerprint,
-        execution,
-        spec.device,
-        spec.preset.guidance_interval,
+        replace(spec, channels_last=False, compile=False),
     )

@@ -40,20 +40,29 @@ class AutoencoderLatentSpace:
         side = self.image_size // self.factor
         return self.channels, side, side
 
+    @property
+    def is_tiled(self) -> bool:
+        """Whether images are decoded in tiles, for want of memory."""
+        return bool(getattr(self.vae, "use_tiling", False))
+
     def encode(self, key: str, image: Image.Image, noise: torch.Generator) -> Tensor:
         """Latents [1, channels, side, side] of an image, squeezed to a square and drawn as in diffusers."""
-        found = self.encoded.get(key)
-        if found is None:
-            square = image.resize((self.image_size, self.image_size), Image.Resampling.LANCZOS)
-            pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 127.5 - 1
-            posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype))
+
+        def encoded() -> tuple[Tensor]:
+            posterior = self.posterior(image)
             is_random = hasattr(posterior, "latent_dist")
-            found = (posterior.latent_dist.parameters if is_random else posterior.latents,)
-            self.encoded.put(key, found)
-        latents = found[0]
+            return (posterior.latent_dist.parameters if is_random else posterior.latents,)
+
+        (latents,) = self.encoded.of(key, encoded)
         if latents.shape[1] == 2 * self.channels:  # mean and variance
             latents = DiagonalGaussianDistribution(latents).sample(noise)
         return self._scaled(latents)
+
+    def posterior(self, image: Image.Image) -> Any:
+        """What the autoencoder makes of an image, squeezed to a square."""
+        square = image.resize((self.image_size, self.image_size), Image.Resampling.LANCZOS)
+        pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        return self.vae.encode(pixels.to(self.device, self.vae.dtype))
 
     def decode(self, latents: Tensor) -> list[Image.Image | None]:
         """Decodes as many at a time as memory allows, and if one is too much, in tiles."""

@@ -115,24 +115,22 @@ class RowConditioner:
         return torch.cat([self._image(*item) for item in zip(keys, images, strict=True)], 1)
 
     def _text(self, prompt: str) -> dict[str, Tensor]:
-        found = self.texts.get(prompt)
-        if found is None:
-            encoded = self.encoders.text(prompt)
-            self.text_names = tuple(encoded)
-            found = tuple(encoded.values())
-            self.texts.put(prompt, found)
+        def encoded() -> tuple[Tensor, ...]:
+            embeddings = self.encoders.text(prompt)
+            self.text_names = tuple(embeddings)
+            return tuple(embeddings.values())
+
+        found = self.texts.of(prompt, encoded)
         return dict(zip(self.text_names, found, strict=True))
 
     def _image(self, key: str, image: Image.Image | None) -> Tensor:
-        found = self.images.get(key)
-        if found is None:
+        def features() -> tuple[Tensor]:
             if image is None:
-                found = (self.encoders.no_image(),)
-            else:
-                square = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
-                found = (self.encoders.image(square),)
-            self.images.put(key, found)
-        return found[0]
+                return (self.encoders.no_image(),)
+            square = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+            return (self.encoders.image(square),)
+
+        return self.images.of(key, features)[0]
 
 
 def set_scale(processors: Sequence[Any], scale: Tensor) -> None:

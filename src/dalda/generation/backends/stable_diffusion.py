@@ -1,6 +1,5 @@
 """Stable Diffusion 1.x, XL and Kolors with an IP-Adapter, each image with its own scale and strength."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -88,16 +87,6 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         pipeline.unet.compile_repeated_blocks(dynamic=False)
     factor = pipeline.vae_scale_factor
     size = preset.size or pipeline.unet.config.sample_size * factor
-
-    def execution() -> Mapping[str, object]:
-        return {
-            "device": spec.device,
-            "dtype": spec.dtype,
-            "channels_last": spec.channels_last,
-            "compile": spec.compile,
-            "tiled": bool(getattr(pipeline.vae, "use_tiling", False)),
-        }
-
     capabilities = {
         Capability.IMAGE_PROMPT,
         Capability.INIT_IMAGE,
@@ -117,9 +106,5 @@ def assemble(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:
         scheduler_of(preset, pipeline.scheduler),
         size,
         frozenset(capabilities),
-        spec.fingerprint,
-        execution,
-        spec.device,
-        preset.guidance_interval,
-        spec.compile,
+        spec,
     )
