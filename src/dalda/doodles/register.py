@@ -1,7 +1,5 @@
 """Adds the embedded world to the tables: its data sets, its models, its word list."""
 
-from typing import Any
-
 from dalda.captions.vocabulary import VOCABULARIES, Vocabulary
 from dalda.datasets.image_folder import ImageDataset, read_folder
 from dalda.datasets.registry import DATASETS, DatasetRow
@@ -33,16 +31,10 @@ def _row(name: str) -> DatasetRow:
     return DatasetRow(read, backbone="doodle-vision", clip="doodle", vocabulary="doodles", models=models)
 
 
-def _autoencoder() -> Any:
-    from dalda.doodles.patch_autoencoder import PatchAutoencoder
-
-    return PatchAutoencoder
-
-
 for _name in ("doodles", "doodles-iid"):
     DATASETS.register(_name, _row(_name))
 VOCABULARIES.register("doodles", VOCABULARY)
-AUTOENCODERS.register("PatchAutoencoder", _autoencoder)
+AUTOENCODERS.register("PatchAutoencoder", "dalda.doodles.patch_autoencoder:PatchAutoencoder")
 ROWS.register("doodle", Row(WEIGHTS + "clip", reads_text=True))
 ROWS.register("doodle-vision", Row(WEIGHTS + "vision"))
 PRESETS.register(

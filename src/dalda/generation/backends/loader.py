@@ -1,6 +1,7 @@
 """Loading a preset's parts: the pipeline, its autoencoder and a LoRA."""
 
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -128,7 +129,7 @@ def _vae(name: str, dtype: torch.dtype, **options: Any) -> Any:
             f"the autoencoder of '{name}' is a {named}; one of {', '.join(AUTOENCODERS)} is needed, "
             "name one with --vae"
         )
-    return load_module(AUTOENCODERS[named](), name, "the autoencoder", dtype=dtype, **options)
+    return load_module(resolve_name(AUTOENCODERS[named]), name, "the autoencoder", dtype=dtype, **options)
 
 
 def _check(pipeline: Any, preset: Preset) -> None:
