@@ -7,7 +7,7 @@ from typing import Literal
 
 from dalda.device import memory_gigabytes
 from dalda.models.hub import place_of, revision_on_disk
-from dalda.models.presets import PRESETS, SHIPPED, Preset, encoder_place
+from dalda.models.presets import Preset, encoder_place
 
 HALF = 2
 """Bytes of a number in fp16 and bf16."""
@@ -234,7 +234,7 @@ def files_of(preset: Preset) -> dict[str, tuple[str, ...]]:
         preset.model: ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", *weights)
     }
     if preset.adapter is not None:
-        files[preset.adapter] = (f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./"),)
+        files[preset.adapter] = (preset.adapter_path,)
         place, folder = encoder_place(preset)
         at = f"{folder}/" if folder else ""
         files[place] = (*files.get(place, ()), f"{at}config.json", f"{at}model.safetensors")
@@ -258,8 +258,7 @@ def parts_of(preset: Preset) -> list[tuple[str, str, str]]:
     parts = [(preset.model, "model_index.json", weights), (preset.clip, "config.json", ".")]
     if preset.adapter is not None:
         place, folder = encoder_place(preset)
-        file = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
-        parts.append((preset.adapter, file, ""))
+        parts.append((preset.adapter, preset.adapter_path, ""))
         parts.append((place, f"{folder}/config.json".removeprefix("/"), folder or "."))
     return parts if preset.vae is None else [*parts, (preset.vae, "config.json", ".")]
 
@@ -287,8 +286,3 @@ def _on_disk(model: str, file: str, weights: str) -> bool:
         return False
     folder = Path(path).parents[len(Path(file).parts) - 1] / weights
     return not weights or (folder.is_dir() and any(x.suffix in WEIGHTS for x in folder.iterdir()))
-
-
-def is_shipped(name: str) -> bool:
-    """Whether a preset comes with this package."""
-    return PRESETS[name].model.startswith(SHIPPED)

@@ -39,6 +39,11 @@ def class_probabilities(images: ArrayLike, texts: ArrayLike, scale: float) -> ND
     return probabilities
 
 
+def clip_processor(side: int) -> CLIPImageProcessorPil:
+    """CLIP's standard preprocessing for a side in pixels."""
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
 @dataclass(frozen=True)
 class Clip:
     """A CLIP model in eval mode and float32, with its own preprocessing and tokenizer."""
@@ -69,10 +74,7 @@ class Clip:
         except OSError:
             if not Path(where).is_dir() and local_files_only:
                 raise  # the cache may hold a part of the model only
-            side = model.config.vision_config.image_size
-            processor = CLIPImageProcessorPil(
-                size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-            )
+            processor = clip_processor(model.config.vision_config.image_size)
         tokenizer = load_settings(CLIPTokenizer, where, **options)
         if not SPECIAL_TOKENS < len(tokenizer) <= model.config.text_config.vocab_size:
             raise OSError(f"its tokenizer has {len(tokenizer)} tokens")

@@ -1,17 +1,16 @@
 """Downloading a preset's models: only the files that are needed, resumable, each checked by its hash."""
 
 import fnmatch
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from dalda.datasets.image_io import sha256_of
 from dalda.errors import UserError, first_line
 from dalda.models.catalogue import PUBLISHED, files_of, unwanted_of
 from dalda.models.hub import PATIENCE, Place, ask_hub, place_of
 from dalda.models.pins import COMMIT, pin
 from dalda.models.presets import PRESETS
 from dalda.progress import say
-from dalda.storage import open_binary
 
 
 def download_preset(name: str, *, newest: bool = False) -> list[str]:
@@ -68,7 +67,7 @@ def _download(place: Place, patterns: tuple[str, ...], unwanted: tuple[str, ...]
         ) from error
     for file, sha256 in _published_hashes(place, patterns):
         path = Path(folder) / file
-        if path.is_file() and _sha256(path) != sha256:
+        if path.is_file() and sha256_of(path) != sha256:
             raise UserError(
                 f"the file {path.resolve()} is not what the Hub has; remove it and run the same command "
                 "again"
@@ -88,8 +87,3 @@ def _published_hashes(place: Place, patterns: tuple[str, ...]) -> Iterator[tuple
         wanted = any(fnmatch.fnmatch(file.rfilename, pattern) for pattern in patterns)
         if wanted and file.lfs is not None:
             yield file.rfilename, file.lfs.sha256
-
-
-def _sha256(path: Path) -> str:
-    with open_binary(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,7 +23,6 @@ SAMPLES, SAMPLE = 256, 16_384
 def contents_of(model: str, preset: Preset) -> dict[str, str]:
     """A hash of what each local folder holds, by its setting (`model`, `preset.adapter`, ...)."""
     adapter = Path(preset.adapter or "")
-    encoders = (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
     place, folder = encoder_place(preset)
     lora, lora_file = split_file(preset.lora) if preset.lora else ("", None)
     second, second_file = split_file(preset.second_adapter or "")
@@ -33,8 +32,8 @@ def contents_of(model: str, preset: Preset) -> dict[str, str]:
         "preset.adapter": (
             preset.adapter,
             chain(
-                [adapter / preset.adapter_folder / preset.adapter_file],
-                (path for name in dict.fromkeys(encoders) for path in _under(adapter / name)),
+                [adapter / preset.adapter_path],
+                (path for name in preset.encoder_folders for path in _under(adapter / name)),
             ),
         ),
         "preset.second_adapter": (second, [Path(second) / (second_file or "")]),

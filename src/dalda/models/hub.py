@@ -53,25 +53,20 @@ def loaded(named: str, option: str, load: Callable[..., Loaded]) -> Loaded:
     from huggingface_hub.errors import HFValidationError
 
     place = place_of(named)
-    try:
-        return load(place.name, revision=place.revision, local_files_only=True)
-    except WeightsError as error:
-        raise UserError(f"{error}, and name it with {option}") from error
-    except UserError:
-        raise
-    except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
-        # What is not there, or not yet whole, may be fetched; that fixes nothing that cannot be read.
-        if place.is_local or not isinstance(error, (OSError, HFValidationError)):
-            raise _unreadable(named, option, error) from error
-    ask_hub(place, option)
-    try:
-        return load(place.name, revision=place.revision, local_files_only=False)
-    except WeightsError as error:
-        raise UserError(f"{error}, and name it with {option}") from error
-    except UserError:
-        raise
-    except Exception as error:
-        raise _unreadable(named, option, error) from error
+    for on_disk in (True, False):
+        try:
+            return load(place.name, revision=place.revision, local_files_only=on_disk)
+        except WeightsError as error:
+            raise UserError(f"{error}, and name it with {option}") from error
+        except UserError:
+            raise
+        except Exception as error:  # the loaders raise whatever a strange folder makes them stumble over
+            # What is not there, or not yet whole, may be fetched; that fixes nothing that cannot be read.
+            absent = isinstance(error, (OSError, HFValidationError)) and not place.is_local
+            if not (on_disk and absent):
+                raise _unreadable(named, option, error) from error
+        ask_hub(place, option)
+    raise AssertionError("the second turn returns or raises")
 
 
 def folder_on_disk(named: str) -> str | None:

@@ -90,6 +90,18 @@ class Preset:
             known = ", ".join(SAMPLERS)
             raise UserError(f"there is no scheduler '{self.scheduler}'; choose one of {known}")
 
+    @property
+    def adapter_path(self) -> str:
+        """The adapter's file inside its folder or repository."""
+        at_top = self.adapter_folder in (".", "")
+        return self.adapter_file if at_top else f"{self.adapter_folder}/{self.adapter_file}"
+
+    @property
+    def encoder_folders(self) -> tuple[str, ...]:
+        """Where the image encoder may be inside the adapter's folder or repository."""
+        folders = (self.image_encoder, f"{self.adapter_folder}/image_encoder", "image_encoder")
+        return tuple(dict.fromkeys(folders))
+
 
 # Appendix of arXiv 2409.16949: the DDIM scheduler of IP-Adapter's examples.
 _PAPER_DDIM = {

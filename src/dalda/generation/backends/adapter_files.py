@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from dalda.models.hub import file_of, folder_on_disk, place_of
 from dalda.models.preset_options import split_file
 from dalda.models.presets import CLASSES_OF_ROWS, PRESETS, ROWS_OF_FILES, SHIPPED, Preset, located
 from dalda.models.single_file import SINGLE_FILES
-from dalda.models.weights import refuse_difference, refuse_misshapen, tensor_shapes
+from dalda.models.weights import WeightsError, refuse_difference, refuse_misshapen, tensor_shapes
 from dalda.storage import read_text
 
 WHOLE_CLIP = re.compile(r"^(text_model|text_projection|logit_scale|logit_bias|visual_projection)")
@@ -65,6 +65,18 @@ def refuse_unfit(attention: Mapping[str, Any], denoiser: Any, where: str) -> Non
     refuse_misshapen(found, {name: shape for name, shape in wanted.items() if shape}, where)
 
 
+@contextmanager
+def refusing_unfit(where: str) -> Iterator[None]:
+    """Whatever diffusers raises within it as it loads an adapter becomes a WeightsError."""
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(
+            f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
+        ) from error
+
+
 def is_instantx(attention: Collection[str]) -> bool:
     """Whether a FLUX.1 adapter's tensors of attention are in InstantX' layout; XLabs' has biases."""
     return not any(name.endswith("_ip.bias") for name in attention)
@@ -99,8 +111,7 @@ def refuse_foreign_adapters(preset: Preset, family: str) -> None:
     if FAMILIES[family].image_prompts == "none" or _parts(preset) in map(_parts, PRESETS.values()):
         return
     if preset.adapter is not None:
-        file = f"{preset.adapter_folder}/{preset.adapter_file}".removeprefix("./")
-        _refuse_foreign(preset, family, "--adapter", preset.adapter, file)
+        _refuse_foreign(preset, family, "--adapter", preset.adapter, preset.adapter_path)
     if preset.second_adapter is not None:
         place, file_there = split_file(preset.second_adapter)
         _refuse_foreign(preset, family, "--model-option second_adapter=", place, str(file_there))

@@ -12,12 +12,8 @@ from dalda.models.adaptation import TrainableModel
 def trainable_model(generator: object) -> TrainableModel:
     """The generator's parts, without an image prompt. Raises UserError for a model that learns none."""
     conditioner = getattr(generator, "conditioner", None)
-    if not isinstance(generator, DiffusionGenerator) or not isinstance(
-        conditioner, StableDiffusionConditioner
-    ):
-        raise UserError("this model learns no concepts; choose a Stable Diffusion 1.x model with --model")
-    concepts = conditioner.concepts
-    if concepts is None:
+    concepts = conditioner.concepts if isinstance(conditioner, StableDiffusionConditioner) else None
+    if not isinstance(generator, DiffusionGenerator) or concepts is None:
         raise UserError("this model learns no concepts; choose a Stable Diffusion 1.x model with --model")
     if generator.compiled:
         raise UserError("a compiled model learns no concepts; leave --compile out")

@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import (
-    CLIPImageProcessorPil,
-    CLIPVisionModelWithProjection,
-    SiglipImageProcessorPil,
-    SiglipVisionModel,
-)
+from transformers import CLIPVisionModelWithProjection, SiglipImageProcessorPil, SiglipVisionModel
 
 from dalda.errors import UserError
-from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, is_instantx, refuse_unfit
+from dalda.generation.backends.adapter_files import (
+    WHOLE_CLIP,
+    by_part,
+    is_instantx,
+    refuse_unfit,
+    refusing_unfit,
+)
 from dalda.generation.backends.flux_instantx import add_instantx
+from dalda.models.clip import clip_processor
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, encoder_place
-from dalda.models.weights import WeightsError, load_module, read_tensors
+from dalda.models.weights import load_module, read_tensors
 
 Tensors = dict[str, dict[str, Any]]
 
@@ -37,9 +39,7 @@ class EncoderKind:
 CLIP = EncoderKind(
     "CLIP",
     CLIPVisionModelWithProjection,
-    lambda side: CLIPImageProcessorPil(
-        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-    ),
+    clip_processor,
     "projection_dim",
 )
 SIGLIP = EncoderKind(
@@ -82,19 +82,13 @@ def _add(
     """`add` returns which encoder an adapter reads, and the tensor that reads its features."""
 
     def load(name: str, **options: Any) -> tuple[EncoderKind, int]:
-        folder = "" if preset.adapter_folder in (".", "") else f"{preset.adapter_folder}/"
-        path = file_of(name, folder + preset.adapter_file, **options)
+        path = file_of(name, preset.adapter_path, **options)
         where = f"the adapter in '{path}'"
-        found = {name: value.to(dtype) for name, value in read_tensors(path, "the adapter").items()}
+        found = {key: value.to(dtype) for key, value in read_tensors(path, "the adapter").items()}
         tensors = by_part(found)
         refuse_unfit(tensors["ip_adapter"], pipeline.transformer, where)
-        try:
+        with refusing_unfit(where):
             kind, first = add(tensors, where)
-        except (KeyError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(
-                f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
-            ) from error
         pipeline.transformer.to(dtype)
         return kind, tensors["image_proj"][first].shape[-1]
 

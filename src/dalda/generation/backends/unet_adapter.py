@@ -9,15 +9,16 @@ from diffusers.models.embeddings import (
     IPAdapterFullImageProjection,
     IPAdapterPlusImageProjection,
 )
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from dalda.errors import UserError
-from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, refuse_unfit
+from dalda.generation.backends.adapter_files import WHOLE_CLIP, by_part, refuse_unfit, refusing_unfit
 from dalda.generation.backends.attention import set_block_scales
+from dalda.models.clip import clip_processor
 from dalda.models.hub import file_of, loaded
 from dalda.models.preset_options import split_file
 from dalda.models.presets import Preset
-from dalda.models.weights import WeightsError, load_module, load_settings, read_tensors
+from dalda.models.weights import load_module, load_settings, read_tensors
 
 Parts = dict[str, dict[str, Any]]
 """An adapter's tensors by part: `image_proj` and `ip_adapter`."""
@@ -31,9 +32,8 @@ def add_adapters(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
 
     def load(name: str, **options: Any) -> None:
         # Diffusers would fetch its own choice of these, and needs torchvision for it.
-        pipeline.register_modules(feature_extractor=_processor(224))
-        folder = "" if preset.adapter_folder == "." else f"{preset.adapter_folder}/"
-        path = file_of(name, folder + preset.adapter_file, **options)
+        pipeline.register_modules(feature_extractor=clip_processor(224))
+        path = file_of(name, preset.adapter_path, **options)
         where = f"the adapter in '{path}'"
         projections = _put_into(pipeline, [_parts_of_adapter(pipeline, path), *second], where)
         for file, projection in zip((path.name, preset.second_adapter), projections, strict=False):
@@ -54,7 +54,7 @@ def add_adapters(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
         for projection in projections[1:]:
             _refuse_other_width(str(preset.second_adapter), projection, encoder.config)
         pipeline.register_modules(
-            image_encoder=encoder, feature_extractor=_processor(encoder.config.image_size)
+            image_encoder=encoder, feature_extractor=clip_processor(encoder.config.image_size)
         )
 
     loaded(str(preset.adapter), "--adapter", load)
@@ -77,15 +77,10 @@ def _second_parts(pipeline: Any, named: str | None) -> list[Parts]:
 def _put_into(pipeline: Any, adapters: list[Parts], where: str) -> list[Any]:
     """Puts IP-Adapters into the UNet and returns their projections. Raises WeightsError for unfit ones."""
     none = [""] * len(adapters)
-    try:
+    with refusing_unfit(where):
         pipeline.load_ip_adapter(
             adapters, subfolder=none, weight_name=none, image_encoder_folder=None, low_cpu_mem_usage=False
         )
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(
-            f"{where} lacks tensors, or they do not fit this model ({reason}); take one made for it"
-        ) from error
     return list(pipeline.unet.encoder_hid_proj.image_projection_layers)
 
 
@@ -96,10 +91,6 @@ def _parts_of_adapter(pipeline: Any, path: Path) -> Parts:
     return parts
 
 
-def _processor(side: int) -> CLIPImageProcessorPil:
-    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-
-
 def _encoder_folder(name: str, options: dict[str, Any], preset: Preset, projection: Any) -> str:
     """The folder, inside the adapter's folder or repository, of the image encoder that it was trained with.
 
@@ -107,9 +98,7 @@ def _encoder_folder(name: str, options: dict[str, Any], preset: Preset, projecti
     Raises UserError if no encoder fits, OSError if there is no encoder or the Hub may have another one.
     """
     wanted = _width_read_by(projection)
-    folders = dict.fromkeys(
-        (preset.image_encoder, f"{preset.adapter_folder}/image_encoder", "image_encoder")
-    )
+    folders = preset.encoder_folders
     widths_by_folder: dict[str, int] = {}
     missing: OSError | None = None
     for folder in folders:
