@@ -71,11 +71,11 @@ def load_curve(generator: str) -> SimilarityCurve:
     try:
         found = read_json(path)
         scales, similarities = (tuple(map(float, found[name])) for name in ("scales", "similarities"))
+        rising = all(0 <= low < high <= 1 for low, high in pairwise(scales))
+        if len(scales) != len(similarities) or len(scales) < 2 or not rising:
+            raise ValueError(scales)
     except (KeyError, TypeError, ValueError):
         raise UserError(
             f"the curve {path} cannot be read; remove it and run dalda calibrate again"
         ) from None
-    rising = all(0 <= low < high <= 1 for low, high in pairwise(scales))
-    if len(scales) != len(similarities) or len(scales) < 2 or not rising:
-        raise UserError(f"the curve {path} cannot be read; remove it and run dalda calibrate again")
     return SimilarityCurve(scales, similarities)
