@@ -25,7 +25,7 @@ def table() -> Iterator[str]:
         cells = (
             f"`{name}`",
             family.scale,
-            "yes" if family.reference_per_image else "no",
+            "yes",
             family.image_prompts,
             "yes" if family.image_to_image else "no",
             str(TEXT_LIMITS.get(name, CLIP_LIMIT).tokens),

@@ -129,7 +129,7 @@ def _generate(
 
     Returns the seconds of fitting and of generating.
     """
-    from dalda.generation.backends.base import TunableGenerator
+    from dalda.generation.backends.base import execution_of
     from dalda.generation.executors.base import Batches
     from dalda.generation.executors.local import LocalExecutor
     from dalda.generation.executors.worker import Worker
@@ -147,7 +147,7 @@ def _generate(
     if jobs or not several:
         generator = loader.load()
         check(generator)
-        device = generator.execution.get("device") if isinstance(generator, TunableGenerator) else None
+        device = execution_of(generator).get("device")
     keep_revisions(dataset.folder, revisions_of(planned.preset))
     warn_of_cuts(planned.preset, missing)
     recorded = dataset.execution()

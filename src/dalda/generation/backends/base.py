@@ -69,6 +69,11 @@ class TunableGenerator(ImageGenerator, Protocol):
         """Tells the size of all batches to come; the last may be smaller."""
 
 
+def execution_of(generator: ImageGenerator) -> Mapping[str, object]:
+    """How a generator computes, where it says so."""
+    return generator.execution if isinstance(generator, TunableGenerator) else {}
+
+
 @dataclass(frozen=True)
 class GeneratorSpec:
     """What a process needs to load a generator; picklable."""

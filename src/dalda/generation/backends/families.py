@@ -11,14 +11,15 @@ OPTIONS = ("adapter", "second_adapter", "adapter_blocks", "lora", "vae", "noise_
 
 @dataclass(frozen=True)
 class Family:
-    """What is declared of a model family; docs/generators.md shows this table."""
+    """What is declared of a model family; docs/generators.md shows this table.
+
+    In every family, each image of a batch has its own source image and scale.
+    """
 
     loader: str
     """`module:function`, which takes a `GeneratorSpec`."""
     scale: str
     """What the IP-Adapter scale of a request does."""
-    reference_per_image: bool
-    """Whether every image of a batch has its own source image and scale."""
     image_to_image: bool
     """Whether a request may have a strength."""
     size: int
@@ -36,7 +37,6 @@ _MERGED = "several: tokens or mean"
 _SD = Family(
     loader=_BACKENDS + "stable_diffusion:load_stable_diffusion",
     scale="IP-Adapter",
-    reference_per_image=True,
     image_to_image=True,
     size=512,
     steps="30",
@@ -48,7 +48,6 @@ _SDXL = replace(_SD, size=1024, licence="CreativeML OpenRAIL++-M")
 _SD3 = Family(
     loader=_BACKENDS + "stable_diffusion_3:load_stable_diffusion_3",
     scale="IP-Adapter (InstantX' for 3.5 large)",
-    reference_per_image=True,
     image_to_image=True,
     size=1024,
     steps="28 (large-turbo: 4)",
@@ -58,7 +57,6 @@ _SD3 = Family(
 _FLUX = Family(
     loader=_BACKENDS + "flux:load_flux",
     scale="IP-Adapter (XLabs' or InstantX')",
-    reference_per_image=True,
     image_to_image=True,
     size=1024,
     steps="28 (schnell: 4)",
@@ -75,7 +73,6 @@ _CHROMA = replace(
 _KLEIN = Family(
     loader=_BACKENDS + "flux2_klein:load_klein",
     scale="image guidance: v0 + scale (v_reference - v0); above 1 it exaggerates",
-    reference_per_image=True,
     image_to_image=False,
     size=1024,
     steps="4 (base: 50)",
@@ -85,7 +82,6 @@ _KLEIN = Family(
 _STRENGTH = Family(
     loader=_BACKENDS + "image_to_image:load_image_to_image",
     scale="1 - strength of image-to-image; 0 is text alone",
-    reference_per_image=True,
     image_to_image=True,
     size=1024,
     steps="8",

@@ -15,10 +15,8 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift, even_sigmas
 from dalda.generation.backends.flux_instantx import InstantXAttention
 from dalda.generation.backends.image_prompts import merged_image_prompts
-from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning, set_scale
-from dalda.generation.backends.stable_diffusion import DTYPES
-from dalda.generation.backends.transformer_adapter import add_flux_adapter
+from dalda.generation.backends.transformer_adapter import add_to_flux, load_with_adapter
 from dalda.types import Capability
 
 PATCH = 2
@@ -99,20 +97,12 @@ class FluxDenoiser:
 
 def load_flux(spec: GeneratorSpec) -> DiffusionGenerator:
     """FLUX.1 dev or schnell. Raises UserError for a model that cannot be loaded."""
-    return assemble_flux(_loaded(FluxPipeline, spec), spec)
+    return assemble_flux(load_with_adapter(FluxPipeline, spec, add_to_flux), spec)
 
 
 def load_chroma(spec: GeneratorSpec) -> DiffusionGenerator:
     """Chroma. Raises UserError for a model that cannot be loaded."""
-    return assemble_flux(_loaded(ChromaPipeline, spec), spec)
-
-
-def _loaded(kind: Any, spec: GeneratorSpec) -> Any:
-    dtype = DTYPES[spec.dtype]
-    pipeline = load_parts(spec.preset.model, kind, dtype, without=("image_encoder", "feature_extractor"))
-    if spec.preset.adapter is not None:
-        add_flux_adapter(pipeline, spec.preset, dtype)
-    return pipeline
+    return assemble_flux(load_with_adapter(ChromaPipeline, spec, add_to_flux), spec)
 
 
 def assemble_flux(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:

@@ -13,10 +13,8 @@ from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flow import assemble_flow, dynamic_shift
-from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning, set_scale
-from dalda.generation.backends.stable_diffusion import DTYPES
-from dalda.generation.backends.transformer_adapter import add_sd3_adapter
+from dalda.generation.backends.transformer_adapter import add_to_sd3, load_with_adapter
 
 
 @dataclass
@@ -70,15 +68,7 @@ class StableDiffusion3Denoiser:
 
 def load_stable_diffusion_3(spec: GeneratorSpec) -> DiffusionGenerator:
     """Loads the model and its adapter. Raises UserError for a model that cannot be loaded."""
-    pipeline = load_parts(
-        spec.preset.model,
-        StableDiffusion3Pipeline,
-        DTYPES[spec.dtype],
-        without=("image_encoder", "feature_extractor"),
-    )
-    if spec.preset.adapter is not None:
-        add_sd3_adapter(pipeline, spec.preset, DTYPES[spec.dtype])
-    return assemble_sd3(pipeline, spec)
+    return assemble_sd3(load_with_adapter(StableDiffusion3Pipeline, spec, add_to_sd3), spec)
 
 
 def assemble_sd3(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:

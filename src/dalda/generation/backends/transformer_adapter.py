@@ -15,7 +15,10 @@ from dalda.generation.backends.adapter_files import (
     refuse_unfit,
     refusing_unfit,
 )
+from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.flux_instantx import add_instantx
+from dalda.generation.backends.pipeline_parts import load_parts
+from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.models.clip import clip_processor
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, encoder_place
@@ -50,36 +53,38 @@ SIGLIP = EncoderKind(
 )
 
 
-def add_sd3_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
-    """Loads a Stable Diffusion 3 adapter and its SigLIP encoder. Raises UserError where they do not fit."""
-
-    def add(tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
-        pipeline.transformer._load_ip_adapter_weights(tensors, low_cpu_mem_usage=False)
-        return SIGLIP, "proj_in.weight"
-
-    _add(pipeline, preset, dtype, add)
+Add = Callable[[Any, Tensors, str], tuple[EncoderKind, str]]
+"""Puts an adapter's tensors into a transformer; returns its encoder, and the tensor that reads features."""
 
 
-def add_flux_adapter(pipeline: Any, preset: Preset, dtype: torch.dtype) -> None:
-    """Loads XLabs' or InstantX' FLUX.1 adapter and its encoder. Raises UserError where they do not fit."""
-
-    def add(tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
-        if is_instantx(tensors["ip_adapter"]):
-            add_instantx(pipeline.transformer, tensors, where)
-            return SIGLIP, "proj.0.weight"
-        pipeline.transformer._load_ip_adapter_weights([tensors], low_cpu_mem_usage=False)
-        return CLIP, "proj.weight"
-
-    _add(pipeline, preset, dtype, add)
+def add_to_sd3(transformer: Any, tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
+    """InstantX' adapter of Stable Diffusion 3.5."""
+    transformer._load_ip_adapter_weights(tensors, low_cpu_mem_usage=False)
+    return SIGLIP, "proj_in.weight"
 
 
-def _add(
-    pipeline: Any,
-    preset: Preset,
-    dtype: torch.dtype,
-    add: Callable[[Tensors, str], tuple[EncoderKind, str]],
-) -> None:
-    """`add` returns which encoder an adapter reads, and the tensor that reads its features."""
+def add_to_flux(transformer: Any, tensors: Tensors, where: str) -> tuple[EncoderKind, str]:
+    """XLabs' or InstantX' adapter of FLUX.1."""
+    if is_instantx(tensors["ip_adapter"]):
+        add_instantx(transformer, tensors, where)
+        return SIGLIP, "proj.0.weight"
+    transformer._load_ip_adapter_weights([tensors], low_cpu_mem_usage=False)
+    return CLIP, "proj.weight"
+
+
+def load_with_adapter(kind: Any, spec: GeneratorSpec, add: Add) -> Any:
+    """A pipeline of class `kind`, with the preset's adapter and its encoder where it names one.
+
+    Raises UserError for what cannot be loaded, and for an adapter or encoder that does not fit.
+    """
+    preset, dtype = spec.preset, DTYPES[spec.dtype]
+    pipeline = load_parts(preset.model, kind, dtype, without=("image_encoder", "feature_extractor"))
+    if preset.adapter is not None:
+        _add(pipeline, preset, preset.adapter, dtype, add)
+    return pipeline
+
+
+def _add(pipeline: Any, preset: Preset, adapter: str, dtype: torch.dtype, add: Add) -> None:
 
     def load(name: str, **options: Any) -> tuple[EncoderKind, int]:
         path = file_of(name, preset.adapter_path, **options)
@@ -88,7 +93,7 @@ def _add(
         tensors = by_part(found)
         refuse_unfit(tensors["ip_adapter"], pipeline.transformer, where)
         with refusing_unfit(where):
-            kind, first = add(tensors, where)
+            kind, first = add(pipeline.transformer, tensors, where)
         pipeline.transformer.to(dtype)
         return kind, tensors["image_proj"][first].shape[-1]
 
@@ -111,7 +116,6 @@ def _add(
         processor = kind.processor(encoder.config.image_size)
         pipeline.register_modules(image_encoder=encoder, feature_extractor=processor)
 
-    adapter = str(preset.adapter)
     kind, wanted = loaded(adapter, "--adapter", load)
     place, folder = encoder_place(preset)
     loaded(place, "--model-option image_encoder=", load_encoder)

@@ -13,7 +13,12 @@ from PIL import Image
 from dalda.datasets.image_io import open_source
 from dalda.device import free_memory, is_out_of_memory
 from dalda.errors import UserError
-from dalda.generation.backends.base import ImageGenerator, TunableGenerator, generate_from
+from dalda.generation.backends.base import (
+    ImageGenerator,
+    TunableGenerator,
+    execution_of,
+    generate_from,
+)
 from dalda.generation.executors.base import Batch, Batches, LoadsGenerator, Sink
 from dalda.generation.image_encoding import FORMATS, EncodedImage, Format, encode
 from dalda.progress import say
@@ -75,10 +80,10 @@ class LocalExecutor:
 
     def _run(self, generator: ImageGenerator, batches: Batches, sink: Sink) -> bool:
         """Generates in batches of one size; False if memory runs out before the end."""
-        tunable = generator if isinstance(generator, TunableGenerator) else None
-        if tunable is not None:
-            tunable.expect_batches_of(batches.size or 1)
-        sink.begin(batches.size or 1, tunable.execution if tunable else {})
+        size = batches.size or 1
+        if isinstance(generator, TunableGenerator):
+            generator.expect_batches_of(size)
+        sink.begin(size, execution_of(generator))
         try:
             with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(ENCODERS) as encoders:
                 _Pipeline(self, generator, sink, readers, encoders).run(batches)
@@ -111,10 +116,9 @@ class _Pipeline:
         self, batch: Batch, sources: Sequence[Sequence[Image.Image]]
     ) -> tuple[Batch, list[Future[EncodedImage]], Mapping[str, object]]:
         images = generate_from(self.generator, batch, sources)
-        tunable = self.generator if isinstance(self.generator, TunableGenerator) else None
         rows = zip(images, batch, sources, strict=True)
         encoding = [self.encoders.submit(self.executor.encode, *row) for row in rows]
-        return batch, encoding, tunable.execution if tunable else {}
+        return batch, encoding, execution_of(self.generator)
 
     def _hand_over(
         self, batch: Batch, images: Sequence[Future[EncodedImage]], execution: Mapping[str, object]

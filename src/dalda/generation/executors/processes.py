@@ -116,7 +116,7 @@ class _Run:
                 self.careful = True
                 say(f"note: {reason.replace('its worker', 'a worker')}; it is replaced")
                 return None
-            return failed(batch, reason, self.executor.worker.local)
+            return failed(batch, reason)
         self.careful = False
         return outcome
 

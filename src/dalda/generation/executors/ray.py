@@ -140,7 +140,7 @@ class RayExecutor:
                     if lost[batch[0].id] <= RETRIES:
                         again.append(batch)
                         continue
-                    outcome = failed(batch, DIED, self.worker.local)
+                    outcome = failed(batch, DIED)
                 if outcome.error is not None:
                     raise UserError(outcome.error)
                 if not begun:

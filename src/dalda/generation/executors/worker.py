@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 
 from dalda.device import free_memory, is_out_of_memory
 from dalda.errors import UserError, first_line
-from dalda.generation.backends.base import ImageGenerator, TunableGenerator, generate_from
+from dalda.generation.backends.base import (
+    ImageGenerator,
+    TunableGenerator,
+    execution_of,
+    generate_from,
+)
 from dalda.generation.executors.base import Batch, LoadsGenerator
 from dalda.generation.executors.local import LocalExecutor, read_sources
 from dalda.generation.image_encoding import EncodedImage
@@ -48,13 +53,12 @@ class Worker:
         """
         try:
             generator = self.load()
-            tunable = generator if isinstance(generator, TunableGenerator) else None
-            if tunable is not None and size is not None:
-                tunable.expect_batches_of(size)
+            if isinstance(generator, TunableGenerator) and size is not None:
+                generator.expect_batches_of(size)
             sources = read_sources(batch, self.local.open_image)
             generated = generate_from(generator, batch, sources)
             images = [self.local.encode(*each) for each in zip(generated, batch, sources, strict=True)]
-            return Outcome(self._stored(batch, images, wanted), dict(tunable.execution) if tunable else {})
+            return Outcome(self._stored(batch, images, wanted), dict(execution_of(generator)))
         except UserError as error:
             return Outcome(error=str(error))
         except Exception as error:
@@ -64,7 +68,7 @@ class Worker:
                     error=f"a batch of {len(batch)} images does not fit into a worker's memory; choose a "
                     "smaller --batch-size: what is finished is kept"
                 )
-            return failed(batch, f"{type(error).__name__}: {first_line(error)}", self.local)
+            return failed(batch, f"{type(error).__name__}: {first_line(error)}")
 
     def _stored(
         self, batch: Batch, images: Sequence[EncodedImage], wanted: Collection[str]
@@ -87,6 +91,6 @@ class Worker:
         return self.generator
 
 
-def failed(batch: Batch, reason: str, local: LocalExecutor) -> Outcome:
+def failed(batch: Batch, reason: str) -> Outcome:
     """A batch without images: the sink asks for it once more, and then drops its requests."""
-    return Outcome([EncodedImage(b"", local.format.suffix, "", reason) for _ in batch])
+    return Outcome([EncodedImage(b"", "", "", reason)] * len(batch))
