@@ -6,7 +6,7 @@ object alone is regenerated, or the background alone. Left out: the erasure of c
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,8 +120,3 @@ class DaFusion(Method):
             }
 
         return requests_per_image(split, None, prepared, seed, decide)
-
-
-def noisy(token: Token, noise: float, number: int, seed: int) -> Token:
-    """The token with Gaussian noise on its embedding; without noise, the token itself."""
-    return Token(**{**asdict(token), "noise": noise, "noise_seed": seed + number}) if noise else token

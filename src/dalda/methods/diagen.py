@@ -20,7 +20,7 @@ from dalda.methods.base import (
     UsageDefaults,
     requests_per_image,
 )
-from dalda.methods.da_fusion import DaFusion, DaFusionOptions, noisy
+from dalda.methods.da_fusion import DaFusion, DaFusionOptions
 from dalda.models.concepts import PLACEHOLDER, Concept
 from dalda.types import FewShotSplit, GenerationRequest
 
@@ -51,7 +51,8 @@ class Diagen(DaFusion):
         levels = (0.0, *prepared.options.noise)
         for request, caption in zip(super().requests(split, captions, prepared, seed), worded, strict=True):
             number = request.index % len(levels)
-            token = noisy(prepared.state.tokens[request.label], levels[number], number, seed)
+            clean = prepared.state.tokens[request.label]
+            token = replace(clean, noise=levels[number], noise_seed=seed + number)
             prompt = around_token(caption.prompt, wordings[request.label])
             yield replace(request, concept=str(Concept(token)), prompt=prompt)
 

@@ -65,22 +65,21 @@ class Training:
                 found[name + B] = nn.Parameter(
                     torch.zeros(layer.out_features, recipe.rank, device=model.device)
                 )
-        groups = [
-            {"params": [value for name, value in found.items() if name.startswith("token") == tokens]}
-            for tokens in (True, False)
+        tokens = [value for name, value in found.items() if name.startswith("token.")]
+        loras = [value for name, value in found.items() if not name.startswith("token.")]
+        groups: list[dict[str, Any]] = [
+            {"params": values, "lr": rate, "initial_lr": rate}
+            for values, rate in ((tokens, recipe.token_rate), (loras, recipe.lora_rate))
+            if values
         ]
-        rates = (recipe.token_rate, recipe.lora_rate)
-        used = [{**group, "lr": rate} for group, rate in zip(groups, rates, strict=True) if group["params"]]
         decay = recipe.weight_decay
-        return cls(job, model, found, torch.optim.AdamW(used, weight_decay=decay, foreach=False))
+        return cls(job, model, found, torch.optim.AdamW(groups, weight_decay=decay, foreach=False))
 
     def advance(self, open_image: OpenImage) -> float:
         """One step; returns its loss."""
         recipe, model, step = self.job.recipe, self.model, self.step
-        rates = (recipe.token_rate, recipe.lora_rate)
-        names = iter(rate for rate, kind in zip(rates, (recipe.vectors, recipe.rank), strict=True) if kind)
-        for group, rate in zip(self.optimizer.param_groups, names, strict=True):
-            group["lr"] = rate * recipe.rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * recipe.rate(step)
         noise = torch.Generator().manual_seed(seed_of(self.job.seed, "fit", step))
         draws = generator_of(self.job.seed, "fit images", step)
         latents, prompts, tokens = zip(
@@ -153,8 +152,8 @@ class Training:
         """Goes to the step that a state was written at. Raises UserError for another state."""
         state = read_tensors(path, "the state of a training")
         fits = all(
-            name in state and state[name].shape == value.shape
-            for name, value in {f"value.{name}": value for name, value in self.parameters.items()}.items()
+            f"value.{name}" in state and state[f"value.{name}"].shape == value.shape
+            for name, value in self.parameters.items()
         )
         if not fits or state.get("step", torch.empty(0)).numel() != 1:
             raise UserError(f"the state of a training '{path}' does not fit; remove it and run again")
