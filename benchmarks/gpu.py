@@ -43,8 +43,9 @@ from dalda.errors import first_line
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.flux import assemble_flux
+from dalda.generation.backends.pipeline_parts import DTYPES
 from dalda.generation.backends.schedulers import scheduler_of
-from dalda.generation.backends.stable_diffusion import DTYPES, assemble
+from dalda.generation.backends.stable_diffusion import assemble
 from dalda.generation.image_encoding import FORMATS, encode
 from dalda.models.catalogue import PEAK_TERAFLOPS
 from dalda.models.clip import load_clip

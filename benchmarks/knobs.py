@@ -36,7 +36,8 @@ from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.loader import load_pipeline
-from dalda.generation.backends.stable_diffusion import DTYPES, assemble
+from dalda.generation.backends.pipeline_parts import DTYPES
+from dalda.generation.backends.stable_diffusion import assemble
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest
 from dalda.workflows.augment_plan import plan_augment

@@ -43,8 +43,9 @@ from dalda.doodles.vocabulary import CLASSES
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.loader import load_pipeline
+from dalda.generation.backends.pipeline_parts import DTYPES
 from dalda.generation.backends.schedulers import scheduler_of
-from dalda.generation.backends.stable_diffusion import DTYPES, assemble
+from dalda.generation.backends.stable_diffusion import assemble
 from dalda.models.clip import Clip, load_clip
 from dalda.models.presets import Preset
 from dalda.types import GenerationRequest

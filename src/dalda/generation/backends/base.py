@@ -89,8 +89,12 @@ class GeneratorSpec:
     @property
     def execution(self) -> Mapping[str, object]:
         """How it computes, which changes images by rounding only."""
-        names = ("device", "dtype", "channels_last", "compile")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "device": self.device,
+            "dtype": self.dtype,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+        }
 
     @property
     def fingerprint(self) -> Mapping[str, object]:
@@ -101,13 +105,15 @@ class GeneratorSpec:
         """Loads the generator. Raises UserError for a model that cannot be loaded."""
         name = self.preset.model
         if name in plugins_of(GROUP):
-            return _built(load_plugin(GROUP, name), self)
-        refuse_misfit(self.preset)
-        family = pipeline_class(name)
-        refuse_foreign(self.preset, family)
-        if family not in FAMILIES:
-            return _built(load_plugin(GROUP, family), self)
-        return _built(resolve_name(FAMILIES[family].loader), self)
+            loader = load_plugin(GROUP, name)
+        else:
+            refuse_misfit(self.preset)
+            family = pipeline_class(name)
+            refuse_foreign(self.preset, family)
+            known = family in FAMILIES
+            loader = resolve_name(FAMILIES[family].loader) if known else load_plugin(GROUP, family)
+        generator: ImageGenerator = loader(self)
+        return generator
 
 
 def pipeline_class(model: str) -> str:
@@ -118,11 +124,6 @@ def pipeline_class(model: str) -> str:
 
     settings = loaded(model, "--model", DiffusionPipeline.load_config)
     return str(settings.get("_class_name"))
-
-
-def _built(loader: Any, spec: GeneratorSpec) -> ImageGenerator:
-    generator: ImageGenerator = loader(spec)
-    return generator
 
 
 class Conditioning(Protocol):

@@ -20,7 +20,6 @@ from dalda.generation.backends.flow import assemble_flow, even_sigmas
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.pipeline_parts import load_parts
 from dalda.generation.backends.rows import RowConditioning
-from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.types import Capability
 
 PATCH = 2
@@ -127,7 +126,7 @@ class KleinDenoiser:
 
 def load_klein(spec: GeneratorSpec) -> DiffusionGenerator:
     """Loads the model. Raises UserError for a model that cannot be loaded."""
-    pipeline = load_parts(spec.preset.model, Flux2KleinPipeline, DTYPES[spec.dtype])
+    pipeline = load_parts(spec, Flux2KleinPipeline)
     return assemble_klein(pipeline, spec)
 
 

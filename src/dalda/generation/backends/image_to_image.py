@@ -18,7 +18,6 @@ from dalda.errors import UserError
 from dalda.generation.backends.base import GeneratorSpec, pipeline_class
 from dalda.generation.backends.diffusion import shaped_like
 from dalda.generation.backends.pipeline_parts import load_parts, to_device
-from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.types import Capability, GenerationRequest
 
 IMAGE_TO_IMAGE = {
@@ -112,7 +111,7 @@ def load_image_to_image(spec: GeneratorSpec) -> ImageToImageGenerator:
             f"the installed diffusers has no {IMAGE_TO_IMAGE[named]}; install a newer one, or choose "
             "another --model"
         )
-    pipeline = load_parts(spec.preset.model, kind, DTYPES[spec.dtype])
+    pipeline = load_parts(spec, kind)
     return assemble_image_to_image(pipeline, other(**pipeline.components), spec)
 
 

@@ -20,7 +20,6 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.pipeline_parts import load_parts, to_device
 from dalda.generation.backends.schedulers import scheduler_of
-from dalda.generation.backends.stable_diffusion import DTYPES
 from dalda.models.adaptation import embed_prompts
 from dalda.types import Capability, GenerationRequest
 
@@ -101,7 +100,7 @@ def load_instruct_pix2pix(spec: GeneratorSpec) -> InstructPix2PixGenerator:
     """Loads the model. Raises UserError for a model that cannot be loaded."""
     without = ("safety_checker", "feature_extractor", "image_encoder")
     kind = StableDiffusionInstructPix2PixPipeline
-    pipeline = load_parts(spec.preset.model, kind, DTYPES[spec.dtype], without=without)
+    pipeline = load_parts(spec, kind, without=without)
     read, edited = pipeline.unet.config.in_channels, 2 * pipeline.vae.config.latent_channels
     if read != edited:
         raise UserError(

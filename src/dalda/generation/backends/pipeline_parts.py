@@ -1,6 +1,7 @@
 """A diffusers pipeline from its parts, each loaded by the class that `model_index.json` names."""
 
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from dalda.generation.backends.eight_bit import round_to_eight_bits
 from dalda.models.hub import loaded
 from dalda.models.weights import load_module, load_settings
 
+DTYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.bfloat16,
+}
+"""What is computed in; with int8, linear layers hold their weights in eight bits."""
 LIBRARIES = ("diffusers", "transformers")
 """Where the classes of parts come from; a checkpoint's own code is never run."""
 
 
-def load_parts(model: str, kind: Any, dtype: torch.dtype, *, without: Collection[str] = ()) -> Any:
-    """The pipeline of class `kind` in a folder or Hub id, on the CPU, but for the parts `without`.
+def load_parts(spec: GeneratorSpec, kind: Any, *, without: Collection[str] = ()) -> Any:
+    """The spec's model as a pipeline of class `kind`, on the CPU, but for the parts `without`.
 
     Raises UserError for what cannot be loaded, with every missing or misshapen tensor's part named.
     """
@@ -30,20 +38,15 @@ def load_parts(model: str, kind: Any, dtype: torch.dtype, *, without: Collection
             if part.startswith("_") or part in parts or not isinstance(named, list | tuple):
                 continue
             library, kind_name = named
-            parts[part] = _part(name, part, library, kind_name, dtype, options) if library else None
+            parts[part] = _part(name, part, library, kind_name, spec.dtype, options) if library else None
         settings = {key: value for key, value in index.items() if key == "is_distilled"}
         return kind(**parts, **settings)
 
-    return loaded(model, "--model", load)
+    return loaded(spec.preset.model, "--model", load)
 
 
-def _part(
-    name: str, part: str, library: str, named: str, dtype: torch.dtype, options: dict[str, Any]
-) -> Any:
-    import diffusers
-    import transformers
-
-    kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), named, None)
+def _part(name: str, part: str, library: str, named: str, dtype: str, options: dict[str, Any]) -> Any:
+    kind = getattr(import_module(library), named, None) if library in LIBRARIES else None
     if kind is None:
         raise UserError(
             f"the {part} of '{name}' is a {named} of {library}, which dalda does not load; it takes "
@@ -52,7 +55,7 @@ def _part(
     if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
         variant = variant_in(name, part)
         return load_module(
-            kind, name, f"the {part}", subfolder=part, dtype=dtype, variant=variant, **options
+            kind, name, f"the {part}", subfolder=part, dtype=DTYPES[dtype], variant=variant, **options
         )
     return load_settings(kind, name, subfolder=part, **options)
 

@@ -14,18 +14,11 @@ from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.image_prompts import merged_image_prompts
 from dalda.generation.backends.latent_space import AutoencoderLatentSpace
 from dalda.generation.backends.loader import load_pipeline
-from dalda.generation.backends.pipeline_parts import to_device
+from dalda.generation.backends.pipeline_parts import DTYPES, to_device
 from dalda.generation.backends.schedulers import scheduler_of
 from dalda.models.adaptation import AppliedLora, ConceptReader, LoraLayers
 from dalda.types import Capability
 
-DTYPES = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-    "int8": torch.bfloat16,
-}
-"""What is computed in; with int8, linear layers hold their weights in eight bits."""
 MAX_GRAPHS = 64
 """Compiled variants of a block at most: one for each resolution, with and without guidance."""
 

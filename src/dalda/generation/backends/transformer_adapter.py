@@ -17,8 +17,7 @@ from dalda.generation.backends.adapter_files import (
 )
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.flux_instantx import add_instantx
-from dalda.generation.backends.pipeline_parts import load_parts
-from dalda.generation.backends.stable_diffusion import DTYPES
+from dalda.generation.backends.pipeline_parts import DTYPES, load_parts
 from dalda.models.clip import clip_processor
 from dalda.models.hub import file_of, loaded
 from dalda.models.presets import Preset, encoder_place
@@ -77,10 +76,9 @@ def load_with_adapter(kind: Any, spec: GeneratorSpec, add: Add) -> Any:
 
     Raises UserError for what cannot be loaded, and for an adapter or encoder that does not fit.
     """
-    preset, dtype = spec.preset, DTYPES[spec.dtype]
-    pipeline = load_parts(preset.model, kind, dtype, without=("image_encoder", "feature_extractor"))
-    if preset.adapter is not None:
-        _add(pipeline, preset, preset.adapter, dtype, add)
+    pipeline = load_parts(spec, kind, without=("image_encoder", "feature_extractor"))
+    if spec.preset.adapter is not None:
+        _add(pipeline, spec.preset, spec.preset.adapter, DTYPES[spec.dtype], add)
     return pipeline
 
 
