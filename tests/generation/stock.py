@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tests.generation.tiny import save_tiny
 
-from dalda.generation.backends.attention import TextAndImageAttention, install, restore
+from dalda.generation.backends.attention import TextAndImageAttention, install
 from dalda.generation.backends.base import GeneratorSpec
 from dalda.generation.backends.diffusion import DiffusionGenerator
 from dalda.generation.backends.stable_diffusion import load_stable_diffusion
@@ -104,7 +104,7 @@ def stock_model(generator: DiffusionGenerator) -> Iterator[Any]:
     """The generator's pipeline as diffusers has it."""
     ours = pipeline_of(generator).unet.attn_processors.values()
     weights = next(one.weights for one in ours if isinstance(one, TextAndImageAttention))
-    restore(pipeline_of(generator).unet, stock_of(generator))
+    pipeline_of(generator).unet.set_attn_processor(stock_of(generator))
     pipeline_of(generator).scheduler = generator.scheduler
     try:
         yield pipeline_of(generator)

@@ -116,7 +116,7 @@ def set_block_scales(pipeline: Any, blocks: dict[str, Any]) -> None:
 
 
 def install(unet: Any, *, by_block: bool = False, adapters: Sequence[float] = (1.0,)) -> dict[str, Any]:
-    """Gives a UNet with loaded IP-Adapters a weight per image; returns what `restore` needs.
+    """Gives a UNet with loaded IP-Adapters a weight per image; returns its stock processors.
 
     `adapters` multiply it, one number each; `by_block` multiplies it with the scales that each stock
     processor has (InstantStyle, arXiv 2404.02733).
@@ -128,11 +128,6 @@ def install(unet: Any, *, by_block: bool = False, adapters: Sequence[float] = (1
         {name: _wrapped(processor, by_block, adapters) for name, processor in stock.items()}
     )
     return stock
-
-
-def restore(unet: Any, stock: dict[str, Any]) -> None:
-    """Puts back the processors that `install` returned."""
-    unet.set_attn_processor(dict(stock))
 
 
 def _wrapped(processor: Any, by_block: bool, adapters: Sequence[float]) -> nn.Module:

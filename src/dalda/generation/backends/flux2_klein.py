@@ -90,7 +90,8 @@ class KleinDenoiser:
         if len(with_reference):
             reference = rows.tensors["image"][with_reference].to(tokens.dtype)
             images = reference.shape[1] // tokens.shape[1]
-            places = self._reference_ids(latents, images).expand(len(with_reference), -1, -1)
+            places = Flux2KleinPipeline._prepare_image_ids([latents[:1]] * images).to(latents.device)
+            places = places.expand(len(with_reference), -1, -1)
             found = self._velocity(
                 torch.cat([tokens[with_reference], reference], dim=1),
                 torch.cat([ids[with_reference], places], dim=1),
@@ -118,16 +119,10 @@ class KleinDenoiser:
         )[0]
         return velocity
 
-    @staticmethod
-    def _reference_ids(latents: Tensor, images: int) -> Tensor:
-        ids: Tensor = Flux2KleinPipeline._prepare_image_ids([latents[:1]] * images)
-        return ids.to(latents.device)
-
 
 def load_klein(spec: GeneratorSpec) -> DiffusionGenerator:
     """Loads the model. Raises UserError for a model that cannot be loaded."""
-    pipeline = load_parts(spec, Flux2KleinPipeline)
-    return assemble_klein(pipeline, spec)
+    return assemble_klein(load_parts(spec, Flux2KleinPipeline), spec)
 
 
 def assemble_klein(pipeline: Any, spec: GeneratorSpec) -> DiffusionGenerator:

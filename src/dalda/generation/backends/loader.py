@@ -1,5 +1,6 @@
 """Loading a preset's parts: the pipeline, its autoencoder and a LoRA."""
 
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -44,14 +45,18 @@ PIPELINES: dict[str, tuple[Any, dict[str, Any]]] = {
 def load_pipeline(preset: Preset, dtype: torch.dtype) -> Any:
     """The preset's model with all its parts, on the CPU. Raises UserError for what cannot be loaded."""
     half = dtype == torch.float16
-    own = None if preset.vae is None else _load_vae(preset.vae, torch.float32 if half else dtype)
+    own = (
+        None
+        if preset.vae is None
+        else loaded(preset.vae, "--vae", partial(_vae, dtype=torch.float32 if half else dtype))
+    )
 
     def load(name: str, **options: Any) -> Any:
         kind, without = PIPELINES[DiffusionPipeline.load_config(name, **options)["_class_name"]]
         exact = _decoding(kind, dtype)
         if own is None:
             variant = preset.variant or variant_in(name, "vae")
-            vae = _vae(name, exact, subfolder="vae", variant=variant, **options)
+            vae = _vae(name, dtype=exact, subfolder="vae", variant=variant, **options)
         else:
             vae = own.to(exact if own.config.get("force_upcast") else dtype)
         parts = {
@@ -116,11 +121,7 @@ def _modules_of(kind: Any) -> dict[str, Any]:
     return parts
 
 
-def _load_vae(named: str, dtype: torch.dtype) -> Any:
-    return loaded(named, "--vae", lambda name, **options: _vae(name, dtype, **options))
-
-
-def _vae(name: str, dtype: torch.dtype, **options: Any) -> Any:
+def _vae(name: str, *, dtype: torch.dtype, **options: Any) -> Any:
     """An autoencoder of whichever kind its settings name."""
     settings = {key: value for key, value in options.items() if key != "variant"}
     named = AutoencoderKL.load_config(name, **settings).get("_class_name")

@@ -125,16 +125,6 @@ def _converted(convert: Callable[..., Tensors], model: Any, tensors: Tensors, wh
         raise WeightsError(f"{where} lacks tensors, or has others; take a complete checkpoint") from error
 
 
-def _text(tensors: Tensors, model: Any) -> Tensors:
-    converted: Tensors = convert_ldm_clip_checkpoint(tensors)
-    return _named_for(model, converted)
-
-
-def _second_text(tensors: Tensors, model: Any) -> Tensors:
-    converted: Tensors = convert_open_clip_checkpoint(model, tensors, prefix=TEXT_ENCODERS[XL])
-    return _named_for(model, converted)
-
-
 def _named_for(model: Any, tensors: Tensors) -> Tensors:
     """Transformers 5 has the layers of a text model without projection at its top."""
     if hasattr(model, "text_model"):
@@ -145,6 +135,8 @@ def _named_for(model: Any, tensors: Tensors) -> Tensors:
 _CONVERTERS: dict[str, Callable[..., Tensors]] = {
     "unet": lambda tensors, model: convert_ldm_unet_checkpoint(tensors, model.config),
     "vae": lambda tensors, model: convert_ldm_vae_checkpoint(tensors, model.config),
-    "text_encoder": _text,
-    "text_encoder_2": _second_text,
+    "text_encoder": lambda tensors, model: _named_for(model, convert_ldm_clip_checkpoint(tensors)),
+    "text_encoder_2": lambda tensors, model: _named_for(
+        model, convert_open_clip_checkpoint(model, tensors, prefix=TEXT_ENCODERS[XL])
+    ),
 }
