@@ -1,22 +1,12 @@
 """The autoencoder of small models: a fixed, lossless, linear transform of square patches."""
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
+from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
-
-
-@dataclass
-class Encoded:
-    latents: Tensor
-
-
-@dataclass
-class Decoded:
-    sample: Tensor
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -40,16 +30,16 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.register_buffer("basis", torch.zeros(size, latent_channels))
         self.register_buffer("mean", torch.zeros(size))
 
-    def encode(self, images: Tensor) -> Encoded:
+    def encode(self, images: Tensor) -> AutoencoderTinyOutput:
         patches = F.pixel_unshuffle(images, self.config.patch).permute(0, 2, 3, 1)
-        return Encoded(((patches - self.mean) @ self.basis).permute(0, 3, 1, 2))
+        return AutoencoderTinyOutput(((patches - self.mean) @ self.basis).permute(0, 3, 1, 2))
 
     def decode(
         self, latents: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
-    ) -> Decoded | tuple[Tensor]:
+    ) -> DecoderOutput | tuple[Tensor]:
         patches = latents.permute(0, 2, 3, 1) @ self.basis.T + self.mean
         images = F.pixel_shuffle(patches.permute(0, 3, 1, 2), self.config.patch)
-        return Decoded(images) if return_dict else (images,)
+        return DecoderOutput(images) if return_dict else (images,)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

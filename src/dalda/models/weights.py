@@ -39,6 +39,10 @@ def load_module(
     the model has no use for, `may_lack` is a word in the names of those that may be missing and are then
     left as they are. Raises WeightsError for other missing, unexpected, misshapen or non-finite tensors.
     """
+
+    def needed(key: str) -> bool:
+        return not may_lack or may_lack not in key
+
     quiet_libraries()
     model, report = kind.from_pretrained(
         name, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
@@ -48,15 +52,11 @@ def load_module(
     refuse_wrapped(unexpected, where)
     misshapen = [entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]]
     _refuse(where, "has tensors of the wrong shape", misshapen)
-    _refuse(
-        where,
-        "lacks tensors",
-        (key for key in report["missing_keys"] if not may_lack or may_lack not in key),
-    )
+    _refuse(where, "lacks tensors", filter(needed, report["missing_keys"]))
     _refuse(
         where, "has tensors that it does not use", (key for key in unexpected if not may_have.search(key))
     )
-    refuse_non_finite(model.state_dict(), where, may_lack=may_lack)
+    refuse_non_finite({key: value for key, value in model.state_dict().items() if needed(key)}, where)
     return model
 
 
@@ -140,19 +140,14 @@ def refuse_misshapen(found: Mapping[str, Any], wanted: Mapping[str, Any], where:
     _refuse(where, "has tensors of the wrong shape", misshapen)
 
 
-def refuse_non_finite(tensors: Mapping[str, Any], where: str, *, may_lack: str = "") -> None:
+def refuse_non_finite(tensors: Mapping[str, Any], where: str) -> None:
     """Raises WeightsError for tensors that hold NaN or infinity, or were never filled."""
-
     unsound = (
         key
         for key, value in tensors.items()
         if value.is_meta or (value.is_floating_point() and not _is_finite(value))
     )
-    _refuse(
-        where,
-        "has tensors with NaN or infinity",
-        (key for key in unsound if not may_lack or may_lack not in key),
-    )
+    _refuse(where, "has tensors with NaN or infinity", unsound)
 
 
 def _is_finite(tensor: Any) -> bool:

@@ -39,12 +39,9 @@ def scheduler_of(preset: Preset, stock: Any, timesteps: Timesteps | None = None)
     for steps that the scheduler cannot take.
     """
     kind, settings = _KINDS[preset.scheduler]
-    if (kind is FlowMatchEulerDiscreteScheduler) != is_flow(stock):
-        fitting = [
-            name
-            for name, row in _KINDS.items()
-            if (row[0] is FlowMatchEulerDiscreteScheduler) == is_flow(stock)
-        ]
+    flows = {name for name, (other, _) in _KINDS.items() if other is FlowMatchEulerDiscreteScheduler}
+    fitting = [name for name in _KINDS if (name in flows) == is_flow(stock)]
+    if preset.scheduler not in fitting:
         raise UserError(
             f"the model '{preset.model}' cannot be sampled with {preset.scheduler}; choose --scheduler "
             f"{', '.join(fitting)}"
