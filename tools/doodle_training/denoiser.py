@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from dalda.doodles.patch_autoencoder import PatchAutoencoder
-from dalda.generation.backends.attention import install, restore
+from dalda.generation.backends.attention import install
 from doodle_training.clip import PROJECTION, WIDTH
 from doodle_training.encoder import embed, even_chances
 from doodle_training.images import NAMELESS, NAMES
@@ -319,7 +319,7 @@ def averaged(folder: Path) -> UNet2DConditionModel:
     with torch.no_grad():
         for parameter, value in zip(unet.parameters(), kept["average"], strict=True):
             parameter.copy_(value)
-    restore(unet, stock)
+    unet.set_attn_processor(stock)
     return unet.eval()
 
 

@@ -12,8 +12,11 @@ from dalda.models.adaptation import TrainableModel
 def trainable_model(generator: object) -> TrainableModel:
     """The generator's parts, without an image prompt. Raises UserError for a model that learns none."""
     conditioner = getattr(generator, "conditioner", None)
-    concepts = conditioner.concepts if isinstance(conditioner, StableDiffusionConditioner) else None
-    if not isinstance(generator, DiffusionGenerator) or concepts is None:
+    if (
+        not isinstance(generator, DiffusionGenerator)
+        or not isinstance(conditioner, StableDiffusionConditioner)
+        or conditioner.concepts is None
+    ):
         raise UserError("this model learns no concepts; choose a Stable Diffusion 1.x model with --model")
     if generator.compiled:
         raise UserError("a compiled model learns no concepts; leave --compile out")
@@ -34,7 +37,7 @@ def trainable_model(generator: object) -> TrainableModel:
     return TrainableModel(
         pipeline.tokenizer,
         pipeline.text_encoder,
-        concepts.layers,
+        conditioner.concepts.layers,
         predict,
         generator.latent_space.encode,
         generator.scheduler.alphas_cumprod,
