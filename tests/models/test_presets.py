@@ -35,6 +35,22 @@ def test_the_papers_set_up_is_a_row() -> None:
     assert row.negative_prompt == "monochrome, lowres, bad anatomy, worst quality, low quality"
 
 
+@pytest.mark.parametrize(
+    ("folder", "path", "encoders"),
+    [
+        ("models", "models/a.bin", ("models/image_encoder", "image_encoder")),
+        (".", "a.bin", ("models/image_encoder", "./image_encoder", "image_encoder")),
+        ("", "a.bin", ("models/image_encoder", "./image_encoder", "image_encoder")),
+    ],
+)
+def test_an_adapter_and_its_encoder_lie_in_its_folder(
+    folder: str, path: str, encoders: tuple[str, ...]
+) -> None:
+    """An empty folder is the top, too, and not that of the disk."""
+    row = replace(SD, adapter_folder=folder, adapter_file="a.bin")
+    assert (row.adapter_path, row.encoder_folders) == (path, encoders)
+
+
 def test_an_adapter_is_a_folder_or_id_with_a_file(tmp_path: Path) -> None:
     def parts(adapter: str) -> tuple[str | None, str, str]:
         row = with_adapter(SD, adapter)

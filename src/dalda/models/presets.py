@@ -99,7 +99,7 @@ class Preset:
     @property
     def encoder_folders(self) -> tuple[str, ...]:
         """Where the image encoder may be inside the adapter's folder or repository."""
-        folders = (self.image_encoder, f"{self.adapter_folder}/image_encoder", "image_encoder")
+        folders = (self.image_encoder, f"{self.adapter_folder or '.'}/image_encoder", "image_encoder")
         return tuple(dict.fromkeys(folders))
 
 
