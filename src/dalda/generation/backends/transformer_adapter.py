@@ -83,6 +83,7 @@ def load_with_adapter(kind: Any, spec: GeneratorSpec, add: Add) -> Any:
 
 
 def _add(pipeline: Any, preset: Preset, adapter: str, dtype: torch.dtype, add: Add) -> None:
+    """Puts an adapter and its image encoder into a pipeline."""
 
     def load(name: str, **options: Any) -> tuple[EncoderKind, int]:
         path = file_of(name, preset.adapter_path, **options)
