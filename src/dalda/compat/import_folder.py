@@ -14,6 +14,7 @@ from dalda.config import ImportConfig
 from dalda.datasets.class_names import same_name
 from dalda.datasets.image_folder import ImageDataset, refuse_output_inside
 from dalda.datasets.image_io import DECODERS, open_image, sha256_of
+from dalda.datasets.registry import load_dataset
 from dalda.errors import UserError
 from dalda.generation.image_encoding import FORMATS, REPEATED, EncodedImage, encode
 from dalda.generation.records import Dropped, Finished
@@ -23,7 +24,6 @@ from dalda.models.fingerprint import contents_of
 from dalda.models.presets import Preset, preset_named
 from dalda.progress import progress, say
 from dalda.types import GenerationRequest, RealImage
-from dalda.workflows.real_images import load_dataset
 from dalda.workflows.reports import ImportReport
 
 METHOD = "original"

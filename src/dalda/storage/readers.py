@@ -130,7 +130,8 @@ def read_csv(
 def csv_text(rows: Iterable[Iterable[object]], *, line_end: str = "\n", quote_text: bool = False) -> str:
     """Rows, the header among them, as the text of a CSV file; `quote_text` quotes all that is no number."""
     text = io.StringIO(newline="")
-    quoting = csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
-    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)
+    writer = csv.writer(
+        text, lineterminator=line_end, quoting=csv.QUOTE_NONNUMERIC if quote_text else csv.QUOTE_MINIMAL
+    )
     writer.writerows(rows)
     return text.getvalue()
