@@ -68,7 +68,7 @@ def evaluate_lines(report: "EvaluateReport") -> list[str]:
         [name, *(_short(asdict(quality)[key]) for key in MEASURES)] for name, quality in qualities.items()
     ]
     lines = table([["class", *MEASURES.values()], *rows])
-    low = "low is better for KID, CMMD, copies and off-class, high for the others"
+    low = "low is better for KID, CMMD, duplicates and off-class, high for the others"
     lines.append(f"features of {report.backbone}; {low}; docs/trials.md explains each measure")
     return lines + rejected_lines(report.rejected_in_review)
 
