@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument(
         "--json", action="store_true", help="accepted for likeness; the output is always JSON"
     )
-    parser.add_argument("--images", type=int, default=96, help="doodles")
+    parser.add_argument("--images", type=int, default=384, help="doodles")
     parser.add_argument("--batch", type=int, default=4, help="doodles in a batch")
     parser.add_argument("--workers", type=int, default=64, help="actors that wait")
     parser.add_argument("--seconds", type=float, default=120, help="of waiting")
