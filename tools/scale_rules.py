@@ -22,7 +22,7 @@ from dalda.doodles.vocabulary import FAMILIAR
 from dalda.evaluation.features import FeatureStore, load_features, normalized
 from dalda.evaluation.filters import clip_probabilities
 from dalda.evaluation.heads.cross_validated import ROUGH, standard_of
-from dalda.evaluation.heads.cross_validation import folds_of
+from dalda.evaluation.heads.cross_validation import fold_rows, folds_of
 from dalda.evaluation.heads.rows import feature_rows
 from dalda.evaluation.heads.softmax_regression import softmax_regression
 from dalda.evaluation.heads.table import default_head
@@ -90,9 +90,8 @@ class Probe:
         synthetic = () if scale is None else self.sets[scale]
         rows = feature_rows(Trial("probe", self.seed, self.split, synthetic), self.store)
         found: list[list[float]] = [[] for _ in self.classes]
-        for fold in folds_of(rows, self.seed):
-            outside = np.asarray(~np.isin(rows.sources, list(fold)).any(1), np.bool_)
-            train = rows.chosen(outside)
+        folds = folds_of(rows, self.seed)
+        for fold, (train, _) in zip(folds, fold_rows(rows, folds), strict=True):
             centre, scaling = standard_of(train)
             scaled = replace(train, features=(train.features - centre) / scaling)
             weight, bias = softmax_regression(scaled, DECAY, steps=ROUGH, tolerance=1e-4)
